@@ -1,0 +1,23 @@
+# Everything that is done with this project, by name.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo build test
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## install what the tests need
+	@scripts/setup test
+
+build: ## build the release binary
+	@scripts/setup build
+	cargo build --locked --release
+
+demo: build ## run the exporter against the embedded simulator and print what to open
+	@exec target/release/tryvox-exporter demo
+
+test: setup ## run every check
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- --deny warnings
+	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps --quiet
+	cargo test --locked --quiet --doc
+	cargo test --locked --lib --tests

@@ -1,0 +1,50 @@
+//! `demo`: `serve` against the embedded simulator.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use tokio_util::sync::CancellationToken;
+
+use super::{CommandError, bind, local_url, print, serve, simulate};
+use crate::config::{ListenAddress, ServeConfig, Settings, SimulatorConfig};
+use crate::simulator::DEFAULT_KEY;
+use crate::tryvox::{ApiKey, KeySource};
+
+pub(super) async fn run(settings: &Settings, stop: CancellationToken) -> Result<(), CommandError> {
+    // No environment: a real key has no business in a demo.
+    let simulated = SimulatorConfig::new(settings, &BTreeMap::new())?;
+    let listeners = bind(&settings.listen_addresses)?;
+    let loopback = ListenAddress { host: Some("127.0.0.1".to_owned()), port: 0 };
+    let api = bind(&[loopback])?.pop().context("no socket for the simulated API")?;
+    let api_url = local_url(&api)?;
+
+    let key = ApiKey::new(&DEFAULT_KEY.into()).map_err(anyhow::Error::new)?;
+    let url = api_url.parse().map_err(anyhow::Error::new)?;
+    let config = ServeConfig::of_account(settings, simulated.account_id.clone(), url, KeySource::Given(key));
+
+    let simulator = simulate::simulator(&simulated)?;
+    if let Some(life) = simulated.life {
+        tokio::spawn(simulator.clone().live(life, stop.clone()));
+    }
+    tokio::spawn(simulator.serve(api, stop.clone()));
+
+    let page = local_url(listeners.first().context("no address to listen on")?)?;
+    print(&format!(
+        "tryvox-exporter demo: {} simulated numbers, polled every {}; they change while you look.\n\n\
+         \x20 page     {page}/\n\
+         \x20 metrics  {page}{path}\n\
+         \x20 health   {page}/-/healthy\n\
+         \x20 API      {api_url}/v1/account/{account}/numbers  (Authorization: Bearer {DEFAULT_KEY})\n\n\
+         Point Prometheus at it with\n\n\
+         \x20 scrape_configs:\n\
+         \x20   - job_name: tryvox\n\
+         \x20     static_configs: [{{targets: [\"{target}\"]}}]\n\n\
+         Ctrl-C ends it.\n",
+        simulated.numbers,
+        humantime::format_duration(settings.poll_interval),
+        path = config.telemetry_path,
+        account = simulated.account_id,
+        target = page.trim_start_matches("http://"),
+    ));
+    Ok(serve::serve(&config, listeners, stop).await?)
+}

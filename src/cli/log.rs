@@ -1,0 +1,37 @@
+//! Log lines on stderr.
+
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::prelude::*;
+
+use crate::config::{LogFormat, LogLevel};
+
+/// Starts logging. Only this program's own lines follow the level: at `trace` libraries would
+/// write down what they send.
+pub(super) fn start(level: LogLevel, format: LogFormat) {
+    let level = match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    let ours = Targets::new().with_target("tryvox_exporter", level);
+    // A line that cannot be written is lost; there is nowhere to say so.
+    let layer = match format {
+        LogFormat::Logfmt => tracing_logfmt::builder()
+            .with_target(false)
+            .layer()
+            .with_writer(std::io::stderr)
+            .log_internal_errors(false)
+            .boxed(),
+        LogFormat::Json => tracing_subscriber::fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_target(false)
+            .with_writer(std::io::stderr)
+            .log_internal_errors(false)
+            .boxed(),
+    };
+    // Fails only where a log was started before, and then that one serves.
+    _ = tracing_subscriber::registry().with(layer.with_filter(ours)).try_init();
+}

@@ -1,0 +1,131 @@
+//! The command line: one file a command, and what ties the rooms together.
+//!
+//! [`run`] reads the arguments, does what they say, and tells `main` how it went: the exit status is
+//! 0 when all is well, 1 when the work failed and 2 when the command line or the configuration is
+//! wrong.
+
+mod arguments;
+mod demo;
+mod log;
+mod serve;
+mod simulate;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{CommandOptions, ConfigError, ListenAddress, ProcessEnvironment};
+use arguments::Parsed;
+
+/// A command that did not do what it was told to.
+#[derive(Debug)]
+pub enum CommandError {
+    /// The command line or the configuration is wrong: status 2.
+    Usage(String),
+    /// The work failed: status 1.
+    Failed(anyhow::Error),
+}
+
+impl CommandError {
+    /// Says on stderr, in one line, what went wrong, and gives the exit status.
+    #[must_use]
+    pub fn report(&self) -> ExitCode {
+        let (status, message) = match self {
+            Self::Usage(message) => (2, message.clone()),
+            Self::Failed(error) => (1, format!("{error:#}")),
+        };
+        // Where stderr is gone there is nobody to tell.
+        _ = writeln!(std::io::stderr(), "tryvox-exporter: {}", message.replace('\n', " "));
+        ExitCode::from(status)
+    }
+}
+
+impl From<ConfigError> for CommandError {
+    fn from(error: ConfigError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl From<anyhow::Error> for CommandError {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Runs the command that the arguments say; the first argument is the program's name.
+///
+/// # Errors
+/// When the arguments are wrong or the work failed.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), CommandError> {
+    let (command, flags) = match arguments::parse(arguments)? {
+        Parsed::Command(command, flags) => (command, flags),
+        Parsed::Text(text) => {
+            print(&text);
+            return Ok(());
+        }
+    };
+    let environment = ProcessEnvironment;
+    let settings = crate::config::settings(command, |option| flags.get(option.name).cloned(), &environment)?;
+    log::start(settings.log_level, settings.log_format);
+
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| anyhow::Error::new(error).context("cannot start threads"))?;
+    let ended = runtime.block_on(async {
+        let stop = stop_on_signals()?;
+        match command {
+            CommandOptions::Serve => serve::run(&settings, &environment, stop).await,
+            CommandOptions::Demo => demo::run(&settings, stop).await,
+            CommandOptions::Simulate => simulate::run(&settings, &environment, stop).await,
+        }
+    });
+    // A name look-up or a file that hangs must not keep the process.
+    runtime.shutdown_background();
+    ended
+}
+
+/// A token that SIGINT and SIGTERM cancel.
+fn stop_on_signals() -> anyhow::Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let stop = CancellationToken::new();
+    let cancel = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "stopping"),
+            _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "stopping"),
+        }
+        cancel.cancel();
+    });
+    Ok(stop)
+}
+
+/// Opens the sockets of all addresses.
+fn bind(addresses: &[ListenAddress]) -> anyhow::Result<Vec<tokio::net::TcpListener>> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        listeners.extend(crate::web::bind(address)?);
+    }
+    Ok(listeners)
+}
+
+/// A URL that a browser on this machine opens, for a socket that is listened on.
+fn local_url(listener: &tokio::net::TcpListener) -> anyhow::Result<String> {
+    let address = listener.local_addr()?;
+    Ok(if address.ip().is_unspecified() {
+        format!("http://localhost:{}", address.port())
+    } else {
+        format!("http://{address}")
+    })
+}
+
+/// Prints to stdout; a reader that has gone away is no error.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

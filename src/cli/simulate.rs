@@ -1,0 +1,57 @@
+//! `simulate`: the simulated API alone.
+
+use std::sync::{Arc, RwLock};
+use std::time::SystemTime;
+
+use anyhow::Context;
+use futures_util::future::try_join_all;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::{CommandError, bind, local_url, print};
+use crate::config::{API_KEY_VARIABLE, Environment, Settings, SimulatorConfig};
+use crate::simulator::{DEFAULT_KEY, Simulator, World};
+use crate::tryvox::ApiKey;
+
+pub(super) async fn run(
+    settings: &Settings,
+    environment: &impl Environment,
+    stop: CancellationToken,
+) -> Result<(), CommandError> {
+    let config = SimulatorConfig::new(settings, environment)?;
+    let listeners = bind(&settings.listen_addresses)?;
+    let simulator = simulator(&config)?;
+    if let Some(life) = config.life {
+        tokio::spawn(simulator.clone().live(life, stop.clone()));
+    }
+
+    let key = if config.key.is_some() { format!("(yours, from {API_KEY_VARIABLE})") } else { DEFAULT_KEY.to_owned() };
+    for listener in &listeners {
+        info!(address = %listener.local_addr().map_err(anyhow::Error::new)?, "listening");
+        let url = local_url(listener)?;
+        print(&format!(
+            "A simulated TryVox with {} numbers:\n\
+             \x20 url         {url}\n\
+             \x20 account id  {}\n\
+             \x20 API key     {key}\n",
+            config.numbers, config.account_id,
+        ));
+    }
+    let sockets = listeners.into_iter().map(|listener| simulator.clone().serve(listener, stop.clone()));
+    try_join_all(sockets).await.context("cannot go on serving")?;
+    Ok(())
+}
+
+/// The simulator of a configuration, not answering yet.
+pub(super) fn simulator(config: &SimulatorConfig) -> anyhow::Result<Arc<Simulator>> {
+    let key = match &config.key {
+        Some(key) => key.clone(),
+        None => ApiKey::new(&DEFAULT_KEY.into())?,
+    };
+    Ok(Arc::new(Simulator {
+        account_id: config.account_id.clone(),
+        authorization: key.bearer()?,
+        latency: config.latency,
+        world: RwLock::new(World::new(config.numbers, config.seed, SystemTime::now())),
+    }))
+}

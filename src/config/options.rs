@@ -1,0 +1,257 @@
+//! Every option, once.
+
+use std::path::PathBuf;
+
+use super::settings::{LogFormat, LogLevel, Settings};
+use super::values::{
+    account_id, base_url, duration, duration_or_zero, integer, listen_addresses, rate, telemetry_path, word,
+};
+
+/// The commands that have options.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommandOptions {
+    /// Of `serve`.
+    Serve,
+    /// Of `demo`.
+    Demo,
+    /// Of `simulate`.
+    Simulate,
+}
+
+use CommandOptions::{Demo, Serve, Simulate};
+
+/// An option: its flag is `--name`, its environment variable is made from the name.
+#[derive(Debug)]
+pub struct OptionSpec {
+    /// Its name, as in the flag.
+    pub name: &'static str,
+    /// What kind of value it takes, for the help.
+    pub value: &'static str,
+    /// The value it has when nobody gives one; none for an option that may stay without.
+    pub default: Option<&'static str>,
+    /// Commands that have another default.
+    pub other_defaults: &'static [(CommandOptions, &'static str)],
+    /// The commands that have it.
+    pub commands: &'static [CommandOptions],
+    /// Whether its flag may be given more than once; elsewhere its values are separated by commas.
+    pub repeatable: bool,
+    /// What it does.
+    pub help: &'static str,
+    /// Reads a value; the error says what would be right.
+    pub(super) set: fn(&mut Settings, &str) -> Result<(), String>,
+}
+
+impl OptionSpec {
+    /// The environment variable: `--poll.interval` is `TRYVOX_EXPORTER_POLL_INTERVAL`.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        let name = self.name.replace(['.', '-'], "_").to_uppercase();
+        format!("TRYVOX_EXPORTER_{name}")
+    }
+
+    /// The default that a command has.
+    #[must_use]
+    pub fn default_of(&self, command: CommandOptions) -> Option<&'static str> {
+        let other = self.other_defaults.iter().find(|(other, _)| *other == command);
+        other.map(|(_, default)| *default).or(self.default)
+    }
+
+    /// The options that a command has.
+    pub fn of(command: CommandOptions) -> impl Iterator<Item = &'static Self> {
+        OPTIONS.iter().filter(move |option| option.commands.contains(&command))
+    }
+}
+
+/// What most options are like; the others say where they differ.
+const OPTION: OptionSpec = OptionSpec {
+    name: "",
+    value: "",
+    default: None,
+    other_defaults: &[],
+    commands: &[Serve],
+    repeatable: false,
+    help: "",
+    set: |_, _| Ok(()),
+};
+
+/// All options, in the order of the help.
+pub static OPTIONS: &[OptionSpec] = &[
+    OptionSpec {
+        name: "tryvox.url",
+        value: "URL",
+        default: Some("https://api.tryvox.io"),
+        help: "Where the TryVox API is",
+        set: |settings, text| base_url(text).map(|value| settings.url = Some(value)),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "tryvox.account-id",
+        value: "ID",
+        help: "The account whose numbers are listed",
+        set: |settings, text| account_id(text).map(|value| settings.account_id = Some(value)),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "tryvox.api-key-file",
+        value: "PATH",
+        help: "The file that holds the account's API key, read anew at each poll; without it the key is taken from \
+               the environment variable TRYVOX_API_KEY",
+        set: |settings, text| {
+            settings.api_key_file = Some(PathBuf::from(text));
+            Ok(())
+        },
+        ..OPTION
+    },
+    OptionSpec {
+        name: "tryvox.timeout",
+        value: "DURATION",
+        default: Some("10s"),
+        commands: &[Serve, Demo],
+        help: "What one request may take",
+        set: |settings, text| duration(text).map(|value| settings.timeout = value),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "tryvox.concurrency",
+        value: "N",
+        default: Some("4"),
+        commands: &[Serve, Demo],
+        help: "Requests in flight per account, 1 to 1000",
+        set: |settings, text| integer(text, 1..=1000).map(|value| settings.concurrency = value),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "tryvox.rate-limit",
+        value: "RATE",
+        default: Some("20"),
+        // The embedded API is there to be asked.
+        other_defaults: &[(Demo, "0")],
+        commands: &[Serve, Demo],
+        help: "Requests a second per account, 0 for no limit",
+        set: |settings, text| rate(text).map(|value| settings.rate_limit = value),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "tryvox.per-page",
+        value: "N",
+        default: Some("100"),
+        commands: &[Serve, Demo],
+        help: "Numbers a page, 1 to 100",
+        set: |settings, text| integer(text, 1..=100).map(|value| settings.per_page = value),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "poll.interval",
+        value: "DURATION",
+        default: Some("5m"),
+        other_defaults: &[(Demo, "5s")],
+        commands: &[Serve, Demo],
+        help: "From the start of one poll of an account to the start of the next",
+        set: |settings, text| duration(text).map(|value| settings.poll_interval = value),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "poll.timeout",
+        value: "DURATION",
+        commands: &[Serve, Demo],
+        help: "What a whole poll may take; by default the interval",
+        set: |settings, text| duration(text).map(|value| settings.poll_timeout = Some(value)),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "web.listen-address",
+        value: "ADDRESS",
+        default: Some(":10869"),
+        other_defaults: &[(Simulate, "127.0.0.1:10870")],
+        commands: &[Serve, Demo, Simulate],
+        repeatable: true,
+        help: "Where to listen; without a host on all addresses, v4 and v6; can be repeated",
+        set: |settings, text| listen_addresses(text).map(|value| settings.listen_addresses = value),
+    },
+    OptionSpec {
+        name: "web.telemetry-path",
+        value: "PATH",
+        default: Some("/metrics"),
+        commands: &[Serve, Demo],
+        help: "The path that metrics are served at",
+        set: |settings, text| telemetry_path(text).map(|value| settings.telemetry_path = value),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "account-id",
+        value: "ID",
+        default: Some("acc_demo"),
+        commands: &[Demo, Simulate],
+        help: "The simulated account",
+        set: |settings, text| account_id(text).map(|value| settings.simulated_account_id = value),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "numbers",
+        value: "N",
+        default: Some("5000"),
+        commands: &[Demo, Simulate],
+        help: "How many numbers the simulated account has at the start",
+        set: |settings, text| integer(text, 0..=10_000_000).map(|value| settings.numbers = value),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "seed",
+        value: "N",
+        default: Some("1"),
+        commands: &[Demo, Simulate],
+        help: "Another seed is another inventory, the same seed the same",
+        set: |settings, text| integer(text, 0..=u64::MAX).map(|value| settings.seed = value),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "latency",
+        value: "DURATION",
+        default: Some("0s"),
+        other_defaults: &[(Demo, "20ms")],
+        commands: &[Demo, Simulate],
+        help: "What the simulated API takes for an answer",
+        set: |settings, text| duration_or_zero(text).map(|value| settings.latency = value),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "life",
+        value: "DURATION",
+        default: Some("0s"),
+        other_defaults: &[(Demo, "3s")],
+        commands: &[Demo, Simulate],
+        help: "How often numbers are bought, released, suspended, reactivated and repriced; 0s for never",
+        set: |settings, text| duration_or_zero(text).map(|value| settings.life = value),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "log.level",
+        value: "LEVEL",
+        default: Some("info"),
+        commands: &[Serve, Demo, Simulate],
+        help: "error, warn, info, debug or trace",
+        set: |settings, text| {
+            let levels = [
+                ("error", LogLevel::Error),
+                ("warn", LogLevel::Warn),
+                ("info", LogLevel::Info),
+                ("debug", LogLevel::Debug),
+                ("trace", LogLevel::Trace),
+            ];
+            word(text, &levels).map(|value| settings.log_level = value)
+        },
+        ..OPTION
+    },
+    OptionSpec {
+        name: "log.format",
+        value: "FORMAT",
+        default: Some("logfmt"),
+        commands: &[Serve, Demo, Simulate],
+        help: "logfmt or json, on stderr",
+        set: |settings, text| {
+            word(text, &[("logfmt", LogFormat::Logfmt), ("json", LogFormat::Json)])
+                .map(|value| settings.log_format = value)
+        },
+        ..OPTION
+    },
+];

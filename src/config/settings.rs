@@ -1,0 +1,70 @@
+//! The values of all options, as they were written.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+use super::values::ListenAddress;
+
+/// One field for each option. An option that has neither a value nor a default is `None`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Settings {
+    /// `--tryvox.url`
+    pub url: Option<Url>,
+    /// `--tryvox.account-id`
+    pub account_id: Option<String>,
+    /// `--tryvox.api-key-file`
+    pub api_key_file: Option<PathBuf>,
+    /// `--tryvox.timeout`
+    pub timeout: Duration,
+    /// `--tryvox.concurrency`
+    pub concurrency: usize,
+    /// `--tryvox.rate-limit`
+    pub rate_limit: f64,
+    /// `--tryvox.per-page`
+    pub per_page: u8,
+    /// `--poll.interval`
+    pub poll_interval: Duration,
+    /// `--poll.timeout`
+    pub poll_timeout: Option<Duration>,
+    /// `--web.listen-address`
+    pub listen_addresses: Vec<ListenAddress>,
+    /// `--web.telemetry-path`
+    pub telemetry_path: String,
+    /// `--log.level`
+    pub log_level: LogLevel,
+    /// `--log.format`
+    pub log_format: LogFormat,
+    /// `--account-id`
+    pub simulated_account_id: String,
+    /// `--numbers`
+    pub numbers: usize,
+    /// `--seed`
+    pub seed: u64,
+    /// `--latency`
+    pub latency: Duration,
+    /// `--life`
+    pub life: Duration,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are their meaning")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are their meaning")]
+pub enum LogFormat {
+    #[default]
+    Logfmt,
+    Json,
+}

@@ -1,0 +1,43 @@
+//! What the simulator is asked to be.
+
+use std::time::Duration;
+
+use super::ConfigError;
+use super::serve::key_from_environment;
+use super::settings::Settings;
+use super::source::Environment;
+use crate::tryvox::ApiKey;
+
+/// A simulated account.
+#[derive(Debug, Clone)]
+pub struct SimulatorConfig {
+    /// Its id.
+    pub account_id: String,
+    /// The key it accepts; none for [`crate::simulator::DEFAULT_KEY`].
+    pub key: Option<ApiKey>,
+    /// How many numbers it has at the start.
+    pub numbers: usize,
+    /// What they are like.
+    pub seed: u64,
+    /// What an answer takes.
+    pub latency: Duration,
+    /// How often something changes, if ever.
+    pub life: Option<Duration>,
+}
+
+impl SimulatorConfig {
+    /// What the settings mean.
+    ///
+    /// # Errors
+    /// When the environment holds a key that cannot be one.
+    pub fn new(settings: &Settings, environment: &impl Environment) -> Result<Self, ConfigError> {
+        Ok(Self {
+            account_id: settings.simulated_account_id.clone(),
+            key: key_from_environment(environment)?,
+            numbers: settings.numbers,
+            seed: settings.seed,
+            latency: settings.latency,
+            life: Some(settings.life).filter(|life| !life.is_zero()),
+        })
+    }
+}

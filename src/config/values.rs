@@ -1,0 +1,199 @@
+//! How the values of options are written. Every error says what would be right.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use url::Url;
+
+/// The longest duration that makes sense anywhere: it keeps sums of them far from overflow.
+const MAX_DURATION: Duration = Duration::from_hours(24 * 365);
+
+/// A duration above 0, as humantime reads it.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    match duration_or_zero(text)? {
+        Duration::ZERO => Err("must be longer than 0; write it like 30s or 5m".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
+/// A duration, 0 included.
+pub(super) fn duration_or_zero(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration <= MAX_DURATION => Ok(duration),
+        Ok(_) => Err("must be at most a year".to_owned()),
+        Err(_) => Err("is not a duration; write it like 30s or 5m".to_owned()),
+    }
+}
+
+/// A whole number within a range.
+pub(super) fn integer<N>(text: &str, range: RangeInclusive<N>) -> Result<N, String>
+where
+    N: FromStr + PartialOrd + fmt::Display,
+{
+    text.parse()
+        .ok()
+        .filter(|number| range.contains(number))
+        .ok_or_else(|| format!("must be a whole number from {} to {}", range.start(), range.end()))
+}
+
+/// Requests a second: 0, which is no limit, or what a pacer can keep.
+pub(super) fn rate(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|rate| *rate == 0.0 || (0.001..=1e6).contains(rate))
+        .ok_or_else(|| "must be 0 (no limit) or a number from 0.001 to 1000000, in requests a second".to_owned())
+}
+
+/// The address of an API: where its paths start.
+pub(super) fn base_url(text: &str) -> Result<Url, String> {
+    let example = "write it like https://api.tryvox.io";
+    let url = Url::parse(text).map_err(|error| format!("is not a URL ({error}); {example}"))?;
+    let wrong = if !matches!(url.scheme(), "http" | "https") {
+        "must start with https:// or http://"
+    } else if !url.username().is_empty() || url.password().is_some() {
+        "must not hold a user or a password"
+    } else if url.query().is_some() || url.fragment().is_some() {
+        "must not hold a ? or a #"
+    } else {
+        return Ok(url);
+    };
+    Err(format!("{wrong}; {example}"))
+}
+
+/// An account id, which becomes one segment of a path.
+pub(super) fn account_id(text: &str) -> Result<String, String> {
+    if text.is_empty() || matches!(text, "." | "..") || text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        Err("is not an account id; it is in the TryVox console and looks like acc_4XQ2".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// The path that metrics are served at.
+pub(super) fn telemetry_path(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
+    if !text.starts_with('/') || text.len() > 256 || !text.chars().all(plain) || text.contains("//") {
+        Err("must be a path of letters, digits and -._~ like /metrics".to_owned())
+    } else if text == "/" || text == "/-" || text.starts_with("/-/") {
+        Err("is taken by the exporter's own pages; choose another like /metrics".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// One of a few words.
+pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
+    words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
+        let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+        format!("must be one of {}", words.join(", "))
+    })
+}
+
+/// Where to listen, as Prometheus's exporters write it: `host:port`, `[v6]:port`, or `:port` for
+/// all addresses, v4 and v6.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenAddress {
+    /// A name or an address; none for all addresses.
+    pub host: Option<String>,
+    /// 0 lets the system choose.
+    pub port: u16,
+}
+
+impl FromStr for ListenAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "is not an address; write it like :10869, 127.0.0.1:10869 or [::1]:10869".to_owned();
+        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+        // `u16` also reads `+1`.
+        let port = Some(port).filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+        let port = port.and_then(|port| port.parse().ok()).ok_or_else(wrong)?;
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let host = match (host, bare) {
+            ("", _) => None,
+            (_, Some(v6)) => Some(v6.parse::<std::net::Ipv6Addr>().map_err(|_| wrong())?.to_string()),
+            (name, None) if name.contains([':', '/', '[', ']', ' ']) => return Err(wrong()),
+            (name, None) => Some(name.to_owned()),
+        };
+        Ok(Self { host, port })
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            None => write!(f, ":{}", self.port),
+            Some(v6) if v6.contains(':') => write!(f, "[{v6}]:{}", self.port),
+            Some(host) => write!(f, "{host}:{}", self.port),
+        }
+    }
+}
+
+/// Several of them, separated by commas.
+pub(super) fn listen_addresses(text: &str) -> Result<Vec<ListenAddress>, String> {
+    text.split(',').map(|address| address.trim().parse()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_humantime_s() {
+        assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration_or_zero("0s"), Ok(Duration::ZERO));
+        for bad in ["0s", "soon", "5", "-1s", "", "2y", "99999999999999999999h"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn listen_addresses_are_those_of_prometheus() {
+        for good in [":10869", "127.0.0.1:0", "[::1]:10869", "localhost:1", "0.0.0.0:65535", "[::]:80"] {
+            assert_eq!(good.parse::<ListenAddress>().unwrap().to_string(), good);
+        }
+        for bad in ["", "10869", ":", ":x", ":65536", "::1:80", "[::1", "[x]:80", "http://a:80", "a:+1", "a:"] {
+            assert!(bad.parse::<ListenAddress>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn urls_that_cannot_be_an_api_are_refused() {
+        assert!(base_url("http://127.0.0.1:8080/tryvox/").is_ok());
+        for bad in [
+            "",
+            "api.tryvox.io",
+            "ftp://a",
+            "https://",
+            "https://u:p@a",
+            "https://a?x=1",
+            "https://a#x",
+            "http://a:99999",
+        ] {
+            assert!(base_url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rates_and_integers_keep_to_their_range() {
+        assert_eq!(rate("0"), Ok(0.0));
+        assert_eq!(rate("2.5"), Ok(2.5));
+        for bad in ["-1", "NaN", "inf", "1e-9", "fast", ""] {
+            assert!(rate(bad).is_err(), "{bad}");
+        }
+        assert_eq!(integer("100", 1..=100_u8), Ok(100));
+        for bad in ["0", "101", "-1", "1.5", "many"] {
+            assert!(integer(bad, 1..=100_u8).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn paths_leave_the_exporter_its_own() {
+        assert!(telemetry_path("/metrics").is_ok());
+        for bad in ["", "metrics", "/", "/-/healthy", "/a b", "/{x}", "/*a", "//", "/?"] {
+            assert!(telemetry_path(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! An exact amount of money.
+
+use std::fmt;
+use std::ops::{AddAssign, Mul};
+use std::str::FromStr;
+
+use bigdecimal::BigDecimal;
+
+/// An exact decimal amount, in units of some currency.
+///
+/// It is read from the digits of a JSON number (RFC 8259, section 6) and never goes through a
+/// binary fraction, so that sums are exact however many there are of them:
+///
+/// ```
+/// use tryvox_exporter::inventory::Money;
+///
+/// let fee: Money = "1.15".parse()?;
+/// assert_eq!((fee * 100_000).to_f64(), 115_000.0);
+/// # Ok::<(), tryvox_exporter::inventory::InvalidMoney>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Money(BigDecimal);
+
+/// The text is not a JSON number, or has more digits than any price.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("a fee is not a number of at most {MAX_LENGTH} characters and between 1e-{MAX_EXPONENT} and 1e{MAX_EXPONENT}")]
+pub struct InvalidMoney;
+
+/// A longer text is refused: reading it would cost more than a record may.
+const MAX_LENGTH: usize = 128;
+
+/// The largest power of ten, either way: what a double holds, and the sums stay small.
+const MAX_EXPONENT: u64 = 300;
+
+impl Money {
+    /// The double nearest to the exact amount.
+    #[must_use]
+    pub fn to_f64(&self) -> f64 {
+        // The standard library reads decimals to the nearest double, ties to even, whatever their
+        // length; `BigDecimal`'s own conversion does not promise that.
+        self.0.to_string().parse().unwrap_or(f64::NAN)
+    }
+}
+
+impl FromStr for Money {
+    type Err = InvalidMoney;
+
+    fn from_str(text: &str) -> Result<Self, InvalidMoney> {
+        // `BigDecimal` also reads `+1`, `.5` and `1_000`, which are no JSON numbers.
+        let json_number = text.len() <= MAX_LENGTH && serde_json::from_str::<serde_json::Number>(text).is_ok();
+        if !json_number {
+            return Err(InvalidMoney);
+        }
+        let amount: BigDecimal = text.parse().map_err(|_| InvalidMoney)?;
+        let (_, scale) = amount.as_bigint_and_scale();
+        if scale.unsigned_abs() > MAX_EXPONENT {
+            return Err(InvalidMoney);
+        }
+        Ok(Self(amount))
+    }
+}
+
+impl AddAssign for Money {
+    fn add_assign(&mut self, other: Self) {
+        self.0 += other.0;
+    }
+}
+
+impl Mul<u64> for Money {
+    type Output = Self;
+
+    fn mul(self, times: u64) -> Self {
+        Self(self.0 * BigDecimal::from(times))
+    }
+}
+
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_single_amount_is_the_double_that_its_text_means(
+            text in r"-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?"
+        ) {
+            prop_assert_eq!(text.parse::<Money>().unwrap().to_f64(), text.parse::<f64>().unwrap());
+        }
+
+        #[test]
+        fn sums_equal_those_in_thousandths(amounts in prop::collection::vec((-1_000_000_i64..1_000_000, 0_u64..1000), 0..50)) {
+            let mut sum = Money::default();
+            let mut thousandths = 0_i128;
+            for (amount, times) in amounts {
+                let text = format!("{}{}.{:03}", if amount < 0 { "-" } else { "" }, amount.abs() / 1000, amount.abs() % 1000);
+                sum += text.parse::<Money>().unwrap() * times;
+                thousandths += i128::from(amount) * i128::from(times);
+            }
+            prop_assert_eq!(sum.to_f64(), format!("{thousandths}e-3").parse::<f64>().unwrap());
+        }
+
+        #[test]
+        fn arbitrary_text_is_an_amount_or_an_error(text in any::<String>()) {
+            let _ = text.parse::<Money>();
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_number_is_no_amount() {
+        let long = format!("0.{}", "1".repeat(MAX_LENGTH));
+        for bad in [
+            "",
+            "1.",
+            ".5",
+            "+1",
+            "01",
+            "1_000",
+            "NaN",
+            "null",
+            "\"1.15\"",
+            " ",
+            "1e400",
+            "1e-400",
+            "1e99999999999999999999",
+            &long,
+        ] {
+            assert_eq!(bad.parse::<Money>(), Err(InvalidMoney), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_cent_beside_a_huge_amount_is_not_lost() {
+        let mut sum = "1e30".parse::<Money>().unwrap();
+        sum += "0.01".parse().unwrap();
+        sum += "-1e30".parse().unwrap();
+        assert_eq!(sum, "0.01".parse().unwrap());
+    }
+}

@@ -1,0 +1,174 @@
+//! The text format: <https://prometheus.io/docs/instrumenting/exposition_formats/>.
+
+use std::fmt::Write;
+
+use super::family::Family;
+
+/// Takes the samples of one family, of one account if the family has that label.
+#[derive(Debug)]
+pub struct Samples<'a> {
+    family: &'a Family,
+    account: Option<&'a str>,
+    out: &'a mut String,
+}
+
+/// The value of a sample.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value {
+    /// Written with all its digits.
+    Integer(u64),
+    /// Written with the digits that tell it from its neighbours.
+    Double(f64),
+}
+
+impl From<u64> for Value {
+    fn from(value: u64) -> Self {
+        Self::Integer(value)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        Self::Double(value)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Integer(value.into())
+    }
+}
+
+impl<'a> Samples<'a> {
+    /// Writes the family's samples to the end of `out`; `account` is the value of its first label.
+    pub(super) fn new(family: &'a Family, account: Option<&'a str>, out: &'a mut String) -> Self {
+        Self { family, account, out }
+    }
+
+    /// Writes a sample; the label values besides `account` stand in the order of the family's labels.
+    pub fn push<const N: usize>(&mut self, values: [&str; N], value: impl Into<Value>) {
+        self.line("", &values, None, value.into());
+    }
+
+    /// Writes a histogram: each bucket's upper bound and what is in that bucket alone, and the sum
+    /// and the count of all observations.
+    pub fn push_histogram<const N: usize>(&mut self, values: [&str; N], buckets: &[(f64, u64)], sum: f64, count: u64) {
+        let mut below = 0;
+        for (bound, observations) in buckets {
+            below += observations;
+            self.line("_bucket", &values, Some(&double(*bound)), below.into());
+        }
+        self.line("_bucket", &values, Some("+Inf"), count.into());
+        self.line("_sum", &values, None, sum.into());
+        self.line("_count", &values, None, count.into());
+    }
+
+    fn line(&mut self, suffix: &str, values: &[&str], le: Option<&str>, value: Value) {
+        let values = self.account.iter().chain(values);
+        debug_assert_eq!(values.clone().count(), self.family.labels.len(), "{}", self.family.name);
+        self.out.push_str(self.family.name);
+        self.out.push_str(suffix);
+        let mut separator = '{';
+        let labels = self.family.labels.iter().zip(values).map(|(label, value)| (*label, *value));
+        for (label, value) in labels.chain(le.map(|le| ("le", le))) {
+            self.out.push(separator);
+            self.out.push_str(label);
+            self.out.push_str("=\"");
+            push_escaped(self.out, value);
+            self.out.push('"');
+            separator = ',';
+        }
+        if separator == ',' {
+            self.out.push('}');
+        }
+        self.out.push(' ');
+        match value {
+            // Writing to a string cannot fail.
+            Value::Integer(value) => _ = write!(self.out, "{value}"),
+            Value::Double(value) => self.out.push_str(&double(value)),
+        }
+        self.out.push('\n');
+    }
+}
+
+/// Writes the `# HELP` and `# TYPE` lines of a family.
+pub(super) fn push_header(out: &mut String, family: &Family) {
+    // In a help text only these two are escaped, and no help text here has them.
+    debug_assert!(!family.help.contains(['\\', '\n']), "{}", family.name);
+    _ = write!(out, "# HELP {0} {1}\n# TYPE {0} {2}\n", family.name, family.help, family.kind.as_str());
+}
+
+fn push_escaped(out: &mut String, value: &str) {
+    let mut rest = value;
+    while let Some(at) = rest.find(['\\', '"', '\n']) {
+        out.push_str(&rest[..at]);
+        out.push_str(match rest.as_bytes()[at] {
+            b'\\' => r"\\",
+            b'"' => "\\\"",
+            _ => r"\n",
+        });
+        rest = &rest[at + 1..];
+    }
+    out.push_str(rest);
+}
+
+fn double(value: f64) -> String {
+    if value.is_infinite() {
+        if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned()
+    } else if value.abs() >= 1e17 || (value != 0.0 && value.abs() < 1e-7) {
+        // Otherwise 300 digits for 1e300.
+        format!("{value:e}")
+    } else {
+        value.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Kind;
+    use proptest::prelude::*;
+
+    const FAMILY: Family = Family { name: "m", help: "h.", kind: Kind::Gauge, labels: &["account", "a"] };
+
+    fn text(fill: impl FnOnce(&mut Samples<'_>)) -> String {
+        let mut out = String::new();
+        fill(&mut Samples::new(&FAMILY, Some("x"), &mut out));
+        out
+    }
+
+    #[test]
+    fn label_values_are_escaped_as_the_format_says() {
+        assert_eq!(
+            text(|samples| samples.push(["a\"b\\c\nd東京都"], 1_u64)),
+            "m{account=\"x\",a=\"a\\\"b\\\\c\\nd東京都\"} 1\n"
+        );
+    }
+
+    #[test]
+    fn values_keep_their_digits() {
+        let values = [0.0, 115_000.0, 0.1, -1.5, 1e300, 1e-10, f64::INFINITY, f64::NEG_INFINITY, f64::NAN];
+        assert_eq!(values.map(double), ["0", "115000", "0.1", "-1.5", "1e300", "1e-10", "+Inf", "-Inf", "NaN"]);
+        assert_eq!(text(|samples| samples.push([""], u64::MAX)), "m{account=\"x\",a=\"\"} 18446744073709551615\n");
+    }
+
+    #[test]
+    fn buckets_are_cumulative() {
+        assert_eq!(
+            text(|samples| samples.push_histogram(["y"], &[(0.5, 2), (1.0, 3)], 7.25, 6)),
+            "m_bucket{account=\"x\",a=\"y\",le=\"0.5\"} 2\n\
+             m_bucket{account=\"x\",a=\"y\",le=\"1\"} 5\n\
+             m_bucket{account=\"x\",a=\"y\",le=\"+Inf\"} 6\n\
+             m_sum{account=\"x\",a=\"y\"} 7.25\n\
+             m_count{account=\"x\",a=\"y\"} 6\n"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn every_double_reads_back_as_it_was(value in any::<f64>()) {
+            let back: f64 = double(value).parse().unwrap();
+            prop_assert!(back == value || (back.is_nan() && value.is_nan()));
+        }
+    }
+}

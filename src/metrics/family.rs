@@ -1,0 +1,70 @@
+//! What a metric is, before it has a value.
+
+use super::encode::Samples;
+
+/// The types of Prometheus's text format that are in use here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Goes up only, until the process starts again.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Cumulative buckets, a sum and a count.
+    Histogram,
+}
+
+impl Kind {
+    /// As a `# TYPE` line says it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// The declaration of a metric family.
+#[derive(Debug, Clone, Copy)]
+pub struct Family {
+    /// The name of the family, as its samples have it in the text format.
+    pub name: &'static str,
+    /// One sentence: what it is, its unit, when it is absent.
+    pub help: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// Its label names, `account` included, in the order of their values.
+    pub labels: &'static [&'static str],
+}
+
+/// A family and how a subject fills it.
+#[derive(Debug)]
+pub struct Metric<S: ?Sized> {
+    /// The declaration.
+    pub family: Family,
+    /// Writes the samples that the subject has; none is allowed.
+    pub fill: fn(&S, &mut Samples<'_>),
+}
+
+impl<S: ?Sized> Metric<S> {
+    /// A gauge.
+    pub(super) const fn gauge(
+        name: &'static str,
+        labels: &'static [&'static str],
+        help: &'static str,
+        fill: fn(&S, &mut Samples<'_>),
+    ) -> Self {
+        Self { family: Family { name, help, kind: Kind::Gauge, labels }, fill }
+    }
+
+    /// A counter.
+    pub(super) const fn counter(
+        name: &'static str,
+        labels: &'static [&'static str],
+        help: &'static str,
+        fill: fn(&S, &mut Samples<'_>),
+    ) -> Self {
+        Self { family: Family { name, help, kind: Kind::Counter, labels }, fill }
+    }
+}

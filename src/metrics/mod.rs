@@ -1,0 +1,19 @@
+//! How everything reads in Prometheus's exposition formats.
+//!
+//! Every family is declared once, in one of three tables: [`INVENTORY`] is filled from a listing
+//! when a poll ends, [`POLLING`] from an account's state and [`EXPORTER`] from this process at each
+//! scrape. To add a metric is to add an entry to a table. [`scrape`] puts the pieces together.
+
+mod encode;
+mod exporter;
+mod family;
+mod inventory;
+mod polling;
+mod scrape;
+
+pub use encode::Samples;
+pub use exporter::{EXPORTER, Exporter};
+pub use family::{Family, Kind, Metric};
+pub use inventory::{INVENTORY, encode_listing};
+pub use polling::{POLLING, Polled};
+pub use scrape::{CONTENT_TYPE, families, scrape};

@@ -1,0 +1,123 @@
+//! How polling goes: filled from an account's state at each scrape.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::family::{Family, Kind, Metric};
+use crate::poller::Published;
+use crate::tryvox::{DURATION_BUCKETS, Reason, Requests};
+
+/// An account as one scrape sees it.
+#[derive(Debug)]
+pub struct Polled {
+    /// From the start of one poll to the start of the next.
+    pub interval: Duration,
+    /// How its polls went, and its last good listing.
+    pub published: Arc<Published>,
+    /// What its requests came to.
+    pub requests: Requests,
+}
+
+/// The families of section "Polling", in the order of the exposition.
+pub static POLLING: &[Metric<Polled>] = &[
+    Metric::gauge(
+        "tryvox_up",
+        &["account"],
+        "1 if the last poll gave a listing that can be trusted, else 0.",
+        |polled, samples| samples.push([], polled.published.polls.up()),
+    ),
+    Metric::counter(
+        "tryvox_polls_total",
+        &["account", "result"],
+        "Polls that ended, by result: success or failure.",
+        |polled, samples| {
+            samples.push(["success"], polled.published.polls.successes);
+            samples.push(["failure"], polled.published.polls.failures.iter().sum::<u64>());
+        },
+    ),
+    Metric::counter(
+        "tryvox_poll_errors_total",
+        &["account", "reason"],
+        "Polls that failed, by reason.",
+        |polled, samples| {
+            for (reason, count) in Reason::ALL.into_iter().zip(polled.published.polls.failures) {
+                samples.push([reason.as_str()], count);
+            }
+        },
+    ),
+    Metric::gauge(
+        "tryvox_last_poll_timestamp_seconds",
+        &["account"],
+        "When the last poll ended, however it did, in seconds since the epoch; absent before the first.",
+        |polled, samples| {
+            if let Some(last) = polled.published.polls.last {
+                samples.push([], timestamp(last.at));
+            }
+        },
+    ),
+    Metric::gauge(
+        "tryvox_last_success_timestamp_seconds",
+        &["account"],
+        "When a poll last gave a listing that can be trusted, in seconds since the epoch; absent before the first.",
+        |polled, samples| {
+            if let Some(at) = polled.published.polls.last_success {
+                samples.push([], timestamp(at));
+            }
+        },
+    ),
+    Metric::gauge(
+        "tryvox_last_poll_duration_seconds",
+        &["account"],
+        "How long the last poll took; absent before the first.",
+        |polled, samples| {
+            if let Some(last) = polled.published.polls.last {
+                samples.push([], last.took.as_secs_f64());
+            }
+        },
+    ),
+    Metric::gauge(
+        "tryvox_last_poll_pages",
+        &["account"],
+        "Pages that the last poll read; absent before the first.",
+        |polled, samples| {
+            if let Some(last) = polled.published.polls.last {
+                samples.push([], u64::from(last.pages));
+            }
+        },
+    ),
+    Metric::gauge(
+        "tryvox_poll_interval_seconds",
+        &["account"],
+        "Time from the start of one poll to the start of the next, as configured.",
+        |polled, samples| samples.push([], polled.interval.as_secs_f64()),
+    ),
+    Metric::counter(
+        "tryvox_api_requests_total",
+        &["account", "code"],
+        "Requests to the API, by HTTP status code, or error when there was no answer.",
+        |polled, samples| {
+            for (status, count) in &polled.requests.by_status {
+                let code = status.map_or_else(|| "error".to_owned(), |status| status.to_string());
+                samples.push([&code], *count);
+            }
+        },
+    ),
+    Metric {
+        family: Family {
+            name: "tryvox_api_request_duration_seconds",
+            help: "How long requests to the API took, until the end of the body or the failure.",
+            kind: Kind::Histogram,
+            labels: &["account"],
+        },
+        fill: |polled, samples| {
+            let requests = &polled.requests;
+            let buckets: Vec<_> = DURATION_BUCKETS.into_iter().zip(requests.by_duration).collect();
+            samples.push_histogram([], &buckets, requests.seconds, requests.count);
+        },
+    },
+];
+
+/// Seconds since the epoch; a time before it is 0.
+fn timestamp(at: SystemTime) -> f64 {
+    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}

@@ -1,0 +1,72 @@
+//! One answer to one scrape.
+
+use std::sync::Arc;
+
+use super::encode::{Samples, push_header};
+use super::exporter::{EXPORTER, Exporter};
+use super::family::Family;
+use super::inventory::INVENTORY;
+use super::polling::{POLLING, Polled};
+use crate::poller::Account;
+
+/// The media type of the text format.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Every family that is declared here, in the order of the exposition.
+pub fn families() -> impl Iterator<Item = &'static Family> {
+    let inventory = INVENTORY.iter().map(|metric| &metric.family);
+    let polling = POLLING.iter().map(|metric| &metric.family);
+    let exporter = EXPORTER.iter().map(|metric| &metric.family);
+    inventory.chain(polling).chain(exporter)
+}
+
+/// Everything there is to say at this moment, in the text format.
+///
+/// Each account's state is taken once: all of its families are of the same listing.
+#[must_use]
+pub fn scrape(accounts: &[Arc<Account>], exporter: &Exporter) -> String {
+    let states: Vec<(&str, Polled)> = accounts.iter().map(|account| (account.name(), polled(account))).collect();
+    let inventory: usize = states.iter().flat_map(|(_, polled)| chunks(polled)).map(String::len).sum();
+    let mut out = String::with_capacity(inventory + (8 << 10) + (8 << 10) * states.len());
+
+    for (index, metric) in INVENTORY.iter().enumerate() {
+        push_family(&mut out, &metric.family, |out| {
+            for chunk in states.iter().filter_map(|(_, polled)| chunks(polled).get(index)) {
+                out.push_str(chunk);
+            }
+        });
+    }
+    for metric in POLLING {
+        push_family(&mut out, &metric.family, |out| {
+            for (account, polled) in &states {
+                (metric.fill)(polled, &mut Samples::new(&metric.family, Some(account), out));
+            }
+        });
+    }
+    for metric in EXPORTER {
+        push_family(&mut out, &metric.family, |out| {
+            (metric.fill)(exporter, &mut Samples::new(&metric.family, None, out));
+        });
+    }
+    exporter.push_process(&mut out);
+    out
+}
+
+fn polled(account: &Account) -> Polled {
+    Polled { interval: account.interval(), published: account.published(), requests: account.requests() }
+}
+
+fn chunks(polled: &Polled) -> &[String] {
+    polled.published.encoded.as_deref().map_or(&[], Vec::as_slice)
+}
+
+/// A family without samples is left out, its header too.
+fn push_family(out: &mut String, family: &Family, samples: impl FnOnce(&mut String)) {
+    let start = out.len();
+    push_header(out, family);
+    let header = out.len();
+    samples(out);
+    if out.len() == header {
+        out.truncate(start);
+    }
+}

@@ -1,0 +1,117 @@
+//! The published state of one account.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+
+use crate::inventory::Inventory;
+use crate::tryvox::{Client, Failure, Reason, Requests};
+
+/// An inventory written down, one chunk for each metric family; what is in them is not read here.
+pub type Encoded = Vec<String>;
+
+/// How to write an account's inventory down: done once for each listing, not for each scrape.
+pub type Encode = fn(account: &str, listing: &Listed) -> Encoded;
+
+/// A listing that can be trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// What was listed.
+    pub inventory: Inventory,
+    /// How many numbers the API says there are.
+    pub reported: u64,
+}
+
+/// How the polls of an account went so far.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Polls {
+    /// Polls that gave a listing.
+    pub successes: u64,
+    /// Polls that failed, by [`Reason::ALL`].
+    pub failures: [u64; Reason::ALL.len()],
+    /// Why the last poll failed, if it did.
+    pub failure: Option<Failure>,
+    /// The last poll that ended, however it did.
+    pub last: Option<LastPoll>,
+    /// When a poll last gave a listing.
+    pub last_success: Option<SystemTime>,
+}
+
+/// The last poll that ended.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LastPoll {
+    /// When it ended.
+    pub at: SystemTime,
+    /// From its first request to its end.
+    pub took: Duration,
+    /// Pages that were read.
+    pub pages: u32,
+}
+
+impl Polls {
+    /// Whether the last poll gave a listing that can be trusted.
+    #[must_use]
+    pub fn up(&self) -> bool {
+        self.last.is_some() && self.failure.is_none()
+    }
+}
+
+/// All that a reader may know of an account at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Published {
+    /// How the polls went.
+    pub polls: Polls,
+    /// The last good listing, written down; none before the first.
+    pub encoded: Option<Arc<Encoded>>,
+}
+
+/// One account, as its readers see it.
+#[derive(Debug)]
+pub struct Account {
+    name: Arc<str>,
+    interval: Duration,
+    client: Client,
+    published: ArcSwap<Published>,
+}
+
+impl Account {
+    /// An account that was never polled.
+    #[must_use]
+    pub fn new(name: &str, interval: Duration, client: Client) -> Self {
+        Self { name: name.into(), interval, client, published: ArcSwap::default() }
+    }
+
+    /// The value of the `account` label.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// From the start of one poll to the start of the next.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// What the requests came to, up to now.
+    #[must_use]
+    pub fn requests(&self) -> Requests {
+        self.client.requests()
+    }
+
+    /// The state as of now: a poll that ends meanwhile does not change what was returned.
+    #[must_use]
+    pub fn published(&self) -> Arc<Published> {
+        self.published.load_full()
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Only the account's own task publishes.
+    pub(super) fn publish(&self, published: Published) {
+        self.published.store(Arc::new(published));
+    }
+}

@@ -1,0 +1,11 @@
+//! When to list an account, and what is known of it in between.
+//!
+//! An [`Account`] is what readers see: its [`Published`] state is swapped in whole, so nobody sees
+//! half of a listing. [`Poller::run`] keeps it current: it polls at once, then every interval,
+//! until it is told to stop.
+
+mod account;
+mod run;
+
+pub use account::{Account, Encode, Encoded, LastPoll, Listed, Polls, Published};
+pub use run::Poller;

@@ -1,0 +1,12 @@
+//! Who may read what: sockets in, the bytes of [`crate::metrics`] out.
+//!
+//! [`bind`] opens the sockets before anything else happens, [`serve`] answers on them until it is
+//! told to stop.
+
+mod listen;
+mod routes;
+mod serve;
+
+pub use listen::{BindError, bind};
+pub use routes::{Site, router};
+pub use serve::serve;

@@ -1,0 +1,113 @@
+//! Every gauge equals the truth, to the last digit.
+
+use crate::common::api::{Api, page, record};
+use crate::common::{Running, seed, truth};
+
+/// The inventory's families, all series.
+fn inventory(scrape: &crate::common::Scrape) -> truth::Series {
+    let families = [
+        "tryvox_numbers",
+        "tryvox_monthly_fees",
+        "tryvox_setup_fees",
+        "tryvox_listed_numbers",
+        "tryvox_reported_numbers",
+    ];
+    families.into_iter().flat_map(|family| scrape.family(family)).collect()
+}
+
+async fn listed_exactly(numbers: usize) {
+    let simulator = Running::simulator(numbers, seed(), &[]).await;
+    let arguments = ["--tryvox.rate-limit=0", "--tryvox.concurrency=8"];
+    let mut exporter = Running::exporter(&simulator.url(), &arguments).await;
+    exporter.polled(1).await;
+
+    let scrape = exporter.scrape().await;
+    scrape.lint();
+    assert_eq!(scrape.value(r#"tryvox_up{account="acc_demo"}"#), Some(1.0));
+    let pages = numbers.div_ceil(100).max(1) as f64;
+    assert_eq!(scrape.value(r#"tryvox_last_poll_pages{account="acc_demo"}"#), Some(pages));
+    assert_eq!(scrape.value(r#"tryvox_api_requests_total{account="acc_demo",code="200"}"#), Some(pages));
+    assert_eq!(inventory(&scrape), truth::of(&simulator).await);
+}
+
+#[tokio::test]
+async fn accounts_around_a_page_are_listed_exactly() {
+    for numbers in [0, 1, 99, 100, 101] {
+        listed_exactly(numbers).await;
+    }
+}
+
+#[tokio::test]
+async fn an_account_of_5_000_is_listed_exactly() {
+    listed_exactly(5_000).await;
+}
+
+#[tokio::test]
+async fn an_account_of_100_000_is_listed_exactly() {
+    listed_exactly(100_000).await;
+}
+
+/// Fees as an API may write them, and the double nearest to their exact sum.
+#[tokio::test]
+async fn fees_are_summed_by_their_digits() {
+    let cases: [(&[&str], f64); 7] = [
+        (&["0.1", "0.2"], 0.3),
+        (&["1.15", "1.150", "115e-2", "0.00115E+3"], 4.6),
+        (&["9007199254740993", "0.5", "0.5"], 9_007_199_254_740_994.0),
+        (&["1e22", "0.01", "-1e22"], 0.01),
+        (&["0.10000000000000000000000000000000000001", "-0.1"], 1e-38),
+        (&["-0", "0.0"], 0.0),
+        (&["12345678.123456789", "0.000000001"], 12_345_678.123_456_79),
+    ];
+    for (fees, sum) in cases {
+        let api = Api::start(move |_| async move {
+            let records: Vec<_> = fees
+                .iter()
+                .enumerate()
+                .map(|(index, fee)| record(&format!("+1415555{index:04}"), "active", fee, "USD"))
+                .collect();
+            page(&records, records.len(), 1, 1)
+        })
+        .await;
+        let mut exporter = Running::exporter(&api.url(), &[]).await;
+        exporter.polled(1).await;
+        let series =
+            r#"tryvox_monthly_fees{account="acc_demo",country="US",type="local",status="active",currency="USD"}"#;
+        assert_eq!(exporter.scrape().await.value(series), Some(sum), "{fees:?}");
+    }
+}
+
+#[tokio::test]
+async fn currencies_are_never_added_and_zeros_are_there() {
+    let api = Api::start(|_| async {
+        let records = [
+            record("+14155550001", "active", "1.15", "USD"),
+            record("+14155550002", "suspended", "2.5", "EUR"),
+            record("+14155550003", "porting", "3", "EUR"),
+        ];
+        page(&records, 3, 1, 1)
+    })
+    .await;
+    let mut exporter = Running::exporter(&api.url(), &[]).await;
+    exporter.polled(1).await;
+    let scrape = exporter.scrape().await;
+    scrape.lint();
+    let lines: Vec<_> = scrape
+        .0
+        .lines()
+        .filter(|line| line.starts_with("tryvox_numbers{") || line.starts_with("tryvox_monthly_fees{"))
+        .collect();
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    tryvox_numbers{account="acc_demo",country="US",type="local",status="active"} 1
+    tryvox_numbers{account="acc_demo",country="US",type="local",status="pending"} 0
+    tryvox_numbers{account="acc_demo",country="US",type="local",status="porting"} 1
+    tryvox_numbers{account="acc_demo",country="US",type="local",status="suspended"} 1
+    tryvox_monthly_fees{account="acc_demo",country="US",type="local",status="active",currency="EUR"} 0
+    tryvox_monthly_fees{account="acc_demo",country="US",type="local",status="active",currency="USD"} 1.15
+    tryvox_monthly_fees{account="acc_demo",country="US",type="local",status="pending",currency="EUR"} 0
+    tryvox_monthly_fees{account="acc_demo",country="US",type="local",status="pending",currency="USD"} 0
+    tryvox_monthly_fees{account="acc_demo",country="US",type="local",status="porting",currency="EUR"} 3
+    tryvox_monthly_fees{account="acc_demo",country="US",type="local",status="suspended",currency="EUR"} 2.5
+    tryvox_monthly_fees{account="acc_demo",country="US",type="local",status="suspended",currency="USD"} 0
+    "#);
+}

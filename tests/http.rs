@@ -1,0 +1,91 @@
+//! What is served at which path, and where.
+
+use crate::common::api::{Api, one_number};
+use crate::common::{KEY, Running, http};
+
+#[tokio::test]
+async fn each_path_has_its_answer_and_others_have_none() {
+    let api = Api::start(|_| async { one_number() }).await;
+    let mut exporter = Running::exporter(&api.url(), &["--web.telemetry-path=/here"]).await;
+    exporter.polled(1).await;
+
+    for (path, status, media_type) in [
+        ("/here", 200, "text/plain; version=0.0.4; charset=utf-8"),
+        ("/", 200, "text/html; charset=utf-8"),
+        ("/-/healthy", 200, "text/plain; charset=utf-8"),
+        ("/-/ready", 200, "text/plain; charset=utf-8"),
+    ] {
+        let answer = exporter.get(path).await;
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["content-type"]),
+            (status, &media_type.parse().unwrap())
+        );
+        let url = format!("{}{path}", exporter.url());
+        let head = http().head(&url).send().await.unwrap();
+        assert_eq!((head.status().as_u16(), head.text().await.unwrap().as_str()), (200, ""), "{path}");
+        let post = http().post(&url).send().await.unwrap();
+        assert_eq!((post.status().as_u16(), post.headers()["allow"].to_str().unwrap()), (405, "GET,HEAD"), "{path}");
+    }
+    for path in ["/metrics", "/here/", "/-/", "/-/reload", "/favicon.ico"] {
+        assert_eq!(exporter.get(path).await.status(), 404, "{path}");
+    }
+    let page = exporter.get("/").await.text().await.unwrap();
+    for link in [r#"href="/here""#, r#"href="/-/healthy""#, r#"href="/-/ready""#] {
+        assert!(page.contains(link), "{link}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_host_all_addresses_are_listened_on() {
+    let mut simulator = crate::common::command(&[
+        "simulate",
+        "--numbers=1",
+        "--web.listen-address=:0",
+        "--web.listen-address=127.0.0.1:0",
+    ]);
+    let mut child = simulator.spawn().unwrap();
+    let mut lines = {
+        use tokio::io::AsyncBufReadExt;
+        tokio::io::BufReader::new(child.stderr.take().unwrap()).lines()
+    };
+    let mut ports = Vec::new();
+    for _ in 0..2 {
+        let line = lines.next_line().await.unwrap().unwrap();
+        ports.push(line.rsplit_once(':').unwrap().1.to_owned());
+    }
+    for address in [format!("127.0.0.1:{}", ports[0]), format!("[::1]:{}", ports[0]), format!("127.0.0.1:{}", ports[1])]
+    {
+        assert_eq!(http().get(format!("http://{address}/")).send().await.unwrap().status(), 404, "{address}");
+    }
+}
+
+#[tokio::test]
+async fn the_demo_serves_an_inventory_that_changes() {
+    let mut demo =
+        Running::start(&["demo", "--numbers=300", "--life=50ms", "--poll.interval=200ms", "--log.level=debug"], &[])
+            .await;
+    demo.polled(1).await;
+    let first = demo.scrape().await;
+    first.lint();
+    assert_eq!(first.value(r#"tryvox_up{account="acc_demo"}"#), Some(1.0));
+    // One change in 50 ms moves some gauge within a few polls, or the account does not live.
+    for polls in 2.. {
+        demo.polled(polls).await;
+        if demo.scrape().await.family("tryvox_monthly_fees") != first.family("tryvox_monthly_fees") {
+            break;
+        }
+        assert!(polls < 50, "nothing changes");
+    }
+    let said = demo.said();
+    for word in [&*demo.url(), "/metrics", "scrape_configs"] {
+        assert!(said.contains(word), "{word} is not in: {said}");
+    }
+}
+
+#[tokio::test]
+async fn the_demo_takes_no_real_key() {
+    let mut demo = Running::start(&["demo", "--numbers=1"], &[("TRYVOX_API_KEY", KEY)]).await;
+    demo.polled(1).await;
+    assert_eq!(demo.scrape().await.value(r#"tryvox_up{account="acc_demo"}"#), Some(1.0));
+    assert!(!demo.said().contains(KEY));
+}

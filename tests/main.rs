@@ -1,0 +1,14 @@
+//! The promises of the exporter, one file each, on its public surface: the binary is started, asked
+//! and compared.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, reason = "the test runner shows it when a test fails")]
+#![allow(clippy::cast_precision_loss, reason = "counts in tests are small")]
+
+mod command_line;
+mod common;
+mod exact;
+mod http;
+mod key_secrecy;
+mod polling;
+mod prometheus;
+mod tls;

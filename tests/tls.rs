@@ -1,0 +1,65 @@
+//! TLS to the API: a trusted certificate lists, any other is refused before the key is sent.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::pki_types::PrivateKeyDer;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use crate::common::{KEY, Running};
+
+/// An API with one number behind a certificate of its own; it counts the requests it could read.
+async fn https_api() -> (String, String, Arc<AtomicUsize>) {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    _ = rustls::crypto::ring::default_provider().install_default();
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(vec![cert.der().clone()], key);
+    let acceptor = TlsAcceptor::from(Arc::new(config.unwrap()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    let requests = Arc::new(AtomicUsize::new(0));
+    let count = requests.clone();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut request = vec![0; 8192];
+            let length = stream.read(&mut request).await.unwrap_or(0);
+            if length > 0 {
+                count.fetch_add(1, Ordering::SeqCst);
+                let body = r#"{"data":[],"pagination":{"total":0,"total_pages":0}}"#;
+                let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+                stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+                stream.shutdown().await.unwrap();
+            }
+        }
+    });
+    (url, cert.pem(), requests)
+}
+
+#[tokio::test]
+async fn a_certificate_of_a_trusted_authority_is_enough() {
+    let (url, certificate, requests) = https_api().await;
+    let mut trusted = tempfile::NamedTempFile::new().unwrap();
+    trusted.write_all(certificate.as_bytes()).unwrap();
+    let trusted = trusted.path().display().to_string();
+    let arguments = [&*format!("--tryvox.url={url}"), "--tryvox.account-id=acc_demo"];
+    let environment = [("TRYVOX_API_KEY", KEY), ("SSL_CERT_FILE", &*trusted)];
+    let mut exporter = Running::start(&arguments, &environment).await;
+    exporter.logged("account listed", 1).await;
+    assert_eq!(requests.load(Ordering::SeqCst), 1);
+    assert_eq!(exporter.scrape().await.value(r#"tryvox_listed_numbers{account="acc_demo"}"#), Some(0.0));
+}
+
+#[tokio::test]
+async fn any_other_certificate_is_refused_and_no_key_is_sent() {
+    let (url, _, requests) = https_api().await;
+    let mut exporter = Running::exporter(&url, &[]).await;
+    let line = exporter.logged("poll failed", 1).await;
+    assert!(line.contains("reason=tls ") && line.contains("certificate"), "{line}");
+    assert_eq!(requests.load(Ordering::SeqCst), 0);
+}
