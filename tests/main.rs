@@ -6,6 +6,7 @@
 
 mod command_line;
 mod common;
+mod docs;
 mod exact;
 mod http;
 mod key_secrecy;
