@@ -135,7 +135,8 @@ async fn no_connection_is_counted_as_such() {
     let line = exporter.logged("poll failed", 1).await;
     assert!(line.contains("reason=connect") && line.contains("refused"), "{line}");
     let scrape = exporter.scrape().await;
-    assert_eq!(scrape.value(r#"tryvox_api_requests_total{account="acc_demo",code="error"}"#), Some(1.0));
+    assert_eq!(scrape.value(r#"tryvox_api_requests_total{account="acc_demo",code="error"}"#), Some(4.0));
+    assert_eq!(scrape.value(r#"tryvox_api_retries_total{account="acc_demo",reason="connect"}"#), Some(3.0));
     assert_eq!(exporter.get("/-/ready").await.status(), 200);
 }
 
@@ -162,12 +163,15 @@ async fn a_number_that_is_listed_twice_counts_once_and_a_bad_record_costs_itself
                 "7".to_owned(),
             ],
         };
-        page(&records, 2, asked.page, 2)
+        // Two numbers and two records that cannot be read.
+        page(&records, 4, asked.page, 2)
     })
     .await;
     let mut exporter = Running::exporter(&api.url(), &[]).await;
     exporter.polled(1).await;
+    assert_eq!(api.asked().len(), 2);
     let scrape = exporter.scrape().await;
+    assert_eq!(scrape.value(r#"tryvox_invalid_records{account="acc_demo"}"#), Some(2.0));
     let numbers = |status| {
         let labels = format!(r#"account="acc_demo",country="US",type="local",status="{status}""#);
         (

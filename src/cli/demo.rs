@@ -24,7 +24,8 @@ pub(super) async fn run(settings: &Settings, stop: CancellationToken) -> Result<
 
     let simulator = simulate::simulator(&simulated)?;
     if let Some(life) = simulated.life {
-        tokio::spawn(simulator.clone().live(life, stop.clone()));
+        let (simulator, stop) = (simulator.clone(), stop.clone());
+        tokio::spawn(async move { simulator.live(life, stop).await });
     }
     tokio::spawn(simulator.serve(api, stop.clone()));
 

@@ -12,7 +12,7 @@ use super::{CommandError, bind};
 use crate::config::{Environment, ServeConfig, Settings};
 use crate::metrics::{Exporter, encode_listing};
 use crate::poller::{Account, Poller};
-use crate::tryvox::{Client, HttpClients, numbers_url};
+use crate::tryvox::{Client, Endpoint, HttpClients, numbers_url};
 use crate::web::{Site, router};
 
 pub(super) async fn run(
@@ -32,14 +32,24 @@ pub(super) async fn serve(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let http = HttpClients::new(config.accounts.iter().map(|account| &account.url)).map_err(anyhow::Error::msg)?;
+    let http = Arc::new(http);
     let mut pollers = Vec::with_capacity(config.accounts.len());
     for account in &config.accounts {
-        let numbers = numbers_url(&account.url, &account.account_id);
-        let client = Client::new(&http, numbers, account.limits.clone())?;
+        let endpoint = Endpoint {
+            name: account.name.as_str().into(),
+            transport: http.clone(),
+            numbers: numbers_url(&account.url, &account.account_id),
+            now: SystemTime::now,
+            dice: fastrand::Rng::new(),
+        };
+        let client = Client::new(endpoint, account.limits.clone());
         pollers.push(Poller {
             account: Arc::new(Account::new(&account.name, account.interval, client)),
             key: account.key.clone(),
             timeout: account.poll_timeout,
+            stale_after: account.stale_after,
+            max_discrepancy: account.max_discrepancy,
+            label_limit: account.label_limit,
             encode: encode_listing,
             now: SystemTime::now,
         });

@@ -1,5 +1,6 @@
 //! `simulate`: the simulated API alone.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
 use std::time::SystemTime;
 
@@ -10,7 +11,7 @@ use tracing::info;
 
 use super::{CommandError, bind, local_url, print};
 use crate::config::{API_KEY_VARIABLE, Environment, Settings, SimulatorConfig};
-use crate::simulator::{DEFAULT_KEY, Simulator, World};
+use crate::simulator::{DEFAULT_KEY, Faults, Simulator, World};
 use crate::tryvox::ApiKey;
 
 pub(super) async fn run(
@@ -22,7 +23,8 @@ pub(super) async fn run(
     let listeners = bind(&settings.listen_addresses)?;
     let simulator = simulator(&config)?;
     if let Some(life) = config.life {
-        tokio::spawn(simulator.clone().live(life, stop.clone()));
+        let (simulator, stop) = (simulator.clone(), stop.clone());
+        tokio::spawn(async move { simulator.live(life, stop).await });
     }
 
     let key = if config.key.is_some() { format!("(yours, from {API_KEY_VARIABLE})") } else { DEFAULT_KEY.to_owned() };
@@ -52,6 +54,9 @@ pub(super) fn simulator(config: &SimulatorConfig) -> anyhow::Result<Arc<Simulato
         account_id: config.account_id.clone(),
         authorization: key.bearer()?,
         latency: config.latency,
+        faults: Faults::new(config.faults.clone(), config.seed),
         world: RwLock::new(World::new(config.numbers, config.seed, SystemTime::now())),
+        now: SystemTime::now,
+        requests: AtomicU64::new(0),
     }))
 }

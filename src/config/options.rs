@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use super::settings::{LogFormat, LogLevel, Settings};
 use super::values::{
-    account_id, base_url, duration, duration_or_zero, integer, listen_addresses, rate, telemetry_path, word,
+    account_id, base_url, duration, duration_or_zero, integer, listen_addresses, rate, share, telemetry_path, word,
 };
+use crate::simulator::Fault;
 
 /// The commands that have options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,6 +160,34 @@ pub static OPTIONS: &[OptionSpec] = &[
         ..OPTION
     },
     OptionSpec {
+        name: "poll.stale-after",
+        value: "DURATION",
+        commands: &[Serve, Demo],
+        help: "How long the last good inventory is still served while polls fail; by default 3 intervals",
+        set: |settings, text| duration(text).map(|value| settings.stale_after = Some(value)),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "poll.max-discrepancy",
+        value: "SHARE",
+        default: Some("0.01"),
+        commands: &[Serve, Demo],
+        help: "What share of the numbers that the API reports a listing may miss and still be served, after three \
+               readings, 0 to 1; one number may always be missing",
+        set: |settings, text| share(text).map(|value| settings.max_discrepancy = value),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "collector.label-limit",
+        value: "N",
+        default: Some("300"),
+        commands: &[Serve, Demo],
+        help: "Distinct values of a label that comes from the API, per account: the most frequent stay, the rest is \
+               `other`",
+        set: |settings, text| integer(text, 1..=100_000).map(|value| settings.label_limit = value),
+        ..OPTION
+    },
+    OptionSpec {
         name: "web.listen-address",
         value: "ADDRESS",
         default: Some(":10869"),
@@ -222,6 +251,16 @@ pub static OPTIONS: &[OptionSpec] = &[
         commands: &[Demo, Simulate],
         help: "How often numbers are bought, released, suspended, reactivated and repriced; 0s for never",
         set: |settings, text| duration_or_zero(text).map(|value| settings.life = value),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "fault",
+        value: "FAULT",
+        commands: &[Simulate],
+        repeatable: true,
+        help: "What the simulated API does wrong, like 503 or `429 retry-after=2 times=3` or `cut-body page=2 \
+               probability=0.1`; the kinds are in the README",
+        set: |settings, text| Fault::list(text).map(|value| settings.faults = value),
         ..OPTION
     },
     OptionSpec {

@@ -38,6 +38,12 @@ pub struct AccountConfig {
     pub interval: Duration,
     /// What a whole poll may take.
     pub poll_timeout: Duration,
+    /// How long the last good listing is served while polls fail.
+    pub stale_after: Duration,
+    /// What share of the reported numbers a listing may miss.
+    pub max_discrepancy: f64,
+    /// The most distinct values of a label that comes from the API.
+    pub label_limit: usize,
 }
 
 impl ServeConfig {
@@ -84,6 +90,9 @@ impl ServeConfig {
             },
             interval: settings.poll_interval,
             poll_timeout: settings.poll_timeout.unwrap_or(settings.poll_interval),
+            stale_after: settings.stale_after.unwrap_or(settings.poll_interval * 3),
+            max_discrepancy: settings.max_discrepancy,
+            label_limit: settings.label_limit,
         };
         Self {
             accounts: vec![account],

@@ -6,6 +6,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::values::ListenAddress;
+use crate::simulator::Fault;
 
 /// One field for each option. An option that has neither a value nor a default is `None`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -28,6 +29,12 @@ pub struct Settings {
     pub poll_interval: Duration,
     /// `--poll.timeout`
     pub poll_timeout: Option<Duration>,
+    /// `--poll.stale-after`
+    pub stale_after: Option<Duration>,
+    /// `--poll.max-discrepancy`
+    pub max_discrepancy: f64,
+    /// `--collector.label-limit`
+    pub label_limit: usize,
     /// `--web.listen-address`
     pub listen_addresses: Vec<ListenAddress>,
     /// `--web.telemetry-path`
@@ -46,6 +53,8 @@ pub struct Settings {
     pub latency: Duration,
     /// `--life`
     pub life: Duration,
+    /// `--fault`
+    pub faults: Vec<Fault>,
 }
 
 /// How much is logged.

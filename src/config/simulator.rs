@@ -6,6 +6,7 @@ use super::ConfigError;
 use super::serve::key_from_environment;
 use super::settings::Settings;
 use super::source::Environment;
+use crate::simulator::Fault;
 use crate::tryvox::ApiKey;
 
 /// A simulated account.
@@ -23,6 +24,8 @@ pub struct SimulatorConfig {
     pub latency: Duration,
     /// How often something changes, if ever.
     pub life: Option<Duration>,
+    /// What it does wrong.
+    pub faults: Vec<Fault>,
 }
 
 impl SimulatorConfig {
@@ -38,6 +41,7 @@ impl SimulatorConfig {
             seed: settings.seed,
             latency: settings.latency,
             life: Some(settings.life).filter(|life| !life.is_zero()),
+            faults: settings.faults.clone(),
         })
     }
 }

@@ -46,6 +46,14 @@ pub(super) fn rate(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "must be 0 (no limit) or a number from 0.001 to 1000000, in requests a second".to_owned())
 }
 
+/// A part of a whole.
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| "must be a number from 0 to 1, like 0.01 for one in a hundred".to_owned())
+}
+
 /// The address of an API: where its paths start.
 pub(super) fn base_url(text: &str) -> Result<Url, String> {
     let example = "write it like https://api.tryvox.io";
@@ -182,6 +190,10 @@ mod tests {
         assert_eq!(rate("2.5"), Ok(2.5));
         for bad in ["-1", "NaN", "inf", "1e-9", "fast", ""] {
             assert!(rate(bad).is_err(), "{bad}");
+        }
+        assert_eq!(share("0.01"), Ok(0.01));
+        for bad in ["-0.1", "1.1", "NaN", "1%", ""] {
+            assert!(share(bad).is_err(), "{bad}");
         }
         assert_eq!(integer("100", 1..=100_u8), Ok(100));
         for bad in ["0", "101", "-1", "1.5", "many"] {

@@ -1,25 +1,51 @@
 //! The fold of records into groups.
 
+use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use indexmap::{Equivalent, IndexMap};
 
 use super::{E164, Group, GroupKey, InvalidE164, InvalidMoney, Inventory, Money, STATUSES};
-use crate::tryvox::Record;
+use crate::tryvox::{Page, Record, Written};
 
-/// Takes the records of one listing, in any order of its pages.
+/// A longer text is no name of anything.
+const MAX_TEXT: usize = 256;
+
+/// Takes the pages of one listing, the first one first, the others in any order, and makes the
+/// inventory as of the first page of them.
 ///
-/// Of a number it keeps 16 bytes: itself, its page, and its class. All numbers that share
+/// The list may shift while it is read: numbers are bought and released between two pages. A number
+/// that was bought after the first page had been asked for, which its `created_at` tells, is a
+/// newcomer and is left out; it is the next listing's. So what is kept was all there when the first
+/// page was written, and it is everything that was there if it is as many numbers as that page
+/// reported.
+///
+/// Of a number 16 bytes are kept: itself, its page, and its class. All numbers that share
 /// everything an inventory asks about are of one class, and of those there are few.
 #[derive(Debug, Default)]
 pub struct Fold {
     classes: IndexMap<ClassKey, Class>,
     numbers: Vec<Entry>,
+    newcomers: Vec<Entry>,
+    /// Newcomers of an earlier listing: they are none in this one.
+    known: HashSet<E164>,
+    began: Option<SystemTime>,
     invalid: u64,
 }
 
+/// What a listing came to.
 #[derive(Debug)]
+pub struct Folded {
+    /// What was listed, without newcomers.
+    pub inventory: Inventory,
+    /// The numbers that look as if they had been bought while the listing was read. In a listing
+    /// that begins later they are known, see [`Fold::new`].
+    pub newcomers: HashSet<E164>,
+}
+
+#[derive(Debug, Clone, Copy)]
 struct Entry {
     e164: E164,
     page: u32,
@@ -60,46 +86,61 @@ pub enum InvalidRecord {
     /// Not a phone number.
     #[error(transparent)]
     E164(#[from] InvalidE164),
+    /// Not a record at all.
+    #[error("{0}")]
+    Unreadable(String),
     /// A field that every group needs is there but empty.
     #[error("{0} is empty")]
     Empty(&'static str),
+    /// A field is longer than any name.
+    #[error("{0} is longer than {MAX_TEXT} bytes")]
+    TooLong(&'static str),
     /// Not an amount.
     #[error(transparent)]
     Money(#[from] InvalidMoney),
 }
 
 impl Fold {
-    /// A fold that has seen nothing.
+    /// A fold that has seen nothing. `known` are the newcomers of a listing that began earlier: what
+    /// that one saw cannot have been bought during this one.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(known: HashSet<E164>) -> Self {
+        Self { known, ..Self::default() }
     }
 
-    /// Takes one record of a page; of the same number twice, the last page's record wins.
+    /// Takes a page; of the same number twice, the last page's record wins.
     ///
-    /// # Errors
-    /// When the record lacks what a group needs. It is then counted as invalid, and only that.
-    pub fn record(&mut self, page: u32, record: &Record<'_>) -> Result<(), InvalidRecord> {
-        match self.classify(record) {
-            Ok((e164, class)) => {
-                self.numbers.push(Entry { e164, page, class });
-                Ok(())
-            }
-            Err(invalid) => {
-                self.invalid_record();
-                Err(invalid)
+    /// A record that lacks what a group needs is counted as invalid, and only that. `complain` is
+    /// told why, at least of the first few.
+    pub fn page(&mut self, number: u32, page: &Page<'_>, mut complain: impl FnMut(InvalidRecord)) {
+        self.began = self.began.or(page.written.map(|written| written.from));
+        self.invalid += page.unreadable.count;
+        for example in &page.unreadable.examples {
+            complain(InvalidRecord::Unreadable(example.clone()));
+        }
+        for record in &page.records {
+            match self.classify(record) {
+                Ok((e164, class)) => {
+                    let entry = Entry { e164, page: number, class };
+                    if self.is_newcomer(record, page.written) {
+                        self.newcomers.push(entry);
+                    } else {
+                        self.numbers.push(entry);
+                    }
+                }
+                Err(invalid) => {
+                    self.invalid += 1;
+                    complain(invalid);
+                }
             }
         }
     }
 
-    /// Counts a record that could not even be read as one.
-    pub fn invalid_record(&mut self) {
-        self.invalid += 1;
-    }
-
-    /// The inventory of all records taken, with [`STATUSES`] filled up.
+    /// The inventory of all pages taken, with [`STATUSES`] filled up.
     #[must_use]
-    pub fn finish(mut self) -> Inventory {
+    pub fn finish(mut self) -> Folded {
+        let newcomers: HashSet<E164> = self.newcomers.iter().map(|entry| entry.e164).collect();
+        self.numbers.extend(self.newcomers.iter().filter(|entry| self.known.contains(&entry.e164)));
         // Stable: within a page, too, the later record of a number wins.
         self.numbers.sort_by_key(|entry| (entry.e164, entry.page));
         let mut listed = 0;
@@ -125,7 +166,14 @@ impl Fold {
             group.monthly_fees += class.monthly_fee * numbers;
             group.setup_fees += class.setup_fee * numbers;
         }
-        inventory
+        Folded { inventory, newcomers }
+    }
+
+    /// Whether a number was bought after the first page had been asked for and before this page was
+    /// written. A time that is yet to come tells of a clock, not of a purchase.
+    fn is_newcomer(&self, record: &Record<'_>, written: Option<Written>) -> bool {
+        let (Some(began), Some(written)) = (self.began, written) else { return false };
+        record.created().is_some_and(|created| began <= created && created <= written.to)
     }
 
     fn classify(&mut self, record: &Record<'_>) -> Result<(E164, u32), InvalidRecord> {
@@ -150,8 +198,9 @@ impl ClassRef<'_> {
     fn check(&self) -> Result<&Self, InvalidRecord> {
         let fields =
             [("country", self.country), ("type", self.kind), ("status", self.status), ("currency", self.currency)];
-        match fields.into_iter().find(|(_, value)| value.is_empty()) {
-            Some((name, _)) => Err(InvalidRecord::Empty(name)),
+        match fields.into_iter().find(|(_, value)| value.is_empty() || value.len() > MAX_TEXT) {
+            Some((name, "")) => Err(InvalidRecord::Empty(name)),
+            Some((name, _)) => Err(InvalidRecord::TooLong(name)),
             None => Ok(self),
         }
     }

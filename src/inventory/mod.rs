@@ -1,18 +1,19 @@
 //! What a listing means: records in, exact groups out.
 //!
-//! A [`Fold`] takes the records of a listing page by page and forgets them; [`Fold::finish`] makes
-//! the [`Inventory`]: how many numbers there are, and what they cost, by country, type, status and
+//! A [`Fold`] takes a listing page by page and forgets the records; [`Fold::finish`] makes the
+//! [`Inventory`]: how many numbers there are, and what they cost, by country, type, status and
 //! currency. Everything here is pure: no I/O, no clock, no async.
 
 mod e164;
 mod fold;
+mod limit;
 mod money;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use e164::{E164, InvalidE164};
-pub use fold::{Fold, InvalidRecord};
+pub use fold::{Fold, Folded, InvalidRecord};
 pub use money::{InvalidMoney, Money};
 
 /// The statuses that the API documents; an inventory has a group for each, if only an empty one.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::family::{Family, Kind, Metric};
-use crate::poller::Published;
+use tokio::time::Instant;
+
+use crate::poller::{Kept, Published};
 use crate::tryvox::{DURATION_BUCKETS, Reason, Requests};
 
 /// An account as one scrape sees it.
@@ -16,6 +18,15 @@ pub struct Polled {
     pub published: Arc<Published>,
     /// What its requests came to.
     pub requests: Requests,
+    /// The moment of the scrape.
+    pub now: Instant,
+}
+
+impl Polled {
+    /// The listing to show.
+    pub(super) fn current(&self) -> Option<&Kept> {
+        self.published.current(self.now)
+    }
 }
 
 /// The families of section "Polling", in the order of the exposition.
@@ -91,10 +102,20 @@ pub static POLLING: &[Metric<Polled>] = &[
         "Time from the start of one poll to the start of the next, as configured.",
         |polled, samples| samples.push([], polled.interval.as_secs_f64()),
     ),
+    Metric::gauge(
+        "tryvox_invalid_records",
+        &["account"],
+        "Records of the last good listing that could not be read and are in no other metric.",
+        |polled, samples| match (&polled.published.kept, polled.current()) {
+            (None, _) => samples.push([], 0_u64),
+            (_, Some(kept)) => samples.push([], kept.invalid),
+            (Some(_), None) => {}
+        },
+    ),
     Metric::counter(
         "tryvox_api_requests_total",
         &["account", "code"],
-        "Requests to the API, by HTTP status code, or error when there was no answer.",
+        "Requests to the API, each attempt once, by HTTP status code, or error when there was no whole answer.",
         |polled, samples| {
             for (status, count) in &polled.requests.by_status {
                 let code = status.map_or_else(|| "error".to_owned(), |status| status.to_string());
@@ -115,6 +136,16 @@ pub static POLLING: &[Metric<Polled>] = &[
             samples.push_histogram([], &buckets, requests.seconds, requests.count);
         },
     },
+    Metric::counter(
+        "tryvox_api_retries_total",
+        &["account", "reason"],
+        "Requests to the API that were made because the one before had failed, by why that one had.",
+        |polled, samples| {
+            for reason in Reason::RETRIED {
+                samples.push([reason.as_str()], polled.requests.retries[reason as usize]);
+            }
+        },
+    ),
 ];
 
 /// Seconds since the epoch; a time before it is 0.

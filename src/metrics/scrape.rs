@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::encode::{Samples, push_header};
 use super::exporter::{EXPORTER, Exporter};
 use super::family::Family;
@@ -53,11 +55,16 @@ pub fn scrape(accounts: &[Arc<Account>], exporter: &Exporter) -> String {
 }
 
 fn polled(account: &Account) -> Polled {
-    Polled { interval: account.interval(), published: account.published(), requests: account.requests() }
+    Polled {
+        interval: account.interval(),
+        published: account.published(),
+        requests: account.requests(),
+        now: Instant::now(),
+    }
 }
 
 fn chunks(polled: &Polled) -> &[String] {
-    polled.published.encoded.as_deref().map_or(&[], Vec::as_slice)
+    polled.current().map_or(&[], |kept| kept.encoded.as_slice())
 }
 
 /// A family without samples is left out, its header too.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use tokio::time::Instant;
 
 use crate::inventory::Inventory;
 use crate::tryvox::{Client, Failure, Reason, Requests};
@@ -14,7 +15,7 @@ pub type Encoded = Vec<String>;
 /// How to write an account's inventory down: done once for each listing, not for each scrape.
 pub type Encode = fn(account: &str, listing: &Listed) -> Encoded;
 
-/// A listing that can be trusted.
+/// A listing of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     /// What was listed.
@@ -57,13 +58,32 @@ impl Polls {
     }
 }
 
+/// The last good listing, as long as it may be shown.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// It, written down.
+    pub encoded: Arc<Encoded>,
+    /// Records of it that could not be read.
+    pub invalid: u64,
+    /// From then on it is too old to be shown, unless a poll has replaced it.
+    pub stale_at: Instant,
+}
+
 /// All that a reader may know of an account at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Published {
     /// How the polls went.
     pub polls: Polls,
-    /// The last good listing, written down; none before the first.
-    pub encoded: Option<Arc<Encoded>>,
+    /// The last good listing; none before the first.
+    pub kept: Option<Kept>,
+}
+
+impl Published {
+    /// The last good listing, if there is one that is not stale at `now`.
+    #[must_use]
+    pub fn current(&self, now: Instant) -> Option<&Kept> {
+        self.kept.as_ref().filter(|kept| now < kept.stale_at)
+    }
 }
 
 /// One account, as its readers see it.

@@ -2,10 +2,12 @@
 //!
 //! An [`Account`] is what readers see: its [`Published`] state is swapped in whole, so nobody sees
 //! half of a listing. [`Poller::run`] keeps it current: it polls at once, then every interval,
-//! until it is told to stop.
+//! until it is told to stop. A poll reads the listing again while its pages do not add up; one that
+//! fails changes nothing but how polling goes, and a listing that nothing replaces turns stale.
 
 mod account;
+mod poll;
 mod run;
 
-pub use account::{Account, Encode, Encoded, LastPoll, Listed, Polls, Published};
+pub use account::{Account, Encode, Encoded, Kept, LastPoll, Listed, Polls, Published};
 pub use run::Poller;

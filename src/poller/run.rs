@@ -1,17 +1,16 @@
 //! The task that keeps one account current.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
-use super::account::{Account, Encode, Encoded, LastPoll, Listed, Polls, Published};
-use crate::inventory::Fold;
-use crate::tryvox::{Failure, KeySource, Page, Reason};
+use super::account::{Account, Encode, Encoded, Kept, LastPoll, Polls, Published};
+use super::poll::Poll;
+use crate::tryvox::{Failure, KeySource, Reason};
 
 /// What a poll needs beside the account.
 #[derive(Debug, Clone)]
@@ -22,6 +21,12 @@ pub struct Poller {
     pub key: KeySource,
     /// What a whole poll may take.
     pub timeout: Duration,
+    /// How long a listing is shown while no poll replaces it.
+    pub stale_after: Duration,
+    /// What share of the reported numbers a listing may lack, or have too many, and still be good.
+    pub max_discrepancy: f64,
+    /// The most distinct values of a label that comes from the API.
+    pub label_limit: usize,
     /// How a good listing is written down.
     pub encode: Encode,
     /// The time of day, for timestamps.
@@ -30,22 +35,36 @@ pub struct Poller {
 
 /// What one poll gave.
 struct Outcome {
-    listed: Result<Encoded, Failure>,
-    numbers: u64,
+    good: Result<Good, Failure>,
     pages: u32,
+}
+
+/// A good listing, written down.
+struct Good {
+    encoded: Encoded,
+    counts: Counts,
+}
+
+/// Its counts, for the log.
+#[derive(Clone, Copy)]
+struct Counts {
+    numbers: u64,
+    invalid: u64,
+    reported: u64,
 }
 
 impl Poller {
     /// Polls at once and then every interval, until `stop`.
     ///
     /// A poll that outlives its interval takes the place of those it overlaps; the next one keeps
-    /// to the account's beat.
+    /// to the account's beat. Where the API asked for patience, the next one waits.
     pub async fn run(self, stop: CancellationToken) {
         let mut beat = interval(self.account.interval());
         beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let polls = async {
             loop {
                 beat.tick().await;
+                self.account.client().ready().await;
                 self.poll_and_publish().await;
             }
         };
@@ -58,67 +77,66 @@ impl Poller {
         let poller = self.clone();
         // A task of its own, so that a fault of this program costs one poll and not the account.
         let poll = AbortOnDropHandle::new(tokio::spawn(async move { poller.poll().await }));
-        let outcome = poll.await.unwrap_or_else(|_| Outcome {
-            listed: Err(Failure::new(Reason::Internal, "the poll ended in a fault of this program; please report it")),
-            numbers: 0,
+        let Outcome { good, pages } = poll.await.unwrap_or_else(|_| Outcome {
+            good: Err(Failure::new(Reason::Internal, "the poll ended in a fault of this program; please report it")),
             pages: 0,
         });
-        let last = LastPoll { at: (self.now)(), took: start.elapsed(), pages: outcome.pages };
+        let last = LastPoll { at: (self.now)(), took: start.elapsed(), pages };
 
         let before = self.account.published();
-        let (polls, encoded) = match outcome.listed {
-            Ok(encoded) => (before.polls.clone().succeeded(last), Some(Arc::new(encoded))),
-            Err(failure) => (before.polls.clone().failed(last, failure), before.encoded.clone()),
+        let polls = before.polls.clone();
+        let (published, counts) = match good {
+            Ok(Good { encoded, counts }) => {
+                let stale_at = Instant::now() + self.stale_after;
+                let kept = Kept { encoded: Arc::new(encoded), invalid: counts.invalid, stale_at };
+                (Published { polls: polls.succeeded(last), kept: Some(kept) }, Some(counts))
+            }
+            Err(failure) => (Published { polls: polls.failed(last, failure), kept: before.kept.clone() }, None),
         };
-        self.account.publish(Published { polls: polls.clone(), encoded });
-        self.log(before.polls.up(), outcome.numbers, last, &polls);
+        self.account.publish(published.clone());
+        self.log(before.polls.up(), &published, counts, last);
     }
 
     async fn poll(&self) -> Outcome {
-        let fold = Mutex::new(Fold::new());
-        let pages = AtomicU32::new(0);
-        let listing = timeout(self.timeout, self.list(&fold, &pages)).await.unwrap_or_else(|_| {
-            let after = humantime::format_duration(self.timeout);
-            Err(Failure::new(Reason::Timeout, format!("the poll was not done within {after} (--poll.timeout)")))
+        let poll = Poll::new(self);
+        let good = poll.listing().await.map(|mut listed| {
+            listed.inventory = listed.inventory.with_label_limit(self.label_limit);
+            let counts = Counts {
+                numbers: listed.inventory.listed,
+                invalid: listed.inventory.invalid,
+                reported: listed.reported,
+            };
+            Good { encoded: (self.encode)(self.account.name(), &listed), counts }
         });
-        let pages = pages.into_inner();
-        match listing {
-            Ok(reported) => {
-                let inventory = fold.into_inner().unwrap_or_else(PoisonError::into_inner).finish();
-                let numbers = inventory.listed;
-                let listed = Ok((self.encode)(self.account.name(), &Listed { inventory, reported }));
-                Outcome { listed, numbers, pages }
-            }
-            Err(failure) => Outcome { listed: Err(failure), numbers: 0, pages },
-        }
-    }
-
-    /// Lists the account into `fold` and gives the total that the API reports.
-    async fn list(&self, fold: &Mutex<Fold>, pages: &AtomicU32) -> Result<u64, Failure> {
-        let source = self.key.clone();
-        let key = tokio::task::spawn_blocking(move || source.read())
-            .await
-            .map_err(|error| Failure::new(Reason::Internal, error.to_string()))?
-            .map_err(|error| Failure::new(Reason::ApiKey, error.to_string()))?;
-        let take = |number, page: Page<'_>| {
-            pages.fetch_add(1, Ordering::Relaxed);
-            let mut fold = fold.lock().unwrap_or_else(PoisonError::into_inner);
-            fold_page(&mut fold, number, &page);
-        };
-        self.account.client().list(&key, take).await.map(|listing| listing.reported)
+        Outcome { good, pages: poll.pages.into_inner() }
     }
 
     /// One line a poll: at debug level when all goes on as it was.
-    fn log(&self, was_up: bool, numbers: u64, last: LastPoll, polls: &Polls) {
+    fn log(&self, was_up: bool, published: &Published, counts: Option<Counts>, last: LastPoll) {
         let account = self.account.name();
         let pages = last.pages;
         let took = tracing::field::display(seconds(last.took));
-        match &polls.failure {
-            Some(failure) => {
-                warn!(account, reason = failure.reason.as_str(), error = %failure, pages, took, "poll failed");
+        if let Some(failure) = &published.polls.failure {
+            let inventory = match (&published.kept, published.current(Instant::now())) {
+                (None, _) => "none",
+                (Some(_), None) => "stale",
+                (Some(_), Some(_)) => "kept",
+            };
+            warn!(
+                account,
+                reason = failure.reason.as_str(),
+                error = %failure,
+                inventory,
+                pages,
+                took,
+                "poll failed"
+            );
+        } else if let Some(Counts { numbers, invalid, reported }) = counts {
+            if was_up && numbers + invalid == reported {
+                debug!(account, numbers, invalid, reported, pages, took, "account listed");
+            } else {
+                info!(account, numbers, invalid, reported, pages, took, "account listed");
             }
-            None if was_up => debug!(account, numbers, pages, took, "account listed"),
-            None => info!(account, numbers, pages, took, "account listed"),
         }
     }
 }
@@ -126,18 +144,6 @@ impl Poller {
 /// To the millisecond, for people.
 fn seconds(duration: Duration) -> String {
     format!("{:.3}s", duration.as_secs_f64())
-}
-
-fn fold_page(fold: &mut Fold, number: u32, page: &Page<'_>) {
-    for error in &page.unreadable {
-        fold.invalid_record();
-        debug!(page = number, %error, "invalid record");
-    }
-    for record in &page.records {
-        if let Err(error) = fold.record(number, record) {
-            debug!(page = number, %error, "invalid record");
-        }
-    }
 }
 
 impl Polls {

@@ -1,23 +1,27 @@
-//! The HTTP side of the simulator.
+//! What the simulated API answers.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
-use axum::Router;
-use axum::extract::{Path, Query, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::body::Body;
+use axum::extract::{Query, Request};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, WWW_AUTHENTICATE};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::serve::ListenerExt;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::fault::{Fault, Faults, Kind};
+use super::trouble::{self, Cut};
 use super::world::{Filter, World};
 
 /// The key that a simulated account accepts when nobody chose another; it is no secret.
 pub const DEFAULT_KEY: &str = "demo-key-not-a-secret";
+
+/// What is read of a list of faults.
+const MAX_FAULTS: usize = 64 << 10;
 
 /// A simulated API with one account.
 #[derive(Debug)]
@@ -28,33 +32,24 @@ pub struct Simulator {
     pub authorization: HeaderValue,
     /// What an answer takes.
     pub latency: Duration,
+    /// What it does wrong.
+    pub faults: Faults,
     /// What the account has.
     pub world: RwLock<World>,
+    /// Its clock.
+    pub now: fn() -> SystemTime,
+    /// How often it was asked for numbers.
+    pub requests: AtomicU64,
 }
 
-impl Simulator {
-    /// Answers on a socket until `stop`.
-    ///
-    /// # Errors
-    /// When the socket fails.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) -> std::io::Result<()> {
-        let router = Router::new()
-            .route("/v1/account/{account_id}/numbers", get(numbers))
-            .fallback(async || error(StatusCode::NOT_FOUND, "not_found", "No such resource."))
-            .with_state(self);
-        // An answer leaves at once, or what is measured is Nagle's algorithm.
-        let listener = listener.tap_io(|stream| _ = stream.set_nodelay(true));
-        axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
-    }
-
-    /// Lets the account live until `stop`.
-    pub async fn live(self: Arc<Self>, every: Duration, stop: CancellationToken) {
-        let mut beat = tokio::time::interval(every);
-        beat.tick().await;
-        while stop.run_until_cancelled(beat.tick()).await.is_some() {
-            self.world.write().unwrap_or_else(PoisonError::into_inner).live(SystemTime::now());
-        }
-    }
+/// A page before it is written.
+#[derive(Debug)]
+pub(super) struct Numbers {
+    pub(super) records: Vec<String>,
+    pub(super) total: i64,
+    pub(super) per_page: usize,
+    pub(super) page: usize,
+    pub(super) total_pages: usize,
 }
 
 /// What is asked for, checked.
@@ -64,28 +59,96 @@ struct Asked {
     per_page: usize,
 }
 
-async fn numbers(
-    State(simulator): State<Arc<Simulator>>,
-    Path(account_id): Path<String>,
-    Query(query): Query<HashMap<String, String>>,
-    headers: HeaderMap,
-) -> Response {
-    if !simulator.latency.is_zero() {
-        tokio::time::sleep(simulator.latency).await;
-    }
-    if headers.get(AUTHORIZATION) != Some(&simulator.authorization) {
-        let refusal = error(StatusCode::UNAUTHORIZED, "unauthorized", "The API key is missing or not valid.");
-        return ([(WWW_AUTHENTICATE, "Bearer")], refusal).into_response();
-    }
-    if account_id != simulator.account_id {
-        return error(StatusCode::NOT_FOUND, "not_found", "No such account.");
-    }
-    match Asked::read(query) {
-        Ok(asked) => {
-            let world = simulator.world.read().unwrap_or_else(PoisonError::into_inner);
-            ([(CONTENT_TYPE, "application/json")], asked.answer(&world)).into_response()
+impl Simulator {
+    /// The answer to a request.
+    ///
+    /// # Errors
+    /// When there is to be none and the connection is to be cut.
+    pub async fn answer(&self, request: Request) -> Result<Response, Cut> {
+        let mut segments = request.uri().path().split('/').skip(1);
+        let path = [(); 4].map(|()| segments.next().unwrap_or_default().to_owned());
+        match (request.method(), path.each_ref().map(String::as_str), segments.next()) {
+            (_, ["-", "faults", "", ""], None) => Ok(self.control(request).await),
+            (&Method::GET, ["v1", "account", account_id, "numbers"], None) => {
+                let (head, _) = request.into_parts();
+                self.numbers(account_id, &head).await
+            }
+            _ => Ok(error(StatusCode::NOT_FOUND, "not_found", "No such resource.")),
         }
-        Err(message) => error(StatusCode::BAD_REQUEST, "invalid_parameter", message),
+    }
+
+    /// Lets the account live until `stop`.
+    pub async fn live(&self, every: Duration, stop: CancellationToken) {
+        let mut beat = tokio::time::interval(every);
+        beat.tick().await;
+        while stop.run_until_cancelled(beat.tick()).await.is_some() {
+            self.world.write().unwrap_or_else(PoisonError::into_inner).live((self.now)());
+        }
+    }
+
+    async fn numbers(&self, account_id: &str, request: &Parts) -> Result<Response, Cut> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        if !self.latency.is_zero() {
+            tokio::time::sleep(self.latency).await;
+        }
+        let query = Query::<HashMap<String, String>>::try_from_uri(&request.uri);
+        let asked = Asked::read(query.map(|Query(query)| query).unwrap_or_default());
+        let fault = self.faults.strike(asked.as_ref().map_or(1, |asked| asked.page));
+        let mut response = match fault.as_ref().and_then(|kind| trouble::instead(kind, (self.now)())) {
+            Some(instead) => instead.await?,
+            None if request.headers.get(AUTHORIZATION) != Some(&self.authorization) => {
+                let refusal = error(StatusCode::UNAUTHORIZED, "unauthorized", "The API key is missing or not valid.");
+                ([(WWW_AUTHENTICATE, "Bearer")], refusal).into_response()
+            }
+            None if account_id != self.account_id => error(StatusCode::NOT_FOUND, "not_found", "No such account."),
+            None => match asked {
+                Ok(asked) => trouble::body(fault.as_ref(), self.page(&asked, fault.as_ref()).json()),
+                Err(message) => error(StatusCode::BAD_REQUEST, "invalid_parameter", message),
+            },
+        };
+        if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date((self.now)())) {
+            response.headers_mut().insert(DATE, date);
+        }
+        Ok(response)
+    }
+
+    fn page(&self, asked: &Asked, fault: Option<&Kind>) -> Numbers {
+        let world = self.world.read().unwrap_or_else(PoisonError::into_inner);
+        let numbers = trouble::page(fault, asked.page, asked.per_page, |page, per_page| {
+            let skip = (page - 1).saturating_mul(per_page);
+            let (total, records) = world.records(&asked.filter, skip, per_page);
+            Numbers {
+                records: records.into_iter().map(str::to_owned).collect(),
+                total: i64::try_from(total).unwrap_or(i64::MAX),
+                per_page,
+                page,
+                total_pages: total.div_ceil(per_page),
+            }
+        });
+        drop(world);
+        if fault == Some(&Kind::Shift) {
+            self.world.write().unwrap_or_else(PoisonError::into_inner).shift((self.now)());
+        }
+        numbers
+    }
+
+    /// Shows and changes the faults: for tests, and for those who want to see an exporter in trouble.
+    async fn control(&self, request: Request) -> Response {
+        match *request.method() {
+            Method::POST | Method::PUT => {
+                let text = axum::body::to_bytes(request.into_body(), MAX_FAULTS).await.unwrap_or_default();
+                match Fault::list(&String::from_utf8_lossy(&text)) {
+                    Ok(faults) => self.faults.set(faults),
+                    Err(message) => return error(StatusCode::BAD_REQUEST, "invalid_fault", &message),
+                }
+            }
+            Method::DELETE => self.faults.set(Vec::new()),
+            Method::GET => {}
+            _ => return error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "GET, POST, PUT or DELETE."),
+        }
+        let faults: Vec<_> = self.faults.left().iter().map(ToString::to_string).collect();
+        let requests = self.requests.load(Ordering::Relaxed);
+        json(serde_json::json!({ "faults": faults, "requests": requests }).to_string())
     }
 }
 
@@ -105,22 +168,27 @@ impl Asked {
             number("per_page", 20).ok().filter(|size| (1..=100).contains(size)).ok_or("per_page must be 1 to 100.")?;
         Ok(Self { filter, page, per_page })
     }
+}
 
-    fn answer(&self, world: &World) -> String {
-        let skip = (self.page - 1).saturating_mul(self.per_page);
-        let (total, records) = world.records(&self.filter, skip, self.per_page);
+impl Numbers {
+    fn json(&self) -> String {
         format!(
-            r#"{{"data":[{}],"pagination":{{"total":{total},"count":{},"per_page":{},"current_page":{},"total_pages":{}}}}}"#,
-            records.join(","),
-            records.len(),
+            r#"{{"data":[{}],"pagination":{{"total":{},"count":{},"per_page":{},"current_page":{},"total_pages":{}}}}}"#,
+            self.records.join(","),
+            self.total,
+            self.records.len(),
             self.per_page,
             self.page,
-            total.div_ceil(self.per_page),
+            self.total_pages,
         )
     }
 }
 
-fn error(status: StatusCode, code: &str, message: &str) -> Response {
+pub(super) fn json(body: impl Into<Body>) -> Response {
+    ([(CONTENT_TYPE, "application/json")], body.into()).into_response()
+}
+
+pub(super) fn error(status: StatusCode, code: &str, message: &str) -> Response {
     let body = serde_json::json!({ "error": { "code": code, "message": message } });
-    (status, [(CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+    (status, json(body.to_string())).into_response()
 }

@@ -65,6 +65,24 @@ impl World {
         }
     }
 
+    /// The digits of all numbers, in the order of the listing.
+    pub fn digits(&self) -> impl Iterator<Item = u64> {
+        self.numbers.iter().map(|owned| owned.number.digits)
+    }
+
+    /// Buys and releases up to three numbers anywhere in the list.
+    pub(super) fn shift(&mut self, now: SystemTime) {
+        for _ in 0..self.rng.usize(0..=3) {
+            let at = self.rng.usize(..=self.numbers.len());
+            if self.rng.bool() {
+                let number = self.buy(now);
+                self.numbers.insert(at, number);
+            } else if at < self.numbers.len() {
+                self.release(at);
+            }
+        }
+    }
+
     /// How many numbers match, and the records of those from the `skip`th on, at most `take`.
     pub(super) fn records(&self, filter: &Filter, skip: usize, take: usize) -> (usize, Vec<&str>) {
         if filter.country.is_none() && filter.status.is_none() {
@@ -79,21 +97,15 @@ impl World {
     fn change(&mut self, now: SystemTime) {
         let bought = self.numbers.is_empty() || self.rng.u8(0..10) < 2;
         if bought {
-            let mut number = self.sell(now);
-            number.status = Status::Pending;
-            (number.created, number.updated) = (now, now);
-            self.numbers.push(Owned::new(number));
+            let number = self.buy(now);
+            self.numbers.push(number);
             return;
         }
         let index = self.rng.usize(..self.numbers.len());
         let dice = self.rng.u8(0..8);
         let number = &mut self.numbers[index].number;
         match (dice, number.status) {
-            (0 | 1, _) => {
-                let released = self.numbers.remove(index);
-                self.taken.remove(&released.number.digits);
-                return;
-            }
+            (0 | 1, _) => return self.release(index),
             // A few cents and a tenth, up or down, but never for free.
             (2, _) => {
                 let by = self.rng.u32(1..200);
@@ -107,6 +119,18 @@ impl World {
         }
         number.updated = now;
         self.numbers[index].json = self.numbers[index].number.json().into();
+    }
+
+    fn buy(&mut self, now: SystemTime) -> Owned {
+        let mut number = self.sell(now);
+        number.status = Status::Pending;
+        (number.created, number.updated) = (now, now);
+        Owned::new(number)
+    }
+
+    fn release(&mut self, index: usize) {
+        let released = self.numbers.remove(index);
+        self.taken.remove(&released.number.digits);
     }
 
     /// A number that nobody has yet.

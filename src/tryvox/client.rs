@@ -1,22 +1,21 @@
-//! One request, and a whole listing of them.
+//! A whole listing: its pages, each asked for until it is there or there is no hope.
 
-use std::error::Error;
-use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
+use fastrand::Rng;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use reqwest::header::{ACCEPT, AUTHORIZATION, LOCATION};
-use reqwest::{Response, StatusCode, Url};
-use tokio::time::Instant;
+use reqwest::header::{DATE, HeaderMap, LOCATION};
+use reqwest::{StatusCode, Url};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tracing::debug;
 
 use super::pacing::Pacer;
-use super::wire::{Page, Pagination};
-use super::{ApiKey, Failure, Reason, Requests};
-
-/// A page's body is read to at most this many bytes, after decompression.
-const MAX_BODY: usize = 16 << 20;
+use super::retry::{ATTEMPTS, Refused, pause};
+use super::transport::{Answer, Transport};
+use super::wire::{Page, Pagination, Written};
+use super::{ApiKey, Attempt, Failure, Reason, Requests};
 
 /// How an account may be asked.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,54 +33,10 @@ pub struct Limits {
 /// What a whole listing was like; its records went elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listing {
-    /// Pages that were read.
-    pub pages: u32,
     /// `pagination.total` of the first page.
     pub reported: u64,
-}
-
-/// The connections that accounts share, one pool for `https` and one for `http`.
-#[derive(Debug, Clone)]
-pub struct HttpClients {
-    https: Option<reqwest::Client>,
-    http: Option<reqwest::Client>,
-}
-
-impl HttpClients {
-    /// Pools for those schemes that the URLs have.
-    ///
-    /// # Errors
-    /// When TLS cannot be set up: as a rule because this machine has no certificates to trust.
-    pub fn new<'a>(urls: impl IntoIterator<Item = &'a Url>) -> Result<Self, String> {
-        let mut clients = Self { https: None, http: None };
-        for url in urls {
-            let slot = if url.scheme() == "https" { &mut clients.https } else { &mut clients.http };
-            if slot.is_none() {
-                *slot = Some(http_client(url.scheme() == "https")?);
-            }
-        }
-        Ok(clients)
-    }
-
-    fn of(&self, url: &Url) -> Option<reqwest::Client> {
-        if url.scheme() == "https" { self.https.clone() } else { self.http.clone() }
-    }
-}
-
-fn http_client(https: bool) -> Result<reqwest::Client, String> {
-    // Fails only where one is installed already, and then that one serves.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder = reqwest::Client::builder()
-        .user_agent(concat!("tryvox-exporter/", env!("CARGO_PKG_VERSION")))
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
-        // Requests are counted, so none is sent that was not asked for.
-        .retry(reqwest::retry::never());
-    // Over plain http a proxy would read the key, and no certificate is ever looked at.
-    let builder = if https { builder } else { builder.no_proxy().tls_certs_only([]) };
-    builder.build().map_err(|error| {
-        format!("TLS cannot be set up: {}; is the package ca-certificates installed?", innermost(&error))
-    })
+    /// Whether every page reported that same total.
+    pub steady: bool,
 }
 
 /// The address of an account's listing: `{url}/v1/account/{account_id}/numbers`.
@@ -96,26 +51,48 @@ pub fn numbers_url(url: &Url, account_id: &str) -> Url {
 }
 
 /// Asks for one account's numbers.
-#[derive(Debug)]
 pub struct Client {
-    http: reqwest::Client,
+    name: Arc<str>,
+    transport: Arc<dyn Transport>,
     numbers: Url,
     limits: Limits,
+    now: fn() -> SystemTime,
+    dice: Mutex<Rng>,
     pacer: Pacer,
     requests: Mutex<Requests>,
 }
 
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("name", &self.name)
+            .field("numbers", &self.numbers.as_str())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a [`Client`] is made of.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// The account, for the log.
+    pub name: Arc<str>,
+    /// How requests get there.
+    pub transport: Arc<dyn Transport>,
+    /// The account's listing, see [`numbers_url`].
+    pub numbers: Url,
+    /// The time of day, where the API does not tell it.
+    pub now: fn() -> SystemTime,
+    /// What spreads attempts.
+    pub dice: Rng,
+}
+
 impl Client {
-    /// A client for the account whose listing is at `numbers`, see [`numbers_url`].
-    ///
-    /// # Errors
-    /// When `http` was made without the URL's scheme.
-    pub fn new(http: &HttpClients, numbers: Url, limits: Limits) -> Result<Self, Failure> {
-        let http = http
-            .of(&numbers)
-            .ok_or_else(|| Failure::new(Reason::Internal, format!("no connection pool for {}", numbers.scheme())))?;
+    /// A client that has asked for nothing yet.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, limits: Limits) -> Self {
+        let Endpoint { name, transport, numbers, now, dice } = endpoint;
         let pacer = Pacer::new(limits.rate);
-        Ok(Self { http, numbers, limits, pacer, requests: Mutex::default() })
+        Self { name, transport, numbers, limits, now, dice: Mutex::new(dice), pacer, requests: Mutex::default() }
     }
 
     /// What the requests came to so far.
@@ -124,65 +101,129 @@ impl Client {
         self.lock_requests().clone()
     }
 
-    /// Lists every number once: page 1 first, then the rest, as many at a time as may be in flight.
-    ///
-    /// `take` is given each page as it arrives, in any order. For N pages there are N requests.
-    ///
-    /// # Errors
-    /// The first failure of any page; pages may have been taken by then.
-    pub async fn list<F>(&self, key: &ApiKey, take: F) -> Result<Listing, Failure>
-    where
-        F: Fn(u32, Page<'_>),
-    {
-        let page = async |page| {
-            let read = self.page(page, key, &take).await;
-            read.map_err(|failure| Failure { page: Some(page), cause: key.redact(&failure.cause), ..failure })
-        };
-        let Pagination { total, total_pages } = page(1).await?;
-        let pages = u32::try_from(total_pages.max(1)).map_err(|_| {
-            Failure::new(Reason::Inconsistent, format!("total_pages is {total_pages}; no listing has so many"))
-        })?;
-        stream::iter((2..=pages).map(page))
-            .buffer_unordered(self.limits.concurrency)
-            .try_for_each(async |_| Ok(()))
-            .await?;
-        Ok(Listing { pages, reported: total })
+    /// Waits until the API, which may have asked for patience, may be asked again.
+    pub async fn ready(&self) {
+        while self.pacer.held_until() > Instant::now() {
+            sleep_until(self.pacer.held_until()).await;
+        }
     }
 
-    async fn page<F>(&self, page: u32, key: &ApiKey, take: &F) -> Result<Pagination, Failure>
+    /// Lists every number once: page 1 first, then the rest, as many at a time as may be in flight.
+    ///
+    /// `take` is given each page as it arrives, in any order. When nothing fails there are as many
+    /// requests as pages. It is the caller who ends it at the `deadline`; here that only tells what
+    /// is not worth starting.
+    ///
+    /// # Errors
+    /// The first page that could not be had; other pages may have been taken by then.
+    pub async fn list<F>(&self, key: &ApiKey, deadline: Instant, take: F) -> Result<Listing, Failure>
     where
         F: Fn(u32, Page<'_>),
     {
-        self.pacer.turn().await;
-        let body = self.request(page, key).await?;
+        let page = |page| self.page(page, key, deadline, &take);
+        let Pagination { total, total_pages } = page(1).await?;
+        let pages = plausible(total, total_pages)?;
+        self.fits(pages, deadline)?;
+        let steady = stream::iter((2..=pages).map(page))
+            .buffer_unordered(self.limits.concurrency)
+            .try_fold(true, async |steady, pagination| Ok(steady && pagination.total == total))
+            .await?;
+        Ok(Listing { reported: total, steady })
+    }
+
+    /// Whether the pages that follow the first can all be asked for before the deadline.
+    fn fits(&self, pages: u32, deadline: Instant) -> Result<(), Failure> {
+        let needed = self.pacer.at_least(pages - 1);
+        let left = deadline.saturating_duration_since(Instant::now());
+        if needed <= left {
+            return Ok(());
+        }
+        let rate = f64::from(pages) / left.as_secs_f64().max(0.001);
+        Err(Failure::new(
+            Reason::Timeout,
+            format!(
+                "{pages} pages at {} requests a second take {} and the poll has {} left: set --tryvox.rate-limit to \
+                 {} or more, or --poll.interval and --poll.timeout to more than that",
+                self.limits.rate,
+                round(needed),
+                round(left),
+                rate.ceil(),
+            ),
+        ))
+    }
+
+    /// Asks for a page, up to [`ATTEMPTS`] times.
+    async fn page<F>(&self, page: u32, key: &ApiKey, deadline: Instant, take: &F) -> Result<Pagination, Failure>
+    where
+        F: Fn(u32, Page<'_>),
+    {
+        let mut attempt = 1;
+        loop {
+            self.pacer.turn().await;
+            let Refused { failure, again, retry_after } = match self.attempt(page, key, take).await {
+                Ok(pagination) => return Ok(pagination),
+                Err(refused) => refused,
+            };
+            let cause = key.redact(&failure.cause);
+            let failure = Failure { at: Some(Attempt { page, attempt }), cause, ..failure };
+
+            let now = Instant::now();
+            let pause = pause(attempt, self.lock_dice().f64());
+            match retry_after {
+                Some(wait) => self.pacer.hold(now + wait),
+                // Without a word of when, the others need not find out by themselves.
+                None if failure.reason == Reason::RateLimited => self.pacer.hold(now + pause),
+                None => {}
+            }
+            if again && self.pacer.held_until() > deadline {
+                let wait = round(self.pacer.held_until() - now);
+                let cause = format!("{}; it asks for patience for {wait}, past the end of this poll", failure.cause);
+                return Err(Failure { reason: Reason::RateLimited, cause, ..failure });
+            }
+            if !again || attempt == ATTEMPTS || now + pause > deadline {
+                return Err(failure);
+            }
+            debug!(account = &*self.name, reason = failure.reason.as_str(), error = %failure, ?pause, "trying again");
+            sleep(pause).await;
+            self.lock_requests().retry(failure.reason);
+            attempt += 1;
+        }
+    }
+
+    /// One request and what it means.
+    async fn attempt<F>(&self, page: u32, key: &ApiKey, take: &F) -> Result<Pagination, Refused>
+    where
+        F: Fn(u32, Page<'_>),
+    {
+        let asked = Instant::now();
+        let Answer { status, headers, body } = self.request(page, key).await?;
+        let now = date(&headers).unwrap_or_else(self.now);
+        if status != StatusCode::OK {
+            return Err(Refused::by_status(status, &headers, refusal(status, &headers), now));
+        }
+        let body = body?;
         let mut read = Page::read(&body)
             .map_err(|error| Failure::new(Reason::Decode, format!("the body is not a page of numbers: {error}")))?;
-        for error in &mut read.unreadable {
-            *error = key.redact(error);
+        for example in &mut read.unreadable.examples {
+            *example = key.redact(example);
         }
+        read.written = Some(Written::answered(now, asked.elapsed()));
         let pagination = read.pagination;
         take(page, read);
         Ok(pagination)
     }
 
-    /// One request, counted however it ends.
-    async fn request(&self, page: u32, key: &ApiKey) -> Result<Bytes, Failure> {
+    /// Sends a request, which is counted however it ends.
+    async fn request(&self, page: u32, key: &ApiKey) -> Result<Answer, Failure> {
         let bearer = key.bearer().map_err(|error| Failure::new(Reason::ApiKey, error.to_string()))?;
-        let start = Instant::now();
-        let sent = self
-            .http
-            .get(self.page_url(page))
-            .header(AUTHORIZATION, bearer)
-            .header(ACCEPT, "application/json")
-            .timeout(self.limits.timeout)
-            .send()
-            .await;
-        let (status, body) = match sent {
-            Ok(response) => (Some(response.status().as_u16()), self.body(response).await),
-            Err(error) => (None, Err(self.no_answer(&error))),
-        };
-        self.lock_requests().observe(status, start.elapsed());
-        body
+        let mut counted = Counted { requests: &self.requests, start: Instant::now(), status: None };
+        let answer = timeout(self.limits.timeout, self.transport.get(self.page_url(page), bearer)).await;
+        let answer = answer.unwrap_or_else(|_| {
+            let after = humantime::format_duration(self.limits.timeout);
+            Err(Failure::new(Reason::Timeout, format!("no whole answer within {after} (--tryvox.timeout)")))
+        })?;
+        counted.status = Some(answer.status.as_u16());
+        Ok(answer)
     }
 
     fn page_url(&self, page: u32) -> Url {
@@ -193,48 +234,48 @@ impl Client {
         url
     }
 
-    async fn body(&self, mut response: Response) -> Result<Bytes, Failure> {
-        if response.status() != StatusCode::OK {
-            return Err(refusal(&response));
-        }
-        let mut body = Vec::with_capacity(body_capacity(response.content_length()));
-        loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) if body.len() + chunk.len() > MAX_BODY => {
-                    return Err(Failure::new(Reason::TooLarge, format!("the body is larger than {MAX_BODY} bytes")));
-                }
-                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-                Ok(None) => return Ok(body.into()),
-                Err(error) if error.is_timeout() => return Err(self.timed_out()),
-                Err(error) => {
-                    return Err(Failure::new(Reason::Decode, format!("the body is cut: {}", innermost(&error))));
-                }
-            }
-        }
-    }
-
-    fn no_answer(&self, error: &reqwest::Error) -> Failure {
-        if error.is_timeout() {
-            return self.timed_out();
-        }
-        let reason = if causes(error).any(<dyn Error>::is::<rustls::Error>) { Reason::Tls } else { Reason::Connect };
-        let host = self.numbers.host_str().unwrap_or_default();
-        Failure::new(reason, format!("no answer from {host}: {}", innermost(error)))
-    }
-
-    fn timed_out(&self) -> Failure {
-        let after = humantime::format_duration(self.limits.timeout);
-        Failure::new(Reason::Timeout, format!("no whole answer within {after} (--tryvox.timeout)"))
-    }
-
     fn lock_requests(&self) -> MutexGuard<'_, Requests> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn lock_dice(&self) -> MutexGuard<'_, Rng> {
+        self.dice.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request in flight; it is counted when this is dropped, and so also when the poll is given up.
+struct Counted<'a> {
+    requests: &'a Mutex<Requests>,
+    start: Instant,
+    status: Option<u16>,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        requests.observe(self.status, self.start.elapsed());
+    }
+}
+
+/// How many pages to ask for. A page need not be full and may even be empty, but a listing whose
+/// pages have nothing to do with its numbers has no end.
+fn plausible(total: u64, total_pages: u64) -> Result<u32, Failure> {
+    let most = total.saturating_mul(10).saturating_add(1000);
+    u32::try_from(total_pages.max(1)).ok().filter(|pages| u64::from(*pages) <= most).ok_or_else(|| {
+        Failure::new(
+            Reason::Inconsistent,
+            format!("total_pages is {total_pages} where total is {total}; no listing is like that"),
+        )
+    })
+}
+
+/// The time by the API's own clock, when it wrote the answer.
+fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
 }
 
 /// What an answer that is not 200 means.
-fn refusal(response: &Response) -> Failure {
-    let status = response.status();
+fn refusal(status: StatusCode, headers: &HeaderMap) -> Failure {
     let (reason, meaning) = match status.as_u16() {
         401 => (Reason::Unauthorized, "the API does not accept the key; check it, it may have been rotated"),
         403 => (Reason::Forbidden, "the key may not list this account; check its permissions"),
@@ -244,33 +285,16 @@ fn refusal(response: &Response) -> Failure {
         500..=599 => (Reason::ServerError, "the API is in trouble"),
         _ => (Reason::HttpStatus, "not an answer this API documents"),
     };
-    let target = match response.headers().get(LOCATION) {
+    let target = match headers.get(LOCATION) {
         Some(target) if reason == Reason::Redirect => format!(" to {target:?}"),
         _ => String::new(),
     };
     Failure::new(reason, format!("HTTP {}{target}: {meaning}", status.as_u16()))
 }
 
-/// What to set aside for a body of this declared length: no more than a page of numbers needs.
-fn body_capacity(length: Option<u64>) -> usize {
-    const USUAL: usize = 64 << 10;
-    length.and_then(|length| usize::try_from(length).ok()).unwrap_or(USUAL).min(USUAL)
-}
-
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| {
-        let error: &'a (dyn Error + 'static) = *error;
-        // An `io::Error` that wraps another shows that one's source as its own, not the other.
-        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(wrapped) => Some(wrapped as &(dyn Error + 'static)),
-            None => error.source(),
-        }
-    })
-}
-
-/// The text of the last cause, which is what happened; those before it only say where.
-fn innermost(error: &(dyn Error + 'static)) -> String {
-    causes(error).last().unwrap_or(error).to_string()
+/// Whole seconds, rounded up, for people.
+fn round(duration: Duration) -> humantime::FormattedDuration {
+    humantime::format_duration(Duration::from_secs(duration.as_secs() + u64::from(duration.subsec_nanos() > 0)))
 }
 
 #[cfg(test)]
@@ -285,6 +309,16 @@ mod tests {
             ("http://gateway/tryvox/", "a/b?c", "http://gateway/tryvox/v1/account/a%2Fb%3Fc/numbers"),
         ] {
             assert_eq!(numbers_url(&base.parse().unwrap(), account).as_str(), expected);
+        }
+    }
+
+    #[test]
+    fn pages_without_end_are_no_listing() {
+        assert_eq!(plausible(0, 0), Ok(1));
+        assert_eq!(plausible(47, 3), Ok(3));
+        assert_eq!(plausible(0, 1000), Ok(1000));
+        for (total, pages) in [(0, 1001), (47, 1_000_000_000), (u64::MAX, u64::MAX)] {
+            assert_eq!(plausible(total, pages).unwrap_err().reason, Reason::Inconsistent);
         }
     }
 }

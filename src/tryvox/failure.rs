@@ -57,6 +57,10 @@ impl Reason {
         Self::Internal,
     ];
 
+    /// The reasons for which a request is made again; [`Reason::HttpStatus`] for 408 and 425.
+    pub const RETRIED: [Self; 7] =
+        [Self::Timeout, Self::Connect, Self::Tls, Self::RateLimited, Self::ServerError, Self::HttpStatus, Self::Decode];
+
     /// The value of the `reason` label.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -80,28 +84,37 @@ impl Reason {
     }
 }
 
+/// Which request of a poll failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    /// The page that was asked for, from 1.
+    pub page: u32,
+    /// The how many-th time, from 1.
+    pub attempt: u32,
+}
+
 /// A poll that gave no listing: what was counted, and the story for the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Failure {
     /// What the metrics count.
     pub reason: Reason,
-    /// The page that was asked for, from 1; none when it was not about a page.
-    pub page: Option<u32>,
+    /// The request that failed; none when it was not about one.
+    pub at: Option<Attempt>,
     /// What happened, in words; never the key.
     pub cause: String,
 }
 
 impl Failure {
-    /// A failure that is about no page.
+    /// A failure that is about no request in particular.
     pub fn new(reason: Reason, cause: impl Into<String>) -> Self {
-        Self { reason, page: None, cause: cause.into() }
+        Self { reason, at: None, cause: cause.into() }
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(page) = self.page {
-            write!(f, "page {page}: ")?;
+        if let Some(Attempt { page, attempt }) = self.at {
+            write!(f, "page {page}, attempt {attempt}: ")?;
         }
         f.write_str(&self.cause)
     }

@@ -1,18 +1,22 @@
 //! How to ask `TryVox`: one account's credentials and limits in, the pages of a listing out.
 //!
 //! [`Client::list`] lists every number of an account once, at the pace that the account allows, and
-//! hands each [`Page`] on as it arrives; nothing of a page is kept. What goes wrong is a
-//! [`Failure`], whose [`Reason`] is what the metrics count.
+//! hands each [`Page`] on as it arrives; nothing of a page is kept. A page that cannot be had is
+//! asked for again, patiently, where that can help. What goes wrong in the end is a [`Failure`],
+//! whose [`Reason`] is what the metrics count. A [`Transport`] is what sends a request.
 
 mod client;
 mod failure;
 mod key;
 mod pacing;
 mod requests;
+mod retry;
+mod transport;
 mod wire;
 
-pub use client::{Client, HttpClients, Limits, Listing, numbers_url};
-pub use failure::{Failure, Reason};
+pub use client::{Client, Endpoint, Limits, Listing, numbers_url};
+pub use failure::{Attempt, Failure, Reason};
 pub use key::{ApiKey, InvalidKey, KeySource, NoKey};
 pub use requests::{DURATION_BUCKETS, Requests};
-pub use wire::{Page, Pagination, Record};
+pub use transport::{Answer, HttpClients, Transport, read_body};
+pub use wire::{Page, Pagination, Record, Unreadable, Written};

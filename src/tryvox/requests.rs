@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::Reason;
+
 /// Upper bounds of the buckets of request durations, in seconds: those of Prometheus's clients.
 pub const DURATION_BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
@@ -17,6 +19,8 @@ pub struct Requests {
     pub count: u64,
     /// What they took together, until the end of the body or the failure.
     pub seconds: f64,
+    /// Requests that were made because the one before had failed, by that one's [`Reason`].
+    pub retries: [u64; Reason::ALL.len()],
 }
 
 impl Default for Requests {
@@ -27,6 +31,7 @@ impl Default for Requests {
             by_duration: [0; DURATION_BUCKETS.len()],
             count: 0,
             seconds: 0.0,
+            retries: [0; Reason::ALL.len()],
         }
     }
 }
@@ -41,5 +46,10 @@ impl Requests {
         }
         self.count += 1;
         self.seconds += seconds;
+    }
+
+    /// Counts that a request that failed is made again.
+    pub fn retry(&mut self, reason: Reason) {
+        self.retries[reason as usize] += 1;
     }
 }

@@ -1,9 +1,21 @@
 //! The JSON of `GET /v1/account/{account_id}/numbers`, borrowed from the body.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// No page that was asked for has so many records: a longer one is refused before it costs memory.
+const MAX_RECORDS: usize = 10_000;
+
+/// Of records that cannot be read this many are told of.
+const MAX_EXAMPLES: usize = 5;
 
 /// One number of the listing, as the API wrote it. Fields that nothing asks about are not read.
 #[derive(Debug, Deserialize)]
@@ -29,6 +41,19 @@ pub struct Record<'a> {
     /// What the number cost once.
     #[serde(borrow)]
     pub setup_fee: &'a RawValue,
+    /// When it was bought, whatever the API wrote there.
+    #[serde(borrow, default)]
+    pub created_at: Option<&'a RawValue>,
+}
+
+impl Record<'_> {
+    /// When the number was bought, if the API says so as in RFC 3339, the profile of ISO 8601 that its
+    /// documentation shows.
+    #[must_use]
+    pub fn created(&self) -> Option<SystemTime> {
+        let text: Cow<'_, str> = serde_json::from_str(self.created_at?.get()).ok()?;
+        OffsetDateTime::parse(&text, &Rfc3339).ok().map(SystemTime::from)
+    }
 }
 
 /// Where a page stands in its listing.
@@ -45,16 +70,81 @@ pub struct Pagination {
 pub struct Page<'a> {
     /// The records, in the page's order.
     pub records: Vec<Record<'a>>,
-    /// Why the others, if any, could not be read. It may quote them.
-    pub unreadable: Vec<String>,
+    /// The others, if any.
+    pub unreadable: Unreadable,
     /// Where the page stands.
     pub pagination: Pagination,
+    /// When the API wrote it, where that is known.
+    pub written: Option<Written>,
+}
+
+/// Records of a page that are not of a [`Record`]'s shape.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Unreadable {
+    /// How many.
+    pub count: u64,
+    /// What is wrong with the first few; it may quote them.
+    pub examples: Vec<String>,
+}
+
+/// When the API wrote a page, by its own clock: not before `from` and not after `to`, both in whole
+/// seconds, as the API's timestamps are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// When the page was asked for, or earlier.
+    pub from: SystemTime,
+    /// When the answer began, or later.
+    pub to: SystemTime,
+}
+
+impl Written {
+    /// Of an answer that is dated `date` and that came within `took`.
+    #[must_use]
+    pub fn answered(date: SystemTime, took: Duration) -> Self {
+        let second = Duration::from_secs(1);
+        let since = date.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let date = SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs());
+        // A date is cut to its second, and so is what `from` is compared with.
+        let took = Duration::from_secs(took.as_secs() + u64::from(took.subsec_nanos() > 0));
+        Self { from: date.checked_sub(took).unwrap_or(date), to: date + second }
+    }
 }
 
 #[derive(Deserialize)]
 struct Envelope<R> {
-    data: Vec<R>,
+    #[serde(bound(deserialize = "R: Deserialize<'de>"))]
+    data: Records<R>,
     pagination: Pagination,
+}
+
+/// At most [`MAX_RECORDS`] of them.
+struct Records<R>(Vec<R>);
+
+impl<'de, R: Deserialize<'de>> Deserialize<'de> for Records<R> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bounded<R>(PhantomData<R>);
+
+        impl<'de, R: Deserialize<'de>> Visitor<'de> for Bounded<R> {
+            type Value = Records<R>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array of numbers")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Records<R>, A::Error> {
+                let mut records = Vec::with_capacity(100);
+                while let Some(record) = array.next_element()? {
+                    if records.len() == MAX_RECORDS {
+                        return Err(A::Error::custom(format!("a page has more than {MAX_RECORDS} records")));
+                    }
+                    records.push(record);
+                }
+                Ok(Records(records))
+            }
+        }
+
+        deserializer.deserialize_seq(Bounded(PhantomData))
+    }
 }
 
 impl<'a> Page<'a> {
@@ -65,18 +155,23 @@ impl<'a> Page<'a> {
     /// [`Record`]'s is no error of the page: it is left out and said in `unreadable`.
     pub fn read(body: &'a [u8]) -> serde_json::Result<Self> {
         if let Ok(Envelope { data, pagination }) = serde_json::from_slice::<Envelope<Record<'a>>>(body) {
-            return Ok(Self { records: data, unreadable: Vec::new(), pagination });
+            return Ok(Self { records: data.0, unreadable: Unreadable::default(), pagination, written: None });
         }
         // Something is odd: if it is a record, only that one is lost.
         let Envelope { data, pagination } = serde_json::from_slice::<Envelope<&'a RawValue>>(body)?;
-        let mut page = Self { records: Vec::with_capacity(data.len()), unreadable: Vec::new(), pagination };
-        for record in data {
+        let (mut records, mut unreadable) = (Vec::with_capacity(data.0.len()), Unreadable::default());
+        for record in data.0 {
             match serde_json::from_str(record.get()) {
-                Ok(record) => page.records.push(record),
-                Err(error) => page.unreadable.push(error.to_string()),
+                Ok(record) => records.push(record),
+                Err(error) => {
+                    unreadable.count += 1;
+                    if unreadable.examples.len() < MAX_EXAMPLES {
+                        unreadable.examples.push(error.to_string());
+                    }
+                }
             }
         }
-        Ok(page)
+        Ok(Self { records, unreadable, pagination, written: None })
     }
 }
 
@@ -99,7 +194,8 @@ mod tests {
         let body = page(&[RECORD]);
         let page = Page::read(body.as_bytes()).unwrap();
         assert_eq!(page.pagination, Pagination { total: 1, total_pages: 1 });
-        assert!(page.unreadable.is_empty());
+        assert_eq!(page.unreadable, Unreadable::default());
+        assert_eq!(page.records[0].created(), Some(humantime::parse_rfc3339("2025-03-11T09:24:00Z").unwrap()));
         let [record] = &page.records[..] else { panic!("{page:?}") };
         assert_eq!((&*record.e164, &*record.kind, &*record.status), ("+14155550123", "local", "active"));
         assert_eq!((record.monthly_fee.get(), record.setup_fee.get()), ("1.15", "0.0"));
@@ -113,8 +209,42 @@ mod tests {
         for odd in ["7", "null", "[]", "{}", r#""x""#, &no_status, &surrogate, &twice] {
             let body = page(&[RECORD, odd, RECORD]);
             let page = Page::read(body.as_bytes()).unwrap();
-            assert_eq!((page.records.len(), page.unreadable.len()), (2, 1), "{odd}");
+            assert_eq!((page.records.len(), page.unreadable.count, page.unreadable.examples.len()), (2, 1, 1), "{odd}");
         }
+    }
+
+    #[test]
+    fn when_a_number_was_bought_is_read_where_it_can_be() {
+        let created = |text: &str| {
+            let body = page(&[&RECORD.replace(r#""2025-03-11T09:24:00Z""#, text)]);
+            let page = Page::read(body.as_bytes()).unwrap();
+            page.records[0].created().map(|at| humantime::format_rfc3339_seconds(at).to_string())
+        };
+        for good in [r#""2025-03-11T09:24:00Z""#, r#""2025-03-11T11:24:00+02:00""#, r#""2025-03-11T09:24:00.000Z""#] {
+            assert_eq!(created(good).as_deref(), Some("2025-03-11T09:24:00Z"), "{good}");
+        }
+        for odd in ["null", "7", "{}", r#""""#, r#""yesterday""#, r#""2025-13-11T09:24:00Z""#] {
+            assert_eq!(created(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn many_odd_records_cost_no_memory() {
+        let many = |count| format!(r#"{{"data":[{}],"pagination":{PAGINATION}}}"#, vec!["7"; count].join(","));
+        let body = many(MAX_RECORDS);
+        let unreadable = Page::read(body.as_bytes()).unwrap().unreadable;
+        assert_eq!((unreadable.count, unreadable.examples.len()), (MAX_RECORDS as u64, MAX_EXAMPLES));
+        let error = Page::read(many(MAX_RECORDS + 1).as_bytes()).unwrap_err();
+        assert!(error.to_string().contains("more than 10000 records"), "{error}");
+    }
+
+    #[test]
+    fn an_answer_was_written_between_the_request_and_its_date() {
+        let second = |s| SystemTime::UNIX_EPOCH + Duration::from_secs(s);
+        let written = |took| Written::answered(second(100), Duration::from_millis(took));
+        assert_eq!(written(0), Written { from: second(100), to: second(101) });
+        assert_eq!(written(20), Written { from: second(99), to: second(101) });
+        assert_eq!(written(2001), Written { from: second(97), to: second(101) });
     }
 
     #[test]

@@ -1,0 +1,153 @@
+//! One poll: a listing that can be trusted, or why there is none.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use tokio::time::{Instant, timeout_at};
+use tracing::{debug, warn};
+
+use super::account::Listed;
+use super::run::Poller;
+use crate::inventory::{Fold, Folded};
+use crate::tryvox::{ApiKey, Failure, Page, Reason};
+
+/// How often a listing is read, at most, until its pages add up.
+const READINGS: u32 = 3;
+
+/// Of invalid records this many are logged in a poll.
+const MAX_LOGGED: u64 = 5;
+
+/// A poll that goes on, and what it has seen so far.
+pub(super) struct Poll<'a> {
+    poller: &'a Poller,
+    deadline: Instant,
+    /// Pages read, over all readings.
+    pub(super) pages: AtomicU32,
+    /// Invalid records met, over all readings.
+    invalid: AtomicU64,
+}
+
+impl<'a> Poll<'a> {
+    /// A poll that has to be done within the poller's timeout, from now on.
+    pub(super) fn new(poller: &'a Poller) -> Self {
+        let deadline = Instant::now() + poller.timeout;
+        Self { poller, deadline, pages: AtomicU32::new(0), invalid: AtomicU64::new(0) }
+    }
+
+    /// Reads the listing until it adds up, and gives the best reading if what it lacks is little.
+    pub(super) async fn listing(&self) -> Result<Listed, Failure> {
+        timeout_at(self.deadline, self.readings()).await.unwrap_or_else(|_| {
+            let after = humantime::format_duration(self.poller.timeout);
+            Err(Failure::new(Reason::Timeout, format!("the poll was not done within {after} (--poll.timeout)")))
+        })
+    }
+
+    async fn readings(&self) -> Result<Listed, Failure> {
+        let key = self.key().await?;
+        let (mut best, mut known): (Option<Listed>, _) = (None, HashSet::new());
+        for reading in 1..=READINGS {
+            let start = Instant::now();
+            let (listed, steady, newcomers) = self.read(&key, known).await?;
+            let discrepancy = listed.discrepancy();
+            if steady && discrepancy == 0 {
+                return Ok(listed);
+            }
+            debug!(
+                account = self.poller.account.name(),
+                reading,
+                listed = listed.inventory.listed,
+                invalid = listed.inventory.invalid,
+                reported = listed.reported,
+                newcomers = newcomers.len(),
+                "the list changed while it was read"
+            );
+            if best.as_ref().is_none_or(|best| discrepancy <= best.discrepancy()) {
+                best = Some(listed);
+            }
+            known = newcomers;
+            // Half a reading would be of no use.
+            if Instant::now() + start.elapsed() > self.deadline {
+                break;
+            }
+        }
+        best.map_or_else(|| Err(Failure::new(Reason::Internal, "nothing was read")), |best| self.judge(best))
+    }
+
+    /// One reading: what it gave, whether all pages reported the same total, and the newcomers.
+    async fn read(&self, key: &ApiKey, known: HashSet<crate::inventory::E164>) -> Result<Reading, Failure> {
+        let fold = Mutex::new(Fold::new(known));
+        let take = |number, page: Page<'_>| {
+            self.pages.fetch_add(1, Ordering::Relaxed);
+            let mut fold = fold.lock().unwrap_or_else(PoisonError::into_inner);
+            fold.page(number, &page, |error| self.complain(number, &error));
+        };
+        let listing = self.poller.account.client().list(key, self.deadline, take).await?;
+        let Folded { inventory, newcomers } = fold.into_inner().unwrap_or_else(PoisonError::into_inner).finish();
+        Ok((Listed { inventory, reported: listing.reported }, listing.steady, newcomers))
+    }
+
+    /// Logs an invalid record, if not too many were logged already.
+    fn complain(&self, page: u32, error: &crate::inventory::InvalidRecord) {
+        if self.invalid.fetch_add(1, Ordering::Relaxed) < MAX_LOGGED {
+            warn!(account = self.poller.account.name(), page, %error, "invalid record");
+        }
+    }
+
+    /// Whether a reading that does not add up is near enough.
+    fn judge(&self, listed: Listed) -> Result<Listed, Failure> {
+        let (discrepancy, allowed) = (listed.discrepancy(), allowed(self.poller.max_discrepancy, listed.reported));
+        if discrepancy <= allowed {
+            return Ok(listed);
+        }
+        let cause = format!(
+            "the API reports {} numbers and lists {}, {} of them invalid: {discrepancy} apart, where \
+             --poll.max-discrepancy allows {allowed}",
+            listed.reported,
+            listed.inventory.listed + listed.inventory.invalid,
+            listed.inventory.invalid,
+        );
+        Err(Failure::new(Reason::Inconsistent, cause))
+    }
+
+    async fn key(&self) -> Result<ApiKey, Failure> {
+        let source = self.poller.key.clone();
+        tokio::task::spawn_blocking(move || source.read())
+            .await
+            .map_err(|error| Failure::new(Reason::Internal, error.to_string()))?
+            .map_err(|error| Failure::new(Reason::ApiKey, error.to_string()))
+    }
+}
+
+type Reading = (Listed, bool, HashSet<crate::inventory::E164>);
+
+impl Listed {
+    /// By how much the records listed, invalid ones included, miss what the API reports.
+    #[must_use]
+    pub fn discrepancy(&self) -> u64 {
+        (self.inventory.listed + self.inventory.invalid).abs_diff(self.reported)
+    }
+}
+
+/// `max(1, share of the total)`, in whole numbers.
+fn allowed(share: f64, total: u64) -> u64 {
+    #[expect(clippy::cast_precision_loss, reason = "a total that a double cannot hold is a lie")]
+    let allowed = share * total as f64;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates, which is meant")]
+    let allowed = allowed as u64;
+    allowed.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::allowed;
+
+    #[test]
+    fn one_number_may_always_be_missing() {
+        assert_eq!(allowed(0.01, 0), 1);
+        assert_eq!(allowed(0.01, 199), 1);
+        assert_eq!(allowed(0.01, 250), 2);
+        assert_eq!(allowed(0.0, 1_000_000), 1);
+        assert_eq!(allowed(1.0, u64::MAX), u64::MAX);
+    }
+}
