@@ -3,18 +3,6 @@
 use crate::common::api::{Api, page, record};
 use crate::common::{Running, seed, truth};
 
-/// The inventory's families, all series.
-fn inventory(scrape: &crate::common::Scrape) -> truth::Series {
-    let families = [
-        "tryvox_numbers",
-        "tryvox_monthly_fees",
-        "tryvox_setup_fees",
-        "tryvox_listed_numbers",
-        "tryvox_reported_numbers",
-    ];
-    families.into_iter().flat_map(|family| scrape.family(family)).collect()
-}
-
 async fn listed_exactly(numbers: usize) {
     let simulator = Running::simulator(numbers, seed(), &[]).await;
     let arguments = ["--tryvox.rate-limit=0", "--tryvox.concurrency=8"];
@@ -27,7 +15,7 @@ async fn listed_exactly(numbers: usize) {
     let pages = numbers.div_ceil(100).max(1) as f64;
     assert_eq!(scrape.value(r#"tryvox_last_poll_pages{account="acc_demo"}"#), Some(pages));
     assert_eq!(scrape.value(r#"tryvox_api_requests_total{account="acc_demo",code="200"}"#), Some(pages));
-    assert_eq!(inventory(&scrape), truth::of(&simulator).await);
+    assert_eq!(scrape.inventory(), truth::of(&simulator).await);
 }
 
 #[tokio::test]

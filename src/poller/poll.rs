@@ -9,7 +9,7 @@ use tracing::{debug, warn};
 
 use super::account::Listed;
 use super::run::Poller;
-use crate::inventory::{Fold, Folded};
+use crate::inventory::{E164, Fold, Folded, InvalidRecord};
 use crate::tryvox::{ApiKey, Failure, Page, Reason};
 
 /// How often a listing is read, at most, until its pages add up.
@@ -26,6 +26,15 @@ pub(super) struct Poll<'a> {
     pub(super) pages: AtomicU32,
     /// Invalid records met, over all readings.
     invalid: AtomicU64,
+}
+
+/// A listing, read once.
+struct Reading {
+    listed: Listed,
+    /// Whether every page reported the same total.
+    steady: bool,
+    /// Numbers that may have been bought while it was read.
+    newcomers: HashSet<E164>,
 }
 
 impl<'a> Poll<'a> {
@@ -45,37 +54,30 @@ impl<'a> Poll<'a> {
 
     async fn readings(&self) -> Result<Listed, Failure> {
         let key = self.key().await?;
-        let (mut best, mut known): (Option<Listed>, _) = (None, HashSet::new());
+        let (mut best, mut known) = (Err(Failure::new(Reason::Internal, "nothing was read")), HashSet::new());
         for reading in 1..=READINGS {
             let start = Instant::now();
-            let (listed, steady, newcomers) = self.read(&key, known).await?;
-            let discrepancy = listed.discrepancy();
-            if steady && discrepancy == 0 {
-                return Ok(listed);
+            match self.read(&key, std::mem::take(&mut known)).await {
+                Ok(Reading { listed, steady: true, .. }) if listed.discrepancy() == 0 => return Ok(listed),
+                Ok(Reading { listed, newcomers, .. }) => {
+                    self.log_change(reading, &listed, newcomers.len());
+                    known = newcomers;
+                    if best.as_ref().map_or(u64::MAX, Listed::discrepancy) >= listed.discrepancy() {
+                        best = Ok(listed);
+                    }
+                }
+                Err(failure) if failure.reason == Reason::Inconsistent => best = best.or(Err(failure)),
+                Err(failure) => return Err(failure),
             }
-            debug!(
-                account = self.poller.account.name(),
-                reading,
-                listed = listed.inventory.listed,
-                invalid = listed.inventory.invalid,
-                reported = listed.reported,
-                newcomers = newcomers.len(),
-                "the list changed while it was read"
-            );
-            if best.as_ref().is_none_or(|best| discrepancy <= best.discrepancy()) {
-                best = Some(listed);
-            }
-            known = newcomers;
             // Half a reading would be of no use.
             if Instant::now() + start.elapsed() > self.deadline {
                 break;
             }
         }
-        best.map_or_else(|| Err(Failure::new(Reason::Internal, "nothing was read")), |best| self.judge(best))
+        best.and_then(|best| self.judge(best))
     }
 
-    /// One reading: what it gave, whether all pages reported the same total, and the newcomers.
-    async fn read(&self, key: &ApiKey, known: HashSet<crate::inventory::E164>) -> Result<Reading, Failure> {
+    async fn read(&self, key: &ApiKey, known: HashSet<E164>) -> Result<Reading, Failure> {
         let fold = Mutex::new(Fold::new(known));
         let take = |number, page: Page<'_>| {
             self.pages.fetch_add(1, Ordering::Relaxed);
@@ -84,11 +86,23 @@ impl<'a> Poll<'a> {
         };
         let listing = self.poller.account.client().list(key, self.deadline, take).await?;
         let Folded { inventory, newcomers } = fold.into_inner().unwrap_or_else(PoisonError::into_inner).finish();
-        Ok((Listed { inventory, reported: listing.reported }, listing.steady, newcomers))
+        Ok(Reading { listed: Listed { inventory, reported: listing.reported }, steady: listing.steady, newcomers })
+    }
+
+    fn log_change(&self, reading: u32, listed: &Listed, newcomers: usize) {
+        debug!(
+            account = self.poller.account.name(),
+            reading,
+            numbers = listed.inventory.listed,
+            invalid = listed.inventory.invalid,
+            reported = listed.reported,
+            newcomers,
+            "the list changed while it was read"
+        );
     }
 
     /// Logs an invalid record, if not too many were logged already.
-    fn complain(&self, page: u32, error: &crate::inventory::InvalidRecord) {
+    fn complain(&self, page: u32, error: &InvalidRecord) {
         if self.invalid.fetch_add(1, Ordering::Relaxed) < MAX_LOGGED {
             warn!(account = self.poller.account.name(), page, %error, "invalid record");
         }
@@ -118,8 +132,6 @@ impl<'a> Poll<'a> {
             .map_err(|error| Failure::new(Reason::ApiKey, error.to_string()))
     }
 }
-
-type Reading = (Listed, bool, HashSet<crate::inventory::E164>);
 
 impl Listed {
     /// By how much the records listed, invalid ones included, miss what the API reports.

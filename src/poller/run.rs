@@ -56,15 +56,15 @@ struct Counts {
 impl Poller {
     /// Polls at once and then every interval, until `stop`.
     ///
-    /// A poll that outlives its interval takes the place of those it overlaps; the next one keeps
-    /// to the account's beat. Where the API asked for patience, the next one waits.
+    /// A poll that outlives its interval delays the next, which then begins at once; those in between
+    /// are left out, and the beat goes on. Where the API asked for patience, the next one waits.
     pub async fn run(self, stop: CancellationToken) {
         let mut beat = interval(self.account.interval());
         beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let polls = async {
             loop {
-                beat.tick().await;
                 self.account.client().ready().await;
+                beat.tick().await;
                 self.poll_and_publish().await;
             }
         };

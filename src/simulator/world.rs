@@ -65,9 +65,9 @@ impl World {
         }
     }
 
-    /// The digits of all numbers, in the order of the listing.
-    pub fn digits(&self) -> impl Iterator<Item = u64> {
-        self.numbers.iter().map(|owned| owned.number.digits)
+    /// The JSON of all numbers, in the order of the listing.
+    pub fn listing(&self) -> impl Iterator<Item = &str> {
+        self.numbers.iter().map(|owned| &*owned.json)
     }
 
     /// Buys and releases up to three numbers anywhere in the list.

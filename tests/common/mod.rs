@@ -2,6 +2,7 @@
 //! a simulated account that knows nothing of the exporter's code.
 
 pub(crate) mod api;
+pub(crate) mod lab;
 pub(crate) mod truth;
 
 use std::collections::BTreeMap;
@@ -174,6 +175,25 @@ impl Scrape {
             .filter(|(series, _)| series.split('{').next() == Some(name))
             .map(|(series, value)| (series.to_owned(), value.parse().unwrap()))
             .collect()
+    }
+
+    /// All series of the inventory that says how many numbers there are and what they cost.
+    pub(crate) fn inventory(&self) -> truth::Series {
+        let families = [
+            "tryvox_numbers",
+            "tryvox_monthly_fees",
+            "tryvox_setup_fees",
+            "tryvox_listed_numbers",
+            "tryvox_reported_numbers",
+        ];
+        families.into_iter().flat_map(|family| self.family(family)).collect()
+    }
+
+    /// The value of a series of the one account, with this label besides.
+    pub(crate) fn of(&self, family: &str, label: &str) -> f64 {
+        let label = if label.is_empty() { String::new() } else { format!(",{label}") };
+        let series = format!(r#"{family}{{account="acc_demo"{label}}}"#);
+        self.value(&series).unwrap_or_else(|| panic!("no {series} in {}", self.0))
     }
 
     /// Has Prometheus's own linter look at it.

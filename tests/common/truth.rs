@@ -20,6 +20,11 @@ pub(crate) async fn of(simulator: &Running) -> Series {
     count(&records)
 }
 
+/// Counts records that are given as JSON.
+pub(crate) fn of_records<R: AsRef<str>>(records: impl Iterator<Item = R>) -> Series {
+    count(&records.map(|record| serde_json::from_str(record.as_ref()).unwrap()).collect::<Vec<_>>())
+}
+
 async fn records(simulator: &Running) -> Vec<Value> {
     let (http, mut records) = (http(), Vec::new());
     for page in 1.. {

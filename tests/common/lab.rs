@@ -1,0 +1,207 @@
+//! A poller and a simulated API in one process, without a socket: time is tokio's, so a test that
+//! pauses it lives through weeks in a moment. What is left out is the network alone.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, RwLock};
+use std::time::{Duration, SystemTime};
+
+use axum::body::Body;
+use axum::http::Request;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use reqwest::Url;
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tryvox_exporter::metrics::{Exporter, encode_listing, scrape};
+use tryvox_exporter::poller::{Account, Poller};
+use tryvox_exporter::simulator::{Fault, Faults, Simulator, World};
+use tryvox_exporter::tryvox::{
+    Answer, ApiKey, Client, Endpoint, Failure, KeySource, Limits, Reason, Transport, numbers_url, read_body,
+};
+
+use super::truth::{self, Series};
+use super::{KEY, Scrape};
+
+/// How the poller of a lab is set up.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    pub(crate) numbers: usize,
+    pub(crate) seed: u64,
+    pub(crate) per_page: u8,
+    pub(crate) concurrency: usize,
+    pub(crate) rate: f64,
+    pub(crate) latency: Duration,
+    pub(crate) interval: Duration,
+    pub(crate) timeout: Duration,
+    pub(crate) stale_after: Duration,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            numbers: 60,
+            seed: super::seed(),
+            per_page: 10,
+            concurrency: 3,
+            rate: 0.0,
+            latency: Duration::from_millis(20),
+            interval: Duration::from_mins(5),
+            timeout: Duration::from_mins(5),
+            stale_after: Duration::from_mins(15),
+        }
+    }
+}
+
+/// A poller that runs until this is dropped.
+pub(crate) struct Lab {
+    pub(crate) simulator: Arc<Simulator>,
+    pub(crate) history: Arc<History>,
+    account: Arc<Account>,
+    exporter: Exporter,
+    task: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+/// What the account had at each moment, where that is kept: the JSON of its numbers.
+#[derive(Debug, Default)]
+pub(crate) struct History(Mutex<Option<Vec<Vec<String>>>>);
+
+impl History {
+    /// Forgets what there was and begins to keep.
+    pub(crate) fn begin(&self) {
+        *self.0.lock().unwrap() = Some(Vec::new());
+    }
+
+    /// The moments since then.
+    pub(crate) fn end(&self) -> Vec<Series> {
+        let moments = self.0.lock().unwrap().take().unwrap();
+        moments.iter().map(|moment| truth::of_records(moment.iter())).collect()
+    }
+
+    fn keep(&self, simulator: &Simulator) {
+        if let Some(moments) = &mut *self.0.lock().unwrap() {
+            let world = simulator.world.read().unwrap();
+            if moments.last().is_none_or(|last| !world.listing().eq(last)) {
+                moments.push(world.listing().map(str::to_owned).collect());
+            }
+        }
+    }
+}
+
+/// The simulator's answers, as if they had come over a network.
+#[derive(Debug)]
+struct InProcess(Arc<Simulator>, Arc<History>);
+
+impl Transport for InProcess {
+    fn get(&self, url: Url, authorization: HeaderValue) -> BoxFuture<'_, Result<Answer, Failure>> {
+        async move {
+            let request = Request::get(url.as_str()).header(AUTHORIZATION, authorization).body(Body::empty()).unwrap();
+            self.1.keep(&self.0);
+            let answered = self.0.answer(request).await;
+            self.1.keep(&self.0);
+            let (head, body) = answered.map_err(|cut| Failure::new(Reason::Connect, cut.to_string()))?.into_parts();
+            let body = if head.status == 200 { read_body(body.into_data_stream()).await } else { Ok([][..].into()) };
+            Ok(Answer { status: head.status, headers: head.headers, body })
+        }
+        .boxed()
+    }
+}
+
+/// The time of day that goes with tokio's clock.
+fn now() -> SystemTime {
+    static START: LazyLock<(SystemTime, std::time::Instant)> =
+        LazyLock::new(|| (SystemTime::now(), std::time::Instant::now()));
+    let (day, start) = *START;
+    day + Instant::now().into_std().saturating_duration_since(start)
+}
+
+impl Lab {
+    /// Starts to poll, at once.
+    pub(crate) fn start(setup: &Setup) -> Self {
+        let key = ApiKey::new(&KEY.into()).unwrap();
+        let simulator = Arc::new(Simulator {
+            account_id: "acc_demo".to_owned(),
+            authorization: key.bearer().unwrap(),
+            latency: setup.latency,
+            faults: Faults::new(Vec::new(), setup.seed),
+            world: RwLock::new(World::new(setup.numbers, setup.seed, now())),
+            now,
+            requests: AtomicU64::new(0),
+        });
+        let history = Arc::new(History::default());
+        let endpoint = Endpoint {
+            name: "acc_demo".into(),
+            transport: Arc::new(InProcess(simulator.clone(), history.clone())),
+            numbers: numbers_url(&"http://in.process".parse().unwrap(), "acc_demo"),
+            now,
+            dice: fastrand::Rng::with_seed(setup.seed),
+        };
+        let limits = Limits {
+            timeout: Duration::from_secs(10),
+            concurrency: setup.concurrency,
+            rate: setup.rate,
+            per_page: setup.per_page,
+        };
+        let account = Arc::new(Account::new("acc_demo", setup.interval, Client::new(endpoint, limits)));
+        let poller = Poller {
+            account: account.clone(),
+            key: KeySource::Given(key),
+            timeout: setup.timeout,
+            stale_after: setup.stale_after,
+            max_discrepancy: 0.01,
+            label_limit: 300,
+            encode: encode_listing,
+            now,
+        };
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(poller.run(stop.clone()));
+        Self { simulator, history, account, exporter: Exporter::default(), task, stop }
+    }
+
+    pub(crate) fn set_faults(&self, faults: &str) {
+        self.simulator.faults.set(Fault::list(faults).unwrap());
+    }
+
+    /// How many requests the API saw.
+    pub(crate) fn requests(&self) -> u64 {
+        self.simulator.requests.load(Ordering::SeqCst)
+    }
+
+    /// How many polls ended.
+    pub(crate) fn polls(&self) -> u64 {
+        let published = self.account.published();
+        published.polls.successes + published.polls.failures.iter().sum::<u64>()
+    }
+
+    /// What the log says of the last poll, which failed.
+    pub(crate) fn failure(&self) -> String {
+        self.account.published().polls.failure.as_ref().unwrap().to_string()
+    }
+
+    /// Waits until so many polls ended.
+    pub(crate) async fn polled(&self, times: u64) {
+        let start = Instant::now();
+        while self.polls() < times {
+            assert!(!self.task.is_finished(), "the poller is gone");
+            assert!(start.elapsed() < Duration::from_hours(24 * 7), "no poll ends");
+            sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    pub(crate) fn scrape(&self) -> Scrape {
+        Scrape(scrape(std::slice::from_ref(&self.account), &self.exporter))
+    }
+
+    /// What the account has now.
+    pub(crate) fn truth(&self) -> Series {
+        truth::of_records(self.simulator.world.read().unwrap().listing())
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
