@@ -13,5 +13,8 @@ mod http;
 mod key_secrecy;
 mod polling;
 mod prometheus;
+mod records;
 mod shift;
+mod soak;
+mod sockets;
 mod tls;

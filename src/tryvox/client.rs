@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use fastrand::Rng;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use reqwest::header::{DATE, HeaderMap, LOCATION};
 use reqwest::{StatusCode, Url};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::pacing::Pacer;
@@ -115,20 +116,30 @@ impl Client {
     /// is not worth starting.
     ///
     /// # Errors
-    /// The first page that could not be had; other pages may have been taken by then.
+    /// The first page that could not be had; other pages may have been taken by then. No request is
+    /// started after it, and those in flight are heard out: the API sees them, so they count.
     pub async fn list<F>(&self, key: &ApiKey, deadline: Instant, take: F) -> Result<Listing, Failure>
     where
         F: Fn(u32, Page<'_>),
     {
-        let page = |page| self.page(page, key, deadline, &take);
-        let Pagination { total, total_pages } = page(1).await?;
+        let failed = CancellationToken::new();
+        let page = |page| {
+            let attempts = self.page(page, key, deadline, &take, &failed);
+            async { attempts.await.inspect_err(|_| failed.cancel()) }
+        };
+        let first = page(1).await.map_err(given_up)?;
+        let Pagination { total, total_pages } = first;
         let pages = plausible(total, total_pages)?;
         self.fits(pages, deadline)?;
-        let steady = stream::iter((2..=pages).map(page))
-            .buffer_unordered(self.limits.concurrency)
-            .try_fold(true, async |steady, pagination| Ok(steady && pagination.total == total))
-            .await?;
-        Ok(Listing { reported: total, steady })
+        let mut rest = stream::iter((2..=pages).map(page)).buffer_unordered(self.limits.concurrency);
+        let (mut steady, mut failure) = (true, None);
+        while let Some(read) = rest.next().await {
+            match read {
+                Ok(pagination) => steady &= pagination.total == total,
+                Err(why) => failure = failure.or(why),
+            }
+        }
+        failure.map_or(Ok(Listing { reported: total, steady }), Err)
     }
 
     /// Whether the pages that follow the first can all be asked for before the deadline.
@@ -152,14 +163,22 @@ impl Client {
         ))
     }
 
-    /// Asks for a page, up to [`ATTEMPTS`] times.
-    async fn page<F>(&self, page: u32, key: &ApiKey, deadline: Instant, take: &F) -> Result<Pagination, Failure>
+    /// Asks for a page, up to [`ATTEMPTS`] times. The error is `None` when another page `failed`
+    /// before this one was there.
+    async fn page<F>(
+        &self,
+        page: u32,
+        key: &ApiKey,
+        deadline: Instant,
+        take: &F,
+        failed: &CancellationToken,
+    ) -> Result<Pagination, Option<Failure>>
     where
         F: Fn(u32, Page<'_>),
     {
         let mut attempt = 1;
         loop {
-            self.pacer.turn().await;
+            failed.run_until_cancelled(self.pacer.turn()).await.ok_or(None)?;
             let Refused { failure, again, retry_after } = match self.attempt(page, key, take).await {
                 Ok(pagination) => return Ok(pagination),
                 Err(refused) => refused,
@@ -178,13 +197,13 @@ impl Client {
             if again && self.pacer.held_until() > deadline {
                 let wait = round(self.pacer.held_until() - now);
                 let cause = format!("{}; it asks for patience for {wait}, past the end of this poll", failure.cause);
-                return Err(Failure { reason: Reason::RateLimited, cause, ..failure });
+                return Err(Some(Failure { reason: Reason::RateLimited, cause, ..failure }));
             }
             if !again || attempt == ATTEMPTS || now + pause > deadline {
-                return Err(failure);
+                return Err(Some(failure));
             }
             debug!(account = &*self.name, reason = failure.reason.as_str(), error = %failure, ?pause, "trying again");
-            sleep(pause).await;
+            failed.run_until_cancelled(sleep(pause)).await.ok_or(None)?;
             self.lock_requests().retry(failure.reason);
             attempt += 1;
         }
@@ -255,6 +274,11 @@ impl Drop for Counted<'_> {
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         requests.observe(self.status, self.start.elapsed());
     }
+}
+
+/// Why a page is not there that nothing but itself can have stopped.
+fn given_up(failure: Option<Failure>) -> Failure {
+    failure.unwrap_or_else(|| Failure::new(Reason::Internal, "given up without a reason"))
 }
 
 /// How many pages to ask for. A page need not be full and may even be empty, but a listing whose

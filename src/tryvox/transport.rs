@@ -17,11 +17,11 @@ use super::{Failure, Reason};
 const MAX_BODY: usize = 16 << 20;
 
 /// What a page of 100 numbers comes to, generously. A body that is larger waits for its turn.
-const USUAL_BODY: usize = 256 << 10;
+const USUAL_BODY: usize = 128 << 10;
 
-/// Bodies that may be larger than usual at one time, over all accounts: so an API that sends
-/// nonsense without end costs no more memory than two of them.
-static LARGE_BODIES: Semaphore = Semaphore::const_new(2);
+/// One body at a time may be larger than usual, over all accounts: so an API that sends nonsense
+/// without end costs no more memory than that.
+static LARGE_BODY: Semaphore = Semaphore::const_new(1);
 
 /// An answer of the API.
 #[derive(Debug)]
@@ -104,7 +104,9 @@ pub async fn read_body<E: Error + 'static>(chunks: impl Stream<Item = Result<Byt
         }
         if length > USUAL_BODY && permit.is_none() {
             // The semaphore is never closed.
-            permit = LARGE_BODIES.acquire().await.ok();
+            permit = LARGE_BODY.acquire().await.ok();
+            // All at once: a buffer that grows is there twice while it does.
+            body.reserve_exact(MAX_BODY - body.len());
         }
         body.extend_from_slice(&chunk);
     }

@@ -61,7 +61,7 @@ pub(crate) struct Lab {
     account: Arc<Account>,
     exporter: Exporter,
     task: JoinHandle<()>,
-    stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
 }
 
 /// What the account had at each moment, where that is kept: the JSON of its numbers.

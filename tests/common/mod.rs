@@ -96,11 +96,13 @@ impl Running {
 
     /// Waits until so many polls ended, one way or the other.
     pub(crate) async fn polled(&mut self, times: usize) {
-        let ended = |log: &String| {
-            let ends = |line: &&str| line.contains("account listed") || line.contains("poll failed");
-            log.lines().filter(ends).count() >= times
-        };
-        timeout(PATIENCE, self.log.wait_for(ended)).await.expect("no poll ends").unwrap();
+        let waited = timeout(PATIENCE, self.log.wait_for(|log| polls_of(log) >= times)).await;
+        waited.expect("no poll ends").unwrap();
+    }
+
+    /// How many polls ended.
+    pub(crate) fn polls(&self) -> usize {
+        polls_of(&self.log.borrow())
     }
 
     /// All it said so far, on both streams.
@@ -119,6 +121,26 @@ impl Running {
         Scrape(response.text().await.unwrap())
     }
 
+    /// Has a simulator do this wrong from now on, and nothing else.
+    pub(crate) async fn set_faults(&self, faults: &str) {
+        let url = format!("{}/-/faults", self.url());
+        let answer = http().post(url).body(faults.to_owned()).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+    }
+
+    /// How often a simulator was asked for numbers.
+    pub(crate) async fn requests(&self) -> u64 {
+        let body = self.get("/-/faults").await.bytes().await.unwrap();
+        serde_json::from_slice::<serde_json::Value>(&body).unwrap()["requests"].as_u64().unwrap()
+    }
+
+    /// Memory in bytes: `VmRSS` for what it has, `VmHWM` for the most that it ever had.
+    pub(crate) fn memory(&self, field: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+
     /// What `ps` shows of it.
     pub(crate) fn command_line(&self) -> String {
         std::fs::read_to_string(format!("/proc/{}/cmdline", self.child.id().unwrap())).unwrap()
@@ -134,6 +156,10 @@ impl Running {
         self.signal(signal);
         timeout(PATIENCE, self.child.wait()).await.expect("it does not end").unwrap().code()
     }
+}
+
+fn polls_of(log: &str) -> usize {
+    log.lines().filter(|line| line.contains("account listed") || line.contains("poll failed")).count()
 }
 
 /// The text of a stream, up to now.
