@@ -1,6 +1,6 @@
 # Everything that is done with this project, by name.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo build test
+.PHONY: help setup demo build test soak fuzz
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,3 +21,9 @@ test: setup ## run every check
 	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps --quiet
 	cargo test --locked --quiet --doc
 	cargo test --locked --lib --tests
+
+soak: ## run the long tests for ten minutes, under random faults
+	TRYVOX_SOAK_SECONDS=600 cargo test --locked --test promises -- soak:: --nocapture
+
+fuzz: ## feed arbitrary bytes to the decoder for a minute; needs cargo-fuzz and a nightly compiler
+	cargo +nightly fuzz run listing -- -max_total_time=60 -max_len=65536

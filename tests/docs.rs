@@ -14,6 +14,7 @@ fn the_readme_has_every_option() {
         let default = default(option);
         let commands = match option.commands {
             [CommandOptions::Serve] => " (`serve`)",
+            [CommandOptions::Simulate] => " (`simulate`)",
             [CommandOptions::Demo, CommandOptions::Simulate] => " (`demo`, `simulate`)",
             _ => "",
         };

@@ -352,3 +352,18 @@ async fn patience_does_not_keep_stale_inventory() {
     assert_eq!(lab.polls(), 2);
     assert_eq!(lab.scrape().inventory(), [].into());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_failing_is_not_stale() {
+    let lab = Lab::start(&Setup { stale_after: Duration::from_secs(30), ..Setup::default() });
+    lab.polled(1).await;
+    let good = lab.scrape().inventory();
+    let start = tokio::time::Instant::now();
+    while start.elapsed() < Duration::from_mins(12) {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(lab.scrape().inventory(), good);
+    }
+    lab.set_faults("401");
+    lab.polled(lab.polls() + 1).await;
+    assert_eq!(lab.scrape().inventory(), [].into());
+}

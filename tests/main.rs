@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "the test runner shows it when a test fails")]
 #![allow(clippy::cast_precision_loss, reason = "counts in tests are small")]
 
+mod arbitrary;
 mod command_line;
 mod common;
 mod docs;

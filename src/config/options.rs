@@ -258,8 +258,8 @@ pub static OPTIONS: &[OptionSpec] = &[
         value: "FAULT",
         commands: &[Simulate],
         repeatable: true,
-        help: "What the simulated API does wrong, like 503 or `429 retry-after=2 times=3` or `cut-body page=2 \
-               probability=0.1`; the kinds are in the README",
+        help: "What the simulated API does wrong, like `429 retry-after=2 times=3` or `cut-body page=2 \
+               probability=0.1`; the README lists the faults",
         set: |settings, text| Fault::list(text).map(|value| settings.faults = value),
         ..OPTION
     },

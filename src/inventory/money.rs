@@ -29,8 +29,8 @@ pub struct InvalidMoney;
 /// A longer text is refused: reading it would cost more than a record may.
 const MAX_LENGTH: usize = 128;
 
-/// The largest power of ten, either way: what a double holds, and the sums stay small.
-const MAX_EXPONENT: u64 = 300;
+/// The largest power of ten, either way: any sum of such amounts is one that a double holds.
+const MAX_EXPONENT: u64 = 200;
 
 impl Money {
     /// The double nearest to the exact amount.
@@ -53,7 +53,8 @@ impl FromStr for Money {
         }
         let amount: BigDecimal = text.parse().map_err(|_| InvalidMoney)?;
         let (_, scale) = amount.as_bigint_and_scale();
-        if scale.unsigned_abs() > MAX_EXPONENT {
+        let digits_before_the_point = i128::from(amount.digits()) - i128::from(scale);
+        if scale.unsigned_abs() > MAX_EXPONENT || digits_before_the_point > i128::from(MAX_EXPONENT) {
             return Err(InvalidMoney);
         }
         Ok(Self(amount))
@@ -126,6 +127,8 @@ mod tests {
             "\"1.15\"",
             " ",
             "1e400",
+            "10e200",
+            "123456789e195",
             "1e-400",
             "1e99999999999999999999",
             &long,

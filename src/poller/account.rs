@@ -65,8 +65,10 @@ pub struct Kept {
     pub encoded: Arc<Encoded>,
     /// Records of it that could not be read.
     pub invalid: u64,
-    /// From then on it is too old to be shown, unless a poll has replaced it.
+    /// From then on it is too old to be shown while polls fail.
     pub stale_at: Instant,
+    /// From then on it is too old even though none has failed: the next one is overdue.
+    pub overdue_at: Instant,
 }
 
 /// All that a reader may know of an account at one moment.
@@ -82,7 +84,8 @@ impl Published {
     /// The last good listing, if there is one that is not stale at `now`.
     #[must_use]
     pub fn current(&self, now: Instant) -> Option<&Kept> {
-        self.kept.as_ref().filter(|kept| now < kept.stale_at)
+        let failing = self.polls.failure.is_some();
+        self.kept.as_ref().filter(|kept| now < if failing { kept.stale_at } else { kept.overdue_at })
     }
 }
 

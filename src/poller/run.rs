@@ -21,7 +21,7 @@ pub struct Poller {
     pub key: KeySource,
     /// What a whole poll may take.
     pub timeout: Duration,
-    /// How long a listing is shown while no poll replaces it.
+    /// How long a listing is shown while polls fail.
     pub stale_after: Duration,
     /// What share of the reported numbers a listing may lack, or have too many, and still be good.
     pub max_discrepancy: f64,
@@ -87,8 +87,14 @@ impl Poller {
         let polls = before.polls.clone();
         let (published, counts) = match good {
             Ok(Good { encoded, counts }) => {
-                let stale_at = Instant::now() + self.stale_after;
-                let kept = Kept { encoded: Arc::new(encoded), invalid: counts.invalid, stale_at };
+                let now = Instant::now();
+                let kept = Kept {
+                    encoded: Arc::new(encoded),
+                    invalid: counts.invalid,
+                    stale_at: now + self.stale_after,
+                    // However short that is, a listing stays until the next poll has ended.
+                    overdue_at: now + self.stale_after.max(self.account.interval() + self.timeout),
+                };
                 (Published { polls: polls.succeeded(last), kept: Some(kept) }, Some(counts))
             }
             Err(failure) => (Published { polls: polls.failed(last, failure), kept: before.kept.clone() }, None),

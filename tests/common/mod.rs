@@ -2,6 +2,7 @@
 //! a simulated account that knows nothing of the exporter's code.
 
 pub(crate) mod api;
+pub(crate) mod bytes;
 pub(crate) mod lab;
 pub(crate) mod truth;
 

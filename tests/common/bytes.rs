@@ -1,0 +1,37 @@
+//! What must hold for any bytes that an API sends as a page: no panic, and what is made of them is
+//! one listing, written as Prometheus reads it.
+
+use std::collections::HashSet;
+use std::time::{Duration, SystemTime};
+
+use tryvox_exporter::inventory::Fold;
+use tryvox_exporter::metrics::encode_listing;
+use tryvox_exporter::poller::Listed;
+use tryvox_exporter::tryvox::{Page, Written};
+
+/// Reads the bytes as the two pages of a listing and checks what comes of it.
+pub(crate) fn listing(bytes: &[u8]) {
+    let Ok(mut page) = Page::read(bytes) else { return };
+    let records = (page.records.len() as u64 + page.unreadable.count) * 2;
+    let answered = SystemTime::UNIX_EPOCH + Duration::from_secs(1_762_105_212);
+    page.written = Some(Written::answered(answered, Duration::from_secs(1)));
+
+    let mut fold = Fold::new(HashSet::new());
+    let mut complaints = 0;
+    fold.page(1, &page, |_| complaints += 1);
+    fold.page(2, &page, |_| complaints += 1);
+    let (reported, folded) = (page.pagination.total, fold.finish());
+    let inventory = folded.inventory.with_label_limit(3);
+
+    assert!(complaints <= inventory.invalid);
+    assert!(inventory.listed + inventory.invalid <= records);
+    assert_eq!(inventory.groups.values().map(|group| group.numbers).sum::<u64>(), inventory.listed);
+    let listed = Listed { inventory, reported };
+    for family in encode_listing("a", &listed) {
+        for line in family.lines() {
+            let (series, value) = line.rsplit_once(' ').expect(line);
+            assert!(series.starts_with("tryvox_") && series.ends_with('}'), "{line}");
+            assert!(value.parse::<f64>().is_ok_and(f64::is_finite), "{line}");
+        }
+    }
+}
