@@ -36,7 +36,7 @@ async fn strikes(fault: &str, reason: &str, passes: bool, place: usize, lasts: O
         "--tryvox.per-page=10",
         "--tryvox.rate-limit=0",
         "--tryvox.concurrency=3",
-        "--tryvox.timeout=400ms",
+        "--tryvox.timeout=1s",
         "--poll.interval=600ms",
         "--poll.timeout=30s",
         "--poll.stale-after=1h",
