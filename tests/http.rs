@@ -26,7 +26,7 @@ async fn each_path_has_its_answer_and_others_have_none() {
         let post = http().post(&url).send().await.unwrap();
         assert_eq!((post.status().as_u16(), post.headers()["allow"].to_str().unwrap()), (405, "GET,HEAD"), "{path}");
     }
-    for path in ["/metrics", "/here/", "/-/", "/-/reload", "/favicon.ico"] {
+    for path in ["/metrics", "/here/", "/-/", "/favicon.ico"] {
         assert_eq!(exporter.get(path).await.status(), 404, "{path}");
     }
     let page = exporter.get("/").await.text().await.unwrap();

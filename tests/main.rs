@@ -4,9 +4,11 @@
 #![allow(clippy::print_stdout, reason = "the test runner shows it when a test fails")]
 #![allow(clippy::cast_precision_loss, reason = "counts in tests are small")]
 
+mod accounts;
 mod arbitrary;
 mod command_line;
 mod common;
+mod config;
 mod docs;
 mod exact;
 mod faults;

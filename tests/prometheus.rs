@@ -1,80 +1,12 @@
 //! A real Prometheus scrapes the running binary and gives the same sums as the simulated truth.
 
 use std::collections::BTreeMap;
-use std::process::Stdio;
-use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
-use tokio::time::{sleep, timeout};
 
-use crate::common::{PATIENCE, Running, http, seed, truth};
-
-/// A Prometheus with a folder of its own.
-struct Prometheus {
-    url: String,
-    _process: Child,
-    _folder: tempfile::TempDir,
-}
-
-impl Prometheus {
-    /// Starts one that scrapes this target every second.
-    async fn scraping(target: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("prometheus.yml");
-        let job = format!("{{job_name: tryvox, static_configs: [{{targets: ['{target}']}}]}}");
-        std::fs::write(&config, format!("global: {{scrape_interval: 1s}}\nscrape_configs: [{job}]\n")).unwrap();
-        let mut process = Command::new("prometheus")
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
-            .arg("--web.listen-address=127.0.0.1:0")
-            .stderr(Stdio::piped())
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("prometheus is there: `make setup` installs it");
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let (mut address, mut said) = (None, String::new());
-        let ready = timeout(PATIENCE, async {
-            while let Some(line) = lines.next_line().await.unwrap() {
-                if let Some((_, rest)) = line.split_once("msg=\"Listening on\" address=") {
-                    address = rest.split_whitespace().next().map(str::to_owned);
-                } else if line.contains("Server is ready to receive web requests") {
-                    return;
-                }
-                said.push_str(&line);
-            }
-            panic!("prometheus does not start: {said}");
-        });
-        ready.await.unwrap();
-        let url = format!("http://{}", address.unwrap());
-        // Its log must go on being read, or it stops when the pipe is full.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { url, _process: process, _folder: folder }
-    }
-
-    /// What an instant query gives: labels and value of each series.
-    async fn query(&self, query: &str) -> Vec<(BTreeMap<String, String>, f64)> {
-        let url = reqwest::Url::parse_with_params(&format!("{}/api/v1/query", self.url), [("query", query)]).unwrap();
-        let body = http().get(url).send().await.unwrap().bytes().await.unwrap();
-        let answer: Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!(answer["status"], "success", "{answer}");
-        let series = answer["data"]["result"].as_array().unwrap();
-        let value = |series: &Value| series["value"][1].as_str().unwrap().parse().unwrap();
-        series.iter().map(|series| (serde_json::from_value(series["metric"].clone()).unwrap(), value(series))).collect()
-    }
-
-    /// Waits until a query gives something.
-    async fn until(&self, query: &str) {
-        let given = async {
-            while self.query(query).await.is_empty() {
-                sleep(Duration::from_millis(50)).await;
-            }
-        };
-        timeout(PATIENCE, given).await.unwrap_or_else(|_| panic!("never true: {query}"));
-    }
-}
+use crate::common::accounts::{self, File, Kind};
+use crate::common::prometheus::Prometheus;
+use crate::common::{KEY, Running, seed, truth};
 
 #[tokio::test]
 async fn prometheus_sees_the_truth() {
@@ -83,7 +15,7 @@ async fn prometheus_sees_the_truth() {
     exporter.polled(1).await;
     let truth = truth::of(&simulator).await;
 
-    let prometheus = Prometheus::scraping(&exporter.address).await;
+    let prometheus = Prometheus::scraping(&[&exporter.address]).await;
     prometheus.until("count_over_time(tryvox_up[1m]) >= 2 and tryvox_up == 1").await;
     assert_eq!(prometheus.query("up{job=\"tryvox\"} == 1").await.len(), 1);
 
@@ -125,7 +57,7 @@ async fn prometheus_sees_the_truth() {
 async fn the_dashboards_show_data() {
     let mut demo = Running::start(&["demo", "--log.level=debug"], &[]).await;
     demo.polled(1).await;
-    let prometheus = Prometheus::scraping(&demo.address).await;
+    let prometheus = Prometheus::scraping(&[&demo.address]).await;
     prometheus.until("count_over_time(tryvox_up[1m]) >= 3").await;
 
     let mut queries = 0;
@@ -146,4 +78,44 @@ async fn the_dashboards_show_data() {
         }
     }
     assert!(queries > 0);
+}
+
+/// Three processes share the accounts; one Prometheus above them sees each once.
+#[tokio::test]
+async fn shards_add_up() {
+    const ACCOUNTS: usize = 40;
+    let api = accounts::api(120, |_| Kind::Good).await;
+    let file = File::new(&accounts::text(&api.url(), 0..ACCOUNTS));
+    let mut shards = Vec::new();
+    for shard in ["--shard=0", "--shard=1", "--shard=2"] {
+        let arguments = [&*file.flag(), "--total-shards=3", shard];
+        shards.push(Running::start(&arguments, &[("TRYVOX_API_KEY", KEY)]).await);
+    }
+    let targets: Vec<_> = shards.iter().map(|shard| &*shard.address).collect();
+    let prometheus = Prometheus::scraping(&targets).await;
+    prometheus.until(&format!("sum(tryvox_up) == {ACCOUNTS}")).await;
+
+    assert_eq!(prometheus.query("count(count by (account) (tryvox_up))").await[0].1, ACCOUNTS as f64);
+    assert!(prometheus.query("count by (account) (tryvox_up) > 1").await.is_empty(), "an account is there twice");
+    assert_eq!(prometheus.query("count(tryvox_exporter_shard_ordinal)").await[0].1, 3.0);
+    assert_eq!(prometheus.query("sum(tryvox_exporter_shard_ordinal)").await[0].1, 3.0);
+    assert_eq!(prometheus.query("avg(tryvox_exporter_total_shards)").await[0].1, 3.0);
+    // No shard is without work.
+    assert_eq!(prometheus.query("count(count by (instance) (tryvox_up))").await[0].1, 3.0);
+
+    let truth: Vec<_> = (0..ACCOUNTS).map(|account| accounts::truth(account, 120)).collect();
+    let total = |family: &str, label: &str| -> f64 {
+        let of_family = |series: &String| series.split('{').next() == Some(family) && series.contains(label);
+        truth.iter().flatten().filter(|(series, _)| of_family(series)).map(|(_, value)| value).sum()
+    };
+    for (query, family, label) in [
+        ("sum(tryvox_numbers)", "tryvox_numbers", ""),
+        ("sum(tryvox_numbers{status=\"suspended\"})", "tryvox_numbers", "status=\"suspended\""),
+        ("sum(tryvox_listed_numbers)", "tryvox_listed_numbers", ""),
+        ("sum(tryvox_monthly_fees{currency=\"USD\"})", "tryvox_monthly_fees", "currency=\"USD\""),
+        ("sum(tryvox_monthly_fees{currency=\"EUR\"})", "tryvox_monthly_fees", "currency=\"EUR\""),
+    ] {
+        let seen = prometheus.query(query).await[0].1;
+        assert_eq!(format!("{seen:.3}"), format!("{:.3}", total(family, label)), "{query}");
+    }
 }

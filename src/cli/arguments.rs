@@ -1,18 +1,17 @@
 //! From arguments to a command and its flags. What the flags mean is [`crate::config`]'s.
 
-use std::collections::HashMap;
 use std::ffi::OsString;
 
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::CommandError;
-use crate::config::{CommandOptions, OptionSpec};
+use crate::config::{CommandOptions, Flags, OptionSpec};
 
 /// What the arguments ask for.
 pub(super) enum Parsed {
     /// A command and the values of its flags, by the option's name.
-    Command(CommandOptions, HashMap<&'static str, String>),
+    Command(CommandOptions, Flags),
     /// Help or version.
     Text(String),
 }
@@ -68,15 +67,16 @@ fn command() -> Command {
 fn arguments(command: CommandOptions) -> impl Iterator<Item = Arg> {
     OptionSpec::of(command).map(move |option| {
         let default = option.default_of(command).map(|default| format!(" [default: {default}]")).unwrap_or_default();
-        Arg::new(option.name)
+        let arg = Arg::new(option.name)
             .long(option.name)
             .value_name(option.value)
             .action(if option.repeatable { ArgAction::Append } else { ArgAction::Set })
-            .help(format!("{}{default}", option.help))
+            .help(format!("{}{default}", option.help));
+        if option.switch { arg.num_args(0..=1).require_equals(true).default_missing_value("true") } else { arg }
     })
 }
 
-fn flags(command: CommandOptions, matches: &ArgMatches) -> HashMap<&'static str, String> {
+fn flags(command: CommandOptions, matches: &ArgMatches) -> Flags {
     OptionSpec::of(command)
         .filter_map(|option| {
             let values = matches.get_many::<String>(option.name)?;
@@ -97,13 +97,13 @@ fn one_line(rendered: &str) -> String {
 mod tests {
     use super::*;
 
-    fn parsed(arguments: &[&str]) -> Result<(CommandOptions, HashMap<&'static str, String>), String> {
+    fn parsed(arguments: &[&str]) -> Result<(CommandOptions, Flags), String> {
         let arguments = std::iter::once("tryvox-exporter").chain(arguments.iter().copied()).map(OsString::from);
         match parse(arguments) {
             Ok(Parsed::Command(command, flags)) => Ok((command, flags)),
             Ok(Parsed::Text(text)) => Err(text),
             Err(CommandError::Usage(message)) => Err(message),
-            Err(CommandError::Failed(error)) => panic!("{error}"),
+            Err(other) => panic!("{other:?}"),
         }
     }
 
@@ -117,7 +117,7 @@ mod tests {
         for arguments in [&["--poll.interval=1m"][..], &["serve", "--poll.interval", "1m"]] {
             let (command, flags) = parsed(arguments).unwrap();
             assert_eq!(command, CommandOptions::Serve);
-            assert_eq!(flags, HashMap::from([("poll.interval", "1m".to_owned())]));
+            assert_eq!(flags, Flags::from([("poll.interval", "1m".to_owned())]));
         }
     }
 

@@ -43,9 +43,9 @@ pub(super) async fn run(settings: &Settings, stop: CancellationToken) -> Result<
          Ctrl-C ends it.\n",
         simulated.numbers,
         humantime::format_duration(settings.poll_interval),
-        path = config.telemetry_path,
+        path = config.fixed.telemetry_path,
         account = simulated.account_id,
         target = page.trim_start_matches("http://"),
     ));
-    Ok(serve::serve(&config, listeners, stop).await?)
+    Ok(serve::serve(&config, listeners, None, stop).await?)
 }

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{CommandOptions, ConfigError, ListenAddress, ProcessEnvironment};
+use crate::config::{CommandOptions, ConfigError, ListenAddress, ProcessEnvironment, Settings, Source};
 use arguments::Parsed;
 
 /// A command that did not do what it was told to.
@@ -24,20 +24,25 @@ use arguments::Parsed;
 pub enum CommandError {
     /// The command line or the configuration is wrong: status 2.
     Usage(String),
+    /// The configuration was to be checked and is wrong: status 2, and a line a problem.
+    Checked(ConfigError),
     /// The work failed: status 1.
     Failed(anyhow::Error),
 }
 
 impl CommandError {
-    /// Says on stderr, in one line, what went wrong, and gives the exit status.
+    /// Says on stderr, in one line each, what went wrong, and gives the exit status.
     #[must_use]
     pub fn report(&self) -> ExitCode {
-        let (status, message) = match self {
-            Self::Usage(message) => (2, message.clone()),
-            Self::Failed(error) => (1, format!("{error:#}")),
+        let (status, messages) = match self {
+            Self::Usage(message) => (2, vec![message.clone()]),
+            Self::Checked(error) => (2, error.problems().map(str::to_owned).collect()),
+            Self::Failed(error) => (1, vec![format!("{error:#}")]),
         };
-        // Where stderr is gone there is nobody to tell.
-        _ = writeln!(std::io::stderr(), "tryvox-exporter: {}", message.replace('\n', " "));
+        for message in messages {
+            // Where stderr is gone there is nobody to tell.
+            _ = writeln!(std::io::stderr(), "tryvox-exporter: {}", message.replace('\n', " "));
+        }
         ExitCode::from(status)
     }
 }
@@ -66,22 +71,41 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), CommandE
             return Ok(());
         }
     };
-    let environment = ProcessEnvironment;
-    let settings = crate::config::settings(command, |option| flags.get(option.name).cloned(), &environment)?;
-    log::start(settings.log_level, settings.log_format);
+    let source = Source { flags, environment: ProcessEnvironment };
+    match command {
+        CommandOptions::Serve => {
+            let wrong = |error: ConfigError| {
+                if source.checks_only() { CommandError::Checked(error) } else { error.into() }
+            };
+            let (settings, config) = source.read().map_err(wrong)?;
+            if settings.config_check {
+                serve::print_checked(&config);
+                return Ok(());
+            }
+            with_runtime(&settings, async |stop| serve::run(source, config, stop).await)
+        }
+        CommandOptions::Demo => {
+            let settings = crate::config::settings(command, &source.flags, &source.environment)?;
+            with_runtime(&settings, async |stop| demo::run(&settings, stop).await)
+        }
+        CommandOptions::Simulate => {
+            let settings = crate::config::settings(command, &source.flags, &source.environment)?;
+            with_runtime(&settings, async |stop| simulate::run(&settings, &source.environment, stop).await)
+        }
+    }
+}
 
+/// Runs a command to its end, which SIGINT and SIGTERM bring about.
+fn with_runtime(
+    settings: &Settings,
+    command: impl AsyncFnOnce(CancellationToken) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
+    log::start(settings.log_level, settings.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| anyhow::Error::new(error).context("cannot start threads"))?;
-    let ended = runtime.block_on(async {
-        let stop = stop_on_signals()?;
-        match command {
-            CommandOptions::Serve => serve::run(&settings, &environment, stop).await,
-            CommandOptions::Demo => demo::run(&settings, stop).await,
-            CommandOptions::Simulate => simulate::run(&settings, &environment, stop).await,
-        }
-    });
+    let ended = runtime.block_on(async { command(stop_on_signals()?).await });
     // A name look-up or a file that hangs must not keep the process.
     runtime.shutdown_background();
     ended

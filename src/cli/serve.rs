@@ -1,76 +1,213 @@
-//! `serve`: poll every account and serve metrics.
+//! `serve`: poll every account and serve metrics, and read the configuration again when told to.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{error, info, warn};
 
-use super::{CommandError, bind};
-use crate::config::{Environment, ServeConfig, Settings};
-use crate::metrics::{Exporter, encode_listing};
-use crate::poller::{Account, Poller};
-use crate::tryvox::{Client, Endpoint, HttpClients, numbers_url};
-use crate::web::{Site, router};
+use super::{CommandError, bind, print};
+use crate::config::{AccountConfig, Environment, ServeConfig, Source, stable_hash};
+use crate::inventory::STATUSES;
+use crate::metrics::{Configured, Exporter, encode_listing};
+use crate::poller::{Account, Change, Manager, Poller};
+use crate::tryvox::{Client, Endpoint, Gate, HttpClients, numbers_url};
+use crate::web::{Reload, Site, router};
 
-pub(super) async fn run(
-    settings: &Settings,
-    environment: &impl Environment,
-    stop: CancellationToken,
-) -> Result<(), CommandError> {
-    let config = ServeConfig::new(settings, environment)?;
-    let listeners = bind(&config.listen_addresses)?;
-    Ok(serve(&config, listeners, stop).await?)
+pub(super) async fn run<E>(source: Source<E>, config: ServeConfig, stop: CancellationToken) -> Result<(), CommandError>
+where
+    E: Environment + Send + Sync + 'static,
+{
+    let listeners = bind(&config.fixed.listen_addresses)?;
+    let source = Arc::new(source);
+    let read = Arc::new(move || source.read().map(|(_, config)| config).map_err(|error| error.to_string()));
+    Ok(serve(&config, listeners, Some(read), stop).await?)
 }
 
-/// Polls and answers until `stop`.
+/// Prints what a check of the configuration found: nothing wrong.
+pub(super) fn print_checked(config: &ServeConfig) {
+    for warning in &config.warnings {
+        print(&format!("warning: {warning}\n"));
+    }
+    let ServeConfig { accounts, all_accounts, shard, total_shards, .. } = config;
+    let here = match total_shards {
+        1 => String::new(),
+        _ => format!(", {} of them in shard {shard} of {total_shards}", accounts.len()),
+    };
+    print(&format!("The configuration is good: accounts={all_accounts}{here}\n"));
+}
+
+/// Reads the configuration again.
+type Read = Arc<dyn Fn() -> Result<ServeConfig, String> + Send + Sync>;
+
+/// Polls and answers until `stop`. Without `read` the configuration stays as it is.
 pub(super) async fn serve(
     config: &ServeConfig,
     listeners: Vec<TcpListener>,
+    read: Option<Read>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let http = HttpClients::new(config.accounts.iter().map(|account| &account.url)).map_err(anyhow::Error::msg)?;
-    let http = Arc::new(http);
-    let mut pollers = Vec::with_capacity(config.accounts.len());
-    for account in &config.accounts {
-        let endpoint = Endpoint {
-            name: account.name.as_str().into(),
-            transport: http.clone(),
-            numbers: numbers_url(&account.url, &account.account_id),
-            now: SystemTime::now,
-            dice: fastrand::Rng::new(),
-        };
-        let client = Client::new(endpoint, account.limits.clone());
-        pollers.push(Poller {
-            account: Arc::new(Account::new(&account.name, account.interval, client)),
-            key: account.key.clone(),
-            timeout: account.poll_timeout,
-            stale_after: account.stale_after,
-            max_discrepancy: account.max_discrepancy,
-            label_limit: account.label_limit,
-            encode: encode_listing,
-            now: SystemTime::now,
-        });
-    }
-    let site = Site {
-        accounts: pollers.iter().map(|poller| poller.account.clone()).collect(),
-        exporter: Exporter::default(),
-        telemetry_path: config.telemetry_path.clone(),
+    let exporter = Arc::new(Exporter::new(configured(config)));
+    let mut work = Work {
+        http: Arc::default(),
+        gate: Arc::new(Gate::new(config.total_concurrency)),
+        manager: Manager::new(stop.clone()),
     };
+    work.http.prepare(config.accounts.iter().map(|account| &account.url)).map_err(anyhow::Error::msg)?;
 
     info!(
         version = env!("CARGO_PKG_VERSION"),
         revision = env!("TRYVOX_EXPORTER_REVISION"),
-        accounts = pollers.len(),
+        accounts = config.accounts.len(),
         "starting tryvox-exporter"
     );
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
     for listener in &listeners {
         info!(address = %listener.local_addr()?, "listening");
     }
-    for poller in pollers {
-        tokio::spawn(poller.run(stop.clone()));
+    let fleet = work.manager.fleet();
+    work.apply(config).map_err(anyhow::Error::msg)?;
+
+    let (ask, asked) = mpsc::channel(16);
+    let mut lifecycle = None;
+    if let Some(read) = read {
+        let reloader = Reloader { work, read, exporter: exporter.clone(), fixed: config.fixed.clone() };
+        tokio::spawn(reloader.run(asked, signal(SignalKind::hangup())?, stop.clone()));
+        lifecycle = config.fixed.enable_lifecycle.then(|| reload(ask));
     }
+    let telemetry_path = config.fixed.telemetry_path.clone();
+    let site = Site { fleet, exporter, telemetry_path, reload: lifecycle };
     crate::web::serve(listeners, router(Arc::new(site)), stop).await.context("cannot go on serving")
+}
+
+fn configured(config: &ServeConfig) -> Configured {
+    let (shard, total_shards) = (config.shard, config.total_shards);
+    Configured { successful: true, since: SystemTime::now(), shard, total_shards }
+}
+
+/// What polling is made of.
+struct Work {
+    http: Arc<HttpClients>,
+    gate: Arc<Gate>,
+    manager: Manager<AccountConfig>,
+}
+
+impl Work {
+    /// Polls as the configuration says; what it says as before goes on as before.
+    fn apply(&mut self, config: &ServeConfig) -> Result<Change, String> {
+        self.http.prepare(config.accounts.iter().map(|account| &account.url))?;
+        self.gate.resize(config.total_concurrency);
+        let accounts = config.accounts.iter().map(|account| (account.name.as_str(), account));
+        let (http, gate) = (&self.http, &self.gate);
+        Ok(self.manager.apply(accounts, |account| poller(account, http, gate)))
+    }
+}
+
+fn poller(config: &AccountConfig, http: &Arc<HttpClients>, gate: &Arc<Gate>) -> Poller {
+    let endpoint = Endpoint {
+        name: config.name.as_str().into(),
+        transport: http.clone(),
+        numbers: numbers_url(&config.url, &config.account_id),
+        now: SystemTime::now,
+        dice: fastrand::Rng::new(),
+        gate: gate.clone(),
+    };
+    let client = Client::new(endpoint, config.limits.clone());
+    let asked_for =
+        |status: &str| config.filters.iter().any(|filter| filter.status.as_deref().is_none_or(|s| s == status));
+    Poller {
+        account: Arc::new(Account::new(&config.name, config.interval, config.budget.clone(), client)),
+        key: config.key.clone(),
+        filters: config.filters.clone(),
+        statuses: STATUSES.into_iter().filter(|status| asked_for(status)).map(Arc::from).collect(),
+        first_gap: if config.spread { first_gap(&config.name, config.interval) } else { config.interval },
+        timeout: config.poll_timeout,
+        stale_after: config.stale_after,
+        max_discrepancy: config.max_discrepancy,
+        label_limit: config.label_limit,
+        encode: encode_listing,
+        now: SystemTime::now,
+    }
+}
+
+/// From an account's first poll to its second: an interval and up to half of one more or less, always
+/// the same for the same name.
+fn first_gap(name: &str, interval: Duration) -> Duration {
+    #[expect(clippy::cast_precision_loss, reason = "a share need not be exact")]
+    let share = stable_hash(name) as f64 / u64::MAX as f64;
+    interval.mul_f64(0.5 + share)
+}
+
+/// What reads the configuration again, one time after the other.
+struct Reloader {
+    work: Work,
+    read: Read,
+    exporter: Arc<Exporter>,
+    fixed: crate::config::Fixed,
+}
+
+type Ask = oneshot::Sender<Result<(), String>>;
+
+impl Reloader {
+    async fn run(
+        mut self,
+        mut asked: mpsc::Receiver<Ask>,
+        mut hangup: tokio::signal::unix::Signal,
+        stop: CancellationToken,
+    ) {
+        loop {
+            let answer = tokio::select! {
+                () = stop.cancelled() => return,
+                Some(()) = hangup.recv() => None,
+                // Where nobody can ask, the channel is closed, and only the signal is left.
+                Some(answer) = asked.recv() => Some(answer),
+            };
+            let result = self.reload().await;
+            // Whoever asked may be gone.
+            answer.map(|answer| answer.send(result));
+        }
+    }
+
+    async fn reload(&mut self) -> Result<(), String> {
+        let read = self.read.clone();
+        let config = tokio::task::spawn_blocking(move || read()).await.map_err(|error| error.to_string());
+        let applied = config.and_then(|config| config).and_then(|config| Ok((self.work.apply(&config)?, config)));
+        match applied {
+            Ok((Change { unchanged, changed, added, removed }, config)) => {
+                self.exporter.configure(configured(&config));
+                for warning in &config.warnings {
+                    warn!("{warning}");
+                }
+                if config.fixed != self.fixed {
+                    warn!("options of --web. take effect at the next start alone");
+                }
+                info!(unchanged, changed, added, removed, "configuration reloaded");
+                Ok(())
+            }
+            Err(problem) => {
+                self.exporter.configure(Configured { successful: false, ..self.exporter.configured() });
+                error!(error = problem, "configuration not reloaded; all goes on as before");
+                Err(problem)
+            }
+        }
+    }
+}
+
+/// What the web side calls.
+fn reload(ask: mpsc::Sender<Ask>) -> Reload {
+    Reload(Arc::new(move || {
+        let ask = ask.clone();
+        Box::pin(async move {
+            let (answer, answered) = oneshot::channel();
+            let gone = || "the exporter is stopping".to_owned();
+            ask.send(answer).await.map_err(|_| gone())?;
+            answered.await.map_err(|_| gone())?
+        })
+    }))
 }

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::settings::{LogFormat, LogLevel, Settings};
 use super::values::{
-    account_id, base_url, duration, duration_or_zero, integer, listen_addresses, rate, share, telemetry_path, word,
+    account_id, base_url, countries, duration, duration_or_zero, integer, listen_addresses, rate, share, statuses,
+    switch, telemetry_path, word,
 };
 use crate::simulator::Fault;
 
@@ -36,6 +37,8 @@ pub struct OptionSpec {
     pub commands: &'static [CommandOptions],
     /// Whether its flag may be given more than once; elsewhere its values are separated by commas.
     pub repeatable: bool,
+    /// Whether it is on or off: its flag alone means on.
+    pub switch: bool,
     /// What it does.
     pub help: &'static str,
     /// Reads a value; the error says what would be right.
@@ -71,12 +74,32 @@ const OPTION: OptionSpec = OptionSpec {
     other_defaults: &[],
     commands: &[Serve],
     repeatable: false,
+    switch: false,
     help: "",
     set: |_, _| Ok(()),
 };
 
 /// All options, in the order of the help.
 pub static OPTIONS: &[OptionSpec] = &[
+    OptionSpec {
+        name: "config.file",
+        value: "PATH",
+        help: "A file in YAML that holds accounts, and any option below",
+        set: |settings, text| {
+            settings.config_file = Some(PathBuf::from(text));
+            Ok(())
+        },
+        ..OPTION
+    },
+    OptionSpec {
+        name: "config.check",
+        value: "BOOL",
+        default: Some("false"),
+        switch: true,
+        help: "Check the configuration, name every problem, and end: with 0, or 2 where there is one",
+        set: |settings, text| switch(text).map(|value| settings.config_check = value),
+        ..OPTION
+    },
     OptionSpec {
         name: "tryvox.url",
         value: "URL",
@@ -122,6 +145,14 @@ pub static OPTIONS: &[OptionSpec] = &[
         ..OPTION
     },
     OptionSpec {
+        name: "tryvox.total-concurrency",
+        value: "N",
+        default: Some("64"),
+        help: "Requests in flight over all accounts, shared fairly, 1 to 10000",
+        set: |settings, text| integer(text, 1..=10_000).map(|value| settings.total_concurrency = value),
+        ..OPTION
+    },
+    OptionSpec {
         name: "tryvox.rate-limit",
         value: "RATE",
         default: Some("20"),
@@ -139,6 +170,20 @@ pub static OPTIONS: &[OptionSpec] = &[
         commands: &[Serve, Demo],
         help: "Numbers a page, 1 to 100",
         set: |settings, text| integer(text, 1..=100).map(|value| settings.per_page = value),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "tryvox.countries",
+        value: "CODES",
+        help: "List only numbers of these countries, as ISO 3166-1 alpha-2 codes separated by commas",
+        set: |settings, text| countries(text).map(|value| settings.countries = value),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "tryvox.statuses",
+        value: "STATUSES",
+        help: "List only numbers in these statuses: active, pending, suspended, separated by commas",
+        set: |settings, text| statuses(text).map(|value| settings.statuses = value),
         ..OPTION
     },
     OptionSpec {
@@ -196,6 +241,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         repeatable: true,
         help: "Where to listen; without a host on all addresses, v4 and v6; can be repeated",
         set: |settings, text| listen_addresses(text).map(|value| settings.listen_addresses = value),
+        ..OPTION
     },
     OptionSpec {
         name: "web.telemetry-path",
@@ -204,6 +250,32 @@ pub static OPTIONS: &[OptionSpec] = &[
         commands: &[Serve, Demo],
         help: "The path that metrics are served at",
         set: |settings, text| telemetry_path(text).map(|value| settings.telemetry_path = value),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "web.enable-lifecycle",
+        value: "BOOL",
+        default: Some("false"),
+        switch: true,
+        help: "Allow POST /-/reload, which reads the configuration again; SIGHUP always does",
+        set: |settings, text| switch(text).map(|value| settings.enable_lifecycle = value),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "shard",
+        value: "N",
+        default: Some("0"),
+        help: "Poll only the accounts of this shard, from 0; auto takes it from the end of the host name, as in \
+               tryvox-exporter-2",
+        set: |settings, text| text.parse().map(|value| settings.shard = value),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "total-shards",
+        value: "N",
+        default: Some("1"),
+        help: "How many processes share the accounts",
+        set: |settings, text| integer(text, 1..=10_000).map(|value| settings.total_shards = value),
         ..OPTION
     },
     OptionSpec {

@@ -1,28 +1,54 @@
-//! What `serve` is asked to do.
+//! What `serve` is asked to do: flags, environment and file in, a checked configuration out.
 
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::SecretString;
 use url::Url;
 
+use super::file::{self, ACCOUNT_FIELDS, Document, Entry};
+use super::options::{CommandOptions, OPTIONS};
 use super::settings::Settings;
-use super::source::{Environment, variable};
+use super::shard::shard_of;
+use super::source::{Environment, Flags, in_file, merge, variable};
+use super::values::{account_name, amount};
 use super::{API_KEY_VARIABLE, ConfigError, ListenAddress};
-use crate::tryvox::{ApiKey, KeySource, Limits};
+use crate::inventory::Money;
+use crate::tryvox::{ApiKey, Filter, KeySource, Limits};
 
 /// All that serving needs, checked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ServeConfig {
-    /// The accounts to poll, at least one, with distinct names.
+    /// The accounts to poll, with distinct names: those of this shard.
     pub accounts: Vec<AccountConfig>,
+    /// How many accounts all shards have.
+    pub all_accounts: usize,
+    /// Requests in flight over all accounts.
+    pub total_concurrency: usize,
+    /// This process's number among [`ServeConfig::total_shards`].
+    pub shard: u32,
+    /// How many processes share the accounts.
+    pub total_shards: u32,
+    /// What takes effect at the start alone.
+    pub fixed: Fixed,
+    /// What is not wrong, but should be known.
+    pub warnings: Vec<String>,
+}
+
+/// What a reload does not change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fixed {
     /// Where to listen.
     pub listen_addresses: Vec<ListenAddress>,
     /// The path of the metrics.
     pub telemetry_path: String,
+    /// Whether `POST /-/reload` is allowed.
+    pub enable_lifecycle: bool,
 }
 
 /// All that polling one account needs, checked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AccountConfig {
     /// The value of the `account` label.
     pub name: String,
@@ -34,6 +60,8 @@ pub struct AccountConfig {
     pub key: KeySource,
     /// How it may be asked.
     pub limits: Limits,
+    /// What is listed: all of it together.
+    pub filters: Vec<Filter>,
     /// From the start of one poll to the start of the next.
     pub interval: Duration,
     /// What a whole poll may take.
@@ -44,70 +72,307 @@ pub struct AccountConfig {
     pub max_discrepancy: f64,
     /// The most distinct values of a label that comes from the API.
     pub label_limit: usize,
+    /// What it may cost a month, by currency.
+    pub budget: BTreeMap<String, Money>,
+    /// Whether it is one of several, whose polls are to spread.
+    pub spread: bool,
 }
 
-impl ServeConfig {
-    /// What the settings mean.
+/// Where the configuration comes from; it can be read again at any time.
+#[derive(Debug, Clone)]
+pub struct Source<E> {
+    /// The flags of the command line.
+    pub flags: Flags,
+    /// The environment.
+    pub environment: E,
+}
+
+impl<E: Environment> Source<E> {
+    /// Reads and checks everything, the file too.
     ///
     /// # Errors
-    /// When there is no account, no key, or a key file that cannot be read or holds no key.
-    pub fn new(settings: &Settings, environment: &impl Environment) -> Result<Self, ConfigError> {
-        let account_id = settings.account_id.clone().ok_or_else(|| {
-            ConfigError(
-                "no account: set --tryvox.account-id, or run `tryvox-exporter demo` to see it without one".to_owned(),
-            )
-        })?;
-        let key = match &settings.api_key_file {
-            Some(path) => KeySource::File(path.clone()),
-            None => KeySource::Given(key_from_environment(environment)?.ok_or_else(|| {
-                ConfigError(format!(
-                    "no API key for account {account_id:?}: set the environment variable {API_KEY_VARIABLE}, or \
-                     --tryvox.api-key-file to a file that holds it"
-                ))
-            })?),
-        };
-        // A file is read again at each poll, but what is wrong from the start is said at the start.
-        key.read().map_err(|error| {
-            ConfigError(format!("--tryvox.api-key-file: {error}; check its path, owner and content"))
-        })?;
-        let url = settings.url.clone().ok_or_else(|| ConfigError("no --tryvox.url".to_owned()))?;
-        Ok(Self::of_account(settings, account_id, url, key))
+    /// Everything that is wrong, not only the first.
+    pub fn read(&self) -> Result<(Settings, ServeConfig), ConfigError> {
+        let mut problems = Vec::new();
+        let (settings, _) = self.merge(&Document::default(), "", &mut Vec::new());
+        let path = settings.config_file;
+        let document = path.as_deref().map_or_else(Document::default, |path| read_file(path, &mut problems));
+        let path = path.unwrap_or_default();
+        let shown = path.display().to_string();
+        let (mut settings, given) = self.merge(&document, &shown, &mut problems);
+        if document.values.contains_key(API_KEY_FILE) && !given.contains(API_KEY_FILE) {
+            settings.api_key_file = settings.api_key_file.map(|key| beside(&path, &key));
+        }
+        let accounts =
+            Accounts { source: self, settings: &settings, given: &given, path: &path, problems: &mut problems };
+        let (accounts, warnings) = accounts.read(document.accounts.as_deref());
+        let config = assemble(&settings, accounts, warnings, &mut problems);
+        ConfigError::unless_empty(problems).map_or(Ok((settings, config)), Err)
     }
 
-    /// The settings of one account that is known otherwise.
-    #[must_use]
-    pub fn of_account(settings: &Settings, account_id: String, url: Url, key: KeySource) -> Self {
-        let account = AccountConfig {
-            name: account_id.clone(),
-            account_id,
-            url,
-            key,
-            limits: Limits {
-                timeout: settings.timeout,
-                concurrency: settings.concurrency,
-                rate: settings.rate_limit,
-                per_page: settings.per_page,
-            },
-            interval: settings.poll_interval,
-            poll_timeout: settings.poll_timeout.unwrap_or(settings.poll_interval),
-            stale_after: settings.stale_after.unwrap_or(settings.poll_interval * 3),
-            max_discrepancy: settings.max_discrepancy,
-            label_limit: settings.label_limit,
-        };
-        Self {
-            accounts: vec![account],
-            listen_addresses: settings.listen_addresses.clone(),
-            telemetry_path: settings.telemetry_path.clone(),
+    /// Whether the configuration is to be checked and nothing else.
+    pub fn checks_only(&self) -> bool {
+        self.merge(&Document::default(), "", &mut Vec::new()).0.config_check
+    }
+
+    fn merge(&self, document: &Document, path: &str, problems: &mut Vec<String>) -> (Settings, HashSet<&'static str>) {
+        merge(CommandOptions::Serve, &self.flags, &self.environment, &document.values, path, problems)
+    }
+}
+
+const API_KEY_FILE: &str = "tryvox.api-key-file";
+
+/// A longer file is none that anybody wrote.
+const MAX_FILE: u64 = 64 << 20;
+
+fn read_file(path: &Path, problems: &mut Vec<String>) -> Document {
+    let text = std::fs::metadata(path).and_then(|metadata| match metadata.len() {
+        0..=MAX_FILE => std::fs::read_to_string(path),
+        _ => Err(std::io::Error::other("it is too large")),
+    });
+    match text {
+        Err(error) => {
+            let path = path.display();
+            problems.push(format!("--config.file={path}: cannot be read: {error}; check its path and owner"));
+            Document::default()
+        }
+        Ok(text) => {
+            let mut found = Vec::new();
+            let document = file::read(&text, &mut found);
+            problems.extend(found.iter().map(|(place, message)| format!("{}:{place}: {message}", path.display())));
+            document
         }
     }
 }
 
-/// The key in [`API_KEY_VARIABLE`], if that is set.
-pub(super) fn key_from_environment(environment: &impl Environment) -> Result<Option<ApiKey>, ConfigError> {
-    variable(environment, API_KEY_VARIABLE)?
+fn assemble(
+    settings: &Settings,
+    mut accounts: Vec<AccountConfig>,
+    warnings: Vec<String>,
+    problems: &mut Vec<String>,
+) -> ServeConfig {
+    let total_shards = settings.total_shards;
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let shard = settings.shard.resolve(&host).unwrap_or_else(|error| {
+        problems.push(format!("--shard: {error}"));
+        0
+    });
+    if shard >= total_shards {
+        problems.push(format!("--shard: is {shard}, but --total-shards is {total_shards}; the first shard is 0"));
+    }
+    let all_accounts = accounts.len();
+    for account in &mut accounts {
+        account.spread = all_accounts > 1;
+    }
+    accounts.retain(|account| shard_of(&account.name, total_shards) == shard);
+    ServeConfig {
+        accounts,
+        all_accounts,
+        total_concurrency: settings.total_concurrency,
+        shard,
+        total_shards,
+        fixed: Fixed {
+            listen_addresses: settings.listen_addresses.clone(),
+            telemetry_path: settings.telemetry_path.clone(),
+            enable_lifecycle: settings.enable_lifecycle,
+        },
+        warnings,
+    }
+}
+
+impl ServeConfig {
+    /// The settings of one account that is known otherwise.
+    #[must_use]
+    pub fn of_account(settings: &Settings, account_id: String, url: Url, key: KeySource) -> Self {
+        let account = account(settings, account_id, url, key);
+        assemble(settings, vec![account], Vec::new(), &mut Vec::new())
+    }
+}
+
+fn account(settings: &Settings, account_id: String, url: Url, key: KeySource) -> AccountConfig {
+    AccountConfig {
+        name: account_id.clone(),
+        account_id,
+        url,
+        key,
+        limits: Limits {
+            timeout: settings.timeout,
+            concurrency: settings.concurrency,
+            rate: settings.rate_limit,
+            per_page: settings.per_page,
+        },
+        filters: Filter::all(&settings.countries, &settings.statuses),
+        interval: settings.poll_interval,
+        poll_timeout: settings.poll_timeout.unwrap_or(settings.poll_interval),
+        stale_after: settings.stale_after.unwrap_or(settings.poll_interval * 3),
+        max_discrepancy: settings.max_discrepancy,
+        label_limit: settings.label_limit,
+        budget: BTreeMap::new(),
+        spread: false,
+    }
+}
+
+/// The accounts of a file, or the one of the flags.
+struct Accounts<'a, E> {
+    source: &'a Source<E>,
+    settings: &'a Settings,
+    given: &'a HashSet<&'static str>,
+    path: &'a Path,
+    problems: &'a mut Vec<String>,
+}
+
+impl<E: Environment> Accounts<'_, E> {
+    fn read(mut self, entries: Option<&[Entry]>) -> (Vec<AccountConfig>, Vec<String>) {
+        let accounts = match (&self.settings.account_id, entries) {
+            (None, None) => {
+                // What is wrong with the file may be why.
+                if self.problems.is_empty() {
+                    self.problems.push(
+                        "no account: set --tryvox.account-id, or accounts in the file of --config.file, or run \
+                         `tryvox-exporter demo` to see it without one"
+                            .to_owned(),
+                    );
+                }
+                Vec::new()
+            }
+            (Some(id), None) => {
+                let id = id.clone();
+                let key = self.key(self.settings, None, &format!("account {id:?}"));
+                let url = self.settings.url.clone();
+                key.zip(url).map(|(key, url)| account(self.settings, id, url, key)).into_iter().collect()
+            }
+            (Some(_), Some(_)) => {
+                self.problems.push(
+                    "there are both --tryvox.account-id and accounts in the file; take one of them out".to_owned(),
+                );
+                Vec::new()
+            }
+            (None, Some([])) => {
+                self.problems.push(format!("{}: accounts is empty; add one", self.path.display()));
+                Vec::new()
+            }
+            (None, Some(entries)) => self.entries(entries),
+        };
+        let warnings = accounts.iter().filter_map(|account| account.key.warning()).collect();
+        (accounts, warnings)
+    }
+
+    fn entries(&mut self, entries: &[Entry]) -> Vec<AccountConfig> {
+        let mut places: HashMap<&str, String> = HashMap::new();
+        let mut accounts = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let place = format!("{}:{}", self.path.display(), entry.place);
+            accounts.extend(self.entry(entry, &place));
+            let Some(name) = entry.fields.get("name").or_else(|| entry.fields.get("account_id")) else { continue };
+            if let Some(first) = places.get(&*name.text) {
+                let name = &name.text;
+                self.problems.push(format!("{place}: the name {name:?} is taken, at {first}; choose another name"));
+            } else {
+                places.insert(&name.text, place);
+            }
+        }
+        accounts
+    }
+
+    /// One account of the file: the settings of all, but for its own.
+    fn entry(&mut self, entry: &Entry, place: &str) -> Option<AccountConfig> {
+        let before = self.problems.len();
+        let path = self.path.display().to_string();
+        let mut own = self.settings.clone();
+        own.account_id = None;
+        for field in &ACCOUNT_FIELDS {
+            let (Some(option), Some(written)) = (field.option, entry.fields.get(field.name)) else { continue };
+            // A flag or a variable is the last word, for all accounts; but each has a key of its own.
+            if self.given.contains(option) && option != API_KEY_FILE {
+                continue;
+            }
+            let set = OPTIONS.iter().find(|spec| spec.name == option).map(|spec| spec.set);
+            if let Some(Err(error)) = set.map(|set| set(&mut own, &written.text)) {
+                self.problems.push(format!("{}: {error}", in_file(&path, field.name, written)));
+            } else if option == API_KEY_FILE {
+                own.api_key_file = own.api_key_file.map(|key| beside(self.path, &key));
+            }
+        }
+        if own.account_id.is_none() && !entry.fields.contains_key("account_id") {
+            self.problems.push(format!("{place}: the account has no account_id; it is in the TryVox console"));
+        }
+        let name = entry.fields.get("name").map(|written| {
+            account_name(&written.text)
+                .map_err(|error| self.problems.push(format!("{}: {error}", in_file(&path, "name", written))))
+        });
+        let mut budget = BTreeMap::new();
+        for (currency, written) in &entry.budget {
+            match amount(currency, &written.text) {
+                Ok(money) => _ = budget.insert(currency.clone(), money),
+                Err(error) => {
+                    let name = format!("monthly_budget.{currency}");
+                    self.problems.push(format!("{}: {error}", in_file(&path, &name, written)));
+                }
+            }
+        }
+        let key = self.key(&own, entry.fields.get("api_key_env").map(|written| &*written.text), place);
+        if self.problems.len() > before {
+            return None;
+        }
+        let account = account(&own, own.account_id.clone()?, own.url.clone()?, key?);
+        Some(AccountConfig {
+            name: name.and_then(Result::ok).unwrap_or_else(|| account.name.clone()),
+            budget,
+            ..account
+        })
+    }
+
+    /// The key of an account: from the variable it names, from its file, or from the one for all.
+    fn key(&mut self, settings: &Settings, named: Option<&str>, place: &str) -> Option<KeySource> {
+        let (source, what) = match (named, &settings.api_key_file) {
+            (Some(_), Some(_)) if self.settings.api_key_file != settings.api_key_file => {
+                self.problems
+                    .push(format!("{place}: there are both api_key_file and api_key_env; take one of them out"));
+                return None;
+            }
+            (Some(name), _) => (self.key_of(name), name),
+            (None, Some(file)) => {
+                let own = self.settings.api_key_file != settings.api_key_file;
+                let what = if own { "api_key_file" } else { "--tryvox.api-key-file" };
+                (Ok(Some(KeySource::File(file.clone()))), what)
+            }
+            (None, None) => (self.key_of(API_KEY_VARIABLE), API_KEY_VARIABLE),
+        };
+        let problem = match source {
+            // A file is read again at each poll, but what is wrong from the start is said at the start.
+            Ok(Some(source)) => match source.read() {
+                Ok(_) => return Some(source),
+                Err(error) => format!("{what}: {error}; check its path, owner and content"),
+            },
+            Ok(None) if named.is_some() => format!("{place}: the environment variable {what} is not set"),
+            Ok(None) => format!(
+                "no API key for {place}: set the environment variable {API_KEY_VARIABLE}, or \
+                 --tryvox.api-key-file to a file that holds it"
+            ),
+            Err(error) => error,
+        };
+        let shown =
+            if place.starts_with("account ") || problem.contains(place) { String::new() } else { format!("{place}: ") };
+        self.problems.push(format!("{shown}{problem}"));
+        None
+    }
+
+    fn key_of(&self, name: &str) -> Result<Option<KeySource>, String> {
+        Ok(key_from_environment(&self.source.environment, name)?.map(KeySource::Given))
+    }
+}
+
+/// A path of a file is relative to the file.
+fn beside(file: &Path, path: &Path) -> PathBuf {
+    file.parent().map_or_else(|| path.to_owned(), |folder| folder.join(path))
+}
+
+/// The key in a variable, if that is set.
+pub(super) fn key_from_environment(environment: &impl Environment, name: &str) -> Result<Option<ApiKey>, String> {
+    variable(environment, name)?
         .map(|text| {
             ApiKey::new(&SecretString::from(text))
-                .map_err(|error| ConfigError(format!("{API_KEY_VARIABLE}: {error}; set it to the account's API key")))
+                .map_err(|error| format!("{name}: {error}; set it to the account's API key"))
         })
         .transpose()
 }

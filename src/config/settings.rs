@@ -5,12 +5,17 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::shard::ShardOrdinal;
 use super::values::ListenAddress;
 use crate::simulator::Fault;
 
 /// One field for each option. An option that has neither a value nor a default is `None`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settings {
+    /// `--config.file`
+    pub config_file: Option<PathBuf>,
+    /// `--config.check`
+    pub config_check: bool,
     /// `--tryvox.url`
     pub url: Option<Url>,
     /// `--tryvox.account-id`
@@ -21,10 +26,16 @@ pub struct Settings {
     pub timeout: Duration,
     /// `--tryvox.concurrency`
     pub concurrency: usize,
+    /// `--tryvox.total-concurrency`
+    pub total_concurrency: usize,
     /// `--tryvox.rate-limit`
     pub rate_limit: f64,
     /// `--tryvox.per-page`
     pub per_page: u8,
+    /// `--tryvox.countries`
+    pub countries: Vec<String>,
+    /// `--tryvox.statuses`
+    pub statuses: Vec<String>,
     /// `--poll.interval`
     pub poll_interval: Duration,
     /// `--poll.timeout`
@@ -39,6 +50,12 @@ pub struct Settings {
     pub listen_addresses: Vec<ListenAddress>,
     /// `--web.telemetry-path`
     pub telemetry_path: String,
+    /// `--web.enable-lifecycle`
+    pub enable_lifecycle: bool,
+    /// `--shard`
+    pub shard: ShardOrdinal,
+    /// `--total-shards`
+    pub total_shards: u32,
     /// `--log.level`
     pub log_level: LogLevel,
     /// `--log.format`

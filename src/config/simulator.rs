@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::ConfigError;
 use super::serve::key_from_environment;
 use super::settings::Settings;
 use super::source::Environment;
+use super::{API_KEY_VARIABLE, ConfigError};
 use crate::simulator::Fault;
 use crate::tryvox::ApiKey;
 
@@ -36,7 +36,7 @@ impl SimulatorConfig {
     pub fn new(settings: &Settings, environment: &impl Environment) -> Result<Self, ConfigError> {
         Ok(Self {
             account_id: settings.simulated_account_id.clone(),
-            key: key_from_environment(environment)?,
+            key: key_from_environment(environment, API_KEY_VARIABLE)?,
             numbers: settings.numbers,
             seed: settings.seed,
             latency: settings.latency,

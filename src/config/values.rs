@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::inventory::{Money, STATUSES};
+
 /// The longest duration that makes sense anywhere: it keeps sums of them far from overflow.
 const MAX_DURATION: Duration = Duration::from_hours(24 * 365);
 
@@ -77,6 +79,56 @@ pub(super) fn account_id(text: &str) -> Result<String, String> {
     } else {
         Ok(text.to_owned())
     }
+}
+
+/// The name of an account, which is a label value.
+pub(super) fn account_name(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() || text.len() > 256 || text.chars().any(char::is_control) {
+        Err("must be 1 to 256 bytes without control characters".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// An amount of money in a currency, at least 0.
+pub(super) fn amount(currency: &str, text: &str) -> Result<Money, String> {
+    if currency.len() != 3 || !currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        return Err("the currency must be an ISO 4217 code, like USD".to_owned());
+    }
+    text.parse::<Money>()
+        .ok()
+        .filter(|money| *money >= Money::default())
+        .ok_or_else(|| "must be an amount of at least 0, like 500 or 99.95".to_owned())
+}
+
+/// On or off.
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    word(text, &[("true", true), ("false", false)])
+}
+
+/// Several of them, separated by commas; each once.
+fn list(text: &str, right: fn(&str) -> bool, wrong: &str) -> Result<Vec<String>, String> {
+    let mut values: Vec<String> = Vec::new();
+    for value in text.split(',').map(str::trim) {
+        if !right(value) {
+            return Err(format!("{value:?} is {wrong}"));
+        }
+        if !values.iter().any(|other| other == value) {
+            values.push(value.to_owned());
+        }
+    }
+    Ok(values)
+}
+
+/// Countries, as ISO 3166-1 alpha-2 codes.
+pub(super) fn countries(text: &str) -> Result<Vec<String>, String> {
+    let alpha2 = |code: &str| code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_uppercase());
+    list(text, alpha2, "not a country code; write it like US or US,CA")
+}
+
+/// Statuses that the API can be asked for.
+pub(super) fn statuses(text: &str) -> Result<Vec<String>, String> {
+    list(text, |status| STATUSES.contains(&status), "not one of active, pending, suspended")
 }
 
 /// The path that metrics are served at.
@@ -198,6 +250,27 @@ mod tests {
         assert_eq!(integer("100", 1..=100_u8), Ok(100));
         for bad in ["0", "101", "-1", "1.5", "many"] {
             assert!(integer(bad, 1..=100_u8).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn lists_hold_each_value_once() {
+        assert_eq!(countries("US, CA,US"), Ok(vec!["US".to_owned(), "CA".to_owned()]));
+        assert_eq!(statuses("suspended"), Ok(vec!["suspended".to_owned()]));
+        for bad in ["", "us", "USA", "US,", "U1"] {
+            assert!(countries(bad).is_err(), "{bad}");
+        }
+        assert!(statuses("active,gone").is_err());
+    }
+
+    #[test]
+    fn budgets_are_amounts_in_a_currency() {
+        assert_eq!(amount("USD", "500"), Ok("500".parse().unwrap()));
+        for (currency, text) in [("usd", "5"), ("DOLLAR", "5"), ("USD", "-1"), ("USD", "much"), ("USD", "")] {
+            assert!(amount(currency, text).is_err(), "{currency} {text}");
+        }
+        for bad in ["", " ", "a\nb"] {
+            assert!(account_name(bad).is_err(), "{bad:?}");
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use indexmap::{Equivalent, IndexMap};
 
-use super::{E164, Group, GroupKey, InvalidE164, InvalidMoney, Inventory, Money, STATUSES};
+use super::{E164, Group, GroupKey, InvalidE164, InvalidMoney, Inventory, Money};
 use crate::tryvox::{Page, Record, Written};
 
 /// A longer text is no name of anything.
@@ -29,6 +29,7 @@ pub struct Fold {
     classes: IndexMap<ClassKey, Class>,
     numbers: Vec<Entry>,
     newcomers: Vec<Entry>,
+    statuses: Vec<Arc<str>>,
     /// Newcomers of an earlier listing: they are none in this one.
     known: HashSet<E164>,
     began: Option<SystemTime>,
@@ -101,11 +102,16 @@ pub enum InvalidRecord {
 }
 
 impl Fold {
-    /// A fold that has seen nothing. `known` are the newcomers of a listing that began earlier: what
+    /// A fold that has seen nothing. Groups are filled up with `statuses`. `known` are the newcomers of a listing that began earlier: what
     /// that one saw cannot have been bought during this one.
     #[must_use]
-    pub fn new(known: HashSet<E164>) -> Self {
-        Self { known, ..Self::default() }
+    pub fn new(statuses: &[Arc<str>], known: HashSet<E164>) -> Self {
+        Self { statuses: statuses.to_vec(), known, ..Self::default() }
+    }
+
+    /// Begins another series of pages, which is of other numbers and has a first page of its own.
+    pub fn next_series(&mut self) {
+        self.began = None;
     }
 
     /// Takes a page; of the same number twice, the last page's record wins.
@@ -136,7 +142,7 @@ impl Fold {
         }
     }
 
-    /// The inventory of all pages taken, with [`STATUSES`] filled up.
+    /// The inventory of all pages taken.
     #[must_use]
     pub fn finish(mut self) -> Folded {
         let newcomers: HashSet<E164> = self.newcomers.iter().map(|entry| entry.e164).collect();
@@ -158,8 +164,8 @@ impl Fold {
             if numbers == 0 {
                 continue;
             }
-            for status in STATUSES {
-                inventory.groups.entry(key.group(Arc::from(status))).or_default();
+            for status in &self.statuses {
+                inventory.groups.entry(key.group(status.clone())).or_default();
             }
             let group: &mut Group = inventory.groups.entry(key.group(key.status.clone())).or_default();
             group.numbers += numbers;

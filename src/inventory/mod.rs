@@ -49,8 +49,8 @@ pub struct Group {
 /// A whole listing of one account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inventory {
-    /// Every group of the listing. For each country, type and currency in it all of [`STATUSES`]
-    /// are here, so that a status that nobody has reads 0 instead of being absent.
+    /// Every group of the listing. For each country, type and currency in it all documented statuses
+    /// that were asked for are here, so that a status that nobody has reads 0 instead of being absent.
     pub groups: BTreeMap<GroupKey, Group>,
     /// Distinct numbers in the listing.
     pub listed: u64,

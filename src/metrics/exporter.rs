@@ -1,41 +1,96 @@
 //! What this process says of itself, at each scrape.
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
 
+use arc_swap::ArcSwap;
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 
 use super::family::Metric;
+use super::polling::timestamp;
 
-/// The build, and the process as the operating system sees it.
+/// The build, the configuration, and the process as the operating system sees it.
 pub struct Exporter {
     process: ProcessCollector,
+    configured: ArcSwap<Configured>,
+}
+
+/// What is to be known of the configuration in force.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Configured {
+    /// Whether it was good when it was last read.
+    pub successful: bool,
+    /// When it was last read and good.
+    pub since: SystemTime,
+    /// This process's number among all that share the accounts, from 0.
+    pub shard: u32,
+    /// How many those are.
+    pub total_shards: u32,
 }
 
 impl fmt::Debug for Exporter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exporter").finish_non_exhaustive()
-    }
-}
-
-impl Default for Exporter {
-    fn default() -> Self {
-        Self { process: ProcessCollector::for_self() }
+        f.debug_struct("Exporter").field("configured", &self.configured).finish_non_exhaustive()
     }
 }
 
 /// The families that have no account.
-pub static EXPORTER: &[Metric<Exporter>] = &[Metric::gauge(
-    "tryvox_exporter_build_info",
-    &["version", "revision", "rustc"],
-    "1, labelled by what this exporter was built from.",
-    |_, samples| {
-        samples
-            .push([env!("CARGO_PKG_VERSION"), env!("TRYVOX_EXPORTER_REVISION"), env!("TRYVOX_EXPORTER_RUSTC")], 1_u64);
-    },
-)];
+pub static EXPORTER: &[Metric<Configured>] = &[
+    Metric::gauge(
+        "tryvox_exporter_build_info",
+        &["version", "revision", "rustc"],
+        "1, labelled by what this exporter was built from.",
+        |_, samples| {
+            let built = [env!("CARGO_PKG_VERSION"), env!("TRYVOX_EXPORTER_REVISION"), env!("TRYVOX_EXPORTER_RUSTC")];
+            samples.push(built, 1_u64);
+        },
+    ),
+    Metric::gauge(
+        "tryvox_exporter_config_last_reload_successful",
+        &[],
+        "1 if the configuration was good when it was last read, else 0.",
+        |configured, samples| samples.push([], configured.successful),
+    ),
+    Metric::gauge(
+        "tryvox_exporter_config_last_reload_success_timestamp_seconds",
+        &[],
+        "When the configuration was last read and good, in seconds since the epoch.",
+        |configured, samples| samples.push([], timestamp(configured.since)),
+    ),
+    Metric::gauge(
+        "tryvox_exporter_shard_ordinal",
+        &[],
+        "The number of this process among those that share the accounts, from 0.",
+        |configured, samples| samples.push([], u64::from(configured.shard)),
+    ),
+    Metric::gauge(
+        "tryvox_exporter_total_shards",
+        &[],
+        "How many processes share the accounts.",
+        |configured, samples| samples.push([], u64::from(configured.total_shards)),
+    ),
+];
 
 impl Exporter {
+    /// An exporter whose configuration is as it says.
+    #[must_use]
+    pub fn new(configured: Configured) -> Self {
+        Self { process: ProcessCollector::for_self(), configured: ArcSwap::from_pointee(configured) }
+    }
+
+    /// What is known of the configuration in force.
+    #[must_use]
+    pub fn configured(&self) -> Configured {
+        **self.configured.load()
+    }
+
+    /// Says how reading the configuration went.
+    pub fn configure(&self, configured: Configured) {
+        self.configured.store(Arc::new(configured));
+    }
+
     /// Writes the `process_*` families to the end of `out`.
     pub(super) fn push_process(&self, out: &mut String) {
         // It fails only for families without a name or samples, which this collector has not.

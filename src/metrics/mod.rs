@@ -12,7 +12,7 @@ mod polling;
 mod scrape;
 
 pub use encode::Samples;
-pub use exporter::{EXPORTER, Exporter};
+pub use exporter::{Configured, EXPORTER, Exporter};
 pub use family::{Family, Kind, Metric};
 pub use inventory::{INVENTORY, encode_listing};
 pub use polling::{POLLING, Polled};

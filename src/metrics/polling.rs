@@ -1,19 +1,19 @@
 //! How polling goes: filled from an account's state at each scrape.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::family::{Family, Kind, Metric};
 use tokio::time::Instant;
 
-use crate::poller::{Kept, Published};
+use crate::poller::{Account, Kept, Published};
 use crate::tryvox::{DURATION_BUCKETS, Reason, Requests};
 
 /// An account as one scrape sees it.
 #[derive(Debug)]
 pub struct Polled {
-    /// From the start of one poll to the start of the next.
-    pub interval: Duration,
+    /// What does not change.
+    pub account: Arc<Account>,
     /// How its polls went, and its last good listing.
     pub published: Arc<Published>,
     /// What its requests came to.
@@ -100,7 +100,17 @@ pub static POLLING: &[Metric<Polled>] = &[
         "tryvox_poll_interval_seconds",
         &["account"],
         "Time from the start of one poll to the start of the next, as configured.",
-        |polled, samples| samples.push([], polled.interval.as_secs_f64()),
+        |polled, samples| samples.push([], polled.account.interval().as_secs_f64()),
+    ),
+    Metric::gauge(
+        "tryvox_monthly_budget",
+        &["account", "currency"],
+        "What the account may cost a month as configured, in units of the currency; absent where that is not.",
+        |polled, samples| {
+            for (currency, amount) in polled.account.budget() {
+                samples.push([currency], amount.to_f64());
+            }
+        },
     ),
     Metric::gauge(
         "tryvox_invalid_records",
@@ -149,6 +159,6 @@ pub static POLLING: &[Metric<Polled>] = &[
 ];
 
 /// Seconds since the epoch; a time before it is 0.
-fn timestamp(at: SystemTime) -> f64 {
+pub(super) fn timestamp(at: SystemTime) -> f64 {
     at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }

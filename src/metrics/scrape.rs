@@ -45,18 +45,19 @@ pub fn scrape(accounts: &[Arc<Account>], exporter: &Exporter) -> String {
             }
         });
     }
+    let configured = exporter.configured();
     for metric in EXPORTER {
         push_family(&mut out, &metric.family, |out| {
-            (metric.fill)(exporter, &mut Samples::new(&metric.family, None, out));
+            (metric.fill)(&configured, &mut Samples::new(&metric.family, None, out));
         });
     }
     exporter.push_process(&mut out);
     out
 }
 
-fn polled(account: &Account) -> Polled {
+fn polled(account: &Arc<Account>) -> Polled {
     Polled {
-        interval: account.interval(),
+        account: account.clone(),
         published: account.published(),
         requests: account.requests(),
         now: Instant::now(),

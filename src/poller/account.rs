@@ -1,12 +1,13 @@
 //! The published state of one account.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Money};
 use crate::tryvox::{Client, Failure, Reason, Requests};
 
 /// An inventory written down, one chunk for each metric family; what is in them is not read here.
@@ -14,6 +15,9 @@ pub type Encoded = Vec<String>;
 
 /// How to write an account's inventory down: done once for each listing, not for each scrape.
 pub type Encode = fn(account: &str, listing: &Listed) -> Encoded;
+
+/// What an account may cost a month, by currency, in units of it.
+pub type Budget = BTreeMap<String, Money>;
 
 /// A listing of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +98,7 @@ impl Published {
 pub struct Account {
     name: Arc<str>,
     interval: Duration,
+    budget: Budget,
     client: Client,
     published: ArcSwap<Published>,
 }
@@ -101,8 +106,8 @@ pub struct Account {
 impl Account {
     /// An account that was never polled.
     #[must_use]
-    pub fn new(name: &str, interval: Duration, client: Client) -> Self {
-        Self { name: name.into(), interval, client, published: ArcSwap::default() }
+    pub fn new(name: &str, interval: Duration, budget: Budget, client: Client) -> Self {
+        Self { name: name.into(), interval, budget, client, published: ArcSwap::default() }
     }
 
     /// The value of the `account` label.
@@ -115,6 +120,12 @@ impl Account {
     #[must_use]
     pub fn interval(&self) -> Duration {
         self.interval
+    }
+
+    /// What the account may cost a month, if that is configured.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// What the requests came to, up to now.

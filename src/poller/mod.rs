@@ -3,11 +3,14 @@
 //! An [`Account`] is what readers see: its [`Published`] state is swapped in whole, so nobody sees
 //! half of a listing. [`Poller::run`] keeps it current: it polls at once, then every interval,
 //! until it is told to stop. A poll reads the listing again while its pages do not add up; one that
-//! fails changes nothing but how polling goes, and a listing that nothing replaces turns stale.
+//! fails changes nothing but how polling goes, and a listing that nothing replaces turns stale. A
+//! [`Manager`] starts and stops pollers as the configuration has them.
 
 mod account;
+mod fleet;
 mod poll;
 mod run;
 
-pub use account::{Account, Encode, Encoded, Kept, LastPoll, Listed, Polls, Published};
+pub use account::{Account, Budget, Encode, Encoded, Kept, LastPoll, Listed, Polls, Published};
+pub use fleet::{Change, Fleet, Manager};
 pub use run::Poller;

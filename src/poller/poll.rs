@@ -77,16 +77,24 @@ impl<'a> Poll<'a> {
         best.and_then(|best| self.judge(best))
     }
 
+    /// One reading, of all series.
     async fn read(&self, key: &ApiKey, known: HashSet<E164>) -> Result<Reading, Failure> {
-        let fold = Mutex::new(Fold::new(known));
-        let take = |number, page: Page<'_>| {
-            self.pages.fetch_add(1, Ordering::Relaxed);
-            let mut fold = fold.lock().unwrap_or_else(PoisonError::into_inner);
-            fold.page(number, &page, |error| self.complain(number, &error));
-        };
-        let listing = self.poller.account.client().list(key, self.deadline, take).await?;
+        let fold = Mutex::new(Fold::new(&self.poller.statuses, known));
+        let (mut before, mut reported, mut steady) = (0_u32, 0_u64, true);
+        for filter in &self.poller.filters {
+            let take = |number: u32, page: Page<'_>| {
+                self.pages.fetch_add(1, Ordering::Relaxed);
+                let mut fold = fold.lock().unwrap_or_else(PoisonError::into_inner);
+                fold.page(number.saturating_add(before), &page, |error| self.complain(number, &error));
+            };
+            fold.lock().unwrap_or_else(PoisonError::into_inner).next_series();
+            let listing = self.poller.account.client().list(key, filter, self.deadline, take).await?;
+            before = listing.pages.saturating_add(before);
+            reported = listing.reported.saturating_add(reported);
+            steady &= listing.steady;
+        }
         let Folded { inventory, newcomers } = fold.into_inner().unwrap_or_else(PoisonError::into_inner).finish();
-        Ok(Reading { listed: Listed { inventory, reported: listing.reported }, steady: listing.steady, newcomers })
+        Ok(Reading { listed: Listed { inventory, reported }, steady, newcomers })
     }
 
     fn log_change(&self, reading: u32, listed: &Listed, newcomers: usize) {

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
 use super::account::{Account, Encode, Encoded, Kept, LastPoll, Polls, Published};
 use super::poll::Poll;
-use crate::tryvox::{Failure, KeySource, Reason};
+use crate::tryvox::{Failure, Filter, KeySource, Reason};
 
 /// What a poll needs beside the account.
 #[derive(Debug, Clone)]
@@ -19,6 +19,12 @@ pub struct Poller {
     pub account: Arc<Account>,
     /// Asked anew at each poll.
     pub key: KeySource,
+    /// What is listed: the numbers of all of them, none twice.
+    pub filters: Vec<Filter>,
+    /// The statuses that are always there, at 0 where no number has them.
+    pub statuses: Vec<Arc<str>>,
+    /// From the first poll to the second, so that accounts do not poll all at one time.
+    pub first_gap: Duration,
     /// What a whole poll may take.
     pub timeout: Duration,
     /// How long a listing is shown while polls fail.
@@ -54,18 +60,18 @@ struct Counts {
 }
 
 impl Poller {
-    /// Polls at once and then every interval, until `stop`.
+    /// Polls at once, after the first gap, and then every interval, until `stop`.
     ///
     /// A poll that outlives its interval delays the next, which then begins at once; those in between
     /// are left out, and the beat goes on. Where the API asked for patience, the next one waits.
     pub async fn run(self, stop: CancellationToken) {
-        let mut beat = interval(self.account.interval());
+        let mut beat = interval_at(Instant::now() + self.first_gap, self.account.interval());
         beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let polls = async {
             loop {
+                self.poll_and_publish().await;
                 self.account.client().ready().await;
                 beat.tick().await;
-                self.poll_and_publish().await;
             }
         };
         // Whatever is in flight at the stop is dropped: a poll publishes nothing before its end.

@@ -8,10 +8,12 @@ use fastrand::Rng;
 use futures_util::{StreamExt, stream};
 use reqwest::header::{DATE, HeaderMap, LOCATION};
 use reqwest::{StatusCode, Url};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::gate::{Gate, Turnstile};
 use super::pacing::Pacer;
 use super::retry::{ATTEMPTS, Refused, pause};
 use super::transport::{Answer, Transport};
@@ -31,9 +33,35 @@ pub struct Limits {
     pub per_page: u8,
 }
 
+/// What to list of an account: what the API is asked for in one series of pages.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// An ISO 3166-1 alpha-2 code; none for all countries.
+    pub country: Option<String>,
+    /// A status; none for all.
+    pub status: Option<String>,
+}
+
+impl Filter {
+    /// Each country with each status; where there are none, all of them.
+    #[must_use]
+    pub fn all(countries: &[String], statuses: &[String]) -> Vec<Self> {
+        let each = |values: &[String]| -> Vec<Option<String>> {
+            if values.is_empty() { vec![None] } else { values.iter().cloned().map(Some).collect() }
+        };
+        let statuses = each(statuses);
+        let with = |country: Option<String>| {
+            statuses.iter().map(move |status| Self { country: country.clone(), status: status.clone() })
+        };
+        each(countries).into_iter().flat_map(with).collect()
+    }
+}
+
 /// What a whole listing was like; its records went elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listing {
+    /// Pages that were read.
+    pub pages: u32,
     /// `pagination.total` of the first page.
     pub reported: u64,
     /// Whether every page reported that same total.
@@ -60,6 +88,8 @@ pub struct Client {
     now: fn() -> SystemTime,
     dice: Mutex<Rng>,
     pacer: Pacer,
+    gate: Arc<Gate>,
+    turnstile: Turnstile,
     requests: Mutex<Requests>,
 }
 
@@ -85,15 +115,27 @@ pub struct Endpoint {
     pub now: fn() -> SystemTime,
     /// What spreads attempts.
     pub dice: Rng,
+    /// What all accounts share.
+    pub gate: Arc<Gate>,
 }
 
 impl Client {
     /// A client that has asked for nothing yet.
     #[must_use]
     pub fn new(endpoint: Endpoint, limits: Limits) -> Self {
-        let Endpoint { name, transport, numbers, now, dice } = endpoint;
-        let pacer = Pacer::new(limits.rate);
-        Self { name, transport, numbers, limits, now, dice: Mutex::new(dice), pacer, requests: Mutex::default() }
+        let Endpoint { name, transport, numbers, now, dice, gate } = endpoint;
+        Self {
+            name,
+            transport,
+            numbers,
+            now,
+            dice: Mutex::new(dice),
+            pacer: Pacer::new(limits.rate),
+            limits,
+            gate,
+            turnstile: Turnstile::default(),
+            requests: Mutex::default(),
+        }
     }
 
     /// What the requests came to so far.
@@ -109,7 +151,7 @@ impl Client {
         }
     }
 
-    /// Lists every number once: page 1 first, then the rest, as many at a time as may be in flight.
+    /// Lists every number that matches once: page 1 first, then the rest, as many at a time as may be in flight.
     ///
     /// `take` is given each page as it arrives, in any order. When nothing fails there are as many
     /// requests as pages. It is the caller who ends it at the `deadline`; here that only tells what
@@ -118,13 +160,15 @@ impl Client {
     /// # Errors
     /// The first page that could not be had; other pages may have been taken by then. No request is
     /// started after it, and those in flight are heard out: the API sees them, so they count.
-    pub async fn list<F>(&self, key: &ApiKey, deadline: Instant, take: F) -> Result<Listing, Failure>
+    pub async fn list<F>(&self, key: &ApiKey, filter: &Filter, deadline: Instant, take: F) -> Result<Listing, Failure>
     where
         F: Fn(u32, Page<'_>),
     {
         let failed = CancellationToken::new();
+        let listing = self.listing_url(filter);
         let page = |page| {
-            let attempts = self.page(page, key, deadline, &take, &failed);
+            let request = Request { page, url: self.page_url(&listing, page), key };
+            let attempts = self.page(request, deadline, &take, &failed);
             async { attempts.await.inspect_err(|_| failed.cancel()) }
         };
         let first = page(1).await.map_err(given_up)?;
@@ -139,7 +183,7 @@ impl Client {
                 Err(why) => failure = failure.or(why),
             }
         }
-        failure.map_or(Ok(Listing { reported: total, steady }), Err)
+        failure.map_or(Ok(Listing { pages, reported: total, steady }), Err)
     }
 
     /// Whether the pages that follow the first can all be asked for before the deadline.
@@ -167,8 +211,7 @@ impl Client {
     /// before this one was there.
     async fn page<F>(
         &self,
-        page: u32,
-        key: &ApiKey,
+        request: Request<'_>,
         deadline: Instant,
         take: &F,
         failed: &CancellationToken,
@@ -178,13 +221,13 @@ impl Client {
     {
         let mut attempt = 1;
         loop {
-            failed.run_until_cancelled(self.pacer.turn()).await.ok_or(None)?;
-            let Refused { failure, again, retry_after } = match self.attempt(page, key, take).await {
+            let place = failed.run_until_cancelled(self.turn()).await.ok_or(None)?;
+            let Refused { failure, again, retry_after } = match self.attempt(&request, place, take).await {
                 Ok(pagination) => return Ok(pagination),
                 Err(refused) => refused,
             };
-            let cause = key.redact(&failure.cause);
-            let failure = Failure { at: Some(Attempt { page, attempt }), cause, ..failure };
+            let cause = request.key.redact(&failure.cause);
+            let failure = Failure { at: Some(Attempt { page: request.page, attempt }), cause, ..failure };
 
             let now = Instant::now();
             let pause = pause(attempt, self.lock_dice().f64());
@@ -209,13 +252,32 @@ impl Client {
         }
     }
 
-    /// One request and what it means.
-    async fn attempt<F>(&self, page: u32, key: &ApiKey, take: &F) -> Result<Pagination, Refused>
+    /// Waits until a request may start, and takes its place among those of all accounts.
+    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        loop {
+            self.pacer.turn().await;
+            let place = self.gate.enter(&self.turnstile).await;
+            // While this one queued, another may have been told to wait.
+            if self.pacer.held_until() <= Instant::now() {
+                return place;
+            }
+        }
+    }
+
+    /// One request and what it means. Its `place` is free again when the answer is there.
+    async fn attempt<F>(
+        &self,
+        request: &Request<'_>,
+        place: Option<OwnedSemaphorePermit>,
+        take: &F,
+    ) -> Result<Pagination, Refused>
     where
         F: Fn(u32, Page<'_>),
     {
         let asked = Instant::now();
-        let Answer { status, headers, body } = self.request(page, key).await?;
+        let answer = self.request(request).await;
+        drop(place);
+        let Answer { status, headers, body } = answer?;
         let now = date(&headers).unwrap_or_else(self.now);
         if status != StatusCode::OK {
             return Err(Refused::by_status(status, &headers, refusal(status, &headers), now));
@@ -224,19 +286,19 @@ impl Client {
         let mut read = Page::read(&body)
             .map_err(|error| Failure::new(Reason::Decode, format!("the body is not a page of numbers: {error}")))?;
         for example in &mut read.unreadable.examples {
-            *example = key.redact(example);
+            *example = request.key.redact(example);
         }
         read.written = Some(Written::answered(now, asked.elapsed()));
         let pagination = read.pagination;
-        take(page, read);
+        take(request.page, read);
         Ok(pagination)
     }
 
     /// Sends a request, which is counted however it ends.
-    async fn request(&self, page: u32, key: &ApiKey) -> Result<Answer, Failure> {
-        let bearer = key.bearer().map_err(|error| Failure::new(Reason::ApiKey, error.to_string()))?;
+    async fn request(&self, request: &Request<'_>) -> Result<Answer, Failure> {
+        let bearer = request.key.bearer().map_err(|error| Failure::new(Reason::ApiKey, error.to_string()))?;
         let mut counted = Counted { requests: &self.requests, start: Instant::now(), status: None };
-        let answer = timeout(self.limits.timeout, self.transport.get(self.page_url(page), bearer)).await;
+        let answer = timeout(self.limits.timeout, self.transport.get(request.url.clone(), bearer)).await;
         let answer = answer.unwrap_or_else(|_| {
             let after = humantime::format_duration(self.limits.timeout);
             Err(Failure::new(Reason::Timeout, format!("no whole answer within {after} (--tryvox.timeout)")))
@@ -245,8 +307,20 @@ impl Client {
         Ok(answer)
     }
 
-    fn page_url(&self, page: u32) -> Url {
+    fn listing_url(&self, filter: &Filter) -> Url {
         let mut url = self.numbers.clone();
+        let mut query = url.query_pairs_mut();
+        for (name, value) in [("country", &filter.country), ("status", &filter.status)] {
+            if let Some(value) = value {
+                query.append_pair(name, value);
+            }
+        }
+        drop(query);
+        url
+    }
+
+    fn page_url(&self, listing: &Url, page: u32) -> Url {
+        let mut url = listing.clone();
         url.query_pairs_mut()
             .append_pair("page", &page.to_string())
             .append_pair("per_page", &self.limits.per_page.to_string());
@@ -260,6 +334,13 @@ impl Client {
     fn lock_dice(&self) -> MutexGuard<'_, Rng> {
         self.dice.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What to ask for.
+struct Request<'a> {
+    page: u32,
+    url: Url,
+    key: &'a ApiKey,
 }
 
 /// A request in flight; it is counted when this is dropped, and so also when the poll is given up.
@@ -334,6 +415,18 @@ mod tests {
         ] {
             assert_eq!(numbers_url(&base.parse().unwrap(), account).as_str(), expected);
         }
+    }
+
+    #[test]
+    fn filters_are_every_combination() {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let all = |countries: &[&str], statuses: &[&str]| {
+            let filters = Filter::all(&words(countries), &words(statuses));
+            filters.iter().map(|f| format!("{:?} {:?}", f.country, f.status).replace("None", "-")).collect::<Vec<_>>()
+        };
+        assert_eq!(all(&[], &[]), ["- -"]);
+        assert_eq!(all(&["US"], &[]), [r#"Some("US") -"#]);
+        assert_eq!(all(&["US", "CA"], &["active", "pending"]).len(), 4);
     }
 
     #[test]

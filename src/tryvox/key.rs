@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use reqwest::header::HeaderValue;
@@ -14,6 +15,12 @@ const MAX_SHOWN: usize = 300;
 /// formatting shows it.
 #[derive(Debug, Clone)]
 pub struct ApiKey(SecretString);
+
+impl PartialEq for ApiKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.expose_secret() == other.0.expose_secret()
+    }
+}
 
 /// Why a text cannot be a key; it never quotes the text.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -66,7 +73,7 @@ impl ApiKey {
 }
 
 /// Where an account's key comes from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum KeySource {
     /// Given at the start.
     Given(ApiKey),
@@ -111,6 +118,14 @@ impl KeySource {
                 ApiKey::new(&text).map_err(|error| NoKey::Invalid { path: path.clone(), error })
             }
         }
+    }
+
+    /// What should be known of a key that can be read: that everybody on this machine can.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let Self::File(path) = self else { return None };
+        let mode = std::fs::metadata(path).ok()?.permissions().mode();
+        (mode & 0o004 != 0).then(|| format!("the key file {} can be read by everybody; chmod o= it", path.display()))
     }
 }
 

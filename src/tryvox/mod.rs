@@ -3,10 +3,12 @@
 //! [`Client::list`] lists every number of an account once, at the pace that the account allows, and
 //! hands each [`Page`] on as it arrives; nothing of a page is kept. A page that cannot be had is
 //! asked for again, patiently, where that can help. What goes wrong in the end is a [`Failure`],
-//! whose [`Reason`] is what the metrics count. A [`Transport`] is what sends a request.
+//! whose [`Reason`] is what the metrics count. A [`Transport`] is what sends a request; a [`Gate`]
+//! is what all accounts have to pass.
 
 mod client;
 mod failure;
+mod gate;
 mod key;
 mod pacing;
 mod requests;
@@ -14,8 +16,9 @@ mod retry;
 mod transport;
 mod wire;
 
-pub use client::{Client, Endpoint, Limits, Listing, numbers_url};
+pub use client::{Client, Endpoint, Filter, Limits, Listing, numbers_url};
 pub use failure::{Attempt, Failure, Reason};
+pub use gate::Gate;
 pub use key::{ApiKey, InvalidKey, KeySource, NoKey};
 pub use requests::{DURATION_BUCKETS, Requests};
 pub use transport::{Answer, HttpClients, Transport, read_body};

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -44,34 +45,37 @@ pub trait Transport: fmt::Debug + Send + Sync {
 }
 
 /// The connections that accounts share, one pool for `https` and one for `http`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Default)]
 pub struct HttpClients {
-    https: Option<reqwest::Client>,
-    http: Option<reqwest::Client>,
+    https: OnceLock<reqwest::Client>,
+    http: OnceLock<reqwest::Client>,
 }
 
 impl HttpClients {
-    /// Pools for those schemes that the URLs have.
+    /// Sees to it that there is a pool for each scheme that the URLs have.
     ///
     /// # Errors
     /// When TLS cannot be set up: as a rule because this machine has no certificates to trust.
-    pub fn new<'a>(urls: impl IntoIterator<Item = &'a Url>) -> Result<Self, String> {
-        let mut clients = Self { https: None, http: None };
+    pub fn prepare<'a>(&self, urls: impl IntoIterator<Item = &'a Url>) -> Result<(), String> {
         for url in urls {
-            let slot = if url.scheme() == "https" { &mut clients.https } else { &mut clients.http };
-            if slot.is_none() {
-                *slot = Some(http_client(url.scheme() == "https")?);
+            let pool = self.of(url);
+            if pool.get().is_none() {
+                // Where another was faster, its pool serves as well.
+                _ = pool.set(http_client(url.scheme() == "https")?);
             }
         }
-        Ok(clients)
+        Ok(())
+    }
+
+    fn of(&self, url: &Url) -> &OnceLock<reqwest::Client> {
+        if url.scheme() == "https" { &self.https } else { &self.http }
     }
 }
 
 impl Transport for HttpClients {
     fn get(&self, url: Url, authorization: HeaderValue) -> BoxFuture<'_, Result<Answer, Failure>> {
         async move {
-            let pool = if url.scheme() == "https" { &self.https } else { &self.http };
-            let pool = pool.as_ref().ok_or_else(|| {
+            let pool = self.of(&url).get().ok_or_else(|| {
                 Failure::new(Reason::Internal, format!("there are no connections for {}", url.scheme()))
             })?;
             let host = url.host_str().unwrap_or_default().to_owned();

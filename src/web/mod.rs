@@ -8,5 +8,5 @@ mod routes;
 mod serve;
 
 pub use listen::{BindError, bind};
-pub use routes::{Site, router};
+pub use routes::{Reload, Site, router};
 pub use serve::serve;

@@ -1,5 +1,6 @@
 //! What is served at which path.
 
+use std::fmt;
 use std::sync::Arc;
 
 use axum::Router;
@@ -7,20 +8,33 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
+use futures_util::future::BoxFuture;
 
 use crate::metrics::{self, Exporter};
-use crate::poller::Account;
+use crate::poller::Fleet;
 
 /// All that the pages are made of.
 #[derive(Debug)]
 pub struct Site {
-    /// The accounts, in the order of the exposition.
-    pub accounts: Vec<Arc<Account>>,
+    /// The accounts.
+    pub fleet: Arc<Fleet>,
     /// What the process says of itself.
-    pub exporter: Exporter,
+    pub exporter: Arc<Exporter>,
     /// The path of the metrics.
     pub telemetry_path: String,
+    /// Reads the configuration again; none where that is not allowed.
+    pub reload: Option<Reload>,
+}
+
+/// What `POST /-/reload` does: the error says what is wrong with the configuration.
+#[derive(Clone)]
+pub struct Reload(pub Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>);
+
+impl fmt::Debug for Reload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Reload").finish_non_exhaustive()
+    }
 }
 
 /// The pages of a site. Another path is 404, another method 405.
@@ -30,20 +44,34 @@ pub fn router(site: Arc<Site>) -> Router {
         .route("/", get(landing))
         .route("/-/healthy", get(async || "tryvox-exporter is healthy.\n"))
         .route("/-/ready", get(ready))
+        .route("/-/reload", post(reload).put(reload))
         .with_state(site)
 }
 
 async fn scrape(State(site): State<Arc<Site>>) -> Response {
-    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::scrape(&site.accounts, &site.exporter)).into_response()
+    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::scrape(&site.fleet.accounts(), &site.exporter)).into_response()
 }
 
 async fn ready(State(site): State<Arc<Site>>) -> Response {
-    let waiting = site.accounts.iter().filter(|account| account.published().polls.last.is_none()).count();
+    let waiting = site.fleet.accounts().iter().filter(|account| account.published().polls.last.is_none()).count();
     if waiting == 0 {
         "tryvox-exporter is ready.\n".into_response()
     } else {
         let text = format!("tryvox-exporter is not ready: the first poll of {waiting} account(s) has not ended.\n");
         (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+    }
+}
+
+async fn reload(State(site): State<Arc<Site>>) -> Response {
+    let Some(Reload(reload)) = &site.reload else {
+        let text = "The lifecycle API is off; --web.enable-lifecycle allows it.\n";
+        return (StatusCode::FORBIDDEN, text).into_response();
+    };
+    match reload().await {
+        Ok(()) => "The configuration was reloaded.\n".into_response(),
+        Err(problem) => {
+            (StatusCode::BAD_REQUEST, format!("The configuration was not changed: {problem}\n")).into_response()
+        }
     }
 }
 

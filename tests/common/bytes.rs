@@ -2,9 +2,10 @@
 //! one listing, written as Prometheus reads it.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tryvox_exporter::inventory::Fold;
+use tryvox_exporter::inventory::{Fold, STATUSES};
 use tryvox_exporter::metrics::encode_listing;
 use tryvox_exporter::poller::Listed;
 use tryvox_exporter::tryvox::{Page, Written};
@@ -16,7 +17,7 @@ pub(crate) fn listing(bytes: &[u8]) {
     let answered = SystemTime::UNIX_EPOCH + Duration::from_secs(1_762_105_212);
     page.written = Some(Written::answered(answered, Duration::from_secs(1)));
 
-    let mut fold = Fold::new(HashSet::new());
+    let mut fold = Fold::new(&STATUSES.map(Arc::from), HashSet::new());
     let mut complaints = 0;
     fold.page(1, &page, |_| complaints += 1);
     fold.page(2, &page, |_| complaints += 1);

@@ -14,11 +14,13 @@ use reqwest::header::{AUTHORIZATION, HeaderValue};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tryvox_exporter::metrics::{Exporter, encode_listing, scrape};
-use tryvox_exporter::poller::{Account, Poller};
+use tryvox_exporter::inventory::STATUSES;
+use tryvox_exporter::metrics::{Configured, Exporter, encode_listing, scrape};
+use tryvox_exporter::poller::{Account, Budget, Poller};
 use tryvox_exporter::simulator::{Fault, Faults, Simulator, World};
 use tryvox_exporter::tryvox::{
-    Answer, ApiKey, Client, Endpoint, Failure, KeySource, Limits, Reason, Transport, numbers_url, read_body,
+    Answer, ApiKey, Client, Endpoint, Failure, Filter, Gate, KeySource, Limits, Reason, Transport, numbers_url,
+    read_body,
 };
 
 use super::truth::{self, Series};
@@ -36,6 +38,7 @@ pub(crate) struct Setup {
     pub(crate) interval: Duration,
     pub(crate) timeout: Duration,
     pub(crate) stale_after: Duration,
+    pub(crate) filters: Vec<Filter>,
 }
 
 impl Default for Setup {
@@ -50,6 +53,7 @@ impl Default for Setup {
             interval: Duration::from_mins(5),
             timeout: Duration::from_mins(5),
             stale_after: Duration::from_mins(15),
+            filters: vec![Filter::default()],
         }
     }
 }
@@ -77,7 +81,7 @@ impl History {
     /// The moments since then.
     pub(crate) fn end(&self) -> Vec<Series> {
         let moments = self.0.lock().unwrap().take().unwrap();
-        moments.iter().map(|moment| truth::of_records(moment.iter())).collect()
+        moments.iter().map(|moment| truth::of_records("acc_demo", moment.iter())).collect()
     }
 
     fn keep(&self, simulator: &Simulator) {
@@ -137,6 +141,7 @@ impl Lab {
             numbers: numbers_url(&"http://in.process".parse().unwrap(), "acc_demo"),
             now,
             dice: fastrand::Rng::with_seed(setup.seed),
+            gate: Arc::new(Gate::new(64)),
         };
         let limits = Limits {
             timeout: Duration::from_secs(10),
@@ -144,10 +149,13 @@ impl Lab {
             rate: setup.rate,
             per_page: setup.per_page,
         };
-        let account = Arc::new(Account::new("acc_demo", setup.interval, Client::new(endpoint, limits)));
+        let account = Arc::new(Account::new("acc_demo", setup.interval, Budget::new(), Client::new(endpoint, limits)));
         let poller = Poller {
             account: account.clone(),
             key: KeySource::Given(key),
+            filters: setup.filters.clone(),
+            statuses: STATUSES.map(Arc::from).to_vec(),
+            first_gap: setup.interval,
             timeout: setup.timeout,
             stale_after: setup.stale_after,
             max_discrepancy: 0.01,
@@ -157,7 +165,14 @@ impl Lab {
         };
         let stop = CancellationToken::new();
         let task = tokio::spawn(poller.run(stop.clone()));
-        Self { simulator, history, account, exporter: Exporter::default(), task, stop }
+        Self {
+            simulator,
+            history,
+            account,
+            exporter: Exporter::new(Configured { successful: true, since: now(), shard: 0, total_shards: 1 }),
+            task,
+            stop,
+        }
     }
 
     pub(crate) fn set_faults(&self, faults: &str) {
@@ -196,7 +211,7 @@ impl Lab {
 
     /// What the account has now.
     pub(crate) fn truth(&self) -> Series {
-        truth::of_records(self.simulator.world.read().unwrap().listing())
+        truth::of_records("acc_demo", self.simulator.world.read().unwrap().listing())
     }
 }
 

@@ -1,9 +1,11 @@
 //! What the tests share: the binary as a user starts it, an API that a test scripts, and a count of
 //! a simulated account that knows nothing of the exporter's code.
 
+pub(crate) mod accounts;
 pub(crate) mod api;
 pub(crate) mod bytes;
 pub(crate) mod lab;
+pub(crate) mod prometheus;
 pub(crate) mod truth;
 
 use std::collections::BTreeMap;

@@ -17,12 +17,12 @@ pub(crate) async fn of(simulator: &Running) -> Series {
         records.iter().map(|record| record["e164"].as_str().unwrap()).collect::<BTreeSet<_>>().len(),
         records.len()
     );
-    count(&records)
+    count("acc_demo", &records)
 }
 
 /// Counts records that are given as JSON.
-pub(crate) fn of_records<R: AsRef<str>>(records: impl Iterator<Item = R>) -> Series {
-    count(&records.map(|record| serde_json::from_str(record.as_ref()).unwrap()).collect::<Vec<_>>())
+pub(crate) fn of_records<R: AsRef<str>>(account: &str, records: impl Iterator<Item = R>) -> Series {
+    count(account, &records.map(|record| serde_json::from_str(record.as_ref()).unwrap()).collect::<Vec<_>>())
 }
 
 async fn records(simulator: &Running) -> Vec<Value> {
@@ -41,17 +41,17 @@ async fn records(simulator: &Running) -> Vec<Value> {
     records
 }
 
-fn count(records: &[Value]) -> Series {
+fn count(account: &str, records: &[Value]) -> Series {
     let mut thousandths: BTreeMap<String, i128> = BTreeMap::new();
     let mut add = |series: String, amount: i128| *thousandths.entry(series).or_default() += amount;
-    add(r#"tryvox_listed_numbers{account="acc_demo"}"#.to_owned(), records.len() as i128 * 1000);
-    add(r#"tryvox_reported_numbers{account="acc_demo"}"#.to_owned(), records.len() as i128 * 1000);
+    add(format!(r#"tryvox_listed_numbers{{account="{account}"}}"#), records.len() as i128 * 1000);
+    add(format!(r#"tryvox_reported_numbers{{account="{account}"}}"#), records.len() as i128 * 1000);
     for record in records {
         let text = |field: &str| record[field].as_str().unwrap();
         let (country, kind, currency) = (text("country"), text("type"), text("currency"));
         for status in ["active", "pending", "suspended"] {
             let here = i128::from(status == text("status"));
-            let labels = format!(r#"account="acc_demo",country="{country}",type="{kind}",status="{status}""#);
+            let labels = format!(r#"account="{account}",country="{country}",type="{kind}",status="{status}""#);
             add(format!("tryvox_numbers{{{labels}}}"), here * 1000);
             for fee in ["monthly", "setup"] {
                 let amount = in_thousandths(&record[&format!("{fee}_fee")].to_string());

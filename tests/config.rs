@@ -1,0 +1,205 @@
+//! Every option from every source, and the file: what it may say and what is wrong with it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use tryvox_exporter::config::{CommandOptions, Flags, OPTIONS, OptionSpec, Settings, Source};
+
+use crate::common::{KEY, output};
+
+/// Three values that an option can have, none of them its default.
+fn samples(option: &OptionSpec) -> [&'static str; 3] {
+    match (option.name, option.value) {
+        ("tryvox.per-page" | "collector.label-limit" | "total-shards", _) => ["11", "22", "33"],
+        // A shard that is there whatever the total.
+        ("shard", _) => ["0", "0", "0"],
+        (_, "URL") => ["http://a", "http://b", "http://c"],
+        (_, "ID") => ["acc_a", "acc_b", "acc_c"],
+        (_, "PATH") if option.name == "web.telemetry-path" => ["/a", "/b", "/c"],
+        (_, "DURATION") => ["11s", "22s", "33s"],
+        (_, "N") => ["5", "6", "7"],
+        (_, "RATE") => ["5.5", "6.5", "7.5"],
+        (_, "SHARE") => ["0.1", "0.2", "0.3"],
+        (_, "ADDRESS") => [":1", ":2", ":3"],
+        (_, "CODES") => ["US", "CA,GB", "DE"],
+        (_, "STATUSES") => ["active", "suspended", "active,pending"],
+        (_, "BOOL") => ["true", "false", "true"],
+        (_, "LEVEL") => ["debug", "warn", "error"],
+        (_, "FORMAT") => ["json", "logfmt", "json"],
+        other => panic!("no samples for {other:?}"),
+    }
+}
+
+/// A file whose only value is this.
+fn file(option: &OptionSpec, value: &str) -> String {
+    let keys: Vec<_> = option.name.split('.').map(|key| key.replace('-', "_")).collect();
+    let mut text = String::new();
+    for (depth, key) in keys.iter().enumerate() {
+        write!(text, "{}{key}:{}", " ".repeat(depth), if depth + 1 < keys.len() { "\n" } else { " " }).unwrap();
+    }
+    writeln!(text, "'{value}'").unwrap();
+    text
+}
+
+#[test]
+fn a_flag_beats_the_environment_that_the_file_and_that_the_default() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yml");
+    // What the account needs, where the option is not of that.
+    let read = |name: &'static str, flag: Option<&str>, variable: Option<&str>, text: &str| -> Settings {
+        std::fs::write(&path, text).unwrap();
+        let mut environment = BTreeMap::from([("TRYVOX_API_KEY".to_owned(), KEY.to_owned())]);
+        let option = OPTIONS.iter().find(|option| option.name == name).unwrap();
+        environment.extend(variable.map(|value| (option.variable(), value.to_owned())));
+        let mut flags = Flags::from([("config.file", path.display().to_string())]);
+        if name != "tryvox.account-id" {
+            flags.insert("tryvox.account-id", "acc".to_owned());
+        }
+        flags.extend(flag.map(|value| (name, value.to_owned())));
+        let (settings, _) = Source { flags, environment }.read().unwrap_or_else(|error| panic!("{name}: {error}"));
+        settings
+    };
+
+    let mut tested = 0;
+    for option in OptionSpec::of(CommandOptions::Serve) {
+        let name = option.name;
+        if name.starts_with("config.") || name == "tryvox.api-key-file" {
+            continue;
+        }
+        let [a, b, c] = samples(option);
+        let by_flag = |value| read(name, Some(value), None, "");
+        assert_eq!(read(name, None, None, &file(option, a)), by_flag(a), "{name} by the file");
+        assert_eq!(read(name, None, Some(b), ""), by_flag(b), "{name} by the environment");
+        assert_eq!(read(name, None, Some(b), &file(option, a)), by_flag(b), "{name}: environment over file");
+        assert_eq!(read(name, Some(c), Some(b), &file(option, a)), by_flag(c), "{name}: flag over all");
+        if let Some(default) = option.default_of(CommandOptions::Serve) {
+            assert_eq!(read(name, Some(default), None, ""), read(name, None, None, ""), "the default of {name}");
+        }
+        tested += 1;
+    }
+    assert!(tested > 20);
+}
+
+/// `--config.check` of a file beside a key: its status and its lines.
+async fn check(text: &str, arguments: &[&str], environment: &[(&str, &str)]) -> (i32, Vec<String>) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("key"), KEY).unwrap();
+    let path = folder.path().join("c.yml");
+    std::fs::write(&path, text).unwrap();
+    let path = format!("--config.file={}", path.display());
+    let mut all = vec!["serve", &*path, "--config.check"];
+    all.extend(arguments);
+    let output = output(&all, environment).await;
+    let prefix = format!("{}/", folder.path().display());
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    (output.status.code().unwrap(), said.lines().map(|line| line.replace(&prefix, "")).collect())
+}
+
+#[tokio::test]
+async fn a_good_file_is_good() {
+    let text = "
+poll: {interval: 1m, timeout: 50s}
+tryvox:
+  rate_limit: 5
+accounts:
+  - name: production     # the account label
+    account_id: acc_1
+    api_key_file: key
+    countries: [US, CA]
+    statuses: suspended
+    monthly_budget: {USD: 500, EUR: 99.95}
+  - account_id: acc_2
+    api_key_env: OTHER
+    url: http://127.0.0.1:1
+    interval: 10s
+    concurrency: 2
+    rate_limit: 0
+  - account_id: acc_3
+";
+    let environment = [("OTHER", KEY), ("TRYVOX_API_KEY", KEY)];
+    let (status, said) = check(text, &[], &environment).await;
+    assert_eq!((status, &*said[said.len() - 1]), (0, "The configuration is good: accounts=3"));
+    let (status, said) = check(text, &["--total-shards=2", "--shard=1"], &environment).await;
+    assert!(
+        status == 0 && said[said.len() - 1].contains("accounts=3, ") && said[said.len() - 1].contains("shard 1 of 2")
+    );
+}
+
+#[tokio::test]
+async fn every_problem_of_a_file_is_named_with_its_place() {
+    let text = "
+poll: {interval: 5m, stale_aftr: 3m}
+tryvox:
+  url: nonsense
+  per_page: 0
+accounts:
+  - name: production
+    account_id: acc_1
+    api_key_file: missing
+    countries: [US, ca]
+    monthly_budget: {USD: 500, eur: 1}
+  - name: production
+    account_id: acc_2
+    api_key_env: NOT_SET
+  - interval: 0s
+    api_key_file: key
+    colour: red
+  - account_id: acc_3
+    name: \"\"
+  - account_id: acc_4
+    api_key_file: key
+    api_key_env: OTHER
+";
+    let (status, said) = check(text, &[], &[("OTHER", KEY)]).await;
+    assert_eq!(status, 2);
+    let expected = [
+        "c.yml:2:22: poll.stale_aftr is not known; did you mean stale_after?",
+        "c.yml:17:5: accounts.colour is not known; did you mean countries?",
+        "c.yml:4:8: tryvox.url: nonsense: is not a URL",
+        "c.yml:5:13: tryvox.per_page: 0: must be a whole number from 1 to 100",
+        "c.yml:10:16: countries: US,ca: \"ca\" is not a country code",
+        "c.yml:11:37: monthly_budget.eur: 1: the currency must be an ISO 4217 code",
+        "c.yml:7:5: api_key_file: the key file missing cannot be read",
+        "c.yml:12:5: the environment variable NOT_SET is not set",
+        "c.yml:12:5: the name \"production\" is taken, at c.yml:7:5",
+        "c.yml:15:15: interval: 0s: must be longer than 0",
+        "c.yml:15:5: the account has no account_id",
+        "c.yml:19:11: name: : must be 1 to 256 bytes",
+        "no API key for c.yml:18:5: set the environment variable TRYVOX_API_KEY",
+        "c.yml:20:5: there are both api_key_file and api_key_env",
+    ];
+    for (line, expected) in said.iter().zip(expected) {
+        assert!(line.contains(expected), "{expected}\nis not in\n{line}");
+    }
+    assert_eq!(said.len(), expected.len(), "{said:#?}");
+    assert!(!said.join("").contains(KEY));
+}
+
+#[tokio::test]
+async fn what_else_is_refused() {
+    let key = [("TRYVOX_API_KEY", KEY)];
+    for (text, arguments, words) in [
+        ("accounts: [{account_id: a}]", &["--tryvox.account-id=b"][..], "both --tryvox.account-id and accounts"),
+        ("accounts: []", &[], "accounts is empty"),
+        ("poll: {interval: 1m}", &[], "no account"),
+        ("accounts: [{account_id: a}]", &["--shard=1"], "--total-shards is 1"),
+        ("accounts: [{account_id: a}]", &["--shard=auto", "--total-shards=0"], "--total-shards=0"),
+        ("accounts: {a: b}", &[], "c.yml:1:1"),
+        ("accounts: [{account_id: a, account_id: b}]", &[], "there twice"),
+        ("accounts:\n\t- a", &[], "is not YAML"),
+        ("tryvox: {account-id: a}", &[], "did you mean account_id?"),
+        ("poll.interval: 5m", &[], "poll.interval is not known"),
+    ] {
+        let (status, said) = check(text, arguments, &key).await;
+        assert!(status == 2 && said[0].contains(words), "{text} {arguments:?}: {said:?}");
+    }
+    // Without the check it is one line, that tells of the others.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.yml");
+    std::fs::write(&path, "pol: 1\ntryvo: 2\n").unwrap();
+    let path = format!("--config.file={}", path.display());
+    let output = output(&[&path], &key).await;
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{said}");
+    assert!(said.contains("(and 1 more; --config.check names them all)"), "{said}");
+}
