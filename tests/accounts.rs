@@ -178,6 +178,22 @@ async fn a_reload_is_a_difference() {
     assert_eq!(exporter.scrape().await.value("tryvox_exporter_config_last_reload_successful"), Some(1.0));
 }
 
+/// The second account changes nothing of the first, and readiness once reached is not lost.
+#[tokio::test]
+async fn one_account_becomes_two() {
+    let api = api(150, |account| if account == 1 { Kind::Hanging } else { Kind::Good }).await;
+    let file = File::new(&text(&api.url(), [0]));
+    let mut exporter = start(&file, &["--web.enable-lifecycle", "--poll.interval=1h", "--log.level=debug"]).await;
+    exporter.polled(1).await;
+    assert_eq!(exporter.get("/-/ready").await.status(), 200);
+    file.write(&text(&api.url(), [0, 1]));
+    assert_eq!(reload(&exporter).await.0, StatusCode::OK);
+    let line = exporter.logged("configuration reloaded", 1).await;
+    assert!(line.contains("unchanged=1 changed=0 added=1 removed=0"), "{line}");
+    assert_eq!(exporter.get("/-/ready").await.status(), 200);
+    assert_eq!(inventory_of(&exporter.scrape().await, 0), truth(0, 150));
+}
+
 #[tokio::test]
 async fn a_reload_by_request_has_to_be_allowed() {
     let api = api(1, |_| Kind::Good).await;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::os::unix::fs::PermissionsExt;
 
 use tryvox_exporter::config::{CommandOptions, Flags, OPTIONS, OptionSpec, Settings, Source};
 
@@ -83,7 +84,9 @@ fn a_flag_beats_the_environment_that_the_file_and_that_the_default() {
 /// `--config.check` of a file beside a key: its status and its lines.
 async fn check(text: &str, arguments: &[&str], environment: &[(&str, &str)]) -> (i32, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("key"), KEY).unwrap();
+    let key = folder.path().join("key");
+    std::fs::write(&key, KEY).unwrap();
+    std::fs::set_permissions(key, PermissionsExt::from_mode(0o644)).unwrap();
     let path = folder.path().join("c.yml");
     std::fs::write(&path, text).unwrap();
     let path = format!("--config.file={}", path.display());
@@ -119,6 +122,8 @@ accounts:
     let environment = [("OTHER", KEY), ("TRYVOX_API_KEY", KEY)];
     let (status, said) = check(text, &[], &environment).await;
     assert_eq!((status, &*said[said.len() - 1]), (0, "The configuration is good: accounts=3"));
+    // The key beside it is as an editor would leave it.
+    assert_eq!(said[0], "warning: the key file key can be read by everybody; chmod o= it");
     let (status, said) = check(text, &["--total-shards=2", "--shard=1"], &environment).await;
     assert!(
         status == 0 && said[said.len() - 1].contains("accounts=3, ") && said[said.len() - 1].contains("shard 1 of 2")
@@ -202,4 +207,17 @@ async fn what_else_is_refused() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{said}");
     assert!(said.contains("(and 1 more; --config.check names them all)"), "{said}");
+}
+
+#[tokio::test]
+async fn the_shard_is_at_the_end_of_the_host_name() {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let ordinal = host.trim().rsplit_once('-').and_then(|(_, end)| end.parse::<u32>().ok());
+    let (status, said) =
+        check("accounts: [{account_id: a}]", &["--shard=auto", "--total-shards=10000"], &[("TRYVOX_API_KEY", KEY)])
+            .await;
+    match ordinal {
+        Some(ordinal) => assert!(said[0].contains(&format!("shard {ordinal} of 10000")), "{said:?}"),
+        None => assert!(status == 2 && said[0].contains("does not end in a number"), "{said:?}"),
+    }
 }

@@ -2,35 +2,87 @@
 
 use std::fmt::Write;
 
-use tryvox_exporter::config::{CommandOptions, OPTIONS, OptionSpec};
+use tryvox_exporter::config::{ACCOUNT_FIELDS, CommandOptions, OPTIONS, OptionSpec};
 
-use crate::common::Running;
+use crate::common::{KEY, Running, output};
 
-/// The README's table of options. `UPDATE_DOCS=1` writes it anew.
+/// Holds what stands between two marks of a document against what it must be. `UPDATE_DOCS=1` writes
+/// it anew.
+fn is_in_sync(path: &str, mark: &str, text: &str) {
+    let document = std::fs::read_to_string(path).unwrap();
+    let (begin, end) = (format!("<!-- {mark} -->\n"), format!("<!-- /{mark} -->"));
+    let (before, rest) = document.split_once(&begin).unwrap();
+    let (_, after) = rest.split_once(&end).unwrap();
+    let updated = format!("{before}{begin}{text}{end}{after}");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(path, &updated).unwrap();
+    } else {
+        assert!(document == updated, "{path} is stale: UPDATE_DOCS=1 cargo test docs");
+    }
+}
+
 #[test]
 fn the_readme_has_every_option() {
-    let mut table = String::from("<!-- options -->\n| flag | default | |\n| --- | --- | --- |\n");
+    let mut table = String::from("| flag | default | |\n| --- | --- | --- |\n");
     for option in OPTIONS {
-        let default = default(option);
-        let commands = match option.commands {
-            [CommandOptions::Serve] => " (`serve`)",
-            [CommandOptions::Simulate] => " (`simulate`)",
-            [CommandOptions::Demo, CommandOptions::Simulate] => " (`demo`, `simulate`)",
-            _ => "",
-        };
-        writeln!(table, "| `--{}` | {default} | {}{commands} |", option.name, option.help).unwrap();
+        let (name, default, help, commands) = (option.name, default(option), option.help, commands(option));
+        writeln!(table, "| `--{name}` | {default} | {help}{commands} |").unwrap();
     }
-    let readme = std::fs::read_to_string("README.md").unwrap();
-    let (before, rest) = readme.split_once("<!-- options -->\n").unwrap();
-    let (_, after) = rest.split_once("<!-- /options -->").unwrap();
-    let updated = format!("{before}{table}<!-- /options -->{after}");
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write("README.md", &updated).unwrap();
+    is_in_sync("README.md", "options", &table);
+}
+
+#[test]
+fn the_reference_has_every_option_from_every_source_and_every_field() {
+    let mut table = String::from("| flag | variable | in the file | default | |\n| --- | --- | --- | --- | --- |\n");
+    for option in OptionSpec::of(CommandOptions::Serve) {
+        let (name, variable, default, help) = (option.name, option.variable(), default(option), option.help);
+        let key = if name.starts_with("config.") { String::new() } else { format!("`{}`", name.replace('-', "_")) };
+        writeln!(table, "| `--{name}` | `{variable}` | {key} | {default} | {help} |").unwrap();
     }
-    assert!(
-        std::fs::read_to_string("README.md").unwrap() == updated,
-        "README.md is stale: UPDATE_DOCS=1 cargo test docs"
-    );
+    is_in_sync("docs/configuration.md", "options", &table);
+
+    let mut table = String::from("| field | in place of | |\n| --- | --- | --- |\n");
+    for field in &ACCOUNT_FIELDS {
+        let option = field.option.map(|option| format!("`{}`", option.replace('-', "_"))).unwrap_or_default();
+        writeln!(table, "| `{}` | {option} | {} |", field.name, field.help).unwrap();
+    }
+    is_in_sync("docs/configuration.md", "account fields", &table);
+}
+
+#[tokio::test]
+async fn the_help_has_every_option() {
+    for (name, command) in
+        [("serve", CommandOptions::Serve), ("demo", CommandOptions::Demo), ("simulate", CommandOptions::Simulate)]
+    {
+        let help = String::from_utf8(output(&[name, "--help"], &[]).await.stdout).unwrap();
+        let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        for option in OptionSpec::of(command) {
+            assert!(words.contains(&format!("--{}", option.name)), "{name} --{}", option.name);
+            assert!(words.contains(option.help), "{name}: {}", option.help);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_file_in_the_reference_is_a_good_one() {
+    let reference = std::fs::read_to_string("docs/configuration.md").unwrap();
+    let file = reference.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("keys")).unwrap();
+    std::fs::write(folder.path().join("keys/production"), KEY).unwrap();
+    std::fs::write(folder.path().join("tryvox.yml"), file).unwrap();
+    let flag = format!("--config.file={}", folder.path().join("tryvox.yml").display());
+    let checked = output(&[&flag, "--config.check"], &[("TRYVOX_STAGING_KEY", KEY)]).await;
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+}
+
+fn commands(option: &OptionSpec) -> &'static str {
+    match option.commands {
+        [CommandOptions::Serve] => " (`serve`)",
+        [CommandOptions::Simulate] => " (`simulate`)",
+        [CommandOptions::Demo, CommandOptions::Simulate] => " (`demo`, `simulate`)",
+        _ => "",
+    }
 }
 
 fn default(option: &OptionSpec) -> String {

@@ -20,7 +20,8 @@ pub(super) async fn run(settings: &Settings, stop: CancellationToken) -> Result<
 
     let key = ApiKey::new(&DEFAULT_KEY.into()).map_err(anyhow::Error::new)?;
     let url = api_url.parse().map_err(anyhow::Error::new)?;
-    let config = ServeConfig::of_account(settings, simulated.account_id.clone(), url, KeySource::Given(key));
+    let account_id = settings.simulated_account_id.clone();
+    let config = ServeConfig::of_account(settings, account_id.clone(), url, KeySource::Given(key));
 
     let simulator = simulate::simulator(&simulated)?;
     if let Some(life) = simulated.life {
@@ -44,7 +45,7 @@ pub(super) async fn run(settings: &Settings, stop: CancellationToken) -> Result<
         simulated.numbers,
         humantime::format_duration(settings.poll_interval),
         path = config.fixed.telemetry_path,
-        account = simulated.account_id,
+        account = account_id,
         target = page.trim_start_matches("http://"),
     ));
     Ok(serve::serve(&config, listeners, None, stop).await?)

@@ -82,7 +82,7 @@ pub(super) async fn serve(
         lifecycle = config.fixed.enable_lifecycle.then(|| reload(ask));
     }
     let telemetry_path = config.fixed.telemetry_path.clone();
-    let site = Site { fleet, exporter, telemetry_path, reload: lifecycle };
+    let site = Site { fleet, exporter, telemetry_path, reload: lifecycle, ready: false.into() };
     crate::web::serve(listeners, router(Arc::new(site)), stop).await.context("cannot go on serving")
 }
 
@@ -105,11 +105,13 @@ impl Work {
         self.gate.resize(config.total_concurrency);
         let accounts = config.accounts.iter().map(|account| (account.name.as_str(), account));
         let (http, gate) = (&self.http, &self.gate);
-        Ok(self.manager.apply(accounts, |account| poller(account, http, gate)))
+        // One account alone keeps to its interval from the start.
+        let spread = config.all_accounts > 1;
+        Ok(self.manager.apply(accounts, |account| poller(account, spread, http, gate)))
     }
 }
 
-fn poller(config: &AccountConfig, http: &Arc<HttpClients>, gate: &Arc<Gate>) -> Poller {
+fn poller(config: &AccountConfig, spread: bool, http: &Arc<HttpClients>, gate: &Arc<Gate>) -> Poller {
     let endpoint = Endpoint {
         name: config.name.as_str().into(),
         transport: http.clone(),
@@ -126,7 +128,7 @@ fn poller(config: &AccountConfig, http: &Arc<HttpClients>, gate: &Arc<Gate>) -> 
         key: config.key.clone(),
         filters: config.filters.clone(),
         statuses: STATUSES.into_iter().filter(|status| asked_for(status)).map(Arc::from).collect(),
-        first_gap: if config.spread { first_gap(&config.name, config.interval) } else { config.interval },
+        first_gap: if spread { first_gap(&config.name, config.interval) } else { config.interval },
         timeout: config.poll_timeout,
         stale_after: config.stale_after,
         max_discrepancy: config.max_discrepancy,

@@ -36,7 +36,11 @@ pub(super) async fn run(
              \x20 url         {url}\n\
              \x20 account id  {}\n\
              \x20 API key     {key}\n",
-            config.numbers, config.account_id,
+            config.numbers,
+            match &config.account_ids[..] {
+                [first, .., last] => format!("{first} to {last}, each with so many"),
+                ids => ids.concat(),
+            },
         ));
     }
     let sockets = listeners.into_iter().map(|listener| simulator.clone().serve(listener, stop.clone()));
@@ -50,12 +54,13 @@ pub(super) fn simulator(config: &SimulatorConfig) -> anyhow::Result<Arc<Simulato
         Some(key) => key.clone(),
         None => ApiKey::new(&DEFAULT_KEY.into())?,
     };
+    let now = SystemTime::now();
+    let world = |index: u64| RwLock::new(World::new(config.numbers, config.seed.wrapping_add(index), now));
     Ok(Arc::new(Simulator {
-        account_id: config.account_id.clone(),
         authorization: key.bearer()?,
         latency: config.latency,
         faults: Faults::new(config.faults.clone(), config.seed),
-        world: RwLock::new(World::new(config.numbers, config.seed, SystemTime::now())),
+        worlds: (0..).zip(&config.account_ids).map(|(index, id)| (id.clone(), world(index))).collect(),
         now: SystemTime::now,
         requests: AtomicU64::new(0),
     }))

@@ -288,11 +288,20 @@ pub static OPTIONS: &[OptionSpec] = &[
         ..OPTION
     },
     OptionSpec {
+        name: "accounts",
+        value: "N",
+        default: Some("1"),
+        commands: &[Simulate],
+        help: "How many simulated accounts; of several the ids are --account-id with _1, _2, … behind",
+        set: |settings, text| integer(text, 1..=100_000).map(|value| settings.simulated_accounts = value),
+        ..OPTION
+    },
+    OptionSpec {
         name: "numbers",
         value: "N",
         default: Some("5000"),
         commands: &[Demo, Simulate],
-        help: "How many numbers the simulated account has at the start",
+        help: "How many numbers a simulated account has at the start",
         set: |settings, text| integer(text, 0..=10_000_000).map(|value| settings.numbers = value),
         ..OPTION
     },

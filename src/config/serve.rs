@@ -74,8 +74,6 @@ pub struct AccountConfig {
     pub label_limit: usize,
     /// What it may cost a month, by currency.
     pub budget: BTreeMap<String, Money>,
-    /// Whether it is one of several, whose polls are to spread.
-    pub spread: bool,
 }
 
 /// Where the configuration comes from; it can be read again at any time.
@@ -161,9 +159,6 @@ fn assemble(
         problems.push(format!("--shard: is {shard}, but --total-shards is {total_shards}; the first shard is 0"));
     }
     let all_accounts = accounts.len();
-    for account in &mut accounts {
-        account.spread = all_accounts > 1;
-    }
     accounts.retain(|account| shard_of(&account.name, total_shards) == shard);
     ServeConfig {
         accounts,
@@ -208,7 +203,6 @@ fn account(settings: &Settings, account_id: String, url: Url, key: KeySource) ->
         max_discrepancy: settings.max_discrepancy,
         label_limit: settings.label_limit,
         budget: BTreeMap::new(),
-        spread: false,
     }
 }
 

@@ -62,6 +62,8 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// `--account-id`
     pub simulated_account_id: String,
+    /// `--accounts`
+    pub simulated_accounts: usize,
     /// `--numbers`
     pub numbers: usize,
     /// `--seed`

@@ -9,16 +9,16 @@ use super::{API_KEY_VARIABLE, ConfigError};
 use crate::simulator::Fault;
 use crate::tryvox::ApiKey;
 
-/// A simulated account.
+/// Simulated accounts.
 #[derive(Debug, Clone)]
 pub struct SimulatorConfig {
-    /// Its id.
-    pub account_id: String,
-    /// The key it accepts; none for [`crate::simulator::DEFAULT_KEY`].
+    /// Their ids.
+    pub account_ids: Vec<String>,
+    /// The key they accept; none for [`crate::simulator::DEFAULT_KEY`].
     pub key: Option<ApiKey>,
-    /// How many numbers it has at the start.
+    /// How many numbers each has at the start.
     pub numbers: usize,
-    /// What they are like.
+    /// What the numbers of the first are like; the others' seeds follow.
     pub seed: u64,
     /// What an answer takes.
     pub latency: Duration,
@@ -35,7 +35,10 @@ impl SimulatorConfig {
     /// When the environment holds a key that cannot be one.
     pub fn new(settings: &Settings, environment: &impl Environment) -> Result<Self, ConfigError> {
         Ok(Self {
-            account_id: settings.simulated_account_id.clone(),
+            account_ids: match settings.simulated_accounts {
+                1 => vec![settings.simulated_account_id.clone()],
+                several => (1..=several).map(|n| format!("{}_{n}", settings.simulated_account_id)).collect(),
+            },
             key: key_from_environment(environment, API_KEY_VARIABLE)?,
             numbers: settings.numbers,
             seed: settings.seed,

@@ -1,6 +1,6 @@
 //! What the simulated API answers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
@@ -23,19 +23,17 @@ pub const DEFAULT_KEY: &str = "demo-key-not-a-secret";
 /// What is read of a list of faults.
 const MAX_FAULTS: usize = 64 << 10;
 
-/// A simulated API with one account.
+/// A simulated API.
 #[derive(Debug)]
 pub struct Simulator {
-    /// The id of the account.
-    pub account_id: String,
+    /// What each account has, by its id.
+    pub worlds: BTreeMap<String, RwLock<World>>,
     /// The `Authorization` header that it accepts.
     pub authorization: HeaderValue,
     /// What an answer takes.
     pub latency: Duration,
     /// What it does wrong.
     pub faults: Faults,
-    /// What the account has.
-    pub world: RwLock<World>,
     /// Its clock.
     pub now: fn() -> SystemTime,
     /// How often it was asked for numbers.
@@ -77,12 +75,14 @@ impl Simulator {
         }
     }
 
-    /// Lets the account live until `stop`.
+    /// Lets the accounts live until `stop`.
     pub async fn live(&self, every: Duration, stop: CancellationToken) {
         let mut beat = tokio::time::interval(every);
         beat.tick().await;
         while stop.run_until_cancelled(beat.tick()).await.is_some() {
-            self.world.write().unwrap_or_else(PoisonError::into_inner).live((self.now)());
+            for world in self.worlds.values() {
+                world.write().unwrap_or_else(PoisonError::into_inner).live((self.now)());
+            }
         }
     }
 
@@ -93,17 +93,19 @@ impl Simulator {
         }
         let query = Query::<HashMap<String, String>>::try_from_uri(&request.uri);
         let asked = Asked::read(query.map(|Query(query)| query).unwrap_or_default());
-        let fault = self.faults.strike(asked.as_ref().map_or(1, |asked| asked.page));
+        let fault = self.faults.strike(account_id, asked.as_ref().map_or(1, |asked| asked.page));
         let mut response = match fault.as_ref().and_then(|kind| trouble::instead(kind, (self.now)())) {
             Some(instead) => instead.await?,
             None if request.headers.get(AUTHORIZATION) != Some(&self.authorization) => {
                 let refusal = error(StatusCode::UNAUTHORIZED, "unauthorized", "The API key is missing or not valid.");
                 ([(WWW_AUTHENTICATE, "Bearer")], refusal).into_response()
             }
-            None if account_id != self.account_id => error(StatusCode::NOT_FOUND, "not_found", "No such account."),
-            None => match asked {
-                Ok(asked) => trouble::body(fault.as_ref(), self.page(&asked, fault.as_ref()).json()),
-                Err(message) => error(StatusCode::BAD_REQUEST, "invalid_parameter", message),
+            None => match (self.worlds.get(account_id), asked) {
+                (None, _) => error(StatusCode::NOT_FOUND, "not_found", "No such account."),
+                (_, Err(message)) => error(StatusCode::BAD_REQUEST, "invalid_parameter", message),
+                (Some(world), Ok(asked)) => {
+                    trouble::body(fault.as_ref(), self.page(world, &asked, fault.as_ref()).json())
+                }
             },
         };
         if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date((self.now)())) {
@@ -112,8 +114,8 @@ impl Simulator {
         Ok(response)
     }
 
-    fn page(&self, asked: &Asked, fault: Option<&Kind>) -> Numbers {
-        let world = self.world.read().unwrap_or_else(PoisonError::into_inner);
+    fn page(&self, owned: &RwLock<World>, asked: &Asked, fault: Option<&Kind>) -> Numbers {
+        let world = owned.read().unwrap_or_else(PoisonError::into_inner);
         let numbers = trouble::page(fault, asked.page, asked.per_page, |page, per_page| {
             let skip = (page - 1).saturating_mul(per_page);
             let (total, records) = world.records(&asked.filter, skip, per_page);
@@ -127,7 +129,7 @@ impl Simulator {
         });
         drop(world);
         if fault == Some(&Kind::Shift) {
-            self.world.write().unwrap_or_else(PoisonError::into_inner).shift((self.now)());
+            owned.write().unwrap_or_else(PoisonError::into_inner).shift((self.now)());
         }
         numbers
     }

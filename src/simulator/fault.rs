@@ -14,6 +14,8 @@ use fastrand::Rng;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fault {
     pub(super) kind: Kind,
+    /// Requests for this account, or for all.
+    account: Option<String>,
     /// Requests for this page and those behind it.
     page: usize,
     /// So many of them, or all.
@@ -103,8 +105,9 @@ impl Fault {
         text.split([',', '\n']).map(str::trim).filter(|fault| !fault.is_empty()).map(str::parse).collect()
     }
 
-    fn strikes(&mut self, page: usize, rng: &mut Rng) -> bool {
-        if page < self.page || self.times == Some(0) || rng.f64() >= self.probability {
+    fn strikes(&mut self, account: &str, page: usize, rng: &mut Rng) -> bool {
+        let other = self.account.as_ref().is_some_and(|own| own != account);
+        if other || page < self.page || self.times == Some(0) || rng.f64() >= self.probability {
             return false;
         }
         self.times = self.times.map(|times| times - 1);
@@ -118,12 +121,13 @@ impl FromStr for Fault {
     fn from_str(text: &str) -> Result<Self, String> {
         let mut words = text.split_whitespace();
         let name = words.next().unwrap_or_default();
-        let mut fault = Self { kind: kind(name)?, page: 1, times: None, probability: 1.0 };
+        let mut fault = Self { kind: kind(name)?, account: None, page: 1, times: None, probability: 1.0 };
         for word in words {
             let (key, value) = word.split_once('=').ok_or_else(|| format!("{word:?} is not like page=2"))?;
             let wrong = |right: &str| format!("{key}={value} of the fault {name} must be {right}");
             let whole = || value.parse::<u64>().map_err(|_| wrong("a whole number"));
             match (key, &mut fault.kind) {
+                ("account", _) => fault.account = Some(value.to_owned()),
                 ("page", _) => fault.page = value.parse().map_err(|_| wrong("a whole number"))?,
                 ("times", _) => fault.times = Some(whole()?),
                 ("probability", _) => {
@@ -137,7 +141,11 @@ impl FromStr for Fault {
                 }
                 ("to", Kind::Redirect(to)) => value.clone_into(to),
                 ("by", Kind::Total(by)) => *by = value.parse().map_err(|_| wrong("a whole number"))?,
-                _ => return Err(format!("the fault {name} has no {key}; all have page, times and probability")),
+                _ => {
+                    return Err(format!(
+                        "the fault {name} has no {key}; all have account, page, times and probability"
+                    ));
+                }
             }
         }
         Ok(fault)
@@ -179,6 +187,9 @@ impl fmt::Display for Fault {
                 f.write_str(name)?;
             }
         }
+        if let Some(account) = &self.account {
+            write!(f, " account={account}")?;
+        }
         if self.page > 1 {
             write!(f, " page={}", self.page)?;
         }
@@ -214,10 +225,10 @@ impl Faults {
         self.lock().0.iter().filter(|fault| fault.times != Some(0)).cloned().collect()
     }
 
-    /// What strikes a request for this page: the first that does.
-    pub(super) fn strike(&self, page: usize) -> Option<Kind> {
+    /// What strikes a request for this page of an account: the first that does.
+    pub(super) fn strike(&self, account: &str, page: usize) -> Option<Kind> {
         let (faults, rng) = &mut *self.lock();
-        faults.iter_mut().find_map(|fault| fault.strikes(page, rng).then(|| fault.kind.clone()))
+        faults.iter_mut().find_map(|fault| fault.strikes(account, page, rng).then(|| fault.kind.clone()))
     }
 
     fn lock(&self) -> MutexGuard<'_, (Vec<Fault>, Rng)> {
@@ -239,6 +250,7 @@ mod tests {
             "slow-body over=1500ms probability=0.25",
             "redirect to=http://127.0.0.1:1/x",
             "total by=-5 page=3 times=1",
+            "hang account=acc_7 page=2",
         ];
         for text in all.chain(others.map(str::to_owned)) {
             assert_eq!(text.parse::<Fault>().unwrap().to_string(), text);
@@ -268,10 +280,11 @@ mod tests {
 
     #[test]
     fn a_fault_strikes_so_often_from_its_page_on() {
-        let faults = Faults::new(Fault::list("503 page=2 times=2, hang page=3").unwrap(), 1);
-        let strikes = [1, 2, 1, 5, 2, 3].map(|page| faults.strike(page));
+        let faults = Faults::new(Fault::list("503 page=2 times=2, 404 account=b, hang page=3").unwrap(), 1);
+        let strikes = [1, 2, 1, 5, 2, 3].map(|page| faults.strike("a", page));
         let status = Some(Kind::Status(503, None));
         assert_eq!(strikes, [None, status.clone(), None, status, None, Some(Kind::Hang)]);
-        assert_eq!(faults.left().len(), 1);
+        assert_eq!(faults.strike("b", 1), Some(Kind::Status(404, None)));
+        assert_eq!(faults.left().len(), 2);
     }
 }

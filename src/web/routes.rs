@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::extract::State;
@@ -25,6 +26,8 @@ pub struct Site {
     pub telemetry_path: String,
     /// Reads the configuration again; none where that is not allowed.
     pub reload: Option<Reload>,
+    /// Whether every account had been polled once: what a reload adds later does not undo it.
+    pub ready: AtomicBool,
 }
 
 /// What `POST /-/reload` does: the error says what is wrong with the configuration.
@@ -53,8 +56,12 @@ async fn scrape(State(site): State<Arc<Site>>) -> Response {
 }
 
 async fn ready(State(site): State<Arc<Site>>) -> Response {
-    let waiting = site.fleet.accounts().iter().filter(|account| account.published().polls.last.is_none()).count();
+    let accounts = site.fleet.accounts();
+    let waiting = accounts.iter().filter(|account| account.published().polls.last.is_none()).count();
     if waiting == 0 {
+        site.ready.store(true, Ordering::Relaxed);
+    }
+    if site.ready.load(Ordering::Relaxed) {
         "tryvox-exporter is ready.\n".into_response()
     } else {
         let text = format!("tryvox-exporter is not ready: the first poll of {waiting} account(s) has not ended.\n");

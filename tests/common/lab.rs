@@ -86,7 +86,7 @@ impl History {
 
     fn keep(&self, simulator: &Simulator) {
         if let Some(moments) = &mut *self.0.lock().unwrap() {
-            let world = simulator.world.read().unwrap();
+            let world = simulator.worlds["acc_demo"].read().unwrap();
             if moments.last().is_none_or(|last| !world.listing().eq(last)) {
                 moments.push(world.listing().map(str::to_owned).collect());
             }
@@ -126,11 +126,10 @@ impl Lab {
     pub(crate) fn start(setup: &Setup) -> Self {
         let key = ApiKey::new(&KEY.into()).unwrap();
         let simulator = Arc::new(Simulator {
-            account_id: "acc_demo".to_owned(),
             authorization: key.bearer().unwrap(),
             latency: setup.latency,
             faults: Faults::new(Vec::new(), setup.seed),
-            world: RwLock::new(World::new(setup.numbers, setup.seed, now())),
+            worlds: [("acc_demo".to_owned(), RwLock::new(World::new(setup.numbers, setup.seed, now())))].into(),
             now,
             requests: AtomicU64::new(0),
         });
@@ -211,7 +210,7 @@ impl Lab {
 
     /// What the account has now.
     pub(crate) fn truth(&self) -> Series {
-        truth::of_records("acc_demo", self.simulator.world.read().unwrap().listing())
+        truth::of_records("acc_demo", self.simulator.worlds["acc_demo"].read().unwrap().listing())
     }
 }
 
