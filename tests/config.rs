@@ -81,6 +81,27 @@ fn a_flag_beats_the_environment_that_the_file_and_that_the_default() {
     assert!(tested > 20);
 }
 
+#[test]
+fn an_accounts_own_value_beats_that_for_all_and_a_flag_or_a_variable_beats_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yml");
+    let text = "poll: {interval: 1m}\naccounts: [{account_id: a, interval: 2m}, {account_id: b}]\n";
+    std::fs::write(&path, text).unwrap();
+    let intervals = |flags: &[(&'static str, &str)], variables: &[(&str, &str)]| -> Vec<u64> {
+        let mut all = Flags::from([("config.file", path.display().to_string())]);
+        all.extend(flags.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        let variables = variables.iter().chain(&[("TRYVOX_API_KEY", KEY)]);
+        let environment: BTreeMap<_, _> =
+            variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let (_, config) = Source { flags: all, environment }.read().unwrap();
+        config.accounts.iter().map(|account| account.interval.as_secs()).collect()
+    };
+    let variable = [("TRYVOX_EXPORTER_POLL_INTERVAL", "3m")];
+    assert_eq!(intervals(&[], &[]), [120, 60]);
+    assert_eq!(intervals(&[], &variable), [180, 180]);
+    assert_eq!(intervals(&[("poll.interval", "4m")], &variable), [240, 240]);
+}
+
 /// `--config.check` of a file beside a key: its status and its lines.
 async fn check(text: &str, arguments: &[&str], environment: &[(&str, &str)]) -> (i32, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
