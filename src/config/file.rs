@@ -101,8 +101,15 @@ const BUDGET: &str = "monthly_budget";
 pub(super) fn read(text: &str, problems: &mut Vec<Problem>) -> Document {
     let options = LoaderOptions::default().error_on_duplicate_keys(true);
     let mut document = Document::default();
+    // Editors of some systems begin a file with it.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut lines = (1..).zip(text.lines()).skip_while(|(_, line)| !is_content(line));
+    if let Some((line, _)) = lines.find(|(_, line)| *line == "---" || line.starts_with("--- ")) {
+        problems.push((Place { line, column: 1 }, "a second document begins; write all in one".to_owned()));
+        return document;
+    }
     // Nothing but comments is a file that says nothing.
-    if text.lines().all(|line| line.trim_start().is_empty() || line.trim_start().starts_with('#')) {
+    if !text.lines().any(is_content) {
         return document;
     }
     match parse_yaml_with_options(0, text, options) {
@@ -111,6 +118,12 @@ pub(super) fn read(text: &str, problems: &mut Vec<Problem>) -> Document {
         Err(error) => problems.push(unreadable(&error)),
     }
     document
+}
+
+/// Whether a line is more than a comment, a directive or the begin of a document.
+fn is_content(line: &str) -> bool {
+    let line = line.trim();
+    !(line.is_empty() || line.starts_with(['#', '%']) || line == "---")
 }
 
 fn unreadable(error: &marked_yaml::LoadError) -> Problem {
@@ -225,6 +238,10 @@ impl Reader<'_> {
     /// A value, or a list of them, as a flag would have it.
     fn value(&mut self, name: &str, node: &Node) -> Option<Written> {
         let text = match node {
+            Node::Scalar(scalar) if scalar.may_coerce() && matches!(scalar.as_str(), "" | "~" | "null") => {
+                self.wrong(node.span(), &format!("{name} has no value; give it one or leave it out"));
+                return None;
+            }
             Node::Scalar(scalar) => Some(scalar.as_str().to_owned()),
             Node::Sequence(list) => {
                 let words: Option<Vec<_>> = list.iter().map(|node| Some(node.as_scalar()?.as_str())).collect();
@@ -318,10 +335,15 @@ mod tests {
             ("a: &x 1", "anchors"),
             ("config: {file: x}", "config is not known"),
             ("numbers: 5", "numbers is not known"),
+            ("poll: {interval: 1m}\n--- \npoll: {}", "2:1: a second document"),
+            ("poll: {interval: }", "poll.interval has no value"),
+            ("poll: {interval: ~}", "poll.interval has no value"),
         ] {
             let problems = problems(text);
             assert!(problems.len() == 1 && problems[0].contains(word), "{text}: {problems:?}");
         }
-        assert_eq!(problems("\n# nothing\n"), [""; 0]);
+        for nothing in ["", "\n# nothing\n", "---\n", "\u{feff}%YAML 1.2\n---\npoll: {interval: 1m}\r\n"] {
+            assert_eq!(problems(nothing), [""; 0]);
+        }
     }
 }

@@ -131,7 +131,7 @@ fn read_file(path: &Path, problems: &mut Vec<String>) -> Document {
     match text {
         Err(error) => {
             let path = path.display();
-            problems.push(format!("--config.file={path}: cannot be read: {error}; check its path and owner"));
+            problems.push(format!("--config.file={path}: cannot be read: {error}; check its path, owner and content"));
             Document::default()
         }
         Ok(text) => {
