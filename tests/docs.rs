@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use tryvox_exporter::config::{ACCOUNT_FIELDS, CommandOptions, OPTIONS, OptionSpec};
+use tryvox_exporter::metrics::{EXPORTER, Family, INVENTORY, POLLING, families};
 
+use crate::common::prometheus::Prometheus;
 use crate::common::{KEY, Running, output};
 
 /// Holds what stands between two marks of a document against what it must be. `UPDATE_DOCS=1` writes
@@ -103,5 +105,45 @@ async fn the_excerpt_in_the_readme_is_real() {
     let scrape = exporter.scrape().await.0;
     for line in excerpt.lines() {
         assert!(scrape.lines().any(|scraped| scraped == line), "not in a scrape: {line}");
+    }
+}
+
+#[test]
+fn the_reference_has_every_metric() {
+    let sections: [(&str, Vec<&Family>); 3] = [
+        ("inventory", INVENTORY.iter().map(|metric| &metric.family).collect()),
+        ("polling", POLLING.iter().map(|metric| &metric.family).collect()),
+        ("exporter", EXPORTER.iter().map(|metric| &metric.family).collect()),
+    ];
+    for (mark, families) in sections {
+        let mut text = String::new();
+        for family in families {
+            let labels: Vec<_> = family.labels.iter().map(|label| format!("`{label}`")).collect();
+            let labels = if labels.is_empty() { "none".to_owned() } else { labels.join(", ") };
+            let unit = if family.unit.is_empty() { "none" } else { family.unit };
+            let (name, kind, help, query) = (family.name, family.kind.as_str(), family.help, family.query);
+            write!(
+                text,
+                "#### `{name}`\n\n{help}\n\n{kind}; labels: {labels}; unit: {unit}; stability: {}\n\n\
+                 ```promql\n{query}\n```\n\n",
+                family.stability(),
+            )
+            .unwrap();
+        }
+        is_in_sync("docs/metrics.md", mark, &text);
+    }
+}
+
+/// Prometheus takes every query that the reference gives for an example.
+#[tokio::test]
+async fn the_queries_of_the_reference_are_queries() {
+    let mut demo = Running::start(&["demo", "--log.level=debug", "--collector.region"], &[]).await;
+    demo.polled(1).await;
+    let prometheus = Prometheus::scraping(&[&demo.address]).await;
+    prometheus.until("tryvox_up").await;
+    for family in families() {
+        // A query that Prometheus refuses ends the test.
+        prometheus.query(family.query).await;
+        assert!(family.query.contains(family.name), "{}", family.name);
     }
 }

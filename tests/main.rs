@@ -14,6 +14,7 @@ mod exact;
 mod faults;
 mod http;
 mod key_secrecy;
+mod model;
 mod polling;
 mod prometheus;
 mod records;

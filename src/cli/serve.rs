@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use super::{CommandError, bind, print};
 use crate::config::{AccountConfig, Environment, ServeConfig, Source, stable_hash};
-use crate::inventory::STATUSES;
+use crate::inventory::{Collect, STATUSES};
 use crate::metrics::{Configured, Exporter, encode_listing};
 use crate::poller::{Account, Change, Manager, Poller};
 use crate::tryvox::{Client, Endpoint, Gate, HttpClients, numbers_url};
@@ -127,12 +127,14 @@ fn poller(config: &AccountConfig, spread: bool, http: &Arc<HttpClients>, gate: &
         account: Arc::new(Account::new(&config.name, config.interval, config.budget.clone(), client)),
         key: config.key.clone(),
         filters: config.filters.clone(),
-        statuses: STATUSES.into_iter().filter(|status| asked_for(status)).map(Arc::from).collect(),
+        collect: Arc::new(Collect {
+            statuses: STATUSES.into_iter().filter(|status| asked_for(status)).map(Arc::from).collect(),
+            ..config.collect.clone()
+        }),
         first_gap: if spread { first_gap(&config.name, config.interval) } else { config.interval },
         timeout: config.poll_timeout,
         stale_after: config.stale_after,
         max_discrepancy: config.max_discrepancy,
-        label_limit: config.label_limit,
         encode: encode_listing,
         now: SystemTime::now,
     }

@@ -99,7 +99,7 @@ const BUDGET: &str = "monthly_budget";
 
 /// Reads a file's text and adds what is wrong with it to `problems`.
 pub(super) fn read(text: &str, problems: &mut Vec<Problem>) -> Document {
-    let options = LoaderOptions::default().error_on_duplicate_keys(true);
+    let options = LoaderOptions::default().error_on_duplicate_keys(true).prevent_coercion(true);
     let mut document = Document::default();
     // Editors of some systems begin a file with it.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::settings::{LogFormat, LogLevel, Settings};
 use super::values::{
-    account_id, base_url, countries, duration, duration_or_zero, integer, listen_addresses, rate, share, statuses,
-    switch, telemetry_path, word,
+    account_id, base_url, countries, duration, duration_or_zero, integer, listen_addresses, number_statuses, rate,
+    share, statuses, switch, telemetry_path, word,
 };
 use crate::simulator::Fault;
 
@@ -223,13 +223,91 @@ pub static OPTIONS: &[OptionSpec] = &[
         ..OPTION
     },
     OptionSpec {
+        name: "collector.capability",
+        value: "BOOL",
+        default: Some("true"),
+        switch: true,
+        commands: &[Serve, Demo],
+        help: "Count numbers by capability",
+        set: |settings, text| switch(text).map(|value| settings.collect.capability = value),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "collector.assignment",
+        value: "BOOL",
+        default: Some("true"),
+        switch: true,
+        commands: &[Serve, Demo],
+        help: "Count numbers and fees by whether they lead to a trunk, an application, both or none",
+        set: |settings, text| switch(text).map(|value| settings.collect.assignment = value),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "collector.lifecycle",
+        value: "BOOL",
+        default: Some("true"),
+        switch: true,
+        commands: &[Serve, Demo],
+        help: "The oldest update by status, and the newest creation",
+        set: |settings, text| switch(text).map(|value| settings.collect.lifecycle = value),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "collector.region",
+        value: "BOOL",
+        default: Some("false"),
+        switch: true,
+        commands: &[Serve, Demo],
+        help: "Count numbers by region",
+        set: |settings, text| switch(text).map(|value| settings.collect.region = value),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "collector.trunk",
+        value: "BOOL",
+        default: Some("false"),
+        switch: true,
+        commands: &[Serve, Demo],
+        help: "Count numbers by trunk",
+        set: |settings, text| switch(text).map(|value| settings.collect.trunk = value),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "collector.application",
+        value: "BOOL",
+        default: Some("false"),
+        switch: true,
+        commands: &[Serve, Demo],
+        help: "Count numbers by application",
+        set: |settings, text| switch(text).map(|value| settings.collect.application = value),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "collector.number.statuses",
+        value: "STATUSES",
+        default: Some("suspended"),
+        commands: &[Serve, Demo],
+        help: "Numbers in these statuses have series of their own, separated by commas; none for no number",
+        set: |settings, text| number_statuses(text).map(|value| settings.collect.number_statuses = value),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "collector.number.limit",
+        value: "N",
+        default: Some("1000"),
+        commands: &[Serve, Demo],
+        help: "So many numbers per account have series of their own: those updated longest ago",
+        set: |settings, text| integer(text, 0..=1_000_000).map(|value| settings.collect.number_limit = value),
+        ..OPTION
+    },
+    OptionSpec {
         name: "collector.label-limit",
         value: "N",
         default: Some("300"),
         commands: &[Serve, Demo],
         help: "Distinct values of a label that comes from the API, per account: the most frequent stay, the rest is \
                `other`",
-        set: |settings, text| integer(text, 1..=100_000).map(|value| settings.label_limit = value),
+        set: |settings, text| integer(text, 1..=100_000).map(|value| settings.collect.label_limit = value),
         ..OPTION
     },
     OptionSpec {

@@ -14,7 +14,7 @@ use super::shard::shard_of;
 use super::source::{Environment, Flags, in_file, merge, variable};
 use super::values::{account_name, amount};
 use super::{API_KEY_VARIABLE, ConfigError, ListenAddress};
-use crate::inventory::Money;
+use crate::inventory::{Collect, Money};
 use crate::tryvox::{ApiKey, Filter, KeySource, Limits};
 
 /// All that serving needs, checked.
@@ -70,8 +70,8 @@ pub struct AccountConfig {
     pub stale_after: Duration,
     /// What share of the reported numbers a listing may miss.
     pub max_discrepancy: f64,
-    /// The most distinct values of a label that comes from the API.
-    pub label_limit: usize,
+    /// What is asked of its listings.
+    pub collect: Collect,
     /// What it may cost a month, by currency.
     pub budget: BTreeMap<String, Money>,
 }
@@ -201,7 +201,7 @@ fn account(settings: &Settings, account_id: String, url: Url, key: KeySource) ->
         poll_timeout: settings.poll_timeout.unwrap_or(settings.poll_interval),
         stale_after: settings.stale_after.unwrap_or(settings.poll_interval * 3),
         max_discrepancy: settings.max_discrepancy,
-        label_limit: settings.label_limit,
+        collect: settings.collect.clone(),
         budget: BTreeMap::new(),
     }
 }

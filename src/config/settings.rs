@@ -7,6 +7,7 @@ use url::Url;
 
 use super::shard::ShardOrdinal;
 use super::values::ListenAddress;
+use crate::inventory::Collect;
 use crate::simulator::Fault;
 
 /// One field for each option. An option that has neither a value nor a default is `None`.
@@ -44,8 +45,8 @@ pub struct Settings {
     pub stale_after: Option<Duration>,
     /// `--poll.max-discrepancy`
     pub max_discrepancy: f64,
-    /// `--collector.label-limit`
-    pub label_limit: usize,
+    /// `--collector.…`
+    pub collect: Collect,
     /// `--web.listen-address`
     pub listen_addresses: Vec<ListenAddress>,
     /// `--web.telemetry-path`

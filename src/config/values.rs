@@ -131,6 +131,15 @@ pub(super) fn statuses(text: &str) -> Result<Vec<String>, String> {
     list(text, |status| STATUSES.contains(&status), "not one of active, pending, suspended")
 }
 
+/// Statuses whose numbers have series of their own, also ones that the API does not document.
+pub(super) fn number_statuses(text: &str) -> Result<Vec<String>, String> {
+    if text.trim() == "none" {
+        return Ok(Vec::new());
+    }
+    let plain = |status: &str| !status.is_empty() && status != "none" && !status.chars().any(char::is_control);
+    list(text, plain, "not a status; write it like suspended or suspended,pending, or none")
+}
+
 /// The path that metrics are served at.
 pub(super) fn telemetry_path(text: &str) -> Result<String, String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);

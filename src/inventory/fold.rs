@@ -1,17 +1,14 @@
-//! The fold of records into groups.
+//! The fold of records into an inventory.
 
-use std::collections::HashSet;
-use std::hash::Hash;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use indexmap::{Equivalent, IndexMap};
+use indexmap::{IndexMap, IndexSet};
 
-use super::{E164, Group, GroupKey, InvalidE164, InvalidMoney, Inventory, Money};
+use super::class::{Class, ClassKey, ClassRef, Place, PlaceRef};
+use super::{Collect, E164, InvalidRecord, Inventory, Money, NumberRow, Seen, Snapshot, Sum};
 use crate::tryvox::{Page, Record, Written};
-
-/// A longer text is no name of anything.
-const MAX_TEXT: usize = 256;
 
 /// Takes the pages of one listing, the first one first, the others in any order, and makes the
 /// inventory as of the first page of them.
@@ -22,17 +19,20 @@ const MAX_TEXT: usize = 256;
 /// page was written, and it is everything that was there if it is as many numbers as that page
 /// reported.
 ///
-/// Of a number 16 bytes are kept: itself, its page, and its class. All numbers that share
-/// everything an inventory asks about are of one class, and of those there are few.
-#[derive(Debug, Default)]
+/// Of a number 24 bytes are kept: itself, its page, its class, its place and when it was updated.
+/// All numbers that share everything an inventory counts by are of one class, and of those there are
+/// few. Places are told apart only where somebody asks for them.
+#[derive(Debug)]
 pub struct Fold {
+    collect: Arc<Collect>,
     classes: IndexMap<ClassKey, Class>,
+    places: IndexSet<Place>,
     numbers: Vec<Entry>,
-    newcomers: Vec<Entry>,
-    statuses: Vec<Arc<str>>,
+    newcomers: Vec<(Entry, u32)>,
     /// Newcomers of an earlier listing: they are none in this one.
     known: HashSet<E164>,
     began: Option<SystemTime>,
+    newest_creation: Option<u32>,
     invalid: u64,
 }
 
@@ -41,6 +41,8 @@ pub struct Fold {
 pub struct Folded {
     /// What was listed, without newcomers.
     pub inventory: Inventory,
+    /// The same, number by number, to find out what changes until the next listing.
+    pub snapshot: Snapshot,
     /// The numbers that look as if they had been bought while the listing was read. In a listing
     /// that begins later they are known, see [`Fold::new`].
     pub newcomers: HashSet<E164>,
@@ -51,62 +53,37 @@ struct Entry {
     e164: E164,
     page: u32,
     class: u32,
+    /// An index into the places, or [`NOWHERE`].
+    place: u32,
+    /// Seconds since the epoch, or [`UNKNOWN`].
+    updated: u32,
 }
 
-/// The fees are as the API wrote them: `1.5` and `1.50` are two classes of one group.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct ClassKey {
-    country: Arc<str>,
-    kind: Arc<str>,
-    status: Arc<str>,
-    currency: Arc<str>,
-    monthly_fee: Box<str>,
-    setup_fee: Box<str>,
-}
+/// The place of a number whose place nobody asks about.
+const NOWHERE: u32 = u32::MAX;
 
-/// A [`ClassKey`] that is borrowed from a record; the two hash alike, field by field.
-#[derive(Hash)]
-struct ClassRef<'a> {
-    country: &'a str,
-    kind: &'a str,
-    status: &'a str,
-    currency: &'a str,
-    monthly_fee: &'a str,
-    setup_fee: &'a str,
-}
+/// A time that the API did not tell, or that is not between 1970 and 2106.
+const UNKNOWN: u32 = u32::MAX;
 
-#[derive(Debug)]
-struct Class {
-    monthly_fee: Money,
-    setup_fee: Money,
-}
-
-/// Why a record is in no group.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum InvalidRecord {
-    /// Not a phone number.
-    #[error(transparent)]
-    E164(#[from] InvalidE164),
-    /// Not a record at all.
-    #[error("{0}")]
-    Unreadable(String),
-    /// A field that every group needs is there but empty.
-    #[error("{0} is empty")]
-    Empty(&'static str),
-    /// A field is longer than any name.
-    #[error("{0} is longer than {MAX_TEXT} bytes")]
-    TooLong(&'static str),
-    /// Not an amount.
-    #[error(transparent)]
-    Money(#[from] InvalidMoney),
-}
+/// What is set aside at once for a listing: more comes as it is needed.
+const MAX_RESERVED: usize = 4 << 20;
 
 impl Fold {
-    /// A fold that has seen nothing. Groups are filled up with `statuses`. `known` are the newcomers of a listing that began earlier: what
+    /// A fold that has seen nothing. `known` are the newcomers of a listing that began earlier: what
     /// that one saw cannot have been bought during this one.
     #[must_use]
-    pub fn new(statuses: &[Arc<str>], known: HashSet<E164>) -> Self {
-        Self { statuses: statuses.to_vec(), known, ..Self::default() }
+    pub fn new(collect: Arc<Collect>, known: HashSet<E164>) -> Self {
+        Self {
+            collect,
+            classes: IndexMap::new(),
+            places: IndexSet::new(),
+            numbers: Vec::new(),
+            newcomers: Vec::new(),
+            known,
+            began: None,
+            newest_creation: None,
+            invalid: 0,
+        }
     }
 
     /// Begins another series of pages, which is of other numbers and has a first page of its own.
@@ -119,129 +96,227 @@ impl Fold {
     /// A record that lacks what a group needs is counted as invalid, and only that. `complain` is
     /// told why, at least of the first few.
     pub fn page(&mut self, number: u32, page: &Page<'_>, mut complain: impl FnMut(InvalidRecord)) {
-        self.began = self.began.or(page.written.map(|written| written.from));
+        if self.began.is_none() {
+            self.began = page.written.map(|written| written.from);
+            // All at once: a buffer that grows is there twice while it does.
+            let total = usize::try_from(page.pagination.total).unwrap_or(usize::MAX);
+            self.numbers.reserve_exact(total.min(MAX_RESERVED));
+        }
         self.invalid += page.unreadable.count;
         for example in &page.unreadable.examples {
             complain(InvalidRecord::Unreadable(example.clone()));
         }
         for record in &page.records {
-            match self.classify(record) {
-                Ok((e164, class)) => {
-                    let entry = Entry { e164, page: number, class };
-                    if self.is_newcomer(record, page.written) {
-                        self.newcomers.push(entry);
-                    } else {
-                        self.numbers.push(entry);
-                    }
-                }
-                Err(invalid) => {
-                    self.invalid += 1;
-                    complain(invalid);
-                }
+            if let Err(invalid) = self.record(number, record, page.written) {
+                self.invalid += 1;
+                complain(invalid);
             }
         }
+    }
+
+    fn record(&mut self, page: u32, record: &Record<'_>, written: Option<Written>) -> Result<(), InvalidRecord> {
+        let e164 = record.e164.parse()?;
+        let trunk = record.trunk_id();
+        let application = record.application_id();
+        let class = ClassRef::new(record, trunk.is_some(), application.is_some());
+        let class = match self.classes.get_index_of(&class) {
+            Some(index) => index,
+            None => self.classes.insert_full(class.check()?.into(), class.read()?).0,
+        };
+        let place = if self.collect.place_of(&record.status) {
+            let region = record.region();
+            let place = PlaceRef {
+                region: region.as_deref().unwrap_or_default(),
+                trunk: trunk.as_deref().unwrap_or_default(),
+                application: application.as_deref().unwrap_or_default(),
+            };
+            match self.places.get_index_of(&place) {
+                Some(index) => index,
+                None => self.places.insert_full(Place::from(&place)).0,
+            }
+        } else {
+            NOWHERE as usize
+        };
+        let index = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
+        let updated = if self.collect.times_of(&record.status) { seconds(record.updated()) } else { UNKNOWN };
+        let entry = Entry { e164, page, class: index(class), place: index(place), updated };
+
+        let created = record.created();
+        if self.is_newcomer(created, written) {
+            self.newcomers.push((entry, seconds(created)));
+        } else {
+            self.numbers.push(entry);
+            self.newest_creation = self.newest_creation.max(Some(seconds(created)).filter(|at| *at != UNKNOWN));
+        }
+        Ok(())
+    }
+
+    /// Whether a number was bought after the first page had been asked for and before this page was
+    /// written. A time that is yet to come tells of a clock, not of a purchase.
+    fn is_newcomer(&self, created: Option<SystemTime>, written: Option<Written>) -> bool {
+        let (Some(began), Some(written)) = (self.began, written) else { return false };
+        created.is_some_and(|created| began <= created && created <= written.to)
     }
 
     /// The inventory of all pages taken.
     #[must_use]
     pub fn finish(mut self) -> Folded {
-        let newcomers: HashSet<E164> = self.newcomers.iter().map(|entry| entry.e164).collect();
-        self.numbers.extend(self.newcomers.iter().filter(|entry| self.known.contains(&entry.e164)));
-        // Stable: within a page, too, the later record of a number wins.
-        self.numbers.sort_by_key(|entry| (entry.e164, entry.page));
-        let mut listed = 0;
-        let mut counts = vec![0_u64; self.classes.len()];
-        for same in self.numbers.chunk_by(|a, b| a.e164 == b.e164) {
-            if let Some(count) = same.last().and_then(|last| counts.get_mut(last.class as usize)) {
-                *count += 1;
-                listed += 1;
+        let newcomers: HashSet<E164> = self.newcomers.iter().map(|(entry, _)| entry.e164).collect();
+        for (entry, created) in std::mem::take(&mut self.newcomers) {
+            if self.known.contains(&entry.e164) {
+                self.numbers.push(entry);
+                self.newest_creation = self.newest_creation.max(Some(created));
             }
         }
+        // Stable: within a page, too, the later record of a number wins. Backwards, as of the same
+        // the first is kept.
+        self.numbers.sort_by_key(|entry| (entry.e164, entry.page));
+        self.numbers.reverse();
+        self.numbers.dedup_by_key(|entry| entry.e164);
+        self.numbers.reverse();
 
-        let mut inventory = Inventory { groups: [].into(), listed, invalid: self.invalid };
-        for ((key, class), numbers) in self.classes.into_iter().zip(counts) {
+        let mut inventory =
+            Inventory { listed: self.numbers.len() as u64, invalid: self.invalid, ..Inventory::default() };
+        self.count_classes(&mut inventory);
+        self.count_places(&mut inventory);
+        if self.collect.lifecycle {
+            self.find_times(&mut inventory);
+        }
+        self.select_numbers(&mut inventory);
+        let classes = self.classes.into_iter().map(|(key, class)| Seen {
+            status: key.status,
+            currency: key.currency,
+            monthly_fee: class.monthly_fee,
+        });
+        let snapshot = Snapshot {
+            classes: classes.collect(),
+            // In place: the entries are not needed any more.
+            numbers: self.numbers.into_iter().map(|entry| (entry.e164, entry.class)).collect(),
+        };
+        Folded { inventory, snapshot, newcomers }
+    }
+
+    fn class(&self, entry: &Entry) -> Option<(&ClassKey, &Class)> {
+        self.classes.get_index(entry.class as usize)
+    }
+
+    /// Everything that follows from how many numbers are of each class.
+    fn count_classes(&self, inventory: &mut Inventory) {
+        let mut counts = vec![0_u64; self.classes.len()];
+        for entry in &self.numbers {
+            if let Some(count) = counts.get_mut(entry.class as usize) {
+                *count += 1;
+            }
+        }
+        for ((key, class), numbers) in self.classes.iter().zip(counts) {
             // A class that only a superseded record had.
             if numbers == 0 {
                 continue;
             }
-            for status in &self.statuses {
-                inventory.groups.entry(key.group(status.clone())).or_default();
+            let group = |status: &Arc<str>| [&key.country, &key.kind, status, &key.currency].map(Arc::clone);
+            for status in &self.collect.statuses {
+                inventory.groups.entry(group(status)).or_default();
             }
-            let group: &mut Group = inventory.groups.entry(key.group(key.status.clone())).or_default();
-            group.numbers += numbers;
-            group.monthly_fees += class.monthly_fee * numbers;
-            group.setup_fees += class.setup_fee * numbers;
-        }
-        Folded { inventory, newcomers }
-    }
-
-    /// Whether a number was bought after the first page had been asked for and before this page was
-    /// written. A time that is yet to come tells of a clock, not of a purchase.
-    fn is_newcomer(&self, record: &Record<'_>, written: Option<Written>) -> bool {
-        let (Some(began), Some(written)) = (self.began, written) else { return false };
-        record.created().is_some_and(|created| began <= created && created <= written.to)
-    }
-
-    fn classify(&mut self, record: &Record<'_>) -> Result<(E164, u32), InvalidRecord> {
-        let e164 = record.e164.parse()?;
-        let class = ClassRef {
-            country: &record.country,
-            kind: &record.kind,
-            status: &record.status,
-            currency: &record.currency,
-            monthly_fee: record.monthly_fee.get(),
-            setup_fee: record.setup_fee.get(),
-        };
-        let index = match self.classes.get_index_of(&class) {
-            Some(index) => index,
-            None => self.classes.insert_full(class.check()?.into(), class.amounts()?).0,
-        };
-        Ok((e164, u32::try_from(index).unwrap_or(u32::MAX)))
-    }
-}
-
-impl ClassRef<'_> {
-    fn check(&self) -> Result<&Self, InvalidRecord> {
-        let fields =
-            [("country", self.country), ("type", self.kind), ("status", self.status), ("currency", self.currency)];
-        match fields.into_iter().find(|(_, value)| value.is_empty() || value.len() > MAX_TEXT) {
-            Some((name, "")) => Err(InvalidRecord::Empty(name)),
-            Some((name, _)) => Err(InvalidRecord::TooLong(name)),
-            None => Ok(self),
+            let fees = |fee: &Money| fee.clone() * numbers;
+            let (monthly_fees, setup_fees) = (fees(&class.monthly_fee), fees(&class.setup_fee));
+            if self.collect.assignment {
+                let assignment = [class.assignment, &key.status, &key.currency].map(Arc::from);
+                let sum = inventory.assignments.entry(assignment).or_default();
+                *sum += Sum { numbers, monthly_fees: monthly_fees.clone(), ..Sum::default() };
+            }
+            *inventory.groups.entry(group(&key.status)).or_default() += Sum { numbers, monthly_fees, setup_fees };
+            if self.collect.capability {
+                for capability in &class.capabilities {
+                    let capability = [capability, &key.status].map(Arc::clone);
+                    *inventory.capabilities.entry(capability).or_default() += numbers;
+                }
+            }
         }
     }
 
-    fn amounts(&self) -> Result<Class, InvalidRecord> {
-        Ok(Class { monthly_fee: self.monthly_fee.parse()?, setup_fee: self.setup_fee.parse()? })
-    }
-}
-
-impl ClassKey {
-    fn group(&self, status: Arc<str>) -> GroupKey {
-        GroupKey { country: self.country.clone(), kind: self.kind.clone(), status, currency: self.currency.clone() }
-    }
-}
-
-impl From<&ClassRef<'_>> for ClassKey {
-    fn from(class: &ClassRef<'_>) -> Self {
-        Self {
-            country: class.country.into(),
-            kind: class.kind.into(),
-            status: class.status.into(),
-            currency: class.currency.into(),
-            monthly_fee: class.monthly_fee.into(),
-            setup_fee: class.setup_fee.into(),
+    /// Counts by region, trunk and application, where they are asked for.
+    fn count_places(&self, inventory: &mut Inventory) {
+        let Collect { region, trunk, application, .. } = *self.collect;
+        if !(region || trunk || application) {
+            return;
+        }
+        // First by pairs of indices: of texts there are far fewer than of numbers.
+        let mut pairs: BTreeMap<(u32, u32), u64> = BTreeMap::new();
+        for entry in &self.numbers {
+            *pairs.entry((entry.class, entry.place)).or_default() += 1;
+        }
+        for ((class, place), numbers) in pairs {
+            let class = self.classes.get_index(class as usize);
+            let (Some((key, _)), Some(place)) = (class, self.places.get_index(place as usize)) else { continue };
+            let status = &key.status;
+            if region {
+                let labels = [&key.country, &place.region, status].map(Arc::clone);
+                *inventory.regions.entry(labels).or_default() += numbers;
+            }
+            if trunk {
+                *inventory.trunks.entry([&place.trunk, status].map(Arc::clone)).or_default() += numbers;
+            }
+            if application {
+                *inventory.applications.entry([&place.application, status].map(Arc::clone)).or_default() += numbers;
+            }
         }
     }
+
+    fn find_times(&self, inventory: &mut Inventory) {
+        inventory.newest_creation = self.newest_creation;
+        let mut oldest = vec![UNKNOWN; self.classes.len()];
+        for entry in &self.numbers {
+            if let Some(oldest) = oldest.get_mut(entry.class as usize) {
+                *oldest = entry.updated.min(*oldest);
+            }
+        }
+        for ((key, _), updated) in self.classes.iter().zip(oldest) {
+            if updated != UNKNOWN {
+                let oldest = inventory.oldest_update.entry(key.status.clone()).or_insert(updated);
+                *oldest = updated.min(*oldest);
+            }
+        }
+    }
+
+    /// The numbers that have series of their own: those of the statuses asked for that were updated
+    /// longest ago, so that they are the same from poll to poll.
+    fn select_numbers(&self, inventory: &mut Inventory) {
+        if self.collect.number_statuses.is_empty() {
+            return;
+        }
+        let asked = |entry: &&Entry| self.class(entry).is_some_and(|(key, _)| self.collect.has_series(&key.status));
+        let mut selected: Vec<&Entry> = self.numbers.iter().filter(asked).collect();
+        let truncated = selected.len().saturating_sub(self.collect.number_limit);
+        let order = |entry: &&Entry| (entry.updated, entry.e164);
+        if truncated > 0 {
+            selected.select_nth_unstable_by_key(self.collect.number_limit, order);
+            selected.truncate(self.collect.number_limit);
+        }
+        selected.sort_unstable_by_key(order);
+        inventory.truncated = Some(truncated as u64);
+        inventory.numbers = selected.into_iter().filter_map(|entry| self.row(entry)).collect();
+    }
+
+    fn row(&self, entry: &Entry) -> Option<NumberRow> {
+        let (key, class) = self.class(entry)?;
+        let place = self.places.get_index(entry.place as usize)?;
+        Some(NumberRow {
+            e164: entry.e164,
+            country: key.country.clone(),
+            kind: key.kind.clone(),
+            region: place.region.clone(),
+            status: key.status.clone(),
+            trunk: place.trunk.clone(),
+            application: place.application.clone(),
+            currency: key.currency.clone(),
+            monthly_fee: class.monthly_fee.clone(),
+            updated: Some(entry.updated).filter(|updated| *updated != UNKNOWN),
+        })
+    }
 }
 
-impl Equivalent<ClassKey> for ClassRef<'_> {
-    fn equivalent(&self, key: &ClassKey) -> bool {
-        *self.country == *key.country
-            && *self.kind == *key.kind
-            && *self.status == *key.status
-            && *self.currency == *key.currency
-            && *self.monthly_fee == *key.monthly_fee
-            && *self.setup_fee == *key.setup_fee
-    }
+/// Whole seconds since the epoch, or [`UNKNOWN`].
+fn seconds(at: Option<SystemTime>) -> u32 {
+    let since = at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
+    since.and_then(|since| u32::try_from(since.as_secs()).ok()).unwrap_or(UNKNOWN)
 }

@@ -2,68 +2,66 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
+use std::ops::AddAssign;
 use std::sync::Arc;
 
-use super::{GroupKey, Inventory, STATUSES};
+use super::{Inventory, STATUSES, Sum, Table};
 
 /// What the values beyond a limit are called.
-const OTHER: &str = "other";
-
-type Field = fn(&mut GroupKey) -> &mut Arc<str>;
-
-const FIELDS: [Field; 4] =
-    [|key| &mut key.country, |key| &mut key.kind, |key| &mut key.status, |key| &mut key.currency];
+pub(crate) const OTHER: &str = "other";
 
 impl Inventory {
-    /// At most `limit` distinct values of each field of a group, those that most numbers have; the
-    /// rest is `other`, and groups that are alike then are one. The documented statuses always stay.
+    /// At most `limit` distinct values of each label of a table, those that most numbers have; the
+    /// rest is `other`, and entries that are alike then are one. The documented statuses always stay.
     #[must_use]
     pub fn with_label_limit(mut self, limit: usize) -> Self {
-        for field in FIELDS {
-            let mut numbers: BTreeMap<Arc<str>, u64> = BTreeMap::new();
-            for (key, group) in &self.groups {
-                *numbers.entry(field(&mut key.clone()).clone()).or_default() += group.numbers;
-            }
-            if numbers.len() <= limit {
-                continue;
-            }
-            let mut values: Vec<_> = numbers.into_iter().collect();
-            // Where as many numbers have two values, the alphabet decides, at each poll alike.
-            values.sort_by_key(|(value, numbers)| (!STATUSES.contains(&&**value), Reverse(*numbers)));
-            let rest: HashSet<_> = values.into_iter().skip(limit).map(|(value, _)| value).collect();
-            let other: Arc<str> = OTHER.into();
-            for (mut key, group) in std::mem::take(&mut self.groups) {
-                let value = field(&mut key);
-                if rest.contains(value) && !STATUSES.contains(&&**value) {
-                    *value = other.clone();
-                }
-                let merged = self.groups.entry(key).or_default();
-                merged.numbers += group.numbers;
-                merged.monthly_fees += group.monthly_fees;
-                merged.setup_fees += group.setup_fees;
-            }
-        }
+        limit_table(&mut self.groups, limit, |sum: &Sum| sum.numbers);
+        limit_table(&mut self.assignments, limit, |sum: &Sum| sum.numbers);
+        limit_table(&mut self.capabilities, limit, |numbers: &u64| *numbers);
+        limit_table(&mut self.regions, limit, |numbers: &u64| *numbers);
+        limit_table(&mut self.trunks, limit, |numbers: &u64| *numbers);
+        limit_table(&mut self.applications, limit, |numbers: &u64| *numbers);
         self
+    }
+}
+
+fn limit_table<const N: usize, V>(table: &mut Table<N, V>, limit: usize, weigh: fn(&V) -> u64)
+where
+    V: AddAssign + Default,
+{
+    for label in 0..N {
+        let mut numbers: BTreeMap<Arc<str>, u64> = BTreeMap::new();
+        for (labels, value) in &*table {
+            *numbers.entry(labels[label].clone()).or_default() += weigh(value);
+        }
+        if numbers.len() <= limit {
+            continue;
+        }
+        let mut values: Vec<_> = numbers.into_iter().collect();
+        // Where as many numbers have two values, the alphabet decides, at each poll alike.
+        values.sort_by_key(|(value, numbers)| (!STATUSES.contains(&&**value), Reverse(*numbers)));
+        let rest: HashSet<_> = values.into_iter().skip(limit).map(|(value, _)| value).collect();
+        let other: Arc<str> = OTHER.into();
+        for (mut labels, value) in std::mem::take(table) {
+            if rest.contains(&labels[label]) && !STATUSES.contains(&&*labels[label]) {
+                labels[label] = other.clone();
+            }
+            *table.entry(labels).or_default() += value;
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::Group;
 
     fn inventory(groups: &[(&str, &str, u64)]) -> Inventory {
         let group = |(country, status, numbers): &(&str, &str, u64)| {
-            let key = GroupKey {
-                country: (*country).into(),
-                kind: "local".into(),
-                status: (*status).into(),
-                currency: "USD".into(),
-            };
             let fee: crate::inventory::Money = "1.15".parse().unwrap();
-            (key, Group { numbers: *numbers, monthly_fees: fee * *numbers, ..Group::default() })
+            let sum = Sum { numbers: *numbers, monthly_fees: fee * *numbers, ..Sum::default() };
+            ([country, "local", status, "USD"].map(Arc::from), sum)
         };
-        Inventory { groups: groups.iter().map(group).collect(), listed: 0, invalid: 0 }
+        Inventory { groups: groups.iter().map(group).collect(), ..Inventory::default() }
     }
 
     #[test]

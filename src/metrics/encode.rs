@@ -129,7 +129,8 @@ mod tests {
     use crate::metrics::Kind;
     use proptest::prelude::*;
 
-    const FAMILY: Family = Family { name: "m", help: "h.", kind: Kind::Gauge, labels: &["account", "a"] };
+    const FAMILY: Family =
+        Family { name: "m", help: "h.", kind: Kind::Gauge, labels: &["account", "a"], unit: "", query: "m" };
 
     fn text(fill: impl FnOnce(&mut Samples<'_>)) -> String {
         let mut out = String::new();

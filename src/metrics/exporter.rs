@@ -36,9 +36,11 @@ impl fmt::Debug for Exporter {
     }
 }
 
+type OfExporter = Metric<Configured>;
+
 /// The families that have no account.
 pub static EXPORTER: &[Metric<Configured>] = &[
-    Metric::gauge(
+    OfExporter::gauge(
         "tryvox_exporter_build_info",
         &["version", "revision", "rustc"],
         "1, labelled by what this exporter was built from.",
@@ -46,31 +48,36 @@ pub static EXPORTER: &[Metric<Configured>] = &[
             let built = [env!("CARGO_PKG_VERSION"), env!("TRYVOX_EXPORTER_REVISION"), env!("TRYVOX_EXPORTER_RUSTC")];
             samples.push(built, 1_u64);
         },
-    ),
-    Metric::gauge(
+    )
+    .about("", "count by (version) (tryvox_exporter_build_info)"),
+    OfExporter::gauge(
         "tryvox_exporter_config_last_reload_successful",
         &[],
         "1 if the configuration was good when it was last read, else 0.",
         |configured, samples| samples.push([], configured.successful),
-    ),
-    Metric::gauge(
+    )
+    .about("", "tryvox_exporter_config_last_reload_successful == 0"),
+    OfExporter::gauge(
         "tryvox_exporter_config_last_reload_success_timestamp_seconds",
         &[],
         "When the configuration was last read and good, in seconds since the epoch.",
         |configured, samples| samples.push([], timestamp(configured.since)),
-    ),
-    Metric::gauge(
+    )
+    .about("seconds since the epoch", "time() - tryvox_exporter_config_last_reload_success_timestamp_seconds"),
+    OfExporter::gauge(
         "tryvox_exporter_shard_ordinal",
         &[],
         "The number of this process among those that share the accounts, from 0.",
         |configured, samples| samples.push([], u64::from(configured.shard)),
-    ),
-    Metric::gauge(
+    )
+    .about("", "count by (job) (tryvox_exporter_shard_ordinal) < on (job) max by (job) (tryvox_exporter_total_shards)"),
+    OfExporter::gauge(
         "tryvox_exporter_total_shards",
         &[],
         "How many processes share the accounts.",
         |configured, samples| samples.push([], u64::from(configured.total_shards)),
-    ),
+    )
+    .about("processes", "max(tryvox_exporter_total_shards)"),
 ];
 
 impl Exporter {

@@ -36,6 +36,19 @@ pub struct Family {
     pub kind: Kind,
     /// Its label names, `account` included, in the order of their values.
     pub labels: &'static [&'static str],
+    /// What its values count or measure; empty where that is nothing.
+    pub unit: &'static str,
+    /// A question that it answers, in `PromQL`.
+    pub query: &'static str,
+}
+
+impl Family {
+    /// What may be expected of it: `stable` families change with a major version alone, `opt-in` ones
+    /// are there where an option asks for them.
+    #[must_use]
+    pub fn stability(&self) -> &'static str {
+        if self.help.contains("only with --") { "opt-in" } else { "stable" }
+    }
 }
 
 /// A family and how a subject fills it.
@@ -55,7 +68,7 @@ impl<S: ?Sized> Metric<S> {
         help: &'static str,
         fill: fn(&S, &mut Samples<'_>),
     ) -> Self {
-        Self { family: Family { name, help, kind: Kind::Gauge, labels }, fill }
+        Self { family: Family { name, help, kind: Kind::Gauge, labels, unit: "", query: name }, fill }
     }
 
     /// A counter.
@@ -65,6 +78,11 @@ impl<S: ?Sized> Metric<S> {
         help: &'static str,
         fill: fn(&S, &mut Samples<'_>),
     ) -> Self {
-        Self { family: Family { name, help, kind: Kind::Counter, labels }, fill }
+        Self { family: Family { name, help, kind: Kind::Counter, labels, unit: "", query: name }, fill }
+    }
+
+    /// What the documentation says beside: its unit and a question that it answers.
+    pub(super) const fn about(self, unit: &'static str, query: &'static str) -> Self {
+        Self { family: Family { unit, query, ..self.family }, ..self }
     }
 }

@@ -29,15 +29,53 @@ impl Polled {
     }
 }
 
-/// The families of section "Polling", in the order of the exposition.
+type OfPolling = Metric<Polled>;
+
+/// The families of sections "Changes" and "Polling", in the order of the exposition.
 pub static POLLING: &[Metric<Polled>] = &[
-    Metric::gauge(
+    OfPolling::counter(
+        "tryvox_numbers_added_total",
+        &["account"],
+        "Phone numbers that were in a good listing and not in the one before.",
+        |polled, samples| samples.push([], polled.published.changes.added),
+    )
+    .about("numbers", "sum by (account) (increase(tryvox_numbers_added_total[1d]))"),
+    OfPolling::counter(
+        "tryvox_numbers_removed_total",
+        &["account"],
+        "Phone numbers that were not in a good listing but in the one before.",
+        |polled, samples| samples.push([], polled.published.changes.removed),
+    )
+    .about("numbers", "increase(tryvox_numbers_removed_total[1h]) > 10"),
+    OfPolling::counter(
+        "tryvox_number_status_changes_total",
+        &["account", "from", "to"],
+        "Phone numbers whose status differed between two successive good listings.",
+        |polled, samples| {
+            for ([from, to], count) in &polled.published.changes.statuses {
+                samples.push([from, to], *count);
+            }
+        },
+    )
+    .about("numbers", "sum by (from, to) (increase(tryvox_number_status_changes_total[1d]))"),
+    OfPolling::counter(
+        "tryvox_number_fee_changes_total",
+        &["account", "direction"],
+        "Phone numbers whose monthly fee differed between two successive good listings, in the same currency.",
+        |polled, samples| {
+            samples.push(["increase"], polled.published.changes.fee_increases);
+            samples.push(["decrease"], polled.published.changes.fee_decreases);
+        },
+    )
+    .about("numbers", "increase(tryvox_number_fee_changes_total{direction=\"increase\"}[1d]) > 0"),
+    OfPolling::gauge(
         "tryvox_up",
         &["account"],
         "1 if the last poll gave a listing that can be trusted, else 0.",
         |polled, samples| samples.push([], polled.published.polls.up()),
-    ),
-    Metric::counter(
+    )
+    .about("", "tryvox_up == 0"),
+    OfPolling::counter(
         "tryvox_polls_total",
         &["account", "result"],
         "Polls that ended, by result: success or failure.",
@@ -45,8 +83,9 @@ pub static POLLING: &[Metric<Polled>] = &[
             samples.push(["success"], polled.published.polls.successes);
             samples.push(["failure"], polled.published.polls.failures.iter().sum::<u64>());
         },
-    ),
-    Metric::counter(
+    )
+    .about("polls", "rate(tryvox_polls_total{result=\"failure\"}[1h]) > 0"),
+    OfPolling::counter(
         "tryvox_poll_errors_total",
         &["account", "reason"],
         "Polls that failed, by reason.",
@@ -55,8 +94,9 @@ pub static POLLING: &[Metric<Polled>] = &[
                 samples.push([reason.as_str()], count);
             }
         },
-    ),
-    Metric::gauge(
+    )
+    .about("polls", "sum by (account, reason) (increase(tryvox_poll_errors_total[1h])) > 0"),
+    OfPolling::gauge(
         "tryvox_last_poll_timestamp_seconds",
         &["account"],
         "When the last poll ended, however it did, in seconds since the epoch; absent before the first.",
@@ -65,8 +105,9 @@ pub static POLLING: &[Metric<Polled>] = &[
                 samples.push([], timestamp(last.at));
             }
         },
-    ),
-    Metric::gauge(
+    )
+    .about("seconds since the epoch", "time() - tryvox_last_poll_timestamp_seconds > 2 * tryvox_poll_interval_seconds"),
+    OfPolling::gauge(
         "tryvox_last_success_timestamp_seconds",
         &["account"],
         "When a poll last gave a listing that can be trusted, in seconds since the epoch; absent before the first.",
@@ -75,8 +116,9 @@ pub static POLLING: &[Metric<Polled>] = &[
                 samples.push([], timestamp(at));
             }
         },
-    ),
-    Metric::gauge(
+    )
+    .about("seconds since the epoch", "time() - tryvox_last_success_timestamp_seconds"),
+    OfPolling::gauge(
         "tryvox_last_poll_duration_seconds",
         &["account"],
         "How long the last poll took; absent before the first.",
@@ -85,8 +127,9 @@ pub static POLLING: &[Metric<Polled>] = &[
                 samples.push([], last.took.as_secs_f64());
             }
         },
-    ),
-    Metric::gauge(
+    )
+    .about("seconds", "tryvox_last_poll_duration_seconds / tryvox_poll_interval_seconds > 0.8"),
+    OfPolling::gauge(
         "tryvox_last_poll_pages",
         &["account"],
         "Pages that the last poll read; absent before the first.",
@@ -95,14 +138,16 @@ pub static POLLING: &[Metric<Polled>] = &[
                 samples.push([], u64::from(last.pages));
             }
         },
-    ),
-    Metric::gauge(
+    )
+    .about("pages", "tryvox_last_poll_pages"),
+    OfPolling::gauge(
         "tryvox_poll_interval_seconds",
         &["account"],
         "Time from the start of one poll to the start of the next, as configured.",
         |polled, samples| samples.push([], polled.account.interval().as_secs_f64()),
-    ),
-    Metric::gauge(
+    )
+    .about("seconds", "tryvox_poll_interval_seconds"),
+    OfPolling::gauge(
         "tryvox_monthly_budget",
         &["account", "currency"],
         "What the account may cost a month as configured, in units of the currency; absent where that is not.",
@@ -111,8 +156,12 @@ pub static POLLING: &[Metric<Polled>] = &[
                 samples.push([currency], amount.to_f64());
             }
         },
+    )
+    .about(
+        "units of the currency",
+        "sum by (account, currency) (tryvox_monthly_fees) > on (account, currency) tryvox_monthly_budget",
     ),
-    Metric::gauge(
+    OfPolling::gauge(
         "tryvox_invalid_records",
         &["account"],
         "Records of the last good listing that could not be read and are in no other metric.",
@@ -121,8 +170,9 @@ pub static POLLING: &[Metric<Polled>] = &[
             (_, Some(kept)) => samples.push([], kept.invalid),
             (Some(_), None) => {}
         },
-    ),
-    Metric::counter(
+    )
+    .about("records", "tryvox_invalid_records > 0"),
+    OfPolling::counter(
         "tryvox_api_requests_total",
         &["account", "code"],
         "Requests to the API, each attempt once, by HTTP status code, or error when there was no whole answer.",
@@ -132,13 +182,16 @@ pub static POLLING: &[Metric<Polled>] = &[
                 samples.push([&code], *count);
             }
         },
-    ),
+    )
+    .about("requests", "sum by (code) (rate(tryvox_api_requests_total[5m]))"),
     Metric {
         family: Family {
             name: "tryvox_api_request_duration_seconds",
             help: "How long requests to the API took, until the end of the body or the failure.",
             kind: Kind::Histogram,
             labels: &["account"],
+            unit: "seconds",
+            query: "histogram_quantile(0.9, sum by (account, le) (rate(tryvox_api_request_duration_seconds_bucket[15m])))",
         },
         fill: |polled, samples| {
             let requests = &polled.requests;
@@ -146,7 +199,7 @@ pub static POLLING: &[Metric<Polled>] = &[
             samples.push_histogram([], &buckets, requests.seconds, requests.count);
         },
     },
-    Metric::counter(
+    OfPolling::counter(
         "tryvox_api_retries_total",
         &["account", "reason"],
         "Requests to the API that were made because the one before had failed, by why that one had.",
@@ -155,7 +208,8 @@ pub static POLLING: &[Metric<Polled>] = &[
                 samples.push([reason.as_str()], polled.requests.retries[reason as usize]);
             }
         },
-    ),
+    )
+    .about("requests", "sum by (reason) (rate(tryvox_api_retries_total[5m]))"),
 ];
 
 /// Seconds since the epoch; a time before it is 0.

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
-use crate::inventory::{Inventory, Money};
+use crate::inventory::{Difference, Inventory, Money, OTHER, STATUSES};
 use crate::tryvox::{Client, Failure, Reason, Requests};
 
 /// An inventory written down, one chunk for each metric family; what is in them is not read here.
@@ -62,6 +62,50 @@ impl Polls {
     }
 }
 
+/// What changed between good listings, since the start.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Changes {
+    /// Numbers that came.
+    pub added: u64,
+    /// Numbers that went.
+    pub removed: u64,
+    /// Numbers whose status changed, by what it was and what it became; all changes between
+    /// documented statuses are here from the start.
+    pub statuses: BTreeMap<[Arc<str>; 2], u64>,
+    /// Numbers whose monthly fee went up.
+    pub fee_increases: u64,
+    /// Numbers whose monthly fee went down.
+    pub fee_decreases: u64,
+}
+
+impl Default for Changes {
+    fn default() -> Self {
+        let pairs = STATUSES.into_iter().flat_map(|from| STATUSES.map(|to| [from, to]));
+        let statuses = pairs.filter(|[from, to]| from != to).map(|pair| (pair.map(Arc::from), 0)).collect();
+        Self { added: 0, removed: 0, statuses, fee_increases: 0, fee_decreases: 0 }
+    }
+}
+
+impl Changes {
+    /// Adds what happened between two listings. So many statuses are told apart, then the rest is
+    /// `other`.
+    pub(super) fn add(&mut self, difference: &Difference, label_limit: usize) {
+        self.added += difference.added;
+        self.removed += difference.removed;
+        self.fee_increases += difference.fee_increases;
+        self.fee_decreases += difference.fee_decreases;
+        for (pair, count) in &difference.statuses {
+            let pair = if self.statuses.contains_key(pair) || self.statuses.len() < label_limit.max(STATUSES.len() * 2)
+            {
+                pair.clone()
+            } else {
+                [OTHER, OTHER].map(Arc::from)
+            };
+            *self.statuses.entry(pair).or_default() += count;
+        }
+    }
+}
+
 /// The last good listing, as long as it may be shown.
 #[derive(Debug, Clone)]
 pub struct Kept {
@@ -80,6 +124,8 @@ pub struct Kept {
 pub struct Published {
     /// How the polls went.
     pub polls: Polls,
+    /// What changed from listing to listing.
+    pub changes: Changes,
     /// The last good listing; none before the first.
     pub kept: Option<Kept>,
 }

@@ -11,6 +11,6 @@ mod fleet;
 mod poll;
 mod run;
 
-pub use account::{Account, Budget, Encode, Encoded, Kept, LastPoll, Listed, Polls, Published};
+pub use account::{Account, Budget, Changes, Encode, Encoded, Kept, LastPoll, Listed, Polls, Published};
 pub use fleet::{Change, Fleet, Manager};
 pub use run::Poller;

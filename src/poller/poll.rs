@@ -9,7 +9,7 @@ use tracing::{debug, warn};
 
 use super::account::Listed;
 use super::run::Poller;
-use crate::inventory::{E164, Fold, Folded, InvalidRecord};
+use crate::inventory::{E164, Fold, Folded, InvalidRecord, Snapshot};
 use crate::tryvox::{ApiKey, Failure, Page, Reason};
 
 /// How often a listing is read, at most, until its pages add up.
@@ -31,6 +31,7 @@ pub(super) struct Poll<'a> {
 /// A listing, read once.
 struct Reading {
     listed: Listed,
+    snapshot: Snapshot,
     /// Whether every page reported the same total.
     steady: bool,
     /// Numbers that may have been bought while it was read.
@@ -45,25 +46,29 @@ impl<'a> Poll<'a> {
     }
 
     /// Reads the listing until it adds up, and gives the best reading if what it lacks is little.
-    pub(super) async fn listing(&self) -> Result<Listed, Failure> {
+    pub(super) async fn listing(&self) -> Result<(Listed, Snapshot), Failure> {
         timeout_at(self.deadline, self.readings()).await.unwrap_or_else(|_| {
             let after = humantime::format_duration(self.poller.timeout);
             Err(Failure::new(Reason::Timeout, format!("the poll was not done within {after} (--poll.timeout)")))
         })
     }
 
-    async fn readings(&self) -> Result<Listed, Failure> {
+    async fn readings(&self) -> Result<(Listed, Snapshot), Failure> {
         let key = self.key().await?;
         let (mut best, mut known) = (Err(Failure::new(Reason::Internal, "nothing was read")), HashSet::new());
         for reading in 1..=READINGS {
             let start = Instant::now();
             match self.read(&key, std::mem::take(&mut known)).await {
-                Ok(Reading { listed, steady: true, .. }) if listed.discrepancy() == 0 => return Ok(listed),
-                Ok(Reading { listed, newcomers, .. }) => {
+                Ok(Reading { listed, snapshot, steady: true, .. }) if listed.discrepancy() == 0 => {
+                    return Ok((listed, snapshot));
+                }
+                Ok(Reading { listed, snapshot, newcomers, .. }) => {
                     self.log_change(reading, &listed, newcomers.len());
                     known = newcomers;
-                    if best.as_ref().map_or(u64::MAX, Listed::discrepancy) >= listed.discrepancy() {
-                        best = Ok(listed);
+                    if best.as_ref().map_or(u64::MAX, |(best, _): &(Listed, _)| best.discrepancy())
+                        >= listed.discrepancy()
+                    {
+                        best = Ok((listed, snapshot));
                     }
                 }
                 Err(failure) if failure.reason == Reason::Inconsistent => best = best.or(Err(failure)),
@@ -74,12 +79,12 @@ impl<'a> Poll<'a> {
                 break;
             }
         }
-        best.and_then(|best| self.judge(best))
+        best.and_then(|(best, snapshot)| Ok((self.judge(best)?, snapshot)))
     }
 
     /// One reading, of all series.
     async fn read(&self, key: &ApiKey, known: HashSet<E164>) -> Result<Reading, Failure> {
-        let fold = Mutex::new(Fold::new(&self.poller.statuses, known));
+        let fold = Mutex::new(Fold::new(self.poller.collect.clone(), known));
         let (mut before, mut reported, mut steady) = (0_u32, 0_u64, true);
         for filter in &self.poller.filters {
             let take = |number: u32, page: Page<'_>| {
@@ -93,8 +98,9 @@ impl<'a> Poll<'a> {
             reported = listing.reported.saturating_add(reported);
             steady &= listing.steady;
         }
-        let Folded { inventory, newcomers } = fold.into_inner().unwrap_or_else(PoisonError::into_inner).finish();
-        Ok(Reading { listed: Listed { inventory, reported }, steady, newcomers })
+        let folded = fold.into_inner().unwrap_or_else(PoisonError::into_inner).finish();
+        let Folded { inventory, snapshot, newcomers } = folded;
+        Ok(Reading { listed: Listed { inventory, reported }, snapshot, steady, newcomers })
     }
 
     fn log_change(&self, reading: u32, listed: &Listed, newcomers: usize) {

@@ -10,6 +10,7 @@ use tracing::{debug, info, warn};
 
 use super::account::{Account, Encode, Encoded, Kept, LastPoll, Polls, Published};
 use super::poll::Poll;
+use crate::inventory::{Collect, Difference, NumberChange, Snapshot};
 use crate::tryvox::{Failure, Filter, KeySource, Reason};
 
 /// What a poll needs beside the account.
@@ -21,8 +22,8 @@ pub struct Poller {
     pub key: KeySource,
     /// What is listed: the numbers of all of them, none twice.
     pub filters: Vec<Filter>,
-    /// The statuses that are always there, at 0 where no number has them.
-    pub statuses: Vec<Arc<str>>,
+    /// What is asked of a listing.
+    pub collect: Arc<Collect>,
     /// From the first poll to the second, so that accounts do not poll all at one time.
     pub first_gap: Duration,
     /// What a whole poll may take.
@@ -31,8 +32,6 @@ pub struct Poller {
     pub stale_after: Duration,
     /// What share of the reported numbers a listing may lack, or have too many, and still be good.
     pub max_discrepancy: f64,
-    /// The most distinct values of a label that comes from the API.
-    pub label_limit: usize,
     /// How a good listing is written down.
     pub encode: Encode,
     /// The time of day, for timestamps.
@@ -43,12 +42,16 @@ pub struct Poller {
 struct Outcome {
     good: Result<Good, Failure>,
     pages: u32,
+    /// The last good listing, number by number: this one or the one before.
+    snapshot: Option<Snapshot>,
 }
 
 /// A good listing, written down.
 struct Good {
     encoded: Encoded,
     counts: Counts,
+    /// What happened since the one before, if there was one.
+    difference: Option<Difference>,
 }
 
 /// Its counts, for the log.
@@ -68,8 +71,9 @@ impl Poller {
         let mut beat = interval_at(Instant::now() + self.first_gap, self.account.interval());
         beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let polls = async {
+            let mut snapshot = None;
             loop {
-                self.poll_and_publish().await;
+                snapshot = self.poll_and_publish(snapshot).await;
                 self.account.client().ready().await;
                 beat.tick().await;
             }
@@ -78,49 +82,98 @@ impl Poller {
         stop.run_until_cancelled(polls).await;
     }
 
-    async fn poll_and_publish(&self) {
+    async fn poll_and_publish(&self, before: Option<Snapshot>) -> Option<Snapshot> {
         let start = Instant::now();
         let poller = self.clone();
         // A task of its own, so that a fault of this program costs one poll and not the account.
-        let poll = AbortOnDropHandle::new(tokio::spawn(async move { poller.poll().await }));
-        let Outcome { good, pages } = poll.await.unwrap_or_else(|_| Outcome {
+        let poll = AbortOnDropHandle::new(tokio::spawn(async move { poller.poll(before).await }));
+        let Outcome { good, pages, snapshot } = poll.await.unwrap_or_else(|_| Outcome {
             good: Err(Failure::new(Reason::Internal, "the poll ended in a fault of this program; please report it")),
             pages: 0,
+            snapshot: None,
         });
         let last = LastPoll { at: (self.now)(), took: start.elapsed(), pages };
 
         let before = self.account.published();
-        let polls = before.polls.clone();
-        let (published, counts) = match good {
-            Ok(Good { encoded, counts }) => {
+        let Published { polls, mut changes, kept } = (*before).clone();
+        let (published, counts, difference) = match good {
+            Ok(Good { encoded, counts, difference }) => {
+                if let Some(difference) = &difference {
+                    changes.add(difference, self.collect.label_limit);
+                }
                 let now = Instant::now();
-                let kept = Kept {
+                let kept = Some(Kept {
                     encoded: Arc::new(encoded),
                     invalid: counts.invalid,
                     stale_at: now + self.stale_after,
                     // However short that is, a listing stays until the next poll has ended.
                     overdue_at: now + self.stale_after.max(self.account.interval() + self.timeout),
-                };
-                (Published { polls: polls.succeeded(last), kept: Some(kept) }, Some(counts))
+                });
+                (Published { polls: polls.succeeded(last), changes, kept }, Some(counts), difference)
             }
-            Err(failure) => (Published { polls: polls.failed(last, failure), kept: before.kept.clone() }, None),
+            Err(failure) => (Published { polls: polls.failed(last, failure), changes, kept }, None, None),
         };
         self.account.publish(published.clone());
+        if let Some(difference) = difference {
+            self.log_changes(&difference);
+        }
         self.log(before.polls.up(), &published, counts, last);
+        snapshot
     }
 
-    async fn poll(&self) -> Outcome {
+    async fn poll(&self, before: Option<Snapshot>) -> Outcome {
         let poll = Poll::new(self);
-        let good = poll.listing().await.map(|mut listed| {
-            listed.inventory = listed.inventory.with_label_limit(self.label_limit);
-            let counts = Counts {
-                numbers: listed.inventory.listed,
-                invalid: listed.inventory.invalid,
-                reported: listed.reported,
-            };
-            Good { encoded: (self.encode)(self.account.name(), &listed), counts }
-        });
-        Outcome { good, pages: poll.pages.into_inner() }
+        let listing = poll.listing().await;
+        let pages = poll.pages.into_inner();
+        match listing {
+            Ok((mut listed, snapshot)) => {
+                let difference = before.map(|before| Difference::between(&before, &snapshot));
+                listed.inventory = listed.inventory.with_label_limit(self.collect.label_limit);
+                let counts = Counts {
+                    numbers: listed.inventory.listed,
+                    invalid: listed.inventory.invalid,
+                    reported: listed.reported,
+                };
+                let encoded = (self.encode)(self.account.name(), &listed);
+                Outcome { good: Ok(Good { encoded, counts, difference }), pages, snapshot: Some(snapshot) }
+            }
+            Err(failure) => Outcome { good: Err(failure), pages, snapshot: before },
+        }
+    }
+
+    /// Which numbers, for those who ask the log, and one line that counts them.
+    fn log_changes(&self, difference: &Difference) {
+        if difference.count() == 0 {
+            return;
+        }
+        let account = self.account.name();
+        for change in &difference.changes {
+            match change {
+                NumberChange::Added(e164) => debug!(account, %e164, "number added"),
+                NumberChange::Removed(e164) => debug!(account, %e164, "number removed"),
+                NumberChange::Status(e164, from, to) => {
+                    debug!(account, %e164, from = &**from, to = &**to, "number status changed");
+                }
+                NumberChange::Fee(e164, from, to) => debug!(account, %e164, %from, %to, "number fee changed"),
+            }
+        }
+        let untold = difference.count() - difference.changes.len() as u64;
+        if untold > 0 {
+            debug!(account, untold, "more numbers changed");
+        }
+        let became = |status: &str| -> u64 {
+            difference.statuses.iter().filter(|([_, to], _)| **to == *status).map(|(_, count)| count).sum()
+        };
+        info!(
+            account,
+            added = difference.added,
+            removed = difference.removed,
+            suspended = became("suspended"),
+            activated = became("active"),
+            fee_increases = difference.fee_increases,
+            fee_decreases = difference.fee_decreases,
+            "numbers changed"
+        );
     }
 
     /// One line a poll: at debug level when all goes on as it was.

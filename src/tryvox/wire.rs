@@ -41,18 +41,68 @@ pub struct Record<'a> {
     /// What the number cost once.
     #[serde(borrow)]
     pub setup_fee: &'a RawValue,
-    /// When it was bought, whatever the API wrote there.
+    /// Of `voice`, `sms`, `mms`: whatever the API wrote there, as with all that follows.
     #[serde(borrow, default)]
-    pub created_at: Option<&'a RawValue>,
+    pub capabilities: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    region: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    trunk_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    application_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    created_at: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    updated_at: Option<&'a RawValue>,
+}
+
+/// A longer text is no id or name.
+const MAX_TEXT: usize = 256;
+
+/// A text that is there and not empty.
+fn text<'a>(raw: Option<&'a RawValue>) -> Option<Cow<'a, str>> {
+    let text: Text<'a> = serde_json::from_str(raw?.get()).ok()?;
+    Some(text.0).filter(|text| !text.is_empty() && text.len() <= MAX_TEXT)
+}
+
+/// A string, borrowed where it holds no escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// A time as in RFC 3339, the profile of ISO 8601 that the API's documentation shows.
+fn time(raw: Option<&RawValue>) -> Option<SystemTime> {
+    OffsetDateTime::parse(&text(raw)?, &Rfc3339).ok().map(SystemTime::from)
 }
 
 impl Record<'_> {
-    /// When the number was bought, if the API says so as in RFC 3339, the profile of ISO 8601 that its
-    /// documentation shows.
+    /// A state or region, if there is one.
+    #[must_use]
+    pub fn region(&self) -> Option<Cow<'_, str>> {
+        text(self.region)
+    }
+
+    /// The trunk that it leads to, if any.
+    #[must_use]
+    pub fn trunk_id(&self) -> Option<Cow<'_, str>> {
+        text(self.trunk_id)
+    }
+
+    /// The application that it leads to, if any.
+    #[must_use]
+    pub fn application_id(&self) -> Option<Cow<'_, str>> {
+        text(self.application_id)
+    }
+
+    /// When it was bought, if the API says so.
     #[must_use]
     pub fn created(&self) -> Option<SystemTime> {
-        let text: Cow<'_, str> = serde_json::from_str(self.created_at?.get()).ok()?;
-        OffsetDateTime::parse(&text, &Rfc3339).ok().map(SystemTime::from)
+        time(self.created_at)
+    }
+
+    /// When it was last updated, if the API says so.
+    #[must_use]
+    pub fn updated(&self) -> Option<SystemTime> {
+        time(self.updated_at)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tryvox_exporter::inventory::{Fold, STATUSES};
+use tryvox_exporter::inventory::{Collect, Difference, Fold};
 use tryvox_exporter::metrics::encode_listing;
 use tryvox_exporter::poller::Listed;
 use tryvox_exporter::tryvox::{Page, Written};
@@ -17,11 +17,13 @@ pub(crate) fn listing(bytes: &[u8]) {
     let answered = SystemTime::UNIX_EPOCH + Duration::from_secs(1_762_105_212);
     page.written = Some(Written::answered(answered, Duration::from_secs(1)));
 
-    let mut fold = Fold::new(&STATUSES.map(Arc::from), HashSet::new());
+    let mut fold = Fold::new(Arc::new(everything()), HashSet::new());
     let mut complaints = 0;
     fold.page(1, &page, |_| complaints += 1);
     fold.page(2, &page, |_| complaints += 1);
     let (reported, folded) = (page.pagination.total, fold.finish());
+    let difference = Difference::between(&folded.snapshot, &folded.snapshot);
+    assert_eq!(difference, Difference::default());
     let inventory = folded.inventory.with_label_limit(3);
 
     assert!(complaints <= inventory.invalid);
@@ -35,4 +37,10 @@ pub(crate) fn listing(bytes: &[u8]) {
             assert!(value.parse::<f64>().is_ok_and(f64::is_finite), "{line}");
         }
     }
+}
+
+/// Every collector there is.
+fn everything() -> Collect {
+    let number_statuses = ["active", "suspended", "pending", "a"].map(str::to_owned).to_vec();
+    Collect { region: true, trunk: true, application: true, number_statuses, number_limit: 2, ..Collect::default() }
 }

@@ -14,7 +14,7 @@ use reqwest::header::{AUTHORIZATION, HeaderValue};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tryvox_exporter::inventory::STATUSES;
+use tryvox_exporter::inventory::Collect;
 use tryvox_exporter::metrics::{Configured, Exporter, encode_listing, scrape};
 use tryvox_exporter::poller::{Account, Budget, Poller};
 use tryvox_exporter::simulator::{Fault, Faults, Simulator, World};
@@ -39,6 +39,7 @@ pub(crate) struct Setup {
     pub(crate) timeout: Duration,
     pub(crate) stale_after: Duration,
     pub(crate) filters: Vec<Filter>,
+    pub(crate) collect: Collect,
 }
 
 impl Default for Setup {
@@ -54,6 +55,7 @@ impl Default for Setup {
             timeout: Duration::from_mins(5),
             stale_after: Duration::from_mins(15),
             filters: vec![Filter::default()],
+            collect: Collect::default(),
         }
     }
 }
@@ -121,6 +123,37 @@ fn now() -> SystemTime {
     day + Instant::now().into_std().saturating_duration_since(start)
 }
 
+/// A poller of `acc_demo` whose requests go this way.
+pub(crate) fn poller(setup: &Setup, key: ApiKey, transport: Arc<dyn Transport>) -> Poller {
+    let endpoint = Endpoint {
+        name: "acc_demo".into(),
+        transport,
+        numbers: numbers_url(&"http://in.process".parse().unwrap(), "acc_demo"),
+        now,
+        dice: fastrand::Rng::with_seed(setup.seed),
+        gate: Arc::new(Gate::new(64)),
+    };
+    let limits = Limits {
+        timeout: Duration::from_secs(10),
+        concurrency: setup.concurrency,
+        rate: setup.rate,
+        per_page: setup.per_page,
+    };
+    let client = Client::new(endpoint, limits);
+    Poller {
+        account: Arc::new(Account::new("acc_demo", setup.interval, Budget::new(), client)),
+        key: KeySource::Given(key),
+        filters: setup.filters.clone(),
+        collect: Arc::new(setup.collect.clone()),
+        first_gap: setup.interval,
+        timeout: setup.timeout,
+        stale_after: setup.stale_after,
+        max_discrepancy: 0.01,
+        encode: encode_listing,
+        now,
+    }
+}
+
 impl Lab {
     /// Starts to poll, at once.
     pub(crate) fn start(setup: &Setup) -> Self {
@@ -134,34 +167,8 @@ impl Lab {
             requests: AtomicU64::new(0),
         });
         let history = Arc::new(History::default());
-        let endpoint = Endpoint {
-            name: "acc_demo".into(),
-            transport: Arc::new(InProcess(simulator.clone(), history.clone())),
-            numbers: numbers_url(&"http://in.process".parse().unwrap(), "acc_demo"),
-            now,
-            dice: fastrand::Rng::with_seed(setup.seed),
-            gate: Arc::new(Gate::new(64)),
-        };
-        let limits = Limits {
-            timeout: Duration::from_secs(10),
-            concurrency: setup.concurrency,
-            rate: setup.rate,
-            per_page: setup.per_page,
-        };
-        let account = Arc::new(Account::new("acc_demo", setup.interval, Budget::new(), Client::new(endpoint, limits)));
-        let poller = Poller {
-            account: account.clone(),
-            key: KeySource::Given(key),
-            filters: setup.filters.clone(),
-            statuses: STATUSES.map(Arc::from).to_vec(),
-            first_gap: setup.interval,
-            timeout: setup.timeout,
-            stale_after: setup.stale_after,
-            max_discrepancy: 0.01,
-            label_limit: 300,
-            encode: encode_listing,
-            now,
-        };
+        let poller = poller(setup, key, Arc::new(InProcess(simulator.clone(), history.clone())));
+        let account = poller.account.clone();
         let stop = CancellationToken::new();
         let task = tokio::spawn(poller.run(stop.clone()));
         Self {
