@@ -57,7 +57,9 @@ fn a_flag_beats_the_environment_that_the_file_and_that_the_default() {
             flags.insert("tryvox.account-id", "acc".to_owned());
         }
         flags.extend(flag.map(|value| (name, value.to_owned())));
-        let (settings, _) = Source { flags, environment }.read().unwrap_or_else(|error| panic!("{name}: {error}"));
+        let (settings, _) = Source { command: CommandOptions::Serve, flags, environment }
+            .read()
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
         settings
     };
 
@@ -93,7 +95,7 @@ fn an_accounts_own_value_beats_that_for_all_and_a_flag_or_a_variable_beats_both(
         let variables = variables.iter().chain(&[("TRYVOX_API_KEY", KEY)]);
         let environment: BTreeMap<_, _> =
             variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let (_, config) = Source { flags: all, environment }.read().unwrap();
+        let (_, config) = Source { command: CommandOptions::Serve, flags: all, environment }.read().unwrap();
         config.accounts.iter().map(|account| account.interval.as_secs()).collect()
     };
     let variable = [("TRYVOX_EXPORTER_POLL_INTERVAL", "3m")];

@@ -15,6 +15,7 @@ mod faults;
 mod http;
 mod key_secrecy;
 mod model;
+mod once;
 mod polling;
 mod prometheus;
 mod records;

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap_complete::Shell;
 
 use super::CommandError;
 use crate::config::{CommandOptions, Flags, OptionSpec};
@@ -16,11 +17,18 @@ pub(super) enum Parsed {
     Text(String),
 }
 
-const COMMANDS: [(&str, CommandOptions, &str); 3] = [
+const COMMANDS: [(&str, CommandOptions, &str); 6] = [
     ("serve", CommandOptions::Serve, "Poll every account and serve metrics (the default)"),
     ("demo", CommandOptions::Demo, "Serve against an embedded simulated TryVox: no account, key or network needed"),
     ("simulate", CommandOptions::Simulate, "Run the simulated TryVox API alone"),
+    ("check", CommandOptions::Check, "List every account once and say what is there and what is wrong"),
+    ("once", CommandOptions::Once, "List every account once and print the metrics, or write them to a file"),
+    ("healthcheck", CommandOptions::Healthcheck, "Ask a running exporter whether it works"),
 ];
+
+/// Commands that print something about this one.
+const COMPLETIONS: &str = "completions";
+const MAN: &str = "man";
 
 const VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
@@ -36,6 +44,11 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Par
     match command().try_get_matches_from(arguments) {
         Ok(matches) => {
             let (name, matches) = matches.subcommand().unwrap_or(("serve", &matches));
+            match (name, matches.try_get_one::<Shell>("SHELL")) {
+                (COMPLETIONS, Ok(Some(shell))) => return Ok(Parsed::Text(completions(*shell))),
+                (MAN, _) => return man().map(Parsed::Text),
+                _ => {}
+            }
             let command =
                 COMMANDS.iter().find(|(other, ..)| *other == name).map_or(CommandOptions::Serve, |found| found.1);
             Ok(Parsed::Command(command, flags(command, matches)))
@@ -59,9 +72,39 @@ fn command() -> Command {
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
         .args(arguments(CommandOptions::Serve));
-    COMMANDS.iter().fold(root, |root, (name, command, about)| {
-        root.subcommand(Command::new(*name).about(*about).args(arguments(*command)))
-    })
+    let shell = Arg::new("SHELL").required(true).value_parser(clap::value_parser!(Shell)).help("The shell");
+    COMMANDS
+        .iter()
+        .fold(root, |root, (name, command, about)| {
+            root.subcommand(Command::new(*name).about(*about).args(arguments(*command)))
+        })
+        .subcommand(Command::new(COMPLETIONS).about("Print completions for a shell").arg(shell))
+        .subcommand(Command::new(MAN).about("Print the manual page"))
+}
+
+fn completions(shell: Shell) -> String {
+    let mut out = Vec::new();
+    clap_complete::generate(shell, &mut command(), "tryvox-exporter", &mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// One page: what all commands share, and each with its options.
+fn man() -> Result<String, CommandError> {
+    let mut out = Vec::new();
+    let mut command = command();
+    command.build();
+    let page = clap_mangen::Man::new(command.clone());
+    let mut write = || -> std::io::Result<()> {
+        page.render(&mut out)?;
+        for command in command.get_subcommands() {
+            let page = clap_mangen::Man::new(command.clone());
+            page.render_name_section(&mut out)?;
+            page.render_options_section(&mut out)?;
+        }
+        Ok(())
+    };
+    write().map_err(anyhow::Error::new)?;
+    Ok(String::from_utf8_lossy(&out).into_owned())
 }
 
 fn arguments(command: CommandOptions) -> impl Iterator<Item = Arg> {

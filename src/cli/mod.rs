@@ -5,8 +5,11 @@
 //! wrong.
 
 mod arguments;
+mod check;
 mod demo;
+mod healthcheck;
 mod log;
+mod once;
 mod serve;
 mod simulate;
 
@@ -71,26 +74,32 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), CommandE
             return Ok(());
         }
     };
-    let source = Source { flags, environment: ProcessEnvironment };
+    let source = Source { command, flags, environment: ProcessEnvironment };
     match command {
-        CommandOptions::Serve => {
+        CommandOptions::Serve | CommandOptions::Check | CommandOptions::Once => {
             let wrong = |error: ConfigError| {
                 if source.checks_only() { CommandError::Checked(error) } else { error.into() }
             };
             let (settings, config) = source.read().map_err(wrong)?;
-            if settings.config_check {
-                serve::print_checked(&config);
-                return Ok(());
+            match command {
+                CommandOptions::Check => {
+                    with_runtime(&settings, async |stop| check::run(&settings, &config, stop).await)
+                }
+                CommandOptions::Once => with_runtime(&settings, async |stop| once::run(&settings, &config, stop).await),
+                _ if settings.config_check => {
+                    serve::print_checked(&config);
+                    Ok(())
+                }
+                _ => with_runtime(&settings, async |stop| serve::run(source, config, stop).await),
             }
-            with_runtime(&settings, async |stop| serve::run(source, config, stop).await)
         }
-        CommandOptions::Demo => {
+        _ => {
             let settings = crate::config::settings(command, &source.flags, &source.environment)?;
-            with_runtime(&settings, async |stop| demo::run(&settings, stop).await)
-        }
-        CommandOptions::Simulate => {
-            let settings = crate::config::settings(command, &source.flags, &source.environment)?;
-            with_runtime(&settings, async |stop| simulate::run(&settings, &source.environment, stop).await)
+            with_runtime(&settings, async |stop| match command {
+                CommandOptions::Demo => demo::run(&settings, stop).await,
+                CommandOptions::Healthcheck => healthcheck::run(&settings).await,
+                _ => simulate::run(&settings, &source.environment, stop).await,
+            })
         }
     }
 }

@@ -86,9 +86,17 @@ pub(super) async fn serve(
     crate::web::serve(listeners, router(Arc::new(site)), stop).await.context("cannot go on serving")
 }
 
-fn configured(config: &ServeConfig) -> Configured {
+pub(super) fn configured(config: &ServeConfig) -> Configured {
     let (shard, total_shards) = (config.shard, config.total_shards);
     Configured { successful: true, since: SystemTime::now(), shard, total_shards }
+}
+
+/// A poller for each account, for those who run them by themselves.
+pub(super) fn pollers(config: &ServeConfig) -> anyhow::Result<Vec<Poller>> {
+    let http = Arc::new(HttpClients::default());
+    http.prepare(config.accounts.iter().map(|account| &account.url)).map_err(anyhow::Error::msg)?;
+    let gate = Arc::new(Gate::new(config.total_concurrency));
+    Ok(config.accounts.iter().map(|account| poller(account, false, &http, &gate)).collect())
 }
 
 /// What polling is made of.

@@ -17,7 +17,7 @@ mod values;
 pub use file::{ACCOUNT_FIELDS, AccountField};
 pub use options::{CommandOptions, OPTIONS, OptionSpec};
 pub use serve::{AccountConfig, Fixed, ServeConfig, Source};
-pub use settings::{LogFormat, LogLevel, Settings};
+pub use settings::{LogFormat, LogLevel, OutputFormat, Settings};
 pub use shard::{ShardOrdinal, shard_of, stable_hash};
 pub use simulator::SimulatorConfig;
 pub use source::{Environment, Flags, ProcessEnvironment, settings};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::settings::{LogFormat, LogLevel, Settings};
+use super::settings::{LogFormat, LogLevel, OutputFormat, Settings};
 use super::values::{
     account_id, base_url, countries, duration, duration_or_zero, integer, listen_addresses, number_statuses, rate,
     share, statuses, switch, telemetry_path, word,
@@ -18,9 +18,20 @@ pub enum CommandOptions {
     Demo,
     /// Of `simulate`.
     Simulate,
+    /// Of `check`.
+    Check,
+    /// Of `once`.
+    Once,
+    /// Of `healthcheck`.
+    Healthcheck,
 }
 
-use CommandOptions::{Demo, Serve, Simulate};
+use CommandOptions::{Check, Demo, Healthcheck, Once, Serve, Simulate};
+
+/// The commands that list the accounts of a configuration.
+const LISTING: &[CommandOptions] = &[Serve, Check, Once];
+/// The commands that list accounts, simulated ones too.
+const POLLING: &[CommandOptions] = &[Serve, Demo, Check, Once];
 
 /// An option: its flag is `--name`, its environment variable is made from the name.
 #[derive(Debug)]
@@ -72,7 +83,7 @@ const OPTION: OptionSpec = OptionSpec {
     value: "",
     default: None,
     other_defaults: &[],
-    commands: &[Serve],
+    commands: LISTING,
     repeatable: false,
     switch: false,
     help: "",
@@ -98,6 +109,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         switch: true,
         help: "Check the configuration, name every problem, and end: with 0, or 2 where there is one",
         set: |settings, text| switch(text).map(|value| settings.config_check = value),
+        commands: &[Serve],
         ..OPTION
     },
     OptionSpec {
@@ -130,7 +142,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         name: "tryvox.timeout",
         value: "DURATION",
         default: Some("10s"),
-        commands: &[Serve, Demo],
+        commands: POLLING,
         help: "What one request may take",
         set: |settings, text| duration(text).map(|value| settings.timeout = value),
         ..OPTION
@@ -139,7 +151,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         name: "tryvox.concurrency",
         value: "N",
         default: Some("4"),
-        commands: &[Serve, Demo],
+        commands: POLLING,
         help: "Requests in flight per account, 1 to 1000",
         set: |settings, text| integer(text, 1..=1000).map(|value| settings.concurrency = value),
         ..OPTION
@@ -158,7 +170,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         default: Some("20"),
         // The embedded API is there to be asked.
         other_defaults: &[(Demo, "0")],
-        commands: &[Serve, Demo],
+        commands: POLLING,
         help: "Requests a second per account, 0 for no limit",
         set: |settings, text| rate(text).map(|value| settings.rate_limit = value),
         ..OPTION
@@ -167,7 +179,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         name: "tryvox.per-page",
         value: "N",
         default: Some("100"),
-        commands: &[Serve, Demo],
+        commands: POLLING,
         help: "Numbers a page, 1 to 100",
         set: |settings, text| integer(text, 1..=100).map(|value| settings.per_page = value),
         ..OPTION
@@ -191,7 +203,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         value: "DURATION",
         default: Some("5m"),
         other_defaults: &[(Demo, "5s")],
-        commands: &[Serve, Demo],
+        commands: POLLING,
         help: "From the start of one poll of an account to the start of the next",
         set: |settings, text| duration(text).map(|value| settings.poll_interval = value),
         ..OPTION
@@ -199,7 +211,7 @@ pub static OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "poll.timeout",
         value: "DURATION",
-        commands: &[Serve, Demo],
+        commands: POLLING,
         help: "What a whole poll may take; by default the interval",
         set: |settings, text| duration(text).map(|value| settings.poll_timeout = Some(value)),
         ..OPTION
@@ -207,7 +219,7 @@ pub static OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "poll.stale-after",
         value: "DURATION",
-        commands: &[Serve, Demo],
+        commands: POLLING,
         help: "How long the last good inventory is still served while polls fail; by default 3 intervals",
         set: |settings, text| duration(text).map(|value| settings.stale_after = Some(value)),
         ..OPTION
@@ -216,7 +228,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         name: "poll.max-discrepancy",
         value: "SHARE",
         default: Some("0.01"),
-        commands: &[Serve, Demo],
+        commands: POLLING,
         help: "What share of the numbers that the API reports a listing may miss and still be served, after three \
                readings, 0 to 1; one number may always be missing",
         set: |settings, text| share(text).map(|value| settings.max_discrepancy = value),
@@ -227,7 +239,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         value: "BOOL",
         default: Some("true"),
         switch: true,
-        commands: &[Serve, Demo],
+        commands: POLLING,
         help: "Count numbers by capability",
         set: |settings, text| switch(text).map(|value| settings.collect.capability = value),
         ..OPTION
@@ -237,7 +249,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         value: "BOOL",
         default: Some("true"),
         switch: true,
-        commands: &[Serve, Demo],
+        commands: POLLING,
         help: "Count numbers and fees by whether they lead to a trunk, an application, both or none",
         set: |settings, text| switch(text).map(|value| settings.collect.assignment = value),
         ..OPTION
@@ -247,7 +259,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         value: "BOOL",
         default: Some("true"),
         switch: true,
-        commands: &[Serve, Demo],
+        commands: POLLING,
         help: "The oldest update by status, and the newest creation",
         set: |settings, text| switch(text).map(|value| settings.collect.lifecycle = value),
         ..OPTION
@@ -257,7 +269,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         value: "BOOL",
         default: Some("false"),
         switch: true,
-        commands: &[Serve, Demo],
+        commands: POLLING,
         help: "Count numbers by region",
         set: |settings, text| switch(text).map(|value| settings.collect.region = value),
         ..OPTION
@@ -267,7 +279,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         value: "BOOL",
         default: Some("false"),
         switch: true,
-        commands: &[Serve, Demo],
+        commands: POLLING,
         help: "Count numbers by trunk",
         set: |settings, text| switch(text).map(|value| settings.collect.trunk = value),
         ..OPTION
@@ -277,7 +289,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         value: "BOOL",
         default: Some("false"),
         switch: true,
-        commands: &[Serve, Demo],
+        commands: POLLING,
         help: "Count numbers by application",
         set: |settings, text| switch(text).map(|value| settings.collect.application = value),
         ..OPTION
@@ -286,7 +298,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         name: "collector.number.statuses",
         value: "STATUSES",
         default: Some("suspended"),
-        commands: &[Serve, Demo],
+        commands: POLLING,
         help: "Numbers in these statuses have series of their own, separated by commas; none for no number",
         set: |settings, text| number_statuses(text).map(|value| settings.collect.number_statuses = value),
         ..OPTION
@@ -295,7 +307,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         name: "collector.number.limit",
         value: "N",
         default: Some("1000"),
-        commands: &[Serve, Demo],
+        commands: POLLING,
         help: "So many numbers per account have series of their own: those updated longest ago",
         set: |settings, text| integer(text, 0..=1_000_000).map(|value| settings.collect.number_limit = value),
         ..OPTION
@@ -304,7 +316,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         name: "collector.label-limit",
         value: "N",
         default: Some("300"),
-        commands: &[Serve, Demo],
+        commands: POLLING,
         help: "Distinct values of a label that comes from the API, per account: the most frequent stay, the rest is \
                `other`",
         set: |settings, text| integer(text, 1..=100_000).map(|value| settings.collect.label_limit = value),
@@ -315,7 +327,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         value: "ADDRESS",
         default: Some(":10869"),
         other_defaults: &[(Simulate, "127.0.0.1:10870")],
-        commands: &[Serve, Demo, Simulate],
+        commands: &[Serve, Demo, Simulate, Healthcheck],
         repeatable: true,
         help: "Where to listen; without a host on all addresses, v4 and v6; can be repeated",
         set: |settings, text| listen_addresses(text).map(|value| settings.listen_addresses = value),
@@ -337,6 +349,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         switch: true,
         help: "Allow POST /-/reload, which reads the configuration again; SIGHUP always does",
         set: |settings, text| switch(text).map(|value| settings.enable_lifecycle = value),
+        commands: &[Serve],
         ..OPTION
     },
     OptionSpec {
@@ -354,6 +367,29 @@ pub static OPTIONS: &[OptionSpec] = &[
         default: Some("1"),
         help: "How many processes share the accounts",
         set: |settings, text| integer(text, 1..=10_000).map(|value| settings.total_shards = value),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "output",
+        value: "FORMAT",
+        default: Some("table"),
+        commands: &[Check],
+        help: "table or json",
+        set: |settings, text| {
+            word(text, &[("table", OutputFormat::Table), ("json", OutputFormat::Json)])
+                .map(|value| settings.output = value)
+        },
+        ..OPTION
+    },
+    OptionSpec {
+        name: "output.file",
+        value: "PATH",
+        commands: &[Once],
+        help: "Write the metrics to this file, at once and whole, instead of stdout",
+        set: |settings, text| {
+            settings.output_file = Some(PathBuf::from(text));
+            Ok(())
+        },
         ..OPTION
     },
     OptionSpec {
@@ -426,7 +462,9 @@ pub static OPTIONS: &[OptionSpec] = &[
         name: "log.level",
         value: "LEVEL",
         default: Some("info"),
-        commands: &[Serve, Demo, Simulate],
+        // What went wrong is in what they print, and in their last line.
+        other_defaults: &[(Check, "error"), (Once, "error")],
+        commands: &[Serve, Demo, Simulate, Check, Once],
         help: "error, warn, info, debug or trace",
         set: |settings, text| {
             let levels = [
@@ -444,7 +482,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         name: "log.format",
         value: "FORMAT",
         default: Some("logfmt"),
-        commands: &[Serve, Demo, Simulate],
+        commands: &[Serve, Demo, Simulate, Check, Once],
         help: "logfmt or json, on stderr",
         set: |settings, text| {
             word(text, &[("logfmt", LogFormat::Logfmt), ("json", LogFormat::Json)])

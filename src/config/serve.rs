@@ -79,6 +79,8 @@ pub struct AccountConfig {
 /// Where the configuration comes from; it can be read again at any time.
 #[derive(Debug, Clone)]
 pub struct Source<E> {
+    /// The command that it is for.
+    pub command: CommandOptions,
     /// The flags of the command line.
     pub flags: Flags,
     /// The environment.
@@ -114,7 +116,7 @@ impl<E: Environment> Source<E> {
     }
 
     fn merge(&self, document: &Document, path: &str, problems: &mut Vec<String>) -> (Settings, HashSet<&'static str>) {
-        merge(CommandOptions::Serve, &self.flags, &self.environment, &document.values, path, problems)
+        merge(self.command, &self.flags, &self.environment, &document.values, path, problems)
     }
 }
 

@@ -61,6 +61,10 @@ pub struct Settings {
     pub log_level: LogLevel,
     /// `--log.format`
     pub log_format: LogFormat,
+    /// `--output`
+    pub output: OutputFormat,
+    /// `--output.file`
+    pub output_file: Option<PathBuf>,
     /// `--account-id`
     pub simulated_account_id: String,
     /// `--accounts`
@@ -95,5 +99,14 @@ pub enum LogLevel {
 pub enum LogFormat {
     #[default]
     Logfmt,
+    Json,
+}
+
+/// How `check` writes what it found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are their meaning")]
+pub enum OutputFormat {
+    #[default]
+    Table,
     Json,
 }

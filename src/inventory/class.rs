@@ -31,6 +31,19 @@ pub enum InvalidRecord {
     Money(#[from] InvalidMoney),
 }
 
+impl InvalidRecord {
+    /// What is wrong, in a word or two.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::E164(_) => "e164",
+            Self::Unreadable(_) => "shape",
+            Self::Empty(field) | Self::TooLong(field) => field,
+            Self::Money(_) => "fee",
+        }
+    }
+}
+
 /// What makes a class, as the API wrote it: `1.5` and `1.50` are two classes of one group.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct ClassKey {

@@ -33,7 +33,7 @@ pub struct Fold {
     known: HashSet<E164>,
     began: Option<SystemTime>,
     newest_creation: Option<u32>,
-    invalid: u64,
+    invalid: BTreeMap<&'static str, u64>,
 }
 
 /// What a listing came to.
@@ -82,7 +82,7 @@ impl Fold {
             known,
             began: None,
             newest_creation: None,
-            invalid: 0,
+            invalid: BTreeMap::new(),
         }
     }
 
@@ -102,13 +102,15 @@ impl Fold {
             let total = usize::try_from(page.pagination.total).unwrap_or(usize::MAX);
             self.numbers.reserve_exact(total.min(MAX_RESERVED));
         }
-        self.invalid += page.unreadable.count;
+        if page.unreadable.count > 0 {
+            *self.invalid.entry(InvalidRecord::Unreadable(String::new()).kind()).or_default() += page.unreadable.count;
+        }
         for example in &page.unreadable.examples {
             complain(InvalidRecord::Unreadable(example.clone()));
         }
         for record in &page.records {
             if let Err(invalid) = self.record(number, record, page.written) {
-                self.invalid += 1;
+                *self.invalid.entry(invalid.kind()).or_default() += 1;
                 complain(invalid);
             }
         }
@@ -175,8 +177,12 @@ impl Fold {
         self.numbers.dedup_by_key(|entry| entry.e164);
         self.numbers.reverse();
 
-        let mut inventory =
-            Inventory { listed: self.numbers.len() as u64, invalid: self.invalid, ..Inventory::default() };
+        let mut inventory = Inventory {
+            listed: self.numbers.len() as u64,
+            invalid: self.invalid.values().sum(),
+            invalid_kinds: std::mem::take(&mut self.invalid),
+            ..Inventory::default()
+        };
         self.count_classes(&mut inventory);
         self.count_places(&mut inventory);
         if self.collect.lifecycle {

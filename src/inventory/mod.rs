@@ -96,4 +96,6 @@ pub struct Inventory {
     pub listed: u64,
     /// Records that could not be read and are counted nowhere else.
     pub invalid: u64,
+    /// The same by what is wrong with them, see [`InvalidRecord::kind`].
+    pub invalid_kinds: BTreeMap<&'static str, u64>,
 }

@@ -16,4 +16,4 @@ pub use exporter::{Configured, EXPORTER, Exporter};
 pub use family::{Family, Kind, Metric};
 pub use inventory::{INVENTORY, encode_listing};
 pub use polling::{POLLING, Polled};
-pub use scrape::{CONTENT_TYPE, families, scrape};
+pub use scrape::{CONTENT_TYPE, families, report, scrape};

@@ -22,11 +22,19 @@ pub fn families() -> impl Iterator<Item = &'static Family> {
     inventory.chain(polling).chain(exporter)
 }
 
-/// Everything there is to say at this moment, in the text format.
+/// Everything there is to say at this moment, in the text format, the process included.
+#[must_use]
+pub fn scrape(accounts: &[Arc<Account>], exporter: &Exporter) -> String {
+    let mut out = report(accounts, exporter);
+    exporter.push_process(&mut out);
+    out
+}
+
+/// The same without the process: for a file that another process reads out together with its own.
 ///
 /// Each account's state is taken once: all of its families are of the same listing.
 #[must_use]
-pub fn scrape(accounts: &[Arc<Account>], exporter: &Exporter) -> String {
+pub fn report(accounts: &[Arc<Account>], exporter: &Exporter) -> String {
     let states: Vec<(&str, Polled)> = accounts.iter().map(|account| (account.name(), polled(account))).collect();
     let inventory: usize = states.iter().flat_map(|(_, polled)| chunks(polled)).map(String::len).sum();
     let mut out = String::with_capacity(inventory + (8 << 10) + (8 << 10) * states.len());
@@ -51,7 +59,6 @@ pub fn scrape(accounts: &[Arc<Account>], exporter: &Exporter) -> String {
             (metric.fill)(&configured, &mut Samples::new(&metric.family, None, out));
         });
     }
-    exporter.push_process(&mut out);
     out
 }
 

@@ -180,6 +180,12 @@ impl Account {
         self.client.requests()
     }
 
+    /// How many pages of the poll that goes on were read, and of how many.
+    #[must_use]
+    pub fn progress(&self) -> (u32, u32) {
+        self.client.progress()
+    }
+
     /// The state as of now: a poll that ends meanwhile does not change what was returned.
     #[must_use]
     pub fn published(&self) -> Arc<Published> {

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
-use super::account::{Account, Encode, Encoded, Kept, LastPoll, Polls, Published};
+use super::account::{Account, Encode, Encoded, Kept, LastPoll, Listed, Polls, Published};
 use super::poll::Poll;
 use crate::inventory::{Collect, Difference, NumberChange, Snapshot};
 use crate::tryvox::{Failure, Filter, KeySource, Reason};
@@ -80,6 +80,20 @@ impl Poller {
         };
         // Whatever is in flight at the stop is dropped: a poll publishes nothing before its end.
         stop.run_until_cancelled(polls).await;
+    }
+
+    /// Polls once and publishes what comes of it.
+    pub async fn once(&self) {
+        self.poll_and_publish(None).await;
+    }
+
+    /// Lists the account once, for those who want to know more of it than the metrics say.
+    ///
+    /// # Errors
+    /// Why there is no listing that can be trusted.
+    pub async fn listing(&self) -> Result<Listed, Failure> {
+        let poll = Poll::new(self);
+        poll.listing().await.map(|(listed, _)| listed)
     }
 
     async fn poll_and_publish(&self, before: Option<Snapshot>) -> Option<Snapshot> {

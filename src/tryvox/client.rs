@@ -1,6 +1,7 @@
 //! A whole listing: its pages, each asked for until it is there or there is no hope.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -91,6 +92,7 @@ pub struct Client {
     gate: Arc<Gate>,
     turnstile: Turnstile,
     requests: Mutex<Requests>,
+    progress: (AtomicU32, AtomicU32),
 }
 
 impl fmt::Debug for Client {
@@ -135,6 +137,7 @@ impl Client {
             gate,
             turnstile: Turnstile::default(),
             requests: Mutex::default(),
+            progress: Default::default(),
         }
     }
 
@@ -142,6 +145,13 @@ impl Client {
     #[must_use]
     pub fn requests(&self) -> Requests {
         self.lock_requests().clone()
+    }
+
+    /// How many pages of the listing that goes on were read, and of how many, as far as that is known.
+    #[must_use]
+    pub fn progress(&self) -> (u32, u32) {
+        let (read, pages) = &self.progress;
+        (read.load(Ordering::Relaxed), pages.load(Ordering::Relaxed))
     }
 
     /// Waits until the API, which may have asked for patience, may be asked again.
@@ -171,14 +181,19 @@ impl Client {
             let attempts = self.page(request, deadline, &take, &failed);
             async { attempts.await.inspect_err(|_| failed.cancel()) }
         };
+        let (read, of) = &self.progress;
+        read.store(0, Ordering::Relaxed);
         let first = page(1).await.map_err(given_up)?;
         let Pagination { total, total_pages } = first;
         let pages = plausible(total, total_pages)?;
+        read.store(1, Ordering::Relaxed);
+        of.store(pages, Ordering::Relaxed);
         self.fits(pages, deadline)?;
         let mut rest = stream::iter((2..=pages).map(page)).buffer_unordered(self.limits.concurrency);
         let (mut steady, mut failure) = (true, None);
-        while let Some(read) = rest.next().await {
-            match read {
+        while let Some(page) = rest.next().await {
+            read.fetch_add(1, Ordering::Relaxed);
+            match page {
                 Ok(pagination) => steady &= pagination.total == total,
                 Err(why) => failure = failure.or(why),
             }
