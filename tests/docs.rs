@@ -90,9 +90,10 @@ fn commands(option: &OptionSpec) -> &'static str {
 fn default(option: &OptionSpec) -> String {
     let mut default = option.default.map_or_else(|| "none".to_owned(), |default| format!("`{default}`"));
     for (command, other) in option.other_defaults {
-        write!(default, ", {command:?} `{other}`").unwrap();
+        let command = format!("{command:?}").to_lowercase();
+        write!(default, ", `{command}` `{other}`").unwrap();
     }
-    default.replace("Demo", "`demo`").replace("Simulate", "`simulate`")
+    default
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod common;
 mod config;
 mod docs;
 mod exact;
+mod families;
 mod faults;
 mod http;
 mod key_secrecy;

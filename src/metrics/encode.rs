@@ -1,14 +1,37 @@
-//! The text format: <https://prometheus.io/docs/instrumenting/exposition_formats/>.
+//! The formats: <https://prometheus.io/docs/instrumenting/exposition_formats/> and
+//! <https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.md>.
 
 use std::fmt::Write;
 
-use super::family::Family;
+use super::family::{Family, Kind};
+
+/// How metrics are written. Samples are alike in both; what differs is their headers, the bounds of
+/// buckets, and the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Prometheus's text format 0.0.4.
+    Text,
+    /// `OpenMetrics` 1.0.0.
+    OpenMetrics,
+}
+
+impl Format {
+    /// The media type.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
 
 /// Takes the samples of one family, of one account if the family has that label.
 #[derive(Debug)]
 pub struct Samples<'a> {
     family: &'a Family,
     account: Option<&'a str>,
+    format: Format,
     out: &'a mut String,
 }
 
@@ -41,8 +64,8 @@ impl From<bool> for Value {
 
 impl<'a> Samples<'a> {
     /// Writes the family's samples to the end of `out`; `account` is the value of its first label.
-    pub(super) fn new(family: &'a Family, account: Option<&'a str>, out: &'a mut String) -> Self {
-        Self { family, account, out }
+    pub(super) fn new(family: &'a Family, account: Option<&'a str>, format: Format, out: &'a mut String) -> Self {
+        Self { family, account, format, out }
     }
 
     /// Writes a sample; the label values besides `account` stand in the order of the family's labels.
@@ -56,7 +79,11 @@ impl<'a> Samples<'a> {
         let mut below = 0;
         for (bound, observations) in buckets {
             below += observations;
-            self.line("_bucket", &values, Some(&double(*bound)), below.into());
+            let mut le = double(*bound);
+            if self.format == Format::OpenMetrics && !le.contains('.') {
+                le.push_str(".0");
+            }
+            self.line("_bucket", &values, Some(&le), below.into());
         }
         self.line("_bucket", &values, Some("+Inf"), count.into());
         self.line("_sum", &values, None, sum.into());
@@ -92,10 +119,14 @@ impl<'a> Samples<'a> {
 }
 
 /// Writes the `# HELP` and `# TYPE` lines of a family.
-pub(super) fn push_header(out: &mut String, family: &Family) {
-    // In a help text only these two are escaped, and no help text here has them.
-    debug_assert!(!family.help.contains(['\\', '\n']), "{}", family.name);
-    _ = write!(out, "# HELP {0} {1}\n# TYPE {0} {2}\n", family.name, family.help, family.kind.as_str());
+pub(super) fn push_header(out: &mut String, family: &Family, format: Format) {
+    // In a help text these are escaped, and no help text here has them.
+    debug_assert!(!family.help.contains(['\\', '\n', '"']), "{}", family.name);
+    let name = match (format, family.kind) {
+        (Format::OpenMetrics, Kind::Counter) => family.name.trim_end_matches("_total"),
+        _ => family.name,
+    };
+    _ = write!(out, "# HELP {name} {}\n# TYPE {name} {}\n", family.help, family.kind.as_str());
 }
 
 fn push_escaped(out: &mut String, value: &str) {
@@ -134,7 +165,7 @@ mod tests {
 
     fn text(fill: impl FnOnce(&mut Samples<'_>)) -> String {
         let mut out = String::new();
-        fill(&mut Samples::new(&FAMILY, Some("x"), &mut out));
+        fill(&mut Samples::new(&FAMILY, Some("x"), Format::Text, &mut out));
         out
     }
 

@@ -1,6 +1,6 @@
 //! What this process says of itself, at each scrape.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 
+use super::encode::Format;
 use super::family::Metric;
 use super::polling::timestamp;
 
@@ -99,8 +100,16 @@ impl Exporter {
     }
 
     /// Writes the `process_*` families to the end of `out`.
-    pub(super) fn push_process(&self, out: &mut String) {
+    pub(super) fn push_process(&self, out: &mut String, format: Format) {
+        let mut text = String::new();
         // It fails only for families without a name or samples, which this collector has not.
-        _ = prometheus::TextEncoder::new().encode_utf8(&self.process.collect(), out);
+        _ = prometheus::TextEncoder::new().encode_utf8(&self.process.collect(), &mut text);
+        for line in text.lines() {
+            // In OpenMetrics a counter's family is named without the ending of its samples.
+            match line.strip_prefix("# ").filter(|_| format == Format::OpenMetrics) {
+                Some(header) => _ = writeln!(out, "# {}", header.replacen("_total ", " ", 1)),
+                None => _ = writeln!(out, "{line}"),
+            }
+        }
     }
 }

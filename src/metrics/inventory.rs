@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::encode::Samples;
+use super::encode::{Format, Samples};
 use super::family::Metric;
 use crate::inventory::{Money, Sum, Table};
 use crate::poller::{Encoded, Listed};
@@ -204,7 +204,8 @@ pub fn encode_listing(account: &str, listed: &Listed) -> Encoded {
         .iter()
         .map(|metric| {
             let mut chunk = String::new();
-            (metric.fill)(listed, &mut Samples::new(&metric.family, Some(account), &mut chunk));
+            // Gauges are written alike in every format.
+            (metric.fill)(listed, &mut Samples::new(&metric.family, Some(account), Format::Text, &mut chunk));
             chunk
         })
         .collect()

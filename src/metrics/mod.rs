@@ -11,9 +11,9 @@ mod inventory;
 mod polling;
 mod scrape;
 
-pub use encode::Samples;
+pub use encode::{Format, Samples};
 pub use exporter::{Configured, EXPORTER, Exporter};
 pub use family::{Family, Kind, Metric};
 pub use inventory::{INVENTORY, encode_listing};
 pub use polling::{POLLING, Polled};
-pub use scrape::{CONTENT_TYPE, families, report, scrape};
+pub use scrape::{families, report, scrape};

@@ -4,6 +4,7 @@
 //! told to stop.
 
 mod listen;
+mod negotiate;
 mod routes;
 mod serve;
 

@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ACCEPT, CONTENT_TYPE, VARY};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::future::BoxFuture;
 
+use super::negotiate;
 use crate::metrics::{self, Exporter};
 use crate::poller::Fleet;
 
@@ -51,8 +52,11 @@ pub fn router(site: Arc<Site>) -> Router {
         .with_state(site)
 }
 
-async fn scrape(State(site): State<Arc<Site>>) -> Response {
-    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::scrape(&site.fleet.accounts(), &site.exporter)).into_response()
+async fn scrape(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
+    let accept = headers.get_all(ACCEPT).into_iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>();
+    let format = negotiate::format(&accept.join(","));
+    let text = metrics::scrape(&site.fleet.accounts(), &site.exporter, format);
+    ([(CONTENT_TYPE, format.content_type()), (VARY, "Accept")], text).into_response()
 }
 
 async fn ready(State(site): State<Arc<Site>>) -> Response {

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tryvox_exporter::inventory::Collect;
-use tryvox_exporter::metrics::{Configured, Exporter, encode_listing, scrape};
+use tryvox_exporter::metrics::{Configured, Exporter, Format, encode_listing, scrape};
 use tryvox_exporter::poller::{Account, Budget, Poller};
 use tryvox_exporter::simulator::{Fault, Faults, Simulator, World};
 use tryvox_exporter::tryvox::{
@@ -212,7 +212,7 @@ impl Lab {
     }
 
     pub(crate) fn scrape(&self) -> Scrape {
-        Scrape(scrape(std::slice::from_ref(&self.account), &self.exporter))
+        Scrape(scrape(std::slice::from_ref(&self.account), &self.exporter, Format::Text))
     }
 
     /// What the account has now.

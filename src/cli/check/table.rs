@@ -123,7 +123,7 @@ mod tests {
     fn columns_are_aligned_by_characters() {
         let row = |cells: [&str; 5]| cells.map(str::to_owned);
         let text = aligned(&[row(["a", "東京都", "x", "5", "10.5"]), row(["bbb", "c", "", "1234", "7"])]);
-        assert_eq!(text, "  a    東京都  x     5  10.5\n  bbb  c         1234     7\n");
+        assert_eq!(text, "  a    東京都  x     5  10.5\n  bbb  c       1234     7\n");
     }
 
     #[test]

@@ -1,0 +1,208 @@
+//! The families of the contract: each is there, with exactly its labels, and every line that goes
+//! out is one that a strict parser takes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::process::Stdio;
+
+use crate::common::accounts::File;
+use crate::common::{KEY, Running, Scrape, http, seed};
+use tryvox_exporter::metrics::families;
+
+/// Every family, its type and its labels, written out by hand.
+const CONTRACT: &[(&str, &str, &[&str])] = &[
+    ("tryvox_numbers", "gauge", &["account", "country", "type", "status"]),
+    ("tryvox_monthly_fees", "gauge", &["account", "country", "type", "status", "currency"]),
+    ("tryvox_setup_fees", "gauge", &["account", "country", "type", "status", "currency"]),
+    ("tryvox_capability_numbers", "gauge", &["account", "capability", "status"]),
+    ("tryvox_assignment_numbers", "gauge", &["account", "assignment", "status"]),
+    ("tryvox_assignment_monthly_fees", "gauge", &["account", "assignment", "status", "currency"]),
+    ("tryvox_region_numbers", "gauge", &["account", "country", "region", "status"]),
+    ("tryvox_trunk_numbers", "gauge", &["account", "trunk_id", "status"]),
+    ("tryvox_application_numbers", "gauge", &["account", "application_id", "status"]),
+    ("tryvox_oldest_update_timestamp_seconds", "gauge", &["account", "status"]),
+    ("tryvox_newest_creation_timestamp_seconds", "gauge", &["account"]),
+    (
+        "tryvox_number_info",
+        "gauge",
+        &["account", "e164", "country", "type", "region", "status", "trunk_id", "application_id"],
+    ),
+    ("tryvox_number_monthly_fee", "gauge", &["account", "e164", "currency"]),
+    ("tryvox_number_updated_timestamp_seconds", "gauge", &["account", "e164"]),
+    ("tryvox_number_series_truncated", "gauge", &["account"]),
+    ("tryvox_listed_numbers", "gauge", &["account"]),
+    ("tryvox_reported_numbers", "gauge", &["account"]),
+    ("tryvox_invalid_records", "gauge", &["account"]),
+    ("tryvox_numbers_added_total", "counter", &["account"]),
+    ("tryvox_numbers_removed_total", "counter", &["account"]),
+    ("tryvox_number_status_changes_total", "counter", &["account", "from", "to"]),
+    ("tryvox_number_fee_changes_total", "counter", &["account", "direction"]),
+    ("tryvox_up", "gauge", &["account"]),
+    ("tryvox_polls_total", "counter", &["account", "result"]),
+    ("tryvox_poll_errors_total", "counter", &["account", "reason"]),
+    ("tryvox_last_poll_timestamp_seconds", "gauge", &["account"]),
+    ("tryvox_last_success_timestamp_seconds", "gauge", &["account"]),
+    ("tryvox_last_poll_duration_seconds", "gauge", &["account"]),
+    ("tryvox_last_poll_pages", "gauge", &["account"]),
+    ("tryvox_poll_interval_seconds", "gauge", &["account"]),
+    ("tryvox_monthly_budget", "gauge", &["account", "currency"]),
+    ("tryvox_api_requests_total", "counter", &["account", "code"]),
+    ("tryvox_api_request_duration_seconds", "histogram", &["account"]),
+    ("tryvox_api_retries_total", "counter", &["account", "reason"]),
+    ("tryvox_exporter_build_info", "gauge", &["version", "revision", "rustc"]),
+    ("tryvox_exporter_config_last_reload_successful", "gauge", &[]),
+    ("tryvox_exporter_config_last_reload_success_timestamp_seconds", "gauge", &[]),
+    ("tryvox_exporter_shard_ordinal", "gauge", &[]),
+    ("tryvox_exporter_total_shards", "gauge", &[]),
+];
+
+/// An exporter with everything there is.
+async fn everything() -> (Running, Running) {
+    let simulator = Running::simulator(800, seed(), &[]).await;
+    let file = File::new(&format!(
+        "tryvox: {{url: '{}', rate_limit: 0}}\n\
+         collector: {{region: true, trunk: true, application: true, number: {{statuses: [suspended, pending]}}}}\n\
+         accounts: [{{account_id: acc_demo, monthly_budget: {{USD: 5}}}}]\n",
+        simulator.url()
+    ));
+    let flag = file.flag();
+    let mut exporter = Running::start(&[&flag, "--log.level=debug"], &[("TRYVOX_API_KEY", KEY)]).await;
+    exporter.polled(1).await;
+    (simulator, exporter)
+}
+
+/// The labels of a series, in their order, without `le`.
+fn labels(series: &str) -> Vec<&str> {
+    let Some((_, labels)) = series.split_once('{') else { return Vec::new() };
+    let names = labels.split("=\"").filter_map(|part| part.rsplit(['{', ',', '"']).next());
+    let mut names: Vec<_> = names.filter(|name| !name.is_empty() && *name != "}" && *name != "le").collect();
+    names.dedup();
+    names
+}
+
+#[tokio::test]
+async fn every_family_is_there_with_exactly_its_labels() {
+    let declared: Vec<_> = families().map(|family| (family.name, family.kind.as_str(), family.labels)).collect();
+    let sorted = |families: &[(&'static str, &'static str, &'static [&'static str])]| -> BTreeSet<_> {
+        families.iter().copied().collect()
+    };
+    assert_eq!(sorted(&declared), sorted(CONTRACT));
+
+    let (_simulator, exporter) = everything().await;
+    let scrape = exporter.scrape().await;
+    scrape.lint();
+    for (name, kind, expected) in CONTRACT {
+        assert!(
+            scrape.0.contains(&format!("\n# TYPE {name} {kind}\n"))
+                || scrape.0.contains(&format!("# TYPE {name} {kind}\n")),
+            "{name}"
+        );
+        assert!(scrape.0.contains(&format!("# HELP {name} ")), "{name}");
+        let samples = if *kind == "histogram" { format!("{name}_bucket") } else { (*name).to_owned() };
+        let series = scrape.family(&samples);
+        assert!(!series.is_empty(), "{name}");
+        for series in series.keys() {
+            assert_eq!(labels(series), *expected, "{series}");
+        }
+    }
+    // And nothing besides but the process.
+    let known: BTreeSet<_> = CONTRACT.iter().map(|(name, ..)| *name).collect();
+    for line in scrape.0.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let name = line.split(' ').next().unwrap();
+        assert!(known.contains(name) || name.starts_with("process_"), "{name}");
+    }
+    // A family is in one piece, and no series is there twice.
+    let (mut seen, mut last, mut finished) = (BTreeSet::new(), String::new(), BTreeSet::new());
+    for line in scrape.0.lines().filter(|line| !line.starts_with('#')) {
+        let series = line.rsplit_once(' ').unwrap().0;
+        assert!(seen.insert(series.to_owned()), "{series} is there twice");
+        let family = series.split('{').next().unwrap();
+        let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| family.strip_suffix(end)).unwrap_or(family);
+        if family != last {
+            assert!(!finished.contains(family), "{family} is in two pieces");
+            finished.insert(std::mem::replace(&mut last, family.to_owned()));
+        }
+    }
+}
+
+/// The parser of Prometheus's own Python client takes nothing that the specification forbids.
+#[tokio::test]
+async fn openmetrics_is_what_its_strictest_parser_takes() {
+    let (_simulator, exporter) = everything().await;
+    let url = format!("{}/metrics", exporter.url());
+    let answer = http().get(&url).header("accept", "application/openmetrics-text;version=1.0.0").send().await.unwrap();
+    let media_type = answer.headers()["content-type"].to_str().unwrap().to_owned();
+    assert_eq!(media_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    let text = answer.text().await.unwrap();
+    assert!(text.ends_with("\n# EOF\n"));
+
+    let script = "import sys, json\n\
+        from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse\n\
+        print(json.dumps({f.name: [f.type, len(f.samples)] for f in parse(sys.stdin.read())}))";
+    let mut python = std::process::Command::new("/usr/bin/python3")
+        .args(["-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("python3 is there: `make setup` installs it");
+    python.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = python.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let parsed: BTreeMap<String, (String, u64)> = serde_json::from_slice(&output.stdout).unwrap();
+    for (name, kind, _) in CONTRACT {
+        let name = if *kind == "counter" { name.trim_end_matches("_total") } else { name };
+        let (parsed, samples) = &parsed[name];
+        assert!(parsed == kind && *samples > 0, "{name}: {parsed}");
+    }
+    // Both formats say the same.
+    let text: Scrape = Scrape(text.trim_end_matches("# EOF\n").to_owned());
+    assert_eq!(text.inventory(), exporter.scrape().await.inventory());
+}
+
+/// The formula of `docs/metrics.md`.
+#[tokio::test]
+async fn each_collector_has_as_many_series_as_documented() {
+    let (_simulator, exporter) = everything().await;
+    let scrape = exporter.scrape().await;
+    let series = |name: &str| scrape.family(name).into_keys().collect::<Vec<_>>();
+    let count = |names: &[&str]| names.iter().map(|name| series(name).len()).sum::<usize>();
+    let distinct = |name: &str, labels: &[&str]| -> usize {
+        let value = |series: &str, label: &str| {
+            series.split(&format!("{label}=\"")).nth(1).unwrap().split('"').next().unwrap().to_owned()
+        };
+        let values = |series: &String| labels.iter().map(|label| value(series, label)).collect::<Vec<_>>();
+        series(name).iter().map(values).collect::<BTreeSet<_>>().len()
+    };
+    let groups = distinct("tryvox_numbers", &["country", "type"]);
+    let statuses = distinct("tryvox_numbers", &["status"]);
+    let currencies = distinct("tryvox_monthly_fees", &["currency"]);
+    let capabilities = distinct("tryvox_capability_numbers", &["capability"]);
+    let numbers = series("tryvox_number_info").len();
+
+    assert_eq!(count(&["tryvox_numbers"]), groups * statuses);
+    let fees = count(&["tryvox_monthly_fees", "tryvox_setup_fees"]);
+    assert!(fees >= 2 * groups * statuses && fees <= 2 * groups * statuses * currencies);
+    assert!(count(&["tryvox_capability_numbers"]) <= capabilities * statuses);
+    let assignment = count(&["tryvox_assignment_numbers", "tryvox_assignment_monthly_fees"]);
+    assert!(assignment <= 4 * statuses + 4 * statuses * currencies);
+    let lifecycle = ["tryvox_oldest_update_timestamp_seconds", "tryvox_newest_creation_timestamp_seconds"];
+    assert_eq!(count(&lifecycle), statuses + 1);
+    let of_numbers = [
+        "tryvox_number_info",
+        "tryvox_number_monthly_fee",
+        "tryvox_number_updated_timestamp_seconds",
+        "tryvox_number_series_truncated",
+    ];
+    assert_eq!(count(&of_numbers), 3 * numbers + 1);
+    for (family, label) in [("tryvox_trunk_numbers", "trunk_id"), ("tryvox_application_numbers", "application_id")] {
+        assert!(count(&[family]) <= statuses * distinct(family, &[label]));
+    }
+    assert!(count(&["tryvox_region_numbers"]) <= statuses * distinct("tryvox_region_numbers", &["country", "region"]));
+
+    let all = scrape.0.lines().filter(|line| line.starts_with("tryvox_") && line.contains("account=")).count();
+    let places = count(&["tryvox_region_numbers", "tryvox_trunk_numbers", "tryvox_application_numbers"]);
+    let known = count(&["tryvox_numbers", "tryvox_capability_numbers"]) + fees + assignment;
+    let rest = all - known - count(&lifecycle) - count(&of_numbers) - places;
+    assert!((60..=75).contains(&rest), "everything else: {rest}");
+}
