@@ -19,4 +19,6 @@ COPY --from=build /src/target/release/tryvox-exporter /usr/bin/tryvox-exporter
 USER 65532:65532
 EXPOSE 10869
 STOPSIGNAL SIGTERM
+# It asks the address of TRYVOX_EXPORTER_WEB_LISTEN_ADDRESS, or the default.
+HEALTHCHECK CMD ["/usr/bin/tryvox-exporter", "healthcheck"]
 ENTRYPOINT ["/usr/bin/tryvox-exporter"]

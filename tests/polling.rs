@@ -63,6 +63,9 @@ async fn a_scrape_during_a_poll_answers_with_what_there_was() {
         assert!(!scrape.0.contains(absent), "{absent}");
     }
     assert_eq!(scrape.family("tryvox_poll_errors_total").values().copied().collect::<Vec<_>>(), [0.0; 15]);
+    assert_eq!(scrape.family("tryvox_api_retries_total").values().copied().collect::<Vec<_>>(), [0.0; 7]);
+    assert_eq!(scrape.of("tryvox_invalid_records", ""), 0.0);
+    assert_eq!(scrape.family("tryvox_number_status_changes_total").values().sum::<f64>(), 0.0);
     assert_eq!(exporter.get("/-/ready").await.status(), 503);
     assert_eq!(exporter.get("/-/healthy").await.status(), 200);
 
@@ -249,4 +252,41 @@ async fn the_simulator_answers_as_the_api_is_documented() {
     let (_, body) = ask("acc_demo/numbers?country=US&status=active&per_page=100", KEY).await;
     let matches = |record: &serde_json::Value| record["country"] == "US" && record["status"] == "active";
     assert!(body["data"].as_array().unwrap().iter().all(matches));
+}
+
+/// The log answers which numbers, up to a hundred a poll; the metrics only how many.
+#[tokio::test]
+async fn what_changed_is_in_the_log() {
+    let later = Arc::new(AtomicBool::new(false));
+    let changed = later.clone();
+    let api = Api::start(move |_| {
+        let records: Vec<_> = if changed.load(Ordering::SeqCst) {
+            (0..150).map(|number| record(&format!("+1{number:03}"), "active", "1", "USD")).collect()
+        } else {
+            let kept = record("+1000", "suspended", "2.50", "USD");
+            vec![kept, record("+9999", "active", "1", "USD")]
+        };
+        async move { page(&records, records.len(), 1, 1) }
+    })
+    .await;
+    let mut exporter = Running::exporter(&api.url(), &["--poll.interval=300ms", "--tryvox.rate-limit=0"]).await;
+    exporter.polled(1).await;
+    assert!(!exporter.said().contains("numbers changed"));
+    later.store(true, Ordering::SeqCst);
+    let line = exporter.logged("message=\"numbers changed\"", 1).await;
+    for word in ["level=info", "added=149", "removed=1", "suspended=0", "activated=1", "fee_decreases=1"] {
+        assert!(line.contains(word), "{word} is not in: {line}");
+    }
+    let polls = exporter.polls();
+    exporter.polled(polls + 2).await;
+    let said = exporter.said();
+    let told = ["number added", "number removed", "number status changed", "number fee changed"];
+    assert_eq!(told.map(|text| said.matches(text).count()).iter().sum::<usize>(), 100, "{said}");
+    assert!(said.contains("e164=+1000 from=suspended to=active") && said.contains("from=2.50 to=1"), "{said}");
+    assert!(said.contains("untold=52"), "{said}");
+    assert_eq!(said.matches("message=\"numbers changed\"").count(), 1);
+    let scrape = exporter.scrape().await;
+    assert_eq!(scrape.of("tryvox_numbers_added_total", ""), 149.0);
+    assert_eq!(scrape.of("tryvox_number_status_changes_total", r#"from="suspended",to="active""#), 1.0);
+    assert_eq!(scrape.of("tryvox_number_fee_changes_total", r#"direction="decrease""#), 1.0);
 }

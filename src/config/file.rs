@@ -8,7 +8,8 @@ use std::fmt;
 use marked_yaml::types::{MarkedMappingNode, MarkedScalarNode, MarkedSequenceNode};
 use marked_yaml::{LoaderOptions, Marker, Node, Span, parse_yaml_with_options};
 
-use super::options::{CommandOptions, OPTIONS, OptionSpec};
+use super::option::{CommandOptions, OptionSpec};
+use super::options::OPTIONS;
 
 /// A line and a column, from 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,6 +6,7 @@
 //! opens a port or asks the API.
 
 mod file;
+mod option;
 mod options;
 mod serve;
 mod settings;
@@ -15,7 +16,8 @@ mod source;
 mod values;
 
 pub use file::{ACCOUNT_FIELDS, AccountField};
-pub use options::{CommandOptions, OPTIONS, OptionSpec};
+pub use option::{CommandOptions, OptionSpec};
+pub use options::OPTIONS;
 pub use serve::{AccountConfig, Fixed, ServeConfig, Source};
 pub use settings::{LogFormat, LogLevel, OutputFormat, Settings};
 pub use shard::{ShardOrdinal, shard_of, stable_hash};

@@ -8,7 +8,8 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::file::{self, ACCOUNT_FIELDS, Document, Entry};
-use super::options::{CommandOptions, OPTIONS};
+use super::option::CommandOptions;
+use super::options::OPTIONS;
 use super::settings::Settings;
 use super::shard::shard_of;
 use super::source::{Environment, Flags, in_file, merge, variable};

@@ -6,7 +6,8 @@ use std::ffi::OsString;
 
 use super::ConfigError;
 use super::file::Written;
-use super::options::{CommandOptions, OPTIONS, OptionSpec};
+use super::option::{CommandOptions, OptionSpec};
+use super::options::OPTIONS;
 use super::settings::Settings;
 
 /// The variables of the environment; a value in tests.

@@ -7,13 +7,14 @@ use std::time::{Duration, SystemTime};
 
 use fastrand::Rng;
 use futures_util::{StreamExt, stream};
-use reqwest::header::{DATE, HeaderMap, LOCATION};
 use reqwest::{StatusCode, Url};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::address::{Filter, listing_url, page_url};
+use super::answer::{date, plausible, refusal};
 use super::gate::{Gate, Turnstile};
 use super::pacing::Pacer;
 use super::retry::{ATTEMPTS, Refused, pause};
@@ -34,30 +35,6 @@ pub struct Limits {
     pub per_page: u8,
 }
 
-/// What to list of an account: what the API is asked for in one series of pages.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// An ISO 3166-1 alpha-2 code; none for all countries.
-    pub country: Option<String>,
-    /// A status; none for all.
-    pub status: Option<String>,
-}
-
-impl Filter {
-    /// Each country with each status; where there are none, all of them.
-    #[must_use]
-    pub fn all(countries: &[String], statuses: &[String]) -> Vec<Self> {
-        let each = |values: &[String]| -> Vec<Option<String>> {
-            if values.is_empty() { vec![None] } else { values.iter().cloned().map(Some).collect() }
-        };
-        let statuses = each(statuses);
-        let with = |country: Option<String>| {
-            statuses.iter().map(move |status| Self { country: country.clone(), status: status.clone() })
-        };
-        each(countries).into_iter().flat_map(with).collect()
-    }
-}
-
 /// What a whole listing was like; its records went elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listing {
@@ -67,17 +44,6 @@ pub struct Listing {
     pub reported: u64,
     /// Whether every page reported that same total.
     pub steady: bool,
-}
-
-/// The address of an account's listing: `{url}/v1/account/{account_id}/numbers`.
-#[must_use]
-pub fn numbers_url(url: &Url, account_id: &str) -> Url {
-    let mut numbers = url.clone();
-    // Only a URL that cannot be a base has no path segments, and `http` and `https` can be one.
-    if let Ok(mut path) = numbers.path_segments_mut() {
-        path.pop_if_empty().extend(["v1", "account", account_id, "numbers"]);
-    }
-    numbers
 }
 
 /// Asks for one account's numbers.
@@ -175,9 +141,9 @@ impl Client {
         F: Fn(u32, Page<'_>),
     {
         let failed = CancellationToken::new();
-        let listing = self.listing_url(filter);
+        let listing = listing_url(&self.numbers, filter);
         let page = |page| {
-            let request = Request { page, url: self.page_url(&listing, page), key };
+            let request = Request { page, url: page_url(&listing, page, self.limits.per_page), key };
             let attempts = self.page(request, deadline, &take, &failed);
             async { attempts.await.inspect_err(|_| failed.cancel()) }
         };
@@ -322,26 +288,6 @@ impl Client {
         Ok(answer)
     }
 
-    fn listing_url(&self, filter: &Filter) -> Url {
-        let mut url = self.numbers.clone();
-        let mut query = url.query_pairs_mut();
-        for (name, value) in [("country", &filter.country), ("status", &filter.status)] {
-            if let Some(value) = value {
-                query.append_pair(name, value);
-            }
-        }
-        drop(query);
-        url
-    }
-
-    fn page_url(&self, listing: &Url, page: u32) -> Url {
-        let mut url = listing.clone();
-        url.query_pairs_mut()
-            .append_pair("page", &page.to_string())
-            .append_pair("per_page", &self.limits.per_page.to_string());
-        url
-    }
-
     fn lock_requests(&self) -> MutexGuard<'_, Requests> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -377,80 +323,7 @@ fn given_up(failure: Option<Failure>) -> Failure {
     failure.unwrap_or_else(|| Failure::new(Reason::Internal, "given up without a reason"))
 }
 
-/// How many pages to ask for. A page need not be full and may even be empty, but a listing whose
-/// pages have nothing to do with its numbers has no end.
-fn plausible(total: u64, total_pages: u64) -> Result<u32, Failure> {
-    let most = total.saturating_mul(10).saturating_add(1000);
-    u32::try_from(total_pages.max(1)).ok().filter(|pages| u64::from(*pages) <= most).ok_or_else(|| {
-        Failure::new(
-            Reason::Inconsistent,
-            format!("total_pages is {total_pages} where total is {total}; no listing is like that"),
-        )
-    })
-}
-
-/// The time by the API's own clock, when it wrote the answer.
-fn date(headers: &HeaderMap) -> Option<SystemTime> {
-    httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
-}
-
-/// What an answer that is not 200 means.
-fn refusal(status: StatusCode, headers: &HeaderMap) -> Failure {
-    let (reason, meaning) = match status.as_u16() {
-        401 => (Reason::Unauthorized, "the API does not accept the key; check it, it may have been rotated"),
-        403 => (Reason::Forbidden, "the key may not list this account; check its permissions"),
-        404 => (Reason::NotFound, "the API knows no such account; check the account id and the URL"),
-        429 => (Reason::RateLimited, "too many requests; lower --tryvox.rate-limit"),
-        300..=399 => (Reason::Redirect, "a redirect, which is never followed; check the URL"),
-        500..=599 => (Reason::ServerError, "the API is in trouble"),
-        _ => (Reason::HttpStatus, "not an answer this API documents"),
-    };
-    let target = match headers.get(LOCATION) {
-        Some(target) if reason == Reason::Redirect => format!(" to {target:?}"),
-        _ => String::new(),
-    };
-    Failure::new(reason, format!("HTTP {}{target}: {meaning}", status.as_u16()))
-}
-
 /// Whole seconds, rounded up, for people.
 fn round(duration: Duration) -> humantime::FormattedDuration {
     humantime::format_duration(Duration::from_secs(duration.as_secs() + u64::from(duration.subsec_nanos() > 0)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_account_is_one_segment_behind_the_base_url() {
-        for (base, account, expected) in [
-            ("https://api.tryvox.io", "acc_4XQ2", "https://api.tryvox.io/v1/account/acc_4XQ2/numbers"),
-            ("https://api.tryvox.io/", "acc_4XQ2", "https://api.tryvox.io/v1/account/acc_4XQ2/numbers"),
-            ("http://gateway/tryvox/", "a/b?c", "http://gateway/tryvox/v1/account/a%2Fb%3Fc/numbers"),
-        ] {
-            assert_eq!(numbers_url(&base.parse().unwrap(), account).as_str(), expected);
-        }
-    }
-
-    #[test]
-    fn filters_are_every_combination() {
-        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        let all = |countries: &[&str], statuses: &[&str]| {
-            let filters = Filter::all(&words(countries), &words(statuses));
-            filters.iter().map(|f| format!("{:?} {:?}", f.country, f.status).replace("None", "-")).collect::<Vec<_>>()
-        };
-        assert_eq!(all(&[], &[]), ["- -"]);
-        assert_eq!(all(&["US"], &[]), [r#"Some("US") -"#]);
-        assert_eq!(all(&["US", "CA"], &["active", "pending"]).len(), 4);
-    }
-
-    #[test]
-    fn pages_without_end_are_no_listing() {
-        assert_eq!(plausible(0, 0), Ok(1));
-        assert_eq!(plausible(47, 3), Ok(3));
-        assert_eq!(plausible(0, 1000), Ok(1000));
-        for (total, pages) in [(0, 1001), (47, 1_000_000_000), (u64::MAX, u64::MAX)] {
-            assert_eq!(plausible(total, pages).unwrap_err().reason, Reason::Inconsistent);
-        }
-    }
 }

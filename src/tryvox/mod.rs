@@ -6,6 +6,8 @@
 //! whose [`Reason`] is what the metrics count. A [`Transport`] is what sends a request; a [`Gate`]
 //! is what all accounts have to pass.
 
+mod address;
+mod answer;
 mod client;
 mod failure;
 mod gate;
@@ -16,7 +18,8 @@ mod retry;
 mod transport;
 mod wire;
 
-pub use client::{Client, Endpoint, Filter, Limits, Listing, numbers_url};
+pub use address::{Filter, numbers_url};
+pub use client::{Client, Endpoint, Limits, Listing};
 pub use failure::{Attempt, Failure, Reason};
 pub use gate::Gate;
 pub use key::{ApiKey, InvalidKey, KeySource, NoKey};
