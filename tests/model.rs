@@ -15,8 +15,9 @@ use tryvox_exporter::inventory::Collect;
 use tryvox_exporter::metrics::{Configured, Exporter, Format, INVENTORY, scrape};
 use tryvox_exporter::tryvox::{Answer, ApiKey, Failure, Transport};
 
+use crate::common::api::{Api, page};
 use crate::common::lab::{Setup, poller};
-use crate::common::{KEY, Scrape, seed};
+use crate::common::{KEY, Running, Scrape, seed};
 
 const LIMIT: usize = 5;
 const WITH_SERIES: [&str; 2] = ["suspended", "pending"];
@@ -280,15 +281,73 @@ fn families(scrape: &Scrape, names: &[&str]) -> Series {
     names.iter().flat_map(|name| scrape.family(name)).collect()
 }
 
+const CHANGES: [&str; 4] = [
+    "tryvox_numbers_added_total",
+    "tryvox_numbers_removed_total",
+    "tryvox_number_status_changes_total",
+    "tryvox_number_fee_changes_total",
+];
+
+fn inventory() -> Vec<&'static str> {
+    INVENTORY.iter().map(|metric| metric.family.name).collect()
+}
+
+/// The same of the binary and over a socket, for fewer lives. All numbers are on one page, so that
+/// what happens to them happens between two listings.
+#[tokio::test]
+async fn the_binary_equals_the_model_too() {
+    let mut rng = Rng::with_seed(seed());
+    let account = Arc::new(Mutex::new(Account::new()));
+    let served = account.clone();
+    let api = Api::start(move |_| {
+        let records: Vec<_> =
+            served.lock().unwrap().iter().map(|(e164, number)| json(*e164, number).to_string()).collect();
+        async move { page(&records, records.len(), 1, 1) }
+    })
+    .await;
+    let mut clock = 1_700_000_000;
+    for _ in 0..40 {
+        happen(&mut rng, &mut account.lock().unwrap(), clock);
+    }
+    let statuses = format!("--collector.number.statuses={}", WITH_SERIES.join(","));
+    let limit = format!("--collector.number.limit={LIMIT}");
+    let arguments = [
+        "--poll.interval=100ms",
+        "--tryvox.rate-limit=0",
+        "--collector.region",
+        "--collector.trunk",
+        "--collector.application",
+        &statuses,
+        &limit,
+    ];
+    let mut exporter = Running::exporter(&api.url(), &arguments).await;
+    exporter.polled(1).await;
+    let mut counters = Counters::new();
+    let mut before = account.lock().unwrap().clone();
+    for _ in 0..8 {
+        let now = {
+            // In one step: no listing sees a part of it.
+            let mut account = account.lock().unwrap();
+            for _ in 0..rng.usize(0..10) {
+                clock += 7;
+                happen(&mut rng, &mut account, clock);
+            }
+            account.clone()
+        };
+        let polls = exporter.polls();
+        // The poll after the next began after all of it.
+        exporter.polled(polls + 2).await;
+        counters.compare(&before, &now);
+        let scraped = exporter.scrape().await;
+        assert_eq!(families(&scraped, &inventory()), model(&now));
+        assert_eq!(families(&scraped, &CHANGES), counters.series());
+        before = now;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn every_family_equals_the_model_after_each_poll() {
-    let inventory: Vec<_> = INVENTORY.iter().map(|metric| metric.family.name).collect();
-    let changes = [
-        "tryvox_numbers_added_total",
-        "tryvox_numbers_removed_total",
-        "tryvox_number_status_changes_total",
-        "tryvox_number_fee_changes_total",
-    ];
+    let inventory = inventory();
     let mut rng = Rng::with_seed(seed());
     let mut seen = BTreeSet::new();
     for _ in 0..40 {
@@ -325,7 +384,7 @@ async fn every_family_equals_the_model_after_each_poll() {
             assert_eq!(scraped.of("tryvox_polls_total", r#"result="success""#), f64::from(poll) + 1.0);
             let series = families(&scraped, &inventory);
             assert_eq!(series, model(&now), "poll {poll}");
-            assert_eq!(families(&scraped, &changes), counters.series(), "poll {poll}");
+            assert_eq!(families(&scraped, &CHANGES), counters.series(), "poll {poll}");
             seen.extend(series.keys().map(|series| series.split('{').next().unwrap().to_owned()));
             if poll == 9 {
                 scraped.lint();
