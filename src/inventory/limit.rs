@@ -21,6 +21,13 @@ impl Inventory {
         limit_table(&mut self.regions, limit, |numbers: &u64| *numbers);
         limit_table(&mut self.trunks, limit, |numbers: &u64| *numbers);
         limit_table(&mut self.applications, limit, |numbers: &u64| *numbers);
+        // Of as many statuses only the groups tell which are frequent; those that they keep stay here.
+        let kept: HashSet<Arc<str>> = self.groups.keys().map(|[_, _, status, _]| status.clone()).collect();
+        for (status, updated) in std::mem::take(&mut self.oldest_update) {
+            let status = if kept.contains(&status) { status } else { OTHER.into() };
+            let oldest = self.oldest_update.entry(status).or_insert(updated);
+            *oldest = updated.min(*oldest);
+        }
         self
     }
 }
@@ -87,6 +94,15 @@ mod tests {
         ]);
         assert_eq!(after, expected);
         assert_eq!(before.clone().with_label_limit(5), before);
+    }
+
+    #[test]
+    fn the_oldest_of_the_rest_is_of_other() {
+        let mut before = inventory(&[("A", "active", 5), ("A", "gone", 1), ("A", "lost", 2), ("A", "odd", 1)]);
+        before.oldest_update =
+            [("active", 9), ("gone", 3), ("lost", 5), ("odd", 4)].map(|(status, at)| (status.into(), at)).into();
+        let after = before.with_label_limit(2).oldest_update;
+        assert_eq!(after, [("active", 9), ("lost", 5), ("other", 3)].map(|(status, at)| (status.into(), at)).into());
     }
 
     #[test]
