@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::common::api::{Api, one_number};
+use crate::common::api::{Api, one_number, page, record};
 use crate::common::{KEY, Running, output};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
@@ -106,4 +106,39 @@ async fn no_error_shows_it() {
         assert_no_key("stderr", &String::from_utf8_lossy(&output.stderr));
         assert_no_key("stdout", &String::from_utf8_lossy(&output.stdout));
     }
+}
+
+#[tokio::test]
+async fn no_other_command_shows_it() {
+    let api = Api::start(|asked| async move {
+        let records = [record("+1", "active", "1", "USD"), format!(r#"{{"e164":["{KEY}"]}}"#), format!("\"{KEY}\"")];
+        if asked.uri.path().contains("acc_good") {
+            page(&records, 3, 1, 1)
+        } else {
+            (StatusCode::FORBIDDEN, [("location", KEY)], format!("not with {KEY}")).into_response()
+        }
+    })
+    .await;
+    let (folder, url) = (tempfile::tempdir().unwrap(), api.url());
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("key"), KEY).unwrap();
+    let accounts = "accounts: [{account_id: acc_good, api_key_file: key}, {account_id: acc_bad, api_key_env: OTHER}]";
+    std::fs::write(path("good.yml"), format!("tryvox: {{url: '{url}'}}\n{accounts}\n")).unwrap();
+    // What is wrong is beside the key.
+    std::fs::write(path("bad.yml"), format!("pol: 1\n{accounts}\n")).unwrap();
+    let (good, bad) = (format!("--config.file={}", path("good.yml")), format!("--config.file={}", path("bad.yml")));
+    for arguments in [
+        &["check", &good, "--log.level=trace"][..],
+        &["check", &good, "--log.level=trace", "--output=json"],
+        &["once", &good, "--log.level=trace"],
+        &["serve", &good, "--config.check"],
+        &["serve", &bad, "--config.check"],
+        &["healthcheck", "--web.listen-address=127.0.0.1:1"],
+        &["man"],
+    ] {
+        let output = output(arguments, &[("TRYVOX_API_KEY", KEY), ("OTHER", KEY)]).await;
+        assert_no_key("stderr", &String::from_utf8_lossy(&output.stderr));
+        assert_no_key("stdout", &String::from_utf8_lossy(&output.stdout));
+    }
+    assert!(api.asked().len() >= 6, "nothing was asked");
 }
