@@ -77,7 +77,7 @@ pub struct Endpoint {
     pub name: Arc<str>,
     /// How requests get there.
     pub transport: Arc<dyn Transport>,
-    /// The account's listing, see [`numbers_url`].
+    /// The account's listing, see [`numbers_url`](super::numbers_url).
     pub numbers: Url,
     /// The time of day, where the API does not tell it.
     pub now: fn() -> SystemTime,
