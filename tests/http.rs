@@ -61,9 +61,11 @@ async fn without_a_host_all_addresses_are_listened_on() {
 
 #[tokio::test]
 async fn the_demo_serves_an_inventory_that_changes() {
-    let mut demo =
-        Running::start(&["demo", "--numbers=300", "--life=50ms", "--poll.interval=200ms", "--log.level=debug"], &[])
-            .await;
+    let mut demo = Running::start(
+        &["demo", "--numbers=300", "--life=50ms", "--poll.interval=200ms", "--poll.timeout=30s", "--log.level=debug"],
+        &[],
+    )
+    .await;
     demo.polled(1).await;
     let first = demo.scrape().await;
     first.lint();

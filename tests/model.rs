@@ -313,6 +313,7 @@ async fn the_binary_equals_the_model_too() {
     let limit = format!("--collector.number.limit={LIMIT}");
     let arguments = [
         "--poll.interval=100ms",
+        "--poll.timeout=30s",
         "--tryvox.rate-limit=0",
         "--collector.region",
         "--collector.trunk",

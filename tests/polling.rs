@@ -84,7 +84,11 @@ async fn fails_as(reason: &str, fault: impl Fn() -> axum::response::Response + C
         async move { answer }
     })
     .await;
-    let mut exporter = Running::exporter(&api.url(), &["--poll.interval=300ms", "--tryvox.rate-limit=0"]).await;
+    let mut exporter = Running::exporter(
+        &api.url(),
+        &["--poll.interval=300ms", "--poll.timeout=30s", "--poll.stale-after=1h", "--tryvox.rate-limit=0"],
+    )
+    .await;
     exporter.polled(1).await;
     let inventory =
         |scrape: &crate::common::Scrape| (scrape.family("tryvox_numbers"), scrape.family("tryvox_monthly_fees"));
@@ -269,7 +273,8 @@ async fn what_changed_is_in_the_log() {
         async move { page(&records, records.len(), 1, 1) }
     })
     .await;
-    let mut exporter = Running::exporter(&api.url(), &["--poll.interval=300ms", "--tryvox.rate-limit=0"]).await;
+    let mut exporter =
+        Running::exporter(&api.url(), &["--poll.interval=300ms", "--poll.timeout=30s", "--tryvox.rate-limit=0"]).await;
     exporter.polled(1).await;
     assert!(!exporter.said().contains("numbers changed"));
     later.store(true, Ordering::SeqCst);

@@ -96,7 +96,7 @@ async fn each_fault_on_the_network_is_told_and_heals() {
 #[tokio::test]
 async fn bombs_and_endless_bodies_cost_no_memory() {
     let simulator = Running::simulator(6_400, seed(), &[]).await;
-    let arguments = ["--tryvox.rate-limit=0", "--tryvox.concurrency=16", "--poll.interval=300ms"];
+    let arguments = ["--tryvox.rate-limit=0", "--tryvox.concurrency=16", "--poll.interval=300ms", "--poll.timeout=2s"];
     let mut exporter = Running::exporter(&simulator.url(), &arguments).await;
     exporter.polled(1).await;
     for fault in ["gzip-bomb", "endless-body", "gzip-bomb page=2", "endless-body page=2", "slow-body over=5s page=2"] {
@@ -115,7 +115,7 @@ async fn bombs_and_endless_bodies_cost_no_memory() {
 async fn after_kill_9_one_poll_makes_it_right() {
     let simulator = Running::simulator(2_000, seed(), &["--latency=5ms"]).await;
     let truth = truth::of(&simulator).await;
-    let arguments = ["--tryvox.rate-limit=0", "--poll.interval=50ms"];
+    let arguments = ["--tryvox.rate-limit=0", "--poll.interval=50ms", "--poll.timeout=30s"];
     for _ in 0..10 {
         let exporter = Running::exporter(&simulator.url(), &arguments).await;
         // A moment in a poll, or between two.
