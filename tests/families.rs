@@ -1,4 +1,4 @@
-//! The families of the contract: each is there, with exactly its labels, and every line that goes
+//! The families that are promised: each is there, with exactly its labels, and every line that goes
 //! out is one that a strict parser takes.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,7 @@ use crate::common::{KEY, Running, Scrape, http, seed};
 use tryvox_exporter::metrics::families;
 
 /// Every family, its type and its labels, written out by hand.
-const CONTRACT: &[(&str, &str, &[&str])] = &[
+const PROMISED: &[(&str, &str, &[&str])] = &[
     ("tryvox_numbers", "gauge", &["account", "country", "type", "status"]),
     ("tryvox_monthly_fees", "gauge", &["account", "country", "type", "status", "currency"]),
     ("tryvox_setup_fees", "gauge", &["account", "country", "type", "status", "currency"]),
@@ -86,12 +86,12 @@ async fn every_family_is_there_with_exactly_its_labels() {
     let sorted = |families: &[(&'static str, &'static str, &'static [&'static str])]| -> BTreeSet<_> {
         families.iter().copied().collect()
     };
-    assert_eq!(sorted(&declared), sorted(CONTRACT));
+    assert_eq!(sorted(&declared), sorted(PROMISED));
 
     let (_simulator, exporter) = everything().await;
     let scrape = exporter.scrape().await;
     scrape.lint();
-    for (name, kind, expected) in CONTRACT {
+    for (name, kind, expected) in PROMISED {
         assert!(
             scrape.0.contains(&format!("\n# TYPE {name} {kind}\n"))
                 || scrape.0.contains(&format!("# TYPE {name} {kind}\n")),
@@ -106,7 +106,7 @@ async fn every_family_is_there_with_exactly_its_labels() {
         }
     }
     // And nothing besides but the process.
-    let known: BTreeSet<_> = CONTRACT.iter().map(|(name, ..)| *name).collect();
+    let known: BTreeSet<_> = PROMISED.iter().map(|(name, ..)| *name).collect();
     for line in scrape.0.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
         let name = line.split(' ').next().unwrap();
         assert!(known.contains(name) || name.starts_with("process_"), "{name}");
@@ -150,7 +150,7 @@ async fn openmetrics_is_what_its_strictest_parser_takes() {
     let output = python.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let parsed: BTreeMap<String, (String, u64)> = serde_json::from_slice(&output.stdout).unwrap();
-    for (name, kind, _) in CONTRACT {
+    for (name, kind, _) in PROMISED {
         let name = if *kind == "counter" { name.trim_end_matches("_total") } else { name };
         let (parsed, samples) = &parsed[name];
         assert!(parsed == kind && *samples > 0, "{name}: {parsed}");

@@ -13,7 +13,7 @@ const SECONDS: &str = "seconds since the epoch";
 
 type OfListing = Metric<Listed>;
 
-/// The families of section "Inventory", in the order of the exposition.
+/// The families of the inventory, in the order of the exposition.
 pub static INVENTORY: &[Metric<Listed>] = &[
     OfListing::gauge(
         "tryvox_numbers",

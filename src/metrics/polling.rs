@@ -31,7 +31,7 @@ impl Polled {
 
 type OfPolling = Metric<Polled>;
 
-/// The families of sections "Changes" and "Polling", in the order of the exposition.
+/// The families of changes and polling, in the order of the exposition.
 pub static POLLING: &[Metric<Polled>] = &[
     OfPolling::counter(
         "tryvox_numbers_added_total",

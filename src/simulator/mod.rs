@@ -1,4 +1,4 @@
-//! A simulated `TryVox`: the API of section 1 of the contract on a real socket.
+//! A simulated `TryVox`: the API as its documentation has it, on a real socket.
 //!
 //! A [`World`] is a seeded inventory that can live: numbers are bought, released, suspended,
 //! reactivated and repriced. [`Simulator`] answers for it as the real API does, with its
