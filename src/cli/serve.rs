@@ -57,8 +57,10 @@ pub(super) async fn serve(
         gate: Arc::new(Gate::new(config.total_concurrency)),
         manager: Manager::new(stop.clone()),
     };
-    work.http.prepare(config.accounts.iter().map(|account| &account.url)).map_err(anyhow::Error::msg)?;
 
+    // Before anybody can know that it runs, as until then SIGHUP ends a process; and it ends one that
+    // has nothing to read again.
+    let read = read.map(|read| anyhow::Ok((read, signal(SignalKind::hangup())?))).transpose()?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         revision = env!("TRYVOX_EXPORTER_REVISION"),
@@ -76,9 +78,9 @@ pub(super) async fn serve(
 
     let (ask, asked) = mpsc::channel(16);
     let mut lifecycle = None;
-    if let Some(read) = read {
+    if let Some((read, hangup)) = read {
         let reloader = Reloader { work, read, exporter: exporter.clone(), fixed: config.fixed.clone() };
-        tokio::spawn(reloader.run(asked, signal(SignalKind::hangup())?, stop.clone()));
+        tokio::spawn(reloader.run(asked, hangup, stop.clone()));
         lifecycle = config.fixed.enable_lifecycle.then(|| reload(ask));
     }
     let telemetry_path = config.fixed.telemetry_path.clone();
