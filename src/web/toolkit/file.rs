@@ -1,0 +1,324 @@
+//! The schema: the bytes of a file in, what it asks for out.
+
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+
+use axum::http::{HeaderName, HeaderValue};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
+use rustls::version::{TLS12, TLS13};
+use rustls::{SupportedCipherSuite, SupportedProtocolVersion};
+use secrecy::SecretString;
+
+use super::WebFileError;
+use super::rate::{RateLimit, go_duration};
+use super::users::{self, Hashes};
+use super::yaml::{Problems, Section, root};
+
+/// What a file asks for.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    /// None is no TLS.
+    pub(super) tls: Option<TlsSettings>,
+    pub(super) http2: bool,
+    /// Sent with each answer.
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    /// Empty lets everybody in.
+    pub(super) users: Hashes,
+    pub(super) rate_limit: Option<RateLimit>,
+}
+
+/// What is written in the file, or in one that it names.
+#[derive(Debug, Clone)]
+pub(super) enum Pem {
+    Inline(SecretString),
+    File(PathBuf),
+}
+
+/// How connections are encrypted.
+#[derive(Debug, Clone)]
+pub(super) struct TlsSettings {
+    pub(super) certificate: Pem,
+    pub(super) key: Pem,
+    pub(super) client_auth: ClientAuth,
+    /// Who signs the certificates of clients.
+    pub(super) client_authority: Option<Pem>,
+    /// A client's certificate must have one of these names; empty allows any.
+    pub(super) allowed_names: Vec<String>,
+    /// Not empty.
+    pub(super) versions: Vec<&'static SupportedProtocolVersion>,
+    /// In the order of preference.
+    pub(super) suites: Vec<SupportedCipherSuite>,
+    /// In the order of preference.
+    pub(super) groups: Vec<&'static dyn SupportedKxGroup>,
+    /// Whether that order counts, or the client's.
+    pub(super) own_order: bool,
+}
+
+/// What is asked of clients, in the words of Go's `crypto/tls`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ClientAuth {
+    /// No certificate.
+    NoClientCert,
+    /// A certificate, but none or any will do.
+    RequestClientCert,
+    /// A certificate, and any will do.
+    RequireAnyClientCert,
+    /// None, or one that the authority signed.
+    VerifyClientCertIfGiven,
+    /// One that the authority signed.
+    RequireAndVerifyClientCert,
+}
+
+impl ClientAuth {
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "" | "NoClientCert" => Ok(Self::NoClientCert),
+            "RequestClientCert" => Ok(Self::RequestClientCert),
+            // The second is an older name.
+            "RequireAnyClientCert" | "RequireClientCert" => Ok(Self::RequireAnyClientCert),
+            "VerifyClientCertIfGiven" => Ok(Self::VerifyClientCertIfGiven),
+            "RequireAndVerifyClientCert" => Ok(Self::RequireAndVerifyClientCert),
+            _ => Err("must be one of NoClientCert, RequestClientCert, RequireAnyClientCert, VerifyClientCertIfGiven, \
+                      RequireAndVerifyClientCert"
+                .to_owned()),
+        }
+    }
+
+    pub(super) fn verifies(self) -> bool {
+        matches!(self, Self::VerifyClientCertIfGiven | Self::RequireAndVerifyClientCert)
+    }
+
+    pub(super) fn requires(self) -> bool {
+        matches!(self, Self::RequireAnyClientCert | Self::RequireAndVerifyClientCert)
+    }
+}
+
+impl TlsSettings {
+    /// Whether a client without a certificate is turned away: also where only some names are allowed.
+    pub(super) fn asks_for_a_certificate(&self) -> bool {
+        self.client_auth.requires() || !self.allowed_names.is_empty()
+    }
+}
+
+/// The headers that may be set, and the values that they may have, if those are few.
+const HEADERS: [(&str, &[&str]); 5] = [
+    ("Content-Security-Policy", &[]),
+    ("X-Frame-Options", &["deny", "sameorigin"]),
+    ("X-Content-Type-Options", &["nosniff"]),
+    ("X-XSS-Protection", &[]),
+    ("Strict-Transport-Security", &[]),
+];
+
+/// Suites that Go has and rustls has not: they lack forward secrecy or authenticated encryption.
+const SUITES_OF_GO_ALONE: [&str; 11] = [
+    "TLS_RSA_WITH_AES_128_CBC_SHA",
+    "TLS_RSA_WITH_AES_256_CBC_SHA",
+    "TLS_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_RSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA",
+    "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256",
+    "TLS_RSA_WITH_AES_128_CBC_SHA256",
+];
+
+/// Reads a file; relative paths in it are relative to its folder.
+pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Settings, WebFileError> {
+    let mut problems = Problems::default();
+    let shown = path.display();
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return Err(WebFileError::new(format!("{shown}: is not UTF-8")));
+    };
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let root = root(text.strip_prefix('\u{feff}').unwrap_or(text), &mut problems);
+    let mut file = Section::new("", root.as_ref(), &mut problems);
+    let tls = tls(file.section("tls_server_config", "tls_server_config."), folder);
+    let (http2, headers) = http(file.section("http_server_config", "http_server_config."));
+    let users = users(file.section("basic_auth_users", "basic_auth_users."));
+    let rate_limit = rate_limit(file.section("rate_limit", "rate_limit."));
+    file.finish();
+    if problems.0.is_empty() {
+        Ok(Settings { tls, http2, headers, users, rate_limit })
+    } else {
+        Err(WebFileError { problems: problems.0.iter().map(|problem| format!("{shown}:{problem}")).collect() })
+    }
+}
+
+fn tls(mut section: Section<'_>, folder: &Path) -> Option<TlsSettings> {
+    let is_there = !section.is_empty();
+    let certificate = pem(&mut section, "cert", "cert_file", folder);
+    let key = pem(&mut section, "key", "key_file", folder);
+    let client_authority = pem(&mut section, "client_ca", "client_ca_file", folder);
+    let client_auth = section.value("client_auth_type", ClientAuth::read).unwrap_or(ClientAuth::NoClientCert);
+    let allowed_names = section.list("client_allowed_sans", |name| Ok(name.to_owned()));
+    let oldest = section.value("min_version", version).unwrap_or(&TLS12);
+    let newest = section.value("max_version", version).unwrap_or(&TLS13);
+    let suites = section.list("cipher_suites", suite).unwrap_or_default();
+    let groups = section.list("curve_preferences", group).unwrap_or_default();
+    let own_order = section.switch("prefer_server_cipher_suites").unwrap_or(true);
+
+    if is_there && certificate.is_none() {
+        section.complain("cert_file", "cert_file: is missing, and so is cert; TLS needs a certificate");
+    }
+    if is_there && key.is_none() {
+        section.complain("key_file", "key_file: is missing, and so is key; TLS needs the certificate's key");
+    }
+    if client_authority.is_some() && client_auth == ClientAuth::NoClientCert {
+        let hint = "RequireAndVerifyClientCert has clients show a certificate of it";
+        section.complain("client_ca_file", format_args!("client_ca_file: needs a client_auth_type; {hint}"));
+    }
+    if client_authority.is_none() && client_auth.verifies() {
+        let hint = "needs client_ca_file or client_ca: who signs the certificates of clients";
+        section.complain("client_auth_type", format_args!("client_auth_type: {client_auth:?} {hint}"));
+    }
+    if let Some(names) = &allowed_names {
+        if names.is_empty() {
+            section.complain("client_allowed_sans", "client_allowed_sans: is empty, which would let nobody in");
+        } else if client_auth == ClientAuth::NoClientCert {
+            let hint = "needs a client_auth_type, like RequireAndVerifyClientCert";
+            section.complain("client_allowed_sans", format_args!("client_allowed_sans: {hint}"));
+        }
+    }
+    let versions: Vec<_> = [&TLS13, &TLS12].into_iter().filter(|version| between(oldest, version, newest)).collect();
+    if versions.is_empty() {
+        section.complain("min_version", "min_version: is above max_version");
+    }
+    let provider = ring::default_provider();
+    let suites = with_both_versions(suites, &provider);
+    if versions.len() == 1 && !suites.iter().any(|suite| suite.version() == versions[0]) {
+        section.complain("cipher_suites", "cipher_suites: has none for the versions that are allowed");
+    }
+    let groups = if groups.is_empty() { provider.kx_groups } else { groups };
+    section.finish();
+    Some(TlsSettings {
+        certificate: certificate?,
+        key: key?,
+        client_auth,
+        client_authority,
+        allowed_names: allowed_names.unwrap_or_default(),
+        versions,
+        suites,
+        groups,
+        own_order,
+    })
+}
+
+/// A text that is in the file, or in another one.
+fn pem(section: &mut Section<'_>, inline: &'static str, file: &'static str, folder: &Path) -> Option<Pem> {
+    match (section.text(inline), section.text(file)) {
+        (Some(_), Some(_)) => {
+            section.complain(inline, format_args!("{inline}: excludes {file}; leave one of them out"));
+            None
+        }
+        (Some(text), None) => Some(Pem::Inline(text.into())),
+        (None, Some(path)) => Some(Pem::File(folder.join(path))),
+        (None, None) => None,
+    }
+}
+
+fn version(text: &str) -> Result<&'static SupportedProtocolVersion, String> {
+    match text {
+        "TLS13" => Ok(&TLS13),
+        "TLS12" => Ok(&TLS12),
+        "TLS11" | "TLS10" => Err(format!("{text} cannot be had here: it is not safe any more; use TLS12 or TLS13")),
+        _ => Err("must be TLS12 or TLS13".to_owned()),
+    }
+}
+
+fn between(
+    oldest: &SupportedProtocolVersion,
+    version: &SupportedProtocolVersion,
+    newest: &SupportedProtocolVersion,
+) -> bool {
+    let [oldest, version, newest] = [oldest, version, newest].map(|version| u16::from(version.version));
+    (oldest..=newest).contains(&version)
+}
+
+/// A suite by the name that Go and IANA have for it.
+fn suite(name: &str) -> Result<SupportedCipherSuite, String> {
+    let suites = ring::default_provider().cipher_suites;
+    let names = || suites.iter().map(suite_name).collect::<Vec<_>>().join(", ");
+    match suites.iter().find(|suite| suite_name(suite) == name) {
+        Some(suite) => Ok(*suite),
+        None if SUITES_OF_GO_ALONE.contains(&name) => {
+            Err(format!("{name} cannot be had here: rustls has none that weak; it has {}", names()))
+        }
+        None => Err(format!("{:?} is not known; there are {}", name, names())),
+    }
+}
+
+fn suite_name(suite: &SupportedCipherSuite) -> String {
+    // What rustls calls TLS13_… is TLS_… everywhere else.
+    format!("{:?}", suite.suite()).replacen("TLS13_", "TLS_", 1)
+}
+
+/// The suites that are asked for; all of a version of which none is named, since what is said of one
+/// version is no reason to be without the other.
+fn with_both_versions(mut suites: Vec<SupportedCipherSuite>, provider: &CryptoProvider) -> Vec<SupportedCipherSuite> {
+    for version in [&TLS13, &TLS12] {
+        if !suites.iter().any(|suite| suite.version() == version) {
+            suites.extend(provider.cipher_suites.iter().filter(|suite| suite.version() == version));
+        }
+    }
+    suites
+}
+
+fn group(name: &str) -> Result<&'static dyn SupportedKxGroup, String> {
+    match name {
+        "X25519" => Ok(ring::kx_group::X25519),
+        "CurveP256" => Ok(ring::kx_group::SECP256R1),
+        "CurveP384" => Ok(ring::kx_group::SECP384R1),
+        "CurveP521" => Err(format!("{name} cannot be had here; there are X25519, CurveP256, CurveP384")),
+        _ => Err(format!("{name:?} is not known; there are X25519, CurveP256, CurveP384")),
+    }
+}
+
+fn http(mut section: Section<'_>) -> (bool, Vec<(HeaderName, HeaderValue)>) {
+    let http2 = section.switch("http2").unwrap_or(true);
+    let mut headers = Vec::new();
+    let mut given = section.section("headers", "http_server_config.headers.");
+    for (name, allowed) in HEADERS {
+        let read = |value: &str| {
+            if allowed.is_empty() || value.is_empty() || allowed.contains(&value) {
+                HeaderValue::from_str(value).map_err(|_| "holds a control character".to_owned())
+            } else {
+                Err(format!("must be {}", allowed.join(" or ")))
+            }
+        };
+        let value = given.value(name, read).filter(|value| !value.is_empty());
+        headers.extend(value.and_then(|value| Some((HeaderName::try_from(name).ok()?, value))));
+    }
+    given.finish();
+    section.finish();
+    (http2, headers)
+}
+
+fn users(section: Section<'_>) -> Hashes {
+    let mut hashes = Hashes::new();
+    let (entries, problems) = section.texts();
+    for (name, hash, span) in entries {
+        let wrong = match users::cost(hash) {
+            Ok(_) if !name.contains(':') => {
+                hashes.insert(name.to_owned(), hash.to_owned().into());
+                continue;
+            }
+            Ok(_) => "a user's name cannot hold a colon".to_owned(),
+            Err(error) => error,
+        };
+        problems.add(span, format_args!("basic_auth_users.{}: {wrong}", name.escape_debug()));
+    }
+    hashes
+}
+
+fn rate_limit(mut section: Section<'_>) -> Option<RateLimit> {
+    let interval = section.value("interval", go_duration).filter(|interval| !interval.is_zero());
+    let burst = section.value("burst", |text| text.parse().map_err(|_| "must be a whole number".to_owned()));
+    let limit = interval.map(|interval| RateLimit { interval, burst: burst.unwrap_or(0) });
+    if limit.is_some_and(|limit| limit.burst == 0) {
+        section.complain("burst", "burst: must be at least 1, or nothing is ever answered");
+    }
+    section.finish();
+    limit
+}
