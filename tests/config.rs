@@ -16,7 +16,7 @@ fn samples(option: &OptionSpec) -> [&'static str; 3] {
         ("shard", _) => ["0", "0", "0"],
         (_, "URL") => ["http://a", "http://b", "http://c"],
         (_, "ID") => ["acc_a", "acc_b", "acc_c"],
-        (_, "PATH") if option.name == "web.telemetry-path" => ["/a", "/b", "/c"],
+        (_, "PATH") if option.name.starts_with("web.") => ["/a", "/b", "/c"],
         (_, "DURATION") => ["11s", "22s", "33s"],
         (_, "N") => ["5", "6", "7"],
         (_, "RATE") => ["5.5", "6.5", "7.5"],
@@ -57,9 +57,10 @@ fn a_flag_beats_the_environment_that_the_file_and_that_the_default() {
             flags.insert("tryvox.account-id", "acc".to_owned());
         }
         flags.extend(flag.map(|value| (name, value.to_owned())));
-        let (settings, _) = Source { command: CommandOptions::Serve, flags, environment }
-            .read()
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let (settings, _) =
+            Source { command: CommandOptions::Serve, flags, environment, more_problems: |_| Vec::new() }
+                .read()
+                .unwrap_or_else(|error| panic!("{name}: {error}"));
         settings
     };
 
@@ -95,7 +96,10 @@ fn an_accounts_own_value_beats_that_for_all_and_a_flag_or_a_variable_beats_both(
         let variables = variables.iter().chain(&[("TRYVOX_API_KEY", KEY)]);
         let environment: BTreeMap<_, _> =
             variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let (_, config) = Source { command: CommandOptions::Serve, flags: all, environment }.read().unwrap();
+        let (_, config) =
+            Source { command: CommandOptions::Serve, flags: all, environment, more_problems: |_| Vec::new() }
+                .read()
+                .unwrap();
         config.accounts.iter().map(|account| account.interval.as_secs()).collect()
     };
     let variable = [("TRYVOX_EXPORTER_POLL_INTERVAL", "3m")];

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
-use super::{CommandError, bind, local_url, print, serve, simulate};
+use super::{CommandError, bind, bind_ports, local_url, print, serve, simulate};
 use crate::config::{ListenAddress, ServeConfig, Settings, SimulatorConfig};
 use crate::simulator::DEFAULT_KEY;
 use crate::tryvox::{ApiKey, KeySource};
@@ -14,9 +14,9 @@ pub(super) async fn run(settings: &Settings, stop: CancellationToken) -> Result<
     // No environment: a real key has no business in a demo.
     let simulated = SimulatorConfig::new(settings, &BTreeMap::new())?;
     let listeners = bind(&settings.listen_addresses)?;
-    let loopback = ListenAddress { host: Some("127.0.0.1".to_owned()), port: 0 };
-    let api = bind(&[loopback])?.pop().context("no socket for the simulated API")?;
-    let api_url = local_url(&api)?;
+    let loopback = ListenAddress::Tcp { host: Some("127.0.0.1".to_owned()), port: 0 };
+    let api = bind_ports(&[loopback])?.pop().context("no socket for the simulated API")?;
+    let api_url = local_url(api.local_addr().map_err(anyhow::Error::new)?);
 
     let key = ApiKey::new(&DEFAULT_KEY.into()).map_err(anyhow::Error::new)?;
     let url = api_url.parse().map_err(anyhow::Error::new)?;
@@ -30,7 +30,11 @@ pub(super) async fn run(settings: &Settings, stop: CancellationToken) -> Result<
     }
     tokio::spawn(simulator.serve(api, stop.clone()));
 
-    let page = local_url(listeners.first().context("no address to listen on")?)?;
+    let listener = listeners.first().context("no address to listen on")?;
+    let page = match listener.tcp_address().map_err(anyhow::Error::new)? {
+        Some(address) => local_url(address),
+        None => listener.address().map_err(anyhow::Error::new)?,
+    };
     print(&format!(
         "tryvox-exporter demo: {} simulated numbers, polled every {}; they change while you look.\n\n\
          \x20 page     {page}/\n\
@@ -48,5 +52,5 @@ pub(super) async fn run(settings: &Settings, stop: CancellationToken) -> Result<
         account = account_id,
         target = page.trim_start_matches("http://"),
     ));
-    Ok(serve::serve(&config, listeners, None, stop).await?)
+    Ok(serve::serve(&config, listeners, None, None, stop).await?)
 }

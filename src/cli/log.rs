@@ -1,5 +1,6 @@
 //! Log lines on stderr.
 
+use tracing::error;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
@@ -34,4 +35,10 @@ pub(super) fn start(level: LogLevel, format: LogFormat) {
     };
     // Fails only where a log was started before, and then that one serves.
     _ = tracing_subscriber::registry().with(layer.with_filter(ours)).try_init();
+    // A fault of this program is a line like any other; what it costs is for others to say.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let message = panic.payload_as_str().unwrap_or("no message");
+        error!(panic = message, place, "a fault of this program; please report it");
+    }));
 }

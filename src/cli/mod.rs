@@ -12,14 +12,19 @@ mod log;
 mod once;
 mod serve;
 mod simulate;
+mod systemd;
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{CommandOptions, ConfigError, ListenAddress, ProcessEnvironment, Settings, Source};
+use crate::web::Listener;
+use crate::web::toolkit::{WebFile, WebFileError};
 use arguments::Parsed;
 
 /// A command that did not do what it was told to.
@@ -74,7 +79,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), CommandE
             return Ok(());
         }
     };
-    let source = Source { command, flags, environment: ProcessEnvironment };
+    let source = Source { command, flags, environment: ProcessEnvironment, more_problems: web_file_problems };
     match command {
         CommandOptions::Serve | CommandOptions::Check | CommandOptions::Once => {
             let wrong = |error: ConfigError| {
@@ -102,6 +107,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), CommandE
             })
         }
     }
+}
+
+/// What is wrong with the web configuration file, if there is to be one.
+fn web_file_problems(settings: &Settings) -> Vec<String> {
+    let opened = settings.web_config_file.as_deref().map(WebFile::open).transpose();
+    let problems =
+        |error: WebFileError| error.problems().map(|problem| format!("--web.config.file: {problem}")).collect();
+    opened.map_or_else(problems, |_| Vec::new())
 }
 
 /// Runs a command to its end, which SIGINT and SIGTERM bring about.
@@ -139,7 +152,7 @@ fn stop_on_signals() -> anyhow::Result<CancellationToken> {
 }
 
 /// Opens the sockets of all addresses.
-fn bind(addresses: &[ListenAddress]) -> anyhow::Result<Vec<tokio::net::TcpListener>> {
+fn bind(addresses: &[ListenAddress]) -> anyhow::Result<Vec<Listener>> {
     let mut listeners = Vec::new();
     for address in addresses {
         listeners.extend(crate::web::bind(address)?);
@@ -147,14 +160,22 @@ fn bind(addresses: &[ListenAddress]) -> anyhow::Result<Vec<tokio::net::TcpListen
     Ok(listeners)
 }
 
-/// A URL that a browser on this machine opens, for a socket that is listened on.
-fn local_url(listener: &tokio::net::TcpListener) -> anyhow::Result<String> {
-    let address = listener.local_addr()?;
-    Ok(if address.ip().is_unspecified() {
+/// Opens the sockets of all addresses, which have to be ports.
+fn bind_ports(addresses: &[ListenAddress]) -> anyhow::Result<Vec<TcpListener>> {
+    let ports = bind(addresses)?.into_iter().map(|listener| match listener {
+        Listener::Tcp(listener) => Ok(listener),
+        Listener::Unix(..) => Err(anyhow::anyhow!("the simulated API listens on ports alone, not on unix: paths")),
+    });
+    ports.collect()
+}
+
+/// A URL that a browser on this machine opens, for a port that is listened on.
+fn local_url(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
         format!("http://localhost:{}", address.port())
     } else {
         format!("http://{address}")
-    })
+    }
 }
 
 /// Prints to stdout; a reader that has gone away is no error.

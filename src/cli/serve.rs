@@ -4,28 +4,35 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{CommandError, bind, print};
+use super::{CommandError, bind, print, systemd};
 use crate::config::{AccountConfig, Environment, ServeConfig, Source, stable_hash};
 use crate::inventory::{Collect, STATUSES};
 use crate::metrics::{Configured, Exporter, encode_listing};
 use crate::poller::{Account, Change, Manager, Poller};
 use crate::tryvox::{Client, Endpoint, Gate, HttpClients, numbers_url};
-use crate::web::{Reload, Site, router};
+use crate::web::toolkit::WebFile;
+use crate::web::{Listener, Reload, Server, Site, router, systemd_sockets};
 
 pub(super) async fn run<E>(source: Source<E>, config: ServeConfig, stop: CancellationToken) -> Result<(), CommandError>
 where
     E: Environment + Send + Sync + 'static,
 {
-    let listeners = bind(&config.fixed.listen_addresses)?;
+    // Read once more: what it is checked with knows nothing of the web.
+    let web_file = config.fixed.web_config_file.as_deref().map(WebFile::open).transpose();
+    let web_file = web_file.map_err(anyhow::Error::new)?.map(Arc::new);
+    let listeners = if config.fixed.systemd_socket {
+        systemd_sockets().context("--web.systemd-socket")?
+    } else {
+        bind(&config.fixed.listen_addresses)?
+    };
     let source = Arc::new(source);
     let read = Arc::new(move || source.read().map(|(_, config)| config).map_err(|error| error.to_string()));
-    Ok(serve(&config, listeners, Some(read), stop).await?)
+    Ok(serve(&config, listeners, web_file, Some(read), stop).await?)
 }
 
 /// Prints what a check of the configuration found: nothing wrong.
@@ -47,7 +54,8 @@ type Read = Arc<dyn Fn() -> Result<ServeConfig, String> + Send + Sync>;
 /// Polls and answers until `stop`. Without `read` the configuration stays as it is.
 pub(super) async fn serve(
     config: &ServeConfig,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
+    web_file: Option<Arc<WebFile>>,
     read: Option<Read>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -71,7 +79,8 @@ pub(super) async fn serve(
         warn!("{warning}");
     }
     for listener in &listeners {
-        info!(address = %listener.local_addr()?, "listening");
+        let tls = web_file.as_ref().is_some_and(|file| file.is_encrypted());
+        info!(tls, address = listener.address()?, "listening");
     }
     let fleet = work.manager.fleet();
     work.apply(config).map_err(anyhow::Error::msg)?;
@@ -85,7 +94,18 @@ pub(super) async fn serve(
     }
     let telemetry_path = config.fixed.telemetry_path.clone();
     let site = Site { fleet, exporter, telemetry_path, reload: lifecycle, ready: false.into() };
-    crate::web::serve(listeners, router(Arc::new(site)), stop).await.context("cannot go on serving")
+    let router = router(Arc::new(site));
+    let server = Server { router, web_file, max_connections: config.fixed.max_connections };
+
+    systemd::ready(config.accounts.len());
+    tokio::spawn(systemd::watchdog());
+    let tell = stop.clone();
+    tokio::spawn(async move {
+        tell.cancelled().await;
+        systemd::stopping();
+    });
+    crate::web::serve(listeners, server, stop).await;
+    Ok(())
 }
 
 pub(super) fn configured(config: &ServeConfig) -> Configured {
@@ -182,7 +202,9 @@ impl Reloader {
                 // Where nobody can ask, the channel is closed, and only the signal is left.
                 Some(answer) = asked.recv() => Some(answer),
             };
+            systemd::reloading();
             let result = self.reload().await;
+            systemd::ready(self.work.manager.fleet().accounts().len());
             // Whoever asked may be gone.
             answer.map(|answer| answer.send(result));
         }

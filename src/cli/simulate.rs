@@ -9,7 +9,7 @@ use futures_util::future::try_join_all;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::{CommandError, bind, local_url, print};
+use super::{CommandError, bind_ports, local_url, print};
 use crate::config::{API_KEY_VARIABLE, Environment, Settings, SimulatorConfig};
 use crate::simulator::{DEFAULT_KEY, Faults, Simulator, World};
 use crate::tryvox::ApiKey;
@@ -20,7 +20,7 @@ pub(super) async fn run(
     stop: CancellationToken,
 ) -> Result<(), CommandError> {
     let config = SimulatorConfig::new(settings, environment)?;
-    let listeners = bind(&settings.listen_addresses)?;
+    let listeners = bind_ports(&settings.listen_addresses)?;
     let simulator = simulator(&config)?;
     if let Some(life) = config.life {
         let (simulator, stop) = (simulator.clone(), stop.clone());
@@ -29,8 +29,9 @@ pub(super) async fn run(
 
     let key = if config.key.is_some() { format!("(yours, from {API_KEY_VARIABLE})") } else { DEFAULT_KEY.to_owned() };
     for listener in &listeners {
-        info!(address = %listener.local_addr().map_err(anyhow::Error::new)?, "listening");
-        let url = local_url(listener)?;
+        let address = listener.local_addr().map_err(anyhow::Error::new)?;
+        info!(%address, "listening");
+        let url = local_url(address);
         print(&format!(
             "A simulated TryVox with {} numbers:\n\
              \x20 url         {url}\n\

@@ -268,7 +268,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         other_defaults: &[(Simulate, "127.0.0.1:10870")],
         commands: &[Serve, Demo, Simulate, Healthcheck],
         repeatable: true,
-        help: "Where to listen; without a host on all addresses, v4 and v6; can be repeated",
+        help: "Where to listen: host:port, :port for all addresses, v4 and v6, or unix:PATH; can be repeated",
         set: |settings, text| listen_addresses(text).map(|value| settings.listen_addresses = value),
         ..OPTION
     },
@@ -279,6 +279,37 @@ pub static OPTIONS: &[OptionSpec] = &[
         commands: &[Serve, Demo],
         help: "The path that metrics are served at",
         set: |settings, text| telemetry_path(text).map(|value| settings.telemetry_path = value),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "web.config.file",
+        value: "PATH",
+        commands: &[Serve, Healthcheck],
+        help: "A web configuration file as Prometheus's exporter-toolkit has it: TLS, users, headers, a rate limit",
+        // Without a path there is none, as for the exporters whose file it is.
+        set: |settings, text| {
+            settings.web_config_file = Some(PathBuf::from(text)).filter(|path| !path.as_os_str().is_empty());
+            Ok(())
+        },
+        ..OPTION
+    },
+    OptionSpec {
+        name: "web.systemd-socket",
+        value: "BOOL",
+        default: Some("false"),
+        switch: true,
+        commands: &[Serve],
+        help: "Listen on the sockets that systemd passes, instead of --web.listen-address",
+        set: |settings, text| switch(text).map(|value| settings.systemd_socket = value),
+        ..OPTION
+    },
+    OptionSpec {
+        name: "web.max-connections",
+        value: "N",
+        default: Some("512"),
+        commands: &[Serve, Demo],
+        help: "Connections at one time; a new one takes the place of one that does nothing, or is refused",
+        set: |settings, text| integer(text, 1..=100_000).map(|value| settings.max_connections = value),
         ..OPTION
     },
     OptionSpec {

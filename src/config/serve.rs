@@ -44,6 +44,12 @@ pub struct Fixed {
     pub listen_addresses: Vec<ListenAddress>,
     /// The path of the metrics.
     pub telemetry_path: String,
+    /// TLS, users and the like.
+    pub web_config_file: Option<PathBuf>,
+    /// Whether to listen on what systemd passes instead.
+    pub systemd_socket: bool,
+    /// Connections at one time.
+    pub max_connections: usize,
     /// Whether `POST /-/reload` is allowed.
     pub enable_lifecycle: bool,
 }
@@ -86,6 +92,8 @@ pub struct Source<E> {
     pub flags: Flags,
     /// The environment.
     pub environment: E,
+    /// What others find wrong with what the settings name.
+    pub more_problems: fn(&Settings) -> Vec<String>,
 }
 
 impl<E: Environment> Source<E> {
@@ -101,13 +109,18 @@ impl<E: Environment> Source<E> {
         let path = path.unwrap_or_default();
         let shown = path.display().to_string();
         let (mut settings, given) = self.merge(&document, &shown, &mut problems);
-        if document.values.contains_key(API_KEY_FILE) && !given.contains(API_KEY_FILE) {
-            settings.api_key_file = settings.api_key_file.map(|key| beside(&path, &key));
+        for (option, named) in
+            [(API_KEY_FILE, &mut settings.api_key_file), (WEB_CONFIG_FILE, &mut settings.web_config_file)]
+        {
+            if document.values.contains_key(option) && !given.contains(option) {
+                *named = named.take().map(|named| beside(&path, &named));
+            }
         }
         let accounts =
             Accounts { source: self, settings: &settings, given: &given, path: &path, problems: &mut problems };
         let (accounts, warnings) = accounts.read(document.accounts.as_deref());
         let config = assemble(&settings, accounts, warnings, &mut problems);
+        problems.extend((self.more_problems)(&settings));
         ConfigError::unless_empty(problems).map_or(Ok((settings, config)), Err)
     }
 
@@ -122,6 +135,7 @@ impl<E: Environment> Source<E> {
 }
 
 const API_KEY_FILE: &str = "tryvox.api-key-file";
+const WEB_CONFIG_FILE: &str = "web.config.file";
 
 /// A longer file is none that anybody wrote.
 const MAX_FILE: u64 = 64 << 20;
@@ -172,6 +186,9 @@ fn assemble(
         fixed: Fixed {
             listen_addresses: settings.listen_addresses.clone(),
             telemetry_path: settings.telemetry_path.clone(),
+            web_config_file: settings.web_config_file.clone(),
+            systemd_socket: settings.systemd_socket,
+            max_connections: settings.max_connections,
             enable_lifecycle: settings.enable_lifecycle,
         },
         warnings,

@@ -51,6 +51,12 @@ pub struct Settings {
     pub listen_addresses: Vec<ListenAddress>,
     /// `--web.telemetry-path`
     pub telemetry_path: String,
+    /// `--web.config.file`
+    pub web_config_file: Option<PathBuf>,
+    /// `--web.systemd-socket`
+    pub systemd_socket: bool,
+    /// `--web.max-connections`
+    pub max_connections: usize,
     /// `--web.enable-lifecycle`
     pub enable_lifecycle: bool,
     /// `--shard`

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -160,21 +161,32 @@ pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String
     })
 }
 
-/// Where to listen, as Prometheus's exporters write it: `host:port`, `[v6]:port`, or `:port` for
-/// all addresses, v4 and v6.
+/// Where to listen, as Prometheus's exporters write it: `host:port`, `[v6]:port`, `:port` for all
+/// addresses, v4 and v6, or `unix:` and a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListenAddress {
-    /// A name or an address; none for all addresses.
-    pub host: Option<String>,
-    /// 0 lets the system choose.
-    pub port: u16,
+pub enum ListenAddress {
+    /// A port.
+    Tcp {
+        /// A name or an address; none for all addresses.
+        host: Option<String>,
+        /// 0 lets the system choose.
+        port: u16,
+    },
+    /// A socket in the file system.
+    Unix(PathBuf),
 }
 
 impl FromStr for ListenAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "is not an address; write it like :10869, 127.0.0.1:10869 or [::1]:10869".to_owned();
+        let wrong =
+            || "is not an address; write it like :10869, 127.0.0.1:10869, [::1]:10869 or unix:/run/x.sock".to_owned();
+        if let Some(path) = text.strip_prefix("unix:") {
+            // What the system takes for the path of a socket (unix(7)).
+            let right = !path.is_empty() && path.len() < 108 && !path.contains('\0') && !path.starts_with("//");
+            return if right { Ok(Self::Unix(path.into())) } else { Err(wrong()) };
+        }
         let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
         // `u16` also reads `+1`.
         let port = Some(port).filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
@@ -186,16 +198,17 @@ impl FromStr for ListenAddress {
             (name, None) if name.contains([':', '/', '[', ']', ' ']) => return Err(wrong()),
             (name, None) => Some(name.to_owned()),
         };
-        Ok(Self { host, port })
+        Ok(Self::Tcp { host, port })
     }
 }
 
 impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.host {
-            None => write!(f, ":{}", self.port),
-            Some(v6) if v6.contains(':') => write!(f, "[{v6}]:{}", self.port),
-            Some(host) => write!(f, "{host}:{}", self.port),
+        match self {
+            Self::Tcp { host: None, port } => write!(f, ":{port}"),
+            Self::Tcp { host: Some(v6), port } if v6.contains(':') => write!(f, "[{v6}]:{port}"),
+            Self::Tcp { host: Some(host), port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
@@ -220,10 +233,34 @@ mod tests {
 
     #[test]
     fn listen_addresses_are_those_of_prometheus() {
-        for good in [":10869", "127.0.0.1:0", "[::1]:10869", "localhost:1", "0.0.0.0:65535", "[::]:80"] {
+        for good in [
+            ":10869",
+            "127.0.0.1:0",
+            "[::1]:10869",
+            "localhost:1",
+            "0.0.0.0:65535",
+            "[::]:80",
+            "unix:/run/x.sock",
+            "unix:x",
+        ] {
             assert_eq!(good.parse::<ListenAddress>().unwrap().to_string(), good);
         }
-        for bad in ["", "10869", ":", ":x", ":65536", "::1:80", "[::1", "[x]:80", "http://a:80", "a:+1", "a:"] {
+        for bad in [
+            "",
+            "10869",
+            ":",
+            ":x",
+            ":65536",
+            "::1:80",
+            "[::1",
+            "[x]:80",
+            "http://a:80",
+            "a:+1",
+            "a:",
+            "unix:",
+            "unix://x",
+            "vsock://:1",
+        ] {
             assert!(bad.parse::<ListenAddress>().is_err(), "{bad}");
         }
     }

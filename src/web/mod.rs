@@ -3,11 +3,13 @@
 //! [`bind`] opens the sockets before anything else happens, [`serve`] answers on them until it is
 //! told to stop.
 
+mod activity;
 mod listen;
 mod negotiate;
 mod routes;
 mod serve;
+pub mod toolkit;
 
-pub use listen::{BindError, bind};
+pub use listen::{BindError, Listener, bind, systemd_sockets};
 pub use routes::{Reload, Site, router};
-pub use serve::serve;
+pub use serve::{Server, serve};
