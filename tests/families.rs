@@ -138,7 +138,7 @@ async fn openmetrics_is_what_its_strictest_parser_takes() {
 
     let script = "import sys, json\n\
         from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse\n\
-        print(json.dumps({f.name: [f.type, len(f.samples)] for f in parse(sys.stdin.read())}))";
+        print(json.dumps({f.name: [f.type, len(f.samples), f.unit] for f in parse(sys.stdin.read())}))";
     let mut python = std::process::Command::new("/usr/bin/python3")
         .args(["-c", script])
         .stdin(Stdio::piped())
@@ -149,11 +149,12 @@ async fn openmetrics_is_what_its_strictest_parser_takes() {
     python.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let output = python.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let parsed: BTreeMap<String, (String, u64)> = serde_json::from_slice(&output.stdout).unwrap();
+    let parsed: BTreeMap<String, (String, u64, String)> = serde_json::from_slice(&output.stdout).unwrap();
     for (name, kind, _) in PROMISED {
         let name = if *kind == "counter" { name.trim_end_matches("_total") } else { name };
-        let (parsed, samples) = &parsed[name];
+        let (parsed, samples, unit) = &parsed[name];
         assert!(parsed == kind && *samples > 0, "{name}: {parsed}");
+        assert_eq!(unit, if name.ends_with("_seconds") { "seconds" } else { "" }, "{name}");
     }
     // Both formats say the same.
     let text: Scrape = Scrape(text.trim_end_matches("# EOF\n").to_owned());

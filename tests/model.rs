@@ -12,11 +12,11 @@ use reqwest::header::HeaderValue;
 use reqwest::{StatusCode, Url};
 use tokio_util::sync::CancellationToken;
 use tryvox_exporter::inventory::Collect;
-use tryvox_exporter::metrics::{Configured, Exporter, Format, INVENTORY, scrape};
+use tryvox_exporter::metrics::{Configured, Exporter, INVENTORY};
 use tryvox_exporter::tryvox::{Answer, ApiKey, Failure, Transport};
 
 use crate::common::api::{Api, page};
-use crate::common::lab::{Setup, poller};
+use crate::common::lab::{Setup, poller, scrape};
 use crate::common::{KEY, Running, Scrape, seed};
 
 const LIMIT: usize = 5;
@@ -381,7 +381,7 @@ async fn every_family_equals_the_model_after_each_poll() {
             if let Some(before) = &before {
                 counters.compare(before, &now);
             }
-            let scraped = Scrape(scrape(std::slice::from_ref(&reader), &exporter, Format::Text));
+            let scraped = scrape(&reader, &exporter);
             assert_eq!(scraped.of("tryvox_polls_total", r#"result="success""#), f64::from(poll) + 1.0);
             let series = families(&scraped, &inventory);
             assert_eq!(series, model(&now), "poll {poll}");

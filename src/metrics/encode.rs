@@ -127,6 +127,15 @@ pub(super) fn push_header(out: &mut String, family: &Family, format: Format) {
         _ => family.name,
     };
     _ = write!(out, "# HELP {name} {}\n# TYPE {name} {}\n", family.help, family.kind.as_str());
+    push_unit(out, name, format);
+}
+
+/// Writes the `# UNIT` line of a family whose name ends with its unit, which only `OpenMetrics` has.
+pub(super) fn push_unit(out: &mut String, name: &str, format: Format) {
+    let unit = ["seconds", "bytes"].into_iter().find(|unit| name.strip_suffix(unit).is_some_and(|n| n.ends_with('_')));
+    if let Some(unit) = unit.filter(|_| format == Format::OpenMetrics) {
+        _ = writeln!(out, "# UNIT {name} {unit}");
+    }
 }
 
 fn push_escaped(out: &mut String, value: &str) {

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 
-use super::encode::Format;
+use super::encode::{Format, push_unit};
 use super::family::Metric;
 use super::polling::timestamp;
 
@@ -105,10 +105,15 @@ impl Exporter {
         // It fails only for families without a name or samples, which this collector has not.
         _ = prometheus::TextEncoder::new().encode_utf8(&self.process.collect(), &mut text);
         for line in text.lines() {
+            let Some(header) = line.strip_prefix("# ").filter(|_| format == Format::OpenMetrics) else {
+                _ = writeln!(out, "{line}");
+                continue;
+            };
             // In OpenMetrics a counter's family is named without the ending of its samples.
-            match line.strip_prefix("# ").filter(|_| format == Format::OpenMetrics) {
-                Some(header) => _ = writeln!(out, "# {}", header.replacen("_total ", " ", 1)),
-                None => _ = writeln!(out, "{line}"),
+            let header = header.replacen("_total ", " ", 1);
+            _ = writeln!(out, "# {header}");
+            if let Some((name, _)) = header.strip_prefix("TYPE ").and_then(|rest| rest.split_once(' ')) {
+                push_unit(out, name, format);
             }
         }
     }

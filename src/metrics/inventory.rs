@@ -197,16 +197,16 @@ fn texts<const N: usize>(labels: &[Arc<str>; N]) -> [&str; N] {
     labels.each_ref().map(|label| &**label)
 }
 
-/// Writes a listing down, a chunk for each of [`INVENTORY`].
+/// Writes a listing down, a text for each of [`INVENTORY`].
 #[must_use]
 pub fn encode_listing(account: &str, listed: &Listed) -> Encoded {
     INVENTORY
         .iter()
         .map(|metric| {
-            let mut chunk = String::new();
+            let mut text = String::new();
             // Gauges are written alike in every format.
-            (metric.fill)(listed, &mut Samples::new(&metric.family, Some(account), Format::Text, &mut chunk));
-            chunk
+            (metric.fill)(listed, &mut Samples::new(&metric.family, Some(account), Format::Text, &mut text));
+            text.into()
         })
         .collect()
 }

@@ -1,15 +1,16 @@
 //! One answer to one scrape.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use tokio::time::Instant;
 
+use super::coding::Coding;
 use super::encode::{Format, Samples, push_header};
 use super::exporter::{EXPORTER, Exporter};
 use super::family::Family;
 use super::inventory::INVENTORY;
 use super::polling::{POLLING, Polled};
-use crate::poller::Account;
+use crate::poller::{Account, Text};
 
 /// Every family that is declared here, in the order of the exposition.
 pub fn families() -> impl Iterator<Item = &'static Family> {
@@ -19,59 +20,99 @@ pub fn families() -> impl Iterator<Item = &'static Family> {
     inventory.chain(polling).chain(exporter)
 }
 
-/// Everything there is to say at this moment, the process included.
-#[must_use]
-pub fn scrape(accounts: &[Arc<Account>], exporter: &Exporter, format: Format) -> String {
-    let mut out = report(accounts, exporter, format);
-    exporter.push_process(&mut out, format);
-    if format == Format::OpenMetrics {
-        out.push_str("# EOF\n");
-    }
-    out
+/// The headers of the inventory's families, by format.
+static HEADERS: LazyLock<[Vec<Text>; 2]> = LazyLock::new(|| {
+    [Format::Text, Format::OpenMetrics].map(|format| {
+        let header = |family: &Family| {
+            let mut header = String::new();
+            push_header(&mut header, family, format);
+            header.into()
+        };
+        INVENTORY.iter().map(|metric| header(&metric.family)).collect()
+    })
+});
+
+/// All there is to say, as of one moment: each account's state is taken once, so that all of its
+/// families are of the same listing.
+#[derive(Debug)]
+pub struct Scrape<'a> {
+    accounts: Vec<Polled>,
+    exporter: &'a Exporter,
 }
 
-/// The same without the process: for a file that another process reads out together with its own.
-///
-/// Each account's state is taken once: all of its families are of the same listing.
-#[must_use]
-pub fn report(accounts: &[Arc<Account>], exporter: &Exporter, format: Format) -> String {
-    let states: Vec<(&str, Polled)> = accounts.iter().map(|account| (account.name(), polled(account))).collect();
-    let inventory: usize = states.iter().flat_map(|(_, polled)| chunks(polled)).map(String::len).sum();
-    let mut out = String::with_capacity(inventory + (8 << 10) + (8 << 10) * states.len());
+impl<'a> Scrape<'a> {
+    /// What there is to say now.
+    #[must_use]
+    pub fn new(accounts: &[Arc<Account>], exporter: &'a Exporter) -> Self {
+        let polled = |account: &Arc<Account>| Polled {
+            account: account.clone(),
+            published: account.published(),
+            requests: account.requests(),
+            now: Instant::now(),
+        };
+        Self { accounts: accounts.iter().map(polled).collect(), exporter }
+    }
 
-    for (index, metric) in INVENTORY.iter().enumerate() {
-        push_family(&mut out, &metric.family, format, |out| {
-            for chunk in states.iter().filter_map(|(_, polled)| chunks(polled).get(index)) {
-                out.push_str(chunk);
-            }
-        });
+    /// All of it, the process included.
+    #[must_use]
+    pub fn pack(&self, format: Format, coding: Coding) -> Vec<u8> {
+        let mut live = self.live(format);
+        self.exporter.push_process(&mut live, format);
+        if format == Format::OpenMetrics {
+            live.push_str("# EOF\n");
+        }
+        coding.pack(self.kept(format), &live)
     }
-    for metric in POLLING {
-        push_family(&mut out, &metric.family, format, |out| {
-            for (account, polled) in &states {
-                (metric.fill)(polled, &mut Samples::new(&metric.family, Some(account), format, out));
-            }
-        });
+
+    /// The same without the process: for a file that another process reads out together with its own.
+    #[must_use]
+    pub fn report(&self, format: Format) -> String {
+        let kept: String = self.kept(format).map(Text::as_str).collect();
+        kept + &self.live(format)
     }
-    let configured = exporter.configured();
-    for metric in EXPORTER {
-        push_family(&mut out, &metric.family, format, |out| {
-            (metric.fill)(&configured, &mut Samples::new(&metric.family, None, format, out));
-        });
+
+    /// How many bytes it is, about.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let inventory = self.accounts.iter().flat_map(texts).map(|text| text.as_str().len());
+        inventory.sum::<usize>() + (self.accounts.len() + 1) * POLLING_WEIGHT
     }
-    out
+
+    /// The inventory. A family without samples is left out, its header too.
+    fn kept(&self, format: Format) -> impl Iterator<Item = &Text> {
+        let headers = &HEADERS[format as usize];
+        headers.iter().enumerate().flat_map(|(family, header)| {
+            let of_family = move |polled| texts(polled).get(family).filter(|text| !text.as_str().is_empty());
+            let mut texts = self.accounts.iter().filter_map(of_family).peekable();
+            texts.peek().is_some().then_some(header).into_iter().chain(texts)
+        })
+    }
+
+    fn live(&self, format: Format) -> String {
+        let mut out = String::with_capacity((self.accounts.len() + 1) * POLLING_WEIGHT);
+        for metric in POLLING {
+            push_family(&mut out, &metric.family, format, |out| {
+                for polled in &self.accounts {
+                    let account = Some(polled.account.name());
+                    (metric.fill)(polled, &mut Samples::new(&metric.family, account, format, out));
+                }
+            });
+        }
+        let configured = self.exporter.configured();
+        for metric in EXPORTER {
+            push_family(&mut out, &metric.family, format, |out| {
+                (metric.fill)(&configured, &mut Samples::new(&metric.family, None, format, out));
+            });
+        }
+        out
+    }
 }
 
-fn polled(account: &Arc<Account>) -> Polled {
-    Polled {
-        account: account.clone(),
-        published: account.published(),
-        requests: account.requests(),
-        now: Instant::now(),
-    }
-}
+/// Bytes that an account has besides its inventory, about.
+const POLLING_WEIGHT: usize = 8 << 10;
 
-fn chunks(polled: &Polled) -> &[String] {
+/// The families of an account's inventory, if that is to be shown.
+fn texts(polled: &Polled) -> &[Text] {
     polled.current().map_or(&[], |kept| kept.encoded.as_slice())
 }
 

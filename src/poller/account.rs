@@ -7,11 +7,13 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
+use super::text::Text;
+
 use crate::inventory::{Difference, Inventory, Money, OTHER, STATUSES};
 use crate::tryvox::{Client, Failure, Reason, Requests};
 
-/// An inventory written down, one chunk for each metric family; what is in them is not read here.
-pub type Encoded = Vec<String>;
+/// An inventory written down, one text for each metric family; what is in them is not read here.
+pub type Encoded = Vec<Text>;
 
 /// How to write an account's inventory down: done once for each listing, not for each scrape.
 pub type Encode = fn(account: &str, listing: &Listed) -> Encoded;

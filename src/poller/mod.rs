@@ -10,7 +10,9 @@ mod account;
 mod fleet;
 mod poll;
 mod run;
+mod text;
 
 pub use account::{Account, Budget, Changes, Encode, Encoded, Kept, LastPoll, Listed, Polls, Published};
 pub use fleet::{Change, Fleet, Manager};
 pub use run::Poller;
+pub use text::Text;

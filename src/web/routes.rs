@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::header::{ACCEPT, CONTENT_TYPE, VARY};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, VARY};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::future::BoxFuture;
 
-use super::negotiate;
-use crate::metrics::{self, Exporter};
+use super::negotiate::negotiate;
+use crate::metrics::{Exporter, Scrape};
 use crate::poller::Fleet;
 
 /// All that the pages are made of.
@@ -52,11 +52,33 @@ pub fn router(site: Arc<Site>) -> Router {
         .with_state(site)
 }
 
+/// A scrape of so many bytes is put together where it keeps no other answer waiting.
+const HEAVY: usize = 1 << 20;
+
 async fn scrape(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
-    let accept = headers.get_all(ACCEPT).into_iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>();
-    let format = negotiate::format(&accept.join(","));
-    let text = metrics::scrape(&site.fleet.accounts(), &site.exporter, format);
-    ([(CONTENT_TYPE, format.content_type()), (VARY, "Accept")], text).into_response()
+    let (format, coding) = negotiate(&headers);
+    let accounts = site.fleet.accounts();
+    let scrape = Scrape::new(&accounts, &site.exporter);
+    let body = if scrape.weight() < HEAVY {
+        scrape.pack(format, coding)
+    } else {
+        drop(scrape);
+        let packed = move || Scrape::new(&accounts, &site.exporter).pack(format, coding);
+        match tokio::task::spawn_blocking(packed).await {
+            Ok(body) => body,
+            // It panicked, and what that means is for the caller to say; or the end has come.
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
+            },
+        }
+    };
+    let mut response =
+        ([(CONTENT_TYPE, format.content_type()), (VARY, "Accept, Accept-Encoding")], body).into_response();
+    if let Some(name) = coding.name() {
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static(name));
+    }
+    response
 }
 
 async fn ready(State(site): State<Arc<Site>>) -> Response {

@@ -31,6 +31,7 @@ pub(crate) fn listing(bytes: &[u8]) {
     assert_eq!(inventory.groups.values().map(|group| group.numbers).sum::<u64>(), inventory.listed);
     let listed = Listed { inventory, reported };
     for family in encode_listing("a", &listed) {
+        let family = family.as_str();
         for line in family.lines() {
             let (series, value) = line.rsplit_once(' ').expect(line);
             assert!(series.starts_with("tryvox_") && series.ends_with('}'), "{line}");

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tryvox_exporter::inventory::Collect;
-use tryvox_exporter::metrics::{Configured, Exporter, Format, encode_listing, scrape};
+use tryvox_exporter::metrics::{self, Coding, Configured, Exporter, Format, encode_listing};
 use tryvox_exporter::poller::{Account, Budget, Poller};
 use tryvox_exporter::simulator::{Fault, Faults, Simulator, World};
 use tryvox_exporter::tryvox::{
@@ -212,13 +212,19 @@ impl Lab {
     }
 
     pub(crate) fn scrape(&self) -> Scrape {
-        Scrape(scrape(std::slice::from_ref(&self.account), &self.exporter, Format::Text))
+        scrape(&self.account, &self.exporter)
     }
 
     /// What the account has now.
     pub(crate) fn truth(&self) -> Series {
         truth::of_records("acc_demo", self.simulator.worlds["acc_demo"].read().unwrap().listing())
     }
+}
+
+/// A scrape of one account, without a socket.
+pub(crate) fn scrape(account: &Arc<Account>, exporter: &Exporter) -> Scrape {
+    let packed = metrics::Scrape::new(std::slice::from_ref(account), exporter).pack(Format::Text, Coding::Identity);
+    Scrape(String::from_utf8(packed).unwrap())
 }
 
 impl Drop for Lab {

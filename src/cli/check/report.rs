@@ -176,7 +176,7 @@ impl AccountReport {
             ));
         }
         let encoded = encode_listing(poller.account.name(), listed);
-        self.series += encoded.iter().map(|family| family.lines().count()).sum::<usize>();
+        self.series += encoded.iter().map(|family| family.as_str().lines().count()).sum::<usize>();
     }
 }
 
