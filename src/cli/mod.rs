@@ -19,6 +19,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -123,6 +124,7 @@ fn with_runtime(
     command: impl AsyncFnOnce(CancellationToken) -> Result<(), CommandError>,
 ) -> Result<(), CommandError> {
     log::start(settings.log_level, settings.log_format);
+    allow_many_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -131,6 +133,15 @@ fn with_runtime(
     // A name look-up or a file that hangs must not keep the process.
     runtime.shutdown_background();
     ended
+}
+
+/// Takes as many file descriptors as this process may have: each connection needs one, and what a
+/// process has at the start is for programs of the time when none had as many.
+fn allow_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// A token that SIGINT and SIGTERM cancel.

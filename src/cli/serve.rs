@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -59,6 +60,7 @@ pub(super) async fn serve(
     read: Option<Read>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let started = Instant::now();
     let exporter = Arc::new(Exporter::new(configured(config)));
     let mut work = Work {
         http: Arc::default(),
@@ -93,7 +95,7 @@ pub(super) async fn serve(
         lifecycle = config.fixed.enable_lifecycle.then(|| reload(ask));
     }
     let telemetry_path = config.fixed.telemetry_path.clone();
-    let site = Site { fleet, exporter, telemetry_path, reload: lifecycle, ready: false.into() };
+    let site = Site { fleet, exporter, telemetry_path, reload: lifecycle, started, ready: false.into() };
     let router = router(Arc::new(site));
     let server = Server { router, web_file, max_connections: config.fixed.max_connections };
 

@@ -12,6 +12,7 @@ mod e164;
 mod fold;
 mod limit;
 mod money;
+mod overview;
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
@@ -24,6 +25,7 @@ pub use e164::{E164, InvalidE164};
 pub use fold::{Fold, Folded};
 pub(crate) use limit::OTHER;
 pub use money::{InvalidMoney, Money};
+pub use overview::Overview;
 
 /// The statuses that the API documents; an inventory has a group for each, if only an empty one.
 pub const STATUSES: [&str; 3] = ["active", "pending", "suspended"];

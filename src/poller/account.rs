@@ -1,15 +1,16 @@
 //! The published state of one account.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
+use super::history::History;
 use super::text::Text;
 
-use crate::inventory::{Difference, Inventory, Money, OTHER, STATUSES};
+use crate::inventory::{Difference, Inventory, Money, OTHER, Overview, STATUSES};
 use crate::tryvox::{Client, Failure, Reason, Requests};
 
 /// An inventory written down, one text for each metric family; what is in them is not read here.
@@ -113,6 +114,8 @@ impl Changes {
 pub struct Kept {
     /// It, written down.
     pub encoded: Arc<Encoded>,
+    /// It, in few words.
+    pub overview: Arc<Overview>,
     /// Records of it that could not be read.
     pub invalid: u64,
     /// From then on it is too old to be shown while polls fail.
@@ -130,6 +133,8 @@ pub struct Published {
     pub changes: Changes,
     /// The last good listing; none before the first.
     pub kept: Option<Kept>,
+    /// What happened of late.
+    pub history: History,
 }
 
 impl Published {
@@ -149,13 +154,24 @@ pub struct Account {
     budget: Budget,
     client: Client,
     published: ArcSwap<Published>,
+    activity: Mutex<Activity>,
+}
+
+/// What an account's task is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activity {
+    /// A poll goes on since then.
+    Polling(Instant),
+    /// Nothing until then.
+    Waiting(Instant),
 }
 
 impl Account {
     /// An account that was never polled.
     #[must_use]
     pub fn new(name: &str, interval: Duration, budget: Budget, client: Client) -> Self {
-        Self { name: name.into(), interval, budget, client, published: ArcSwap::default() }
+        let activity = Mutex::new(Activity::Waiting(Instant::now()));
+        Self { name: name.into(), interval, budget, client, published: ArcSwap::default(), activity }
     }
 
     /// The value of the `account` label.
@@ -192,6 +208,21 @@ impl Account {
     #[must_use]
     pub fn published(&self) -> Arc<Published> {
         self.published.load_full()
+    }
+
+    /// Whether it is polled at this moment, or else when it will be.
+    #[must_use]
+    pub fn activity(&self) -> Activity {
+        match *self.activity.lock().unwrap_or_else(PoisonError::into_inner) {
+            // The API may have asked for patience.
+            Activity::Waiting(until) => Activity::Waiting(until.max(self.client.ready_at())),
+            polling @ Activity::Polling(_) => polling,
+        }
+    }
+
+    /// Only the account's own task says what it does.
+    pub(super) fn does(&self, activity: Activity) {
+        *self.activity.lock().unwrap_or_else(PoisonError::into_inner) = activity;
     }
 
     pub(super) fn client(&self) -> &Client {

@@ -8,11 +8,13 @@
 
 mod account;
 mod fleet;
+mod history;
 mod poll;
 mod run;
 mod text;
 
-pub use account::{Account, Budget, Changes, Encode, Encoded, Kept, LastPoll, Listed, Polls, Published};
+pub use account::{Account, Activity, Budget, Changes, Encode, Encoded, Kept, LastPoll, Listed, Polls, Published};
 pub use fleet::{Change, Fleet, Manager};
+pub use history::{Changed, Failed, History};
 pub use run::Poller;
 pub use text::Text;

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
-use super::account::{Account, Encode, Encoded, Kept, LastPoll, Listed, Polls, Published};
+use super::account::{Account, Activity, Encode, Encoded, Kept, LastPoll, Listed, Polls, Published};
 use super::poll::Poll;
-use crate::inventory::{Collect, Difference, NumberChange, Snapshot};
+use crate::inventory::{Collect, Difference, NumberChange, Overview, Snapshot};
 use crate::tryvox::{Failure, Filter, KeySource, Reason};
 
 /// What a poll needs beside the account.
@@ -49,6 +49,7 @@ struct Outcome {
 /// A good listing, written down.
 struct Good {
     encoded: Encoded,
+    overview: Overview,
     counts: Counts,
     /// What happened since the one before, if there was one.
     difference: Option<Difference>,
@@ -68,14 +69,16 @@ impl Poller {
     /// A poll that outlives its interval delays the next, which then begins at once; those in between
     /// are left out, and the beat goes on. Where the API asked for patience, the next one waits.
     pub async fn run(self, stop: CancellationToken) {
-        let mut beat = interval_at(Instant::now() + self.first_gap, self.account.interval());
-        beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut next = Instant::now() + self.first_gap;
         let polls = async {
             let mut snapshot = None;
             loop {
+                self.account.does(Activity::Polling(Instant::now()));
                 snapshot = self.poll_and_publish(snapshot).await;
+                self.account.does(Activity::Waiting(next));
                 self.account.client().ready().await;
-                beat.tick().await;
+                sleep_until(next).await;
+                next = beat_after(Instant::now(), next, self.account.interval());
             }
         };
         // Whatever is in flight at the stop is dropped: a poll publishes nothing before its end.
@@ -109,23 +112,28 @@ impl Poller {
         let last = LastPoll { at: (self.now)(), took: start.elapsed(), pages };
 
         let before = self.account.published();
-        let Published { polls, mut changes, kept } = (*before).clone();
+        let Published { polls, mut changes, kept, mut history } = (*before).clone();
         let (published, counts, difference) = match good {
-            Ok(Good { encoded, counts, difference }) => {
+            Ok(Good { encoded, overview, counts, difference }) => {
                 if let Some(difference) = &difference {
                     changes.add(difference, self.collect.label_limit);
+                    history.changed(last.at, difference);
                 }
                 let now = Instant::now();
                 let kept = Some(Kept {
                     encoded: Arc::new(encoded),
+                    overview: Arc::new(overview),
                     invalid: counts.invalid,
                     stale_at: now + self.stale_after,
                     // However short that is, a listing stays until the next poll has ended.
                     overdue_at: now + self.stale_after.max(self.account.interval() + self.timeout),
                 });
-                (Published { polls: polls.succeeded(last), changes, kept }, Some(counts), difference)
+                (Published { polls: polls.succeeded(last), changes, kept, history }, Some(counts), difference)
             }
-            Err(failure) => (Published { polls: polls.failed(last, failure), changes, kept }, None, None),
+            Err(failure) => {
+                history.failed(last.at, &failure, polls.failure.is_some());
+                (Published { polls: polls.failed(last, failure), changes, kept, history }, None, None)
+            }
         };
         self.account.publish(published.clone());
         if let Some(difference) = difference {
@@ -149,7 +157,8 @@ impl Poller {
                     reported: listed.reported,
                 };
                 let encoded = (self.encode)(self.account.name(), &listed);
-                Outcome { good: Ok(Good { encoded, counts, difference }), pages, snapshot: Some(snapshot) }
+                let overview = Overview::of(&listed.inventory);
+                Outcome { good: Ok(Good { encoded, overview, counts, difference }), pages, snapshot: Some(snapshot) }
             }
             Err(failure) => Outcome { good: Err(failure), pages, snapshot: before },
         }
@@ -218,6 +227,13 @@ impl Poller {
             }
         }
     }
+}
+
+/// The first beat after `now`, of those that are an interval apart from each other and from `beat`.
+fn beat_after(now: Instant, beat: Instant, interval: Duration) -> Instant {
+    let late = now.saturating_duration_since(beat).as_nanos();
+    let since_last = late.checked_rem(interval.as_nanos()).and_then(|rest| u64::try_from(rest).ok());
+    now.max(beat) + interval.saturating_sub(Duration::from_nanos(since_last.unwrap_or(0)))
 }
 
 /// To the millisecond, for people.

@@ -120,10 +120,16 @@ impl Client {
         (read.load(Ordering::Relaxed), pages.load(Ordering::Relaxed))
     }
 
-    /// Waits until the API, which may have asked for patience, may be asked again.
+    /// When the API, which may have asked for patience, may be asked again; that may have passed.
+    #[must_use]
+    pub fn ready_at(&self) -> Instant {
+        self.pacer.held_until()
+    }
+
+    /// Waits until then.
     pub async fn ready(&self) {
-        while self.pacer.held_until() > Instant::now() {
-            sleep_until(self.pacer.held_until()).await;
+        while self.ready_at() > Instant::now() {
+            sleep_until(self.ready_at()).await;
         }
     }
 

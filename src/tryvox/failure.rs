@@ -84,6 +84,79 @@ impl Reason {
     }
 }
 
+/// What a failure means to somebody who has to do something about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Advice {
+    /// What happened, in plain words.
+    pub what: &'static str,
+    /// What to do about it.
+    pub to_do: &'static str,
+}
+
+impl Reason {
+    /// What it means, and what to do.
+    #[must_use]
+    pub fn advice(self) -> Advice {
+        let (what, to_do) = match self {
+            Self::Timeout => (
+                "The API did not answer in time.",
+                "If that goes on, allow more time with --tryvox.timeout or --poll.timeout.",
+            ),
+            Self::Connect => (
+                "There is no connection to the API.",
+                "Check --tryvox.url, name resolution, proxy and firewall from where this exporter runs.",
+            ),
+            Self::Tls => (
+                "The API's certificate is not trusted.",
+                "Check --tryvox.url, this machine's clock, and the certificate authorities that it trusts.",
+            ),
+            Self::Unauthorized => (
+                "The API does not accept the key.",
+                "Write a valid key into the account's key file; the next poll reads it. One that is in the environment \
+                 needs a restart.",
+            ),
+            Self::Forbidden => (
+                "The key may not list the numbers of this account.",
+                "Give the key that right in the TryVox console, or use another one.",
+            ),
+            Self::NotFound => (
+                "The API knows no such account.",
+                "Check the account id, and that --tryvox.url is where the API's paths start.",
+            ),
+            Self::RateLimited => (
+                "The API asks for fewer requests.",
+                "Lower --tryvox.rate-limit, or poll less often; the next poll waits for as long as the API asked.",
+            ),
+            Self::ServerError => {
+                ("The API has a problem of its own.", "Wait; if it goes on, ask TryVox. The next poll tries again.")
+            }
+            Self::HttpStatus => (
+                "The API answered with a status that has no meaning here.",
+                "Check that --tryvox.url leads to the TryVox API, and what is in between.",
+            ),
+            Self::Redirect => (
+                "The API sends elsewhere, and the key goes to no other place than was configured.",
+                "If the new address is TryVox's, make it --tryvox.url.",
+            ),
+            Self::Decode => (
+                "The answer is cut off, or is not the JSON expected.",
+                "Check that --tryvox.url leads to the TryVox API, and not to the page of a proxy.",
+            ),
+            Self::TooLarge => (
+                "An answer is larger than a page can be.",
+                "Lower --tryvox.per-page, and check that --tryvox.url leads to the TryVox API.",
+            ),
+            Self::Inconsistent => (
+                "The pages of the list do not add up to one listing.",
+                "It may pass by itself; if not, raise --poll.max-discrepancy or ask TryVox.",
+            ),
+            Self::ApiKey => ("The account's key cannot be read.", "Check the key file's path, owner and content."),
+            Self::Internal => ("A fault of this program.", "Please report it, with what the log says."),
+        };
+        Advice { what, to_do }
+    }
+}
+
 /// Which request of a poll failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attempt {

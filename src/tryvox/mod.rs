@@ -20,7 +20,7 @@ mod wire;
 
 pub use address::{Filter, numbers_url};
 pub use client::{Client, Endpoint, Limits, Listing};
-pub use failure::{Attempt, Failure, Reason};
+pub use failure::{Advice, Attempt, Failure, Reason};
 pub use gate::Gate;
 pub use key::{ApiKey, InvalidKey, KeySource, NoKey};
 pub use requests::{DURATION_BUCKETS, Requests};

@@ -6,6 +6,7 @@
 mod activity;
 mod listen;
 mod negotiate;
+mod page;
 mod routes;
 mod serve;
 pub mod toolkit;

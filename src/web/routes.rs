@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::future::BoxFuture;
+use tokio::time::Instant;
 
 use super::negotiate::negotiate;
+use super::page;
 use crate::metrics::{Exporter, Scrape};
 use crate::poller::Fleet;
 
@@ -27,6 +30,8 @@ pub struct Site {
     pub telemetry_path: String,
     /// Reads the configuration again; none where that is not allowed.
     pub reload: Option<Reload>,
+    /// When this process began.
+    pub started: Instant,
     /// Whether every account had been polled once: what a reload adds later does not undo it.
     pub ready: AtomicBool,
 }
@@ -45,7 +50,7 @@ impl fmt::Debug for Reload {
 pub fn router(site: Arc<Site>) -> Router {
     Router::new()
         .route(&site.telemetry_path, get(scrape))
-        .route("/", get(landing))
+        .route("/", get(status))
         .route("/-/healthy", get(async || "tryvox-exporter is healthy.\n"))
         .route("/-/ready", get(ready))
         .route("/-/reload", post(reload).put(reload))
@@ -59,24 +64,17 @@ async fn scrape(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
     let (format, coding) = negotiate(&headers);
     let accounts = site.fleet.accounts();
     let scrape = Scrape::new(&accounts, &site.exporter);
-    let body = if scrape.weight() < HEAVY {
-        scrape.pack(format, coding)
+    let mut response = if scrape.weight() < HEAVY {
+        scrape.pack(format, coding).into_response()
     } else {
         drop(scrape);
-        let packed = move || Scrape::new(&accounts, &site.exporter).pack(format, coding);
-        match tokio::task::spawn_blocking(packed).await {
-            Ok(body) => body,
-            // It panicked, and what that means is for the caller to say; or the end has come.
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
-            },
-        }
+        in_the_background(move || Scrape::new(&accounts, &site.exporter).pack(format, coding)).await
     };
-    let mut response =
-        ([(CONTENT_TYPE, format.content_type()), (VARY, "Accept, Accept-Encoding")], body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
     if let Some(name) = coding.name() {
-        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static(name));
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(name));
     }
     response
 }
@@ -108,23 +106,34 @@ async fn reload(State(site): State<Arc<Site>>) -> Response {
     }
 }
 
-async fn landing(State(site): State<Arc<Site>>) -> Html<String> {
-    Html(format!(
-        "<!DOCTYPE html>\n\
-         <html lang=\"en\">\n\
-         <head><meta charset=\"utf-8\"><title>tryvox-exporter</title></head>\n\
-         <body>\n\
-         <h1>tryvox-exporter</h1>\n\
-         <p>Version {version}, revision {revision}. Prometheus metrics of the phone numbers rented from TryVox.</p>\n\
-         <ul>\n\
-         <li><a href=\"{path}\">Metrics</a></li>\n\
-         <li><a href=\"/-/healthy\">Healthy</a></li>\n\
-         <li><a href=\"/-/ready\">Ready</a></li>\n\
-         </ul>\n\
-         </body>\n\
-         </html>\n",
-        version = env!("CARGO_PKG_VERSION"),
-        revision = env!("TRYVOX_EXPORTER_REVISION"),
-        path = site.telemetry_path,
-    ))
+async fn status(State(site): State<Arc<Site>>, asked: Result<Query<page::Asked>, QueryRejection>) -> Response {
+    // A query that cannot be read asks for nothing.
+    let Query(asked) = asked.unwrap_or_default();
+    let rendered = in_the_background(move || {
+        let subject = page::Subject {
+            accounts: &site.fleet.accounts(),
+            configured: site.exporter.configured(),
+            telemetry_path: &site.telemetry_path,
+            reload: site.reload.is_some(),
+            started: site.started,
+        };
+        page::render(&subject, asked)
+    });
+    let mut response = rendered.await.into_response();
+    for (name, value) in page::headers() {
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+/// Runs what takes its time where it keeps no other answer waiting.
+async fn in_the_background<T: IntoResponse + Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Response {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.into_response(),
+        // It panicked, and what that means is for the caller to say; or the end has come.
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        },
+    }
 }
