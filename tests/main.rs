@@ -9,6 +9,7 @@ mod arbitrary;
 mod command_line;
 mod common;
 mod config;
+mod connections;
 mod docs;
 mod exact;
 mod families;
