@@ -25,3 +25,4 @@ mod shift;
 mod soak;
 mod sockets;
 mod tls;
+mod web_file;

@@ -4,8 +4,8 @@ use std::error::Error;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use reqwest::tls::Version;
 use reqwest::{Client, StatusCode};
-use rustls::{AlertDescription, Error as TlsError};
 
 use super::{CommandError, print};
 use crate::config::{ListenAddress, Settings};
@@ -19,7 +19,8 @@ pub(super) async fn run(settings: &Settings) -> Result<(), CommandError> {
     let file = settings.web_config_file.as_deref().map(WebFile::open).transpose();
     let file = file.map_err(|error| CommandError::Usage(format!("--web.config.file: {error}")))?;
     let scheme = if file.as_ref().is_some_and(WebFile::is_encrypted) { "https" } else { "http" };
-    let knows_its_clients = file.as_ref().is_some_and(WebFile::knows_its_clients);
+    let certificate = file.as_ref().is_some_and(WebFile::asks_for_a_certificate);
+    let password = file.as_ref().is_some_and(WebFile::asks_for_a_password);
 
     // Fails only where one is installed already, and then that one serves.
     _ = rustls::crypto::ring::default_provider().install_default();
@@ -31,12 +32,14 @@ pub(super) async fn run(settings: &Settings) -> Result<(), CommandError> {
             (builder, format!("{scheme}://{}/-/healthy", reachable(host.as_deref(), *port)))
         }
     };
+    // In TLS 1.3 a client learns too late that it should have shown a certificate.
+    let builder = if certificate { builder.tls_version_max(Version::TLS_1_2) } else { builder };
     let client = builder.timeout(PATIENCE).build().map_err(anyhow::Error::new)?;
     let answer = client.get(&url).send().await;
     // Whoever turns away those that it does not know works.
     let healthy = match &answer {
-        Ok(answer) => answer.status().is_success() || knows_its_clients && answer.status() == StatusCode::UNAUTHORIZED,
-        Err(error) => knows_its_clients && asks_for_a_certificate(error),
+        Ok(answer) => answer.status().is_success() || password && answer.status() == StatusCode::UNAUTHORIZED,
+        Err(error) => certificate && was_refused(error),
     };
     match answer {
         _ if healthy => {
@@ -52,17 +55,16 @@ pub(super) async fn run(settings: &Settings) -> Result<(), CommandError> {
     }
 }
 
-/// Whether the other side ended the handshake because it wants a certificate.
-fn asks_for_a_certificate(error: &reqwest::Error) -> bool {
+/// Whether the other side ended the handshake, which shows that it works.
+fn was_refused(error: &reqwest::Error) -> bool {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = cause {
-        // An I/O error holds another that is not its source.
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let tls = inner.and_then(|inner| inner.downcast_ref()).or_else(|| error.downcast_ref::<TlsError>());
-        if let Some(TlsError::AlertReceived(alert)) = tls {
-            return matches!(alert, AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure);
+        if let Some(rustls::Error::AlertReceived(_)) = error.downcast_ref() {
+            return true;
         }
-        cause = error.source();
+        // What an I/O error holds is not its source.
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause = inner.map(|inner| inner as &(dyn Error + 'static)).or_else(|| error.source());
     }
     false
 }

@@ -7,6 +7,7 @@ pub(crate) mod bytes;
 pub(crate) mod lab;
 pub(crate) mod prometheus;
 pub(crate) mod truth;
+pub(crate) mod web;
 
 use std::collections::BTreeMap;
 use std::io::Write;

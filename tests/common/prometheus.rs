@@ -21,10 +21,16 @@ pub(crate) struct Prometheus {
 impl Prometheus {
     /// Starts one that scrapes these targets every second.
     pub(crate) async fn scraping(targets: &[&str]) -> Self {
+        let job = format!("{{job_name: tryvox, static_configs: [{{targets: {targets:?}}}]}}");
+        Self::with_jobs(&[job]).await
+    }
+
+    /// Starts one with these scrape configurations, every second.
+    pub(crate) async fn with_jobs(jobs: &[String]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("prometheus.yml");
-        let job = format!("{{job_name: tryvox, static_configs: [{{targets: {targets:?}}}]}}");
-        std::fs::write(&config, format!("global: {{scrape_interval: 1s}}\nscrape_configs: [{job}]\n")).unwrap();
+        let jobs = jobs.join(", ");
+        std::fs::write(&config, format!("global: {{scrape_interval: 1s}}\nscrape_configs: [{jobs}]\n")).unwrap();
         let mut process = Command::new("prometheus")
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))

@@ -111,12 +111,16 @@ impl WebFile {
         self.encrypted
     }
 
-    /// Whether a client has to show who it is before it is answered: by a certificate or by a password.
+    /// Whether a client has to show a certificate before it is answered.
     #[must_use]
-    pub fn knows_its_clients(&self) -> bool {
-        let settings = &self.last().settings;
-        let certificate = settings.tls.as_ref().is_some_and(TlsSettings::asks_for_a_certificate);
-        certificate || !settings.users.is_empty()
+    pub fn asks_for_a_certificate(&self) -> bool {
+        self.last().settings.tls.as_ref().is_some_and(TlsSettings::asks_for_a_certificate)
+    }
+
+    /// Whether a request has to have a password before it is answered.
+    #[must_use]
+    pub fn asks_for_a_password(&self) -> bool {
+        !self.last().settings.users.is_empty()
     }
 
     /// What to accept a connection with, by the file and the certificates as they are now; none where
