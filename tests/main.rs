@@ -24,5 +24,6 @@ mod records;
 mod shift;
 mod soak;
 mod sockets;
+mod systemd;
 mod tls;
 mod web_file;

@@ -1,0 +1,144 @@
+//! Sockets of the file system and of systemd, and what systemd is told.
+
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tokio::process::Command;
+
+use crate::common::api::{Api, one_number};
+use crate::common::web::Curl;
+use crate::common::{BINARY, KEY, PATIENCE, Running, output};
+
+/// The status of an answer on a socket of the file system.
+async fn by_path(socket: &Path) -> u16 {
+    let socket = socket.display().to_string();
+    Curl::http(Path::new("/"), &["--unix-socket", &socket, "http://x/-/healthy"]).await.0
+}
+
+#[tokio::test]
+async fn all_addresses_are_listened_on_ports_and_paths() {
+    let api = Api::start(|_| async { one_number() }).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (folder.path().join("one.sock"), folder.path().join("two.sock"));
+    let addresses = [format!("unix:{}", one.display()), format!("unix:{}", two.display()), "[::1]:0".to_owned()];
+    let flags = addresses.map(|address| format!("--web.listen-address={address}"));
+    let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+    let mut exporter = Running::exporter(&api.url(), &flags).await;
+    let fourth = exporter.logged("message=listening", 4).await;
+    assert!(fourth.contains("address=127.0.0.1:"), "{fourth}");
+    let third = exporter.logged("message=listening", 3).await;
+    let v6 = format!("http://{}/-/healthy", third.split("address=").nth(1).unwrap().trim());
+    assert_eq!(Curl::http(Path::new("/"), &[&v6]).await.0, 200);
+    assert_eq!((by_path(&one).await, by_path(&two).await), (200, 200));
+    let healthy = output(&["healthcheck", flags[0]], &[]).await;
+    assert!(healthy.status.success(), "{healthy:?}");
+
+    // A path that is in use is not taken away, one that was left behind is.
+    let second = output(&["--tryvox.account-id=a", flags[0]], &[("TRYVOX_API_KEY", KEY)]).await;
+    let said = String::from_utf8(second.stderr).unwrap();
+    assert!(second.status.code() == Some(1) && said.contains("one.sock: Address already in use"), "{said}");
+    assert_eq!(by_path(&one).await, 200);
+    assert_eq!(exporter.end(Signal::KILL).await, None);
+    assert!(one.exists());
+    let exporter = Running::exporter(&api.url(), &flags).await;
+    assert_eq!(by_path(&one).await, 200);
+    // Another one has taken the place meanwhile.
+    std::fs::remove_file(&two).unwrap();
+    std::fs::write(&two, "precious").unwrap();
+    assert_eq!(exporter.end(Signal::TERM).await, Some(0));
+    assert!(!one.exists() && two.exists());
+    // A file that is no socket is nobody's to remove.
+    let refused = output(&["--tryvox.account-id=a", flags[1]], &[("TRYVOX_API_KEY", KEY)]).await;
+    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(std::fs::read_to_string(&two).unwrap(), "precious");
+}
+
+/// The next thing that systemd is told, but for signs of life.
+fn told(socket: &UnixDatagram) -> String {
+    loop {
+        let mut message = [0; 4096];
+        let length = socket.recv(&mut message).expect("systemd is told nothing");
+        let message = String::from_utf8_lossy(&message[..length]).into_owned();
+        if message.trim() != "WATCHDOG=1" {
+            return message;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn systemd_is_told_how_it_goes() {
+    let api = Api::start(|_| async { one_number() }).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let url = format!("--tryvox.url={}", api.url());
+    let environment = [("TRYVOX_API_KEY", KEY), ("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "200000")];
+    let exporter = Running::start(&[&url, "--tryvox.account-id=a"], &environment).await;
+    assert_eq!(told(&socket).trim(), "READY=1\nSTATUS=polling 1 account(s)");
+    // Signs of life, twice as often as asked for.
+    let start = std::time::Instant::now();
+    for _ in 0..10 {
+        let mut message = [0; 64];
+        let length = socket.recv(&mut message).unwrap();
+        assert_eq!(String::from_utf8_lossy(&message[..length]).trim(), "WATCHDOG=1");
+    }
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+
+    exporter.signal(Signal::HUP);
+    let reloading = told(&socket);
+    assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
+    assert!(told(&socket).starts_with("READY=1\n"));
+    assert_eq!(exporter.end(Signal::TERM).await, Some(0));
+    assert_eq!(told(&socket).trim(), "STOPPING=1");
+}
+
+/// As systemd starts it: the sockets are there already, from the third descriptor on.
+const ACTIVATE: &str = "
+import os, socket, sys
+sockets = [socket.socket(socket.AF_INET6), socket.socket(socket.AF_UNIX)]
+sockets[0].bind(('::1', 0))
+sockets[1].bind(sys.argv[1])
+for sock in sockets:
+    sock.listen()
+print(sockets[0].getsockname()[1], flush=True)
+high = [os.dup2(sock.fileno(), 100 + n) for n, sock in enumerate(sockets)]
+for n, fd in enumerate(high):
+    os.dup2(fd, 3 + n, inheritable=True)
+os.environ['LISTEN_FDS'], os.environ['LISTEN_PID'] = str(len(high)), str(os.getpid())
+os.execv(sys.argv[2], sys.argv[2:])
+";
+
+#[tokio::test]
+async fn sockets_of_systemd_are_listened_on() {
+    use tokio::io::{AsyncBufReadExt, BufReader};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("passed.sock");
+    let mut child = Command::new("/usr/bin/python3")
+        .args(["-c", ACTIVATE, path.to_str().unwrap(), BINARY])
+        .args(["--tryvox.account-id=a", "--tryvox.url=http://127.0.0.1:1", "--web.systemd-socket"])
+        .env("TRYVOX_API_KEY", KEY)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let port = BufReader::new(child.stdout.take().unwrap()).lines().next_line().await.unwrap().unwrap();
+    // They queue until the exporter takes them.
+    assert_eq!(Curl::http(Path::new("/"), &[&format!("http://[::1]:{port}/-/healthy")]).await.0, 200);
+    assert_eq!(by_path(&path).await, 200);
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut listening = Vec::new();
+    while listening.len() < 2 {
+        let line = log.next_line().await.unwrap().unwrap();
+        listening.extend(line.contains("message=listening").then_some(line));
+    }
+    assert!(listening[0].contains(&format!("address=[::1]:{port}")), "{listening:?}");
+    assert!(listening[1].contains("passed.sock"), "{listening:?}");
+
+    let none = output(&["--tryvox.account-id=a", "--web.systemd-socket"], &[("TRYVOX_API_KEY", KEY)]).await;
+    let said = String::from_utf8(none.stderr).unwrap();
+    assert!(none.status.code() == Some(1) && said.contains("systemd passed none"), "{said}");
+}
