@@ -18,6 +18,7 @@ mod http;
 mod key_secrecy;
 mod model;
 mod once;
+mod page;
 mod polling;
 mod prometheus;
 mod records;

@@ -11,6 +11,8 @@ const BARS: usize = 12;
 /// Where bars begin and how long the longest is, in hundredths of the chart's width.
 const BARS_FROM: f64 = 14.0;
 const BARS_WIDTH: f64 = 68.0;
+/// What there is room for before them, in characters.
+const MAX_NAME: usize = 7;
 /// From one bar to the next, in pixels.
 const BAR_STEP: usize = 28;
 
@@ -130,7 +132,7 @@ pub(super) fn chart(overview: &Overview) -> Chart {
         });
         let parts = parts.collect();
         let (y, text_y) = (index * BAR_STEP + 4, index * BAR_STEP + 18);
-        Bar { name: name.clone(), value: words::count(sum(row)), y, text_y, parts }
+        Bar { name: short(name), value: words::count(sum(row)), y, text_y, parts }
     });
     let bars: Vec<_> = bars.collect();
     let total: u64 = rows.iter().map(|(_, row)| sum(row)).sum();
@@ -180,6 +182,14 @@ pub(super) fn totals(overview: &Overview) -> BTreeMap<Arc<str>, Money> {
     totals
 }
 
+/// A name that fits in front of a bar; the table has all of it.
+fn short(name: &str) -> String {
+    match name.char_indices().nth(MAX_NAME) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    }
+}
+
 fn class(status: &str) -> &'static str {
     STATUSES.into_iter().find(|known| *known == status).unwrap_or("other")
 }
@@ -227,5 +237,6 @@ mod tests {
         assert_eq!(fees.columns, ["EUR", "USD"]);
         assert_eq!(fees.rows[2].cells, ["0.50", "3.00"]);
         assert!(chart(&Overview::default()).bars.is_empty());
+        assert_eq!(short("Öland and more"), "Öland a…");
     }
 }
