@@ -1,5 +1,6 @@
 //! The status page: what it says, that it is inert, and what it is like in a real browser.
 
+use std::fmt::Write;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,9 +17,9 @@ use crate::common::{KEY, PATIENCE, Running};
 
 /// What a name may hold that would be harm in a page.
 const NAME: &str = r#"<script>alert("name")</script>'&amp;"#;
-const REGION: &str = r#"<img src=x onerror=alert('region')>"#;
+const REGION: &str = r"<img src=x onerror=alert('region')>";
 const ERROR: &str = r#"</p><iframe srcdoc="<b>error</b>"></iframe>"#;
-const COUNTRY: &str = r#"<marquee onstart=alert(1)>"#;
+const COUNTRY: &str = r"<marquee onstart=alert(1)>";
 
 fn record(number: usize, status: &str, country: &str) -> String {
     let text = |text: &str| serde_json::to_string(text).unwrap();
@@ -108,9 +109,9 @@ async fn the_page_says_how_each_account_is_and_what_to_do() {
 
     // What is asked for in the address is not either.
     for (query, words, absent) in [
-        ("?q=fine", "1 account,", "account-2"),
-        ("?q=FIN&show=up", "1 account,", "refused</h3>"),
-        ("?show=down", "1 account,", "fine</h3>"),
+        ("?q=fine", "1 account.", "account-2"),
+        ("?q=FIN&show=up", "1 account.", "refused</h3>"),
+        ("?show=down", "1 account.", "fine</h3>"),
         ("?show=nonsense&page=-1", "3 accounts,", "nonsense"),
         ("?page=99999999999999999999", "3 accounts,", "9999"),
         ("?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E", "No account is like that.", "<script>alert(1)"),
@@ -131,7 +132,7 @@ async fn the_page_is_right_in_a_real_browser() {
     let mut text = format!("tryvox: {{url: '{}', rate_limit: 0}}\npoll: {{interval: 1h}}\naccounts:\n", api.url());
     for number in 0..1000 {
         let id = if number == 500 { "refused" } else { "fine" };
-        text.push_str(&format!("- {{account_id: {id}, name: account-{number}}}\n"));
+        writeln!(text, "- {{account_id: {id}, name: account-{number}}}").unwrap();
     }
     let file = File::new(&text);
     let mut many = Running::start(&[&file.flag(), "--log.level=debug"], &[("TRYVOX_API_KEY", KEY)]).await;

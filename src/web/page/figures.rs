@@ -102,7 +102,7 @@ pub(super) fn numbers(overview: &Overview) -> Table {
         row.into_iter().chain([sum]).map(words::count).collect()
     };
     Table {
-        columns: statuses.iter().map(ToString::to_string).collect(),
+        columns: statuses.iter().map(ToString::to_string).chain(["all".to_owned()]).collect(),
         rows: rows.into_iter().chain(total).map(|(name, row)| Row { name, cells: cells(row) }).collect(),
     }
 }
@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn tables_end_with_all() {
         let numbers = numbers(&overview(2));
-        assert_eq!(numbers.columns, ["active", "pending", "suspended", "odd"]);
+        assert_eq!(numbers.columns, ["active", "pending", "suspended", "odd", "all"]);
         assert_eq!(numbers.rows[2].cells, ["30", "0", "6", "3", "39"]);
         let fees = fees(&overview(2));
         assert_eq!(fees.columns, ["EUR", "USD"]);

@@ -367,9 +367,8 @@ fn tiles(all: &[Seen<'_>], overview: &Overview) -> Vec<Tile> {
 fn shown(wanted: &[&Seen<'_>], from: usize, here: usize) -> String {
     match (wanted.len(), here) {
         (0, _) => "No account is like that.".to_owned(),
-        (all, here) if here == all => {
-            format!("{}, those that are not up first.", words::plural(all as u64, "account", "accounts"))
-        }
+        (1, _) => "1 account.".to_owned(),
+        (all, here) if here == all => format!("{} accounts, those that are not up first.", words::count(all as u64)),
         (all, here) => format!(
             "Accounts {} to {} of {}, those that are not up first.",
             words::count(from as u64 + 1),
