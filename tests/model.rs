@@ -369,7 +369,8 @@ async fn every_family_equals_the_model_after_each_poll() {
         let setup = Setup { seed: rng.u64(..), collect, ..Setup::default() };
         let poller = poller(&setup, ApiKey::new(&KEY.into()).unwrap(), Arc::new(Pages(account.clone())));
         let (reader, stop) = (poller.account.clone(), CancellationToken::new());
-        let exporter = Exporter::new(Configured { successful: true, since: (poller.now)(), shard: 0, total_shards: 1 });
+        let exporter =
+            Arc::new(Exporter::new(Configured { successful: true, since: (poller.now)(), shard: 0, total_shards: 1 }));
         tokio::spawn(poller.run(stop.clone()));
 
         let mut counters = Counters::new();

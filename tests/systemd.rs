@@ -1,11 +1,12 @@
 //! Sockets of the file system and of systemd, and what systemd is told.
 
-use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use tokio::net::UnixDatagram;
 use tokio::process::Command;
+use tokio::time::timeout;
 
 use crate::common::api::{Api, one_number};
 use crate::common::web::Curl;
@@ -56,43 +57,44 @@ async fn all_addresses_are_listened_on_ports_and_paths() {
 }
 
 /// The next thing that systemd is told, but for signs of life.
-fn told(socket: &UnixDatagram) -> String {
+async fn told(socket: &UnixDatagram) -> String {
     loop {
-        let mut message = [0; 4096];
-        let length = socket.recv(&mut message).expect("systemd is told nothing");
-        let message = String::from_utf8_lossy(&message[..length]).into_owned();
-        if message.trim() != "WATCHDOG=1" {
+        let message = message(socket).await;
+        if message != "WATCHDOG=1" {
             return message;
         }
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
+async fn message(socket: &UnixDatagram) -> String {
+    let mut message = [0; 4096];
+    let length = timeout(PATIENCE, socket.recv(&mut message)).await.expect("systemd is told nothing").unwrap();
+    String::from_utf8_lossy(&message[..length]).trim().to_owned()
+}
+
+#[tokio::test]
 async fn systemd_is_told_how_it_goes() {
     let api = Api::start(|_| async { one_number() }).await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let url = format!("--tryvox.url={}", api.url());
     let environment = [("TRYVOX_API_KEY", KEY), ("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "200000")];
     let exporter = Running::start(&[&url, "--tryvox.account-id=a"], &environment).await;
-    assert_eq!(told(&socket).trim(), "READY=1\nSTATUS=polling 1 account(s)");
+    assert_eq!(told(&socket).await, "READY=1\nSTATUS=polling 1 account(s)");
     // Signs of life, twice as often as asked for.
     let start = std::time::Instant::now();
     for _ in 0..10 {
-        let mut message = [0; 64];
-        let length = socket.recv(&mut message).unwrap();
-        assert_eq!(String::from_utf8_lossy(&message[..length]).trim(), "WATCHDOG=1");
+        assert_eq!(message(&socket).await, "WATCHDOG=1");
     }
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 
     exporter.signal(Signal::HUP);
-    let reloading = told(&socket);
+    let reloading = told(&socket).await;
     assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
-    assert!(told(&socket).starts_with("READY=1\n"));
+    assert!(told(&socket).await.starts_with("READY=1\n"));
     assert_eq!(exporter.end(Signal::TERM).await, Some(0));
-    assert_eq!(told(&socket).trim(), "STOPPING=1");
+    assert_eq!(told(&socket).await, "STOPPING=1");
 }
 
 /// As systemd starts it: the sockets are there already, from the third descriptor on.

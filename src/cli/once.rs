@@ -27,7 +27,7 @@ pub(super) async fn run(
     let accounts: Vec<_> = pollers.iter().map(|poller| poller.account.clone()).collect();
     let failed = failures(&accounts);
     // Nobody asks about the process, which is about to end; and node_exporter has `process_*` of its own.
-    let text = Scrape::new(&accounts, &Exporter::new(configured(config))).report(Format::Text);
+    let text = Scrape::new(&accounts, Arc::new(Exporter::new(configured(config)))).without_process().text(Format::Text);
     match &settings.output_file {
         // What was good there is better than nothing new.
         Some(_) if failed.len() == accounts.len() && !accounts.is_empty() => {}

@@ -45,68 +45,119 @@ impl Coding {
             Self::Zstd => Some("zstd"),
         }
     }
+}
 
-    /// Packs kept texts, one behind the other, and one of the moment.
-    pub(super) fn pack<'a>(self, kept: impl Iterator<Item = &'a Text>, live: &str) -> Vec<u8> {
-        match self {
-            Self::Identity => {
-                let kept: Vec<_> = kept.map(Text::as_str).collect();
-                let mut out = Vec::with_capacity(kept.iter().map(|text| text.len()).sum::<usize>() + live.len());
-                kept.into_iter().chain([live]).for_each(|text| out.extend_from_slice(text.as_bytes()));
-                out
+/// An answer that is being packed, piece by piece: first what is kept, then what is of the moment.
+pub(super) struct Packer {
+    out: Vec<u8>,
+    coding: Coder,
+}
+
+enum Coder {
+    Identity,
+    Gzip { crc: Crc, kept: Option<Compress>, live: Option<Compress> },
+    Zstd { live: Option<zstd::stream::write::Encoder<'static, Vec<u8>>> },
+}
+
+impl Packer {
+    pub(super) fn new(coding: Coding) -> Self {
+        let (out, coding) = match coding {
+            Coding::Identity => (Vec::new(), Coder::Identity),
+            Coding::Gzip => (GZIP_HEADER.to_vec(), Coder::Gzip { crc: Crc::new(), kept: None, live: None }),
+            Coding::Zstd => {
+                (Vec::new(), Coder::Zstd { live: zstd::stream::write::Encoder::new(Vec::new(), LIVE.zstd).ok() })
             }
-            Self::Gzip => {
-                let (mut out, mut crc) = (GZIP_HEADER.to_vec(), Crc::new());
-                for text in kept {
-                    crc.update(text.as_str().as_bytes());
-                    out.extend_from_slice(text.packed(0, |text| deflate(text, KEPT.deflate, FlushCompress::Full)));
+        };
+        Self { out, coding }
+    }
+
+    /// How many bytes are ready.
+    pub(super) fn ready(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Takes those.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// Adds a text that is kept.
+    pub(super) fn kept(&mut self, text: &Text) {
+        let packed = match &mut self.coding {
+            Coder::Identity => text.as_str().as_bytes(),
+            Coder::Gzip { crc, kept, .. } => {
+                crc.update(text.as_str().as_bytes());
+                text.packed(0, |text| {
+                    let compress = kept.get_or_insert_with(|| Compress::new(Compression::new(KEPT.deflate), false));
+                    compress.reset();
+                    let mut packed = Vec::with_capacity(text.len() / 8 + 64);
+                    deflate(compress, text, FlushCompress::Full, &mut packed);
+                    packed
+                })
+            }
+            // Writing to memory fails where there is none left, and then so does much else.
+            Coder::Zstd { .. } => {
+                text.packed(1, |text| zstd::bulk::compress(text.as_bytes(), KEPT.zstd).unwrap_or_default())
+            }
+        };
+        self.out.extend_from_slice(packed);
+    }
+
+    /// Adds a text of the moment; nothing that is kept may follow.
+    pub(super) fn live(&mut self, text: &str) {
+        match &mut self.coding {
+            Coder::Identity => self.out.extend_from_slice(text.as_bytes()),
+            Coder::Gzip { crc, live, .. } => {
+                crc.update(text.as_bytes());
+                let compress = live.get_or_insert_with(|| Compress::new(Compression::new(LIVE.deflate), false));
+                deflate(compress, text, FlushCompress::None, &mut self.out);
+            }
+            Coder::Zstd { live } => {
+                if let Some(encoder) = live {
+                    _ = encoder.write_all(text.as_bytes());
+                    self.out.append(encoder.get_mut());
                 }
-                crc.update(live.as_bytes());
-                out.extend(deflate(live, LIVE.deflate, FlushCompress::Finish));
-                out.extend(crc.sum().to_le_bytes());
+            }
+        }
+    }
+
+    /// Ends it.
+    pub(super) fn finish(&mut self) {
+        match &mut self.coding {
+            Coder::Identity => {}
+            Coder::Gzip { crc, live, .. } => {
+                let compress = live.get_or_insert_with(|| Compress::new(Compression::new(LIVE.deflate), false));
+                deflate(compress, "", FlushCompress::Finish, &mut self.out);
+                self.out.extend(crc.sum().to_le_bytes());
                 // The length modulo 2^32, as the format has it.
-                out.extend(crc.amount().to_le_bytes());
-                out
+                self.out.extend(crc.amount().to_le_bytes());
             }
-            Self::Zstd => {
-                let mut out = Vec::new();
-                for text in kept {
-                    out.extend_from_slice(text.packed(1, |text| frame(text, KEPT.zstd)));
-                }
-                out.extend(frame(live, LIVE.zstd));
-                out
+            Coder::Zstd { live } => {
+                let rest = live.take().and_then(|encoder| encoder.finish().ok());
+                self.out.extend(rest.unwrap_or_default());
             }
         }
     }
 }
 
-/// Deflate blocks, ended so that others may follow, or that none does.
-fn deflate(text: &str, level: u32, end: FlushCompress) -> Vec<u8> {
-    let mut compress = Compress::new(Compression::new(level), false);
-    let mut out = Vec::with_capacity(text.len() / 8 + 64);
+/// Deflate blocks of a text, ended as it says.
+fn deflate(compress: &mut Compress, text: &str, end: FlushCompress, out: &mut Vec<u8>) {
+    let start = compress.total_in();
     loop {
-        let read = usize::try_from(compress.total_in()).unwrap_or(usize::MAX);
+        let read = usize::try_from(compress.total_in() - start).unwrap_or(usize::MAX);
         let rest = text.as_bytes().get(read..).unwrap_or_default();
+        out.reserve(rest.len() / 8 + 64);
         // It fails only where it is asked for more after the end.
-        let status = compress.compress_vec(rest, &mut out, end);
-        // A flush is done when there was room left for more.
+        let status = compress.compress_vec(rest, out, end);
+        // What is asked for is done when there was room left for more.
         let done = match status {
             Ok(Status::StreamEnd) | Err(_) => true,
             Ok(Status::Ok | Status::BufError) => end != FlushCompress::Finish && out.len() < out.capacity(),
         };
         if done {
-            return out;
+            return;
         }
-        out.reserve(out.capacity());
     }
-}
-
-/// One frame.
-fn frame(text: &str, level: i32) -> Vec<u8> {
-    let packed = zstd::stream::Encoder::new(Vec::with_capacity(text.len() / 8 + 64), level)
-        .and_then(|mut encoder| encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish()));
-    // Writing to memory fails where there is none left, and then so does much else.
-    packed.unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -128,35 +179,51 @@ mod tests {
         text
     }
 
-    fn round_trip(kept: &[String], live: &str) {
+    fn pack(coding: Coding, kept: &[Text], live: &[&str]) -> Vec<u8> {
+        let (mut packer, mut all) = (Packer::new(coding), Vec::new());
+        for text in kept {
+            packer.kept(text);
+            all.extend(packer.take());
+        }
+        for text in live {
+            packer.live(text);
+            all.extend(packer.take());
+        }
+        packer.finish();
+        all.extend(packer.take());
+        all
+    }
+
+    fn round_trip(kept: &[String], live: &[&str]) {
         let texts: Vec<Text> = kept.iter().cloned().map(Text::from).collect();
-        let whole = kept.concat() + live;
+        let whole = kept.concat() + &live.concat();
         for coding in [Coding::Identity, Coding::Gzip, Coding::Zstd] {
-            let first = coding.pack(texts.iter(), live);
+            let first = pack(coding, &texts, live);
             assert_eq!(unpack(coding, &first), whole, "{coding:?}");
-            assert_eq!(coding.pack(texts.iter(), live), first, "from what was packed before");
+            assert_eq!(pack(coding, &texts, live), first, "from what was packed before");
         }
     }
 
     proptest! {
         #[test]
         fn what_is_packed_unpacks(kept in proptest::collection::vec("[a-e\n]{0,300}", 0..6), live in "[a-e]{0,50}") {
-            round_trip(&kept, &live);
+            round_trip(&kept, &[&live, "", &live]);
+            round_trip(&kept, &[]);
         }
     }
 
     /// Larger than any buffer, and of kinds that pack well and badly.
     #[test]
     fn large_texts_unpack() {
-        let mut dice = fastrand::Rng::with_seed(crate::metrics::coding::GZIP_HEADER.len() as u64);
+        let mut dice = fastrand::Rng::with_seed(7);
         let noise: String = std::iter::repeat_with(|| dice.alphanumeric()).take(1 << 20).collect();
-        round_trip(&["abc".repeat(1 << 20), noise.clone(), String::new()], &noise);
+        round_trip(&["abc".repeat(1 << 20), noise.clone(), String::new()], &[&noise, "x", &noise]);
     }
 
     #[test]
     fn what_is_kept_is_packed_once() {
         let text = Text::from("x".repeat(1000));
-        Coding::Gzip.pack([&text].into_iter(), "");
+        Packer::new(Coding::Gzip).kept(&text);
         text.packed(0, |_| panic!("it was packed already"));
     }
 }

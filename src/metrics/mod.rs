@@ -19,4 +19,4 @@ pub use exporter::{Configured, EXPORTER, Exporter};
 pub use family::{Family, Kind, Metric};
 pub use inventory::{INVENTORY, encode_listing};
 pub use polling::{POLLING, Polled};
-pub use scrape::{Scrape, families};
+pub use scrape::{Pieces, Scrape, families};

@@ -1,10 +1,11 @@
 //! One answer to one scrape.
 
+use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use tokio::time::Instant;
 
-use super::coding::Coding;
+use super::coding::{Coding, Packer};
 use super::encode::{Format, Samples, push_header};
 use super::exporter::{EXPORTER, Exporter};
 use super::family::Family;
@@ -35,94 +36,181 @@ static HEADERS: LazyLock<[Vec<Text>; 2]> = LazyLock::new(|| {
 /// All there is to say, as of one moment: each account's state is taken once, so that all of its
 /// families are of the same listing.
 #[derive(Debug)]
-pub struct Scrape<'a> {
+pub struct Scrape {
     accounts: Vec<Polled>,
-    exporter: &'a Exporter,
+    exporter: Arc<Exporter>,
+    /// Whether the process is spoken of, too.
+    process: bool,
 }
 
-impl<'a> Scrape<'a> {
+impl Scrape {
     /// What there is to say now.
     #[must_use]
-    pub fn new(accounts: &[Arc<Account>], exporter: &'a Exporter) -> Self {
+    pub fn new(accounts: &[Arc<Account>], exporter: Arc<Exporter>) -> Self {
         let polled = |account: &Arc<Account>| Polled {
             account: account.clone(),
             published: account.published(),
             requests: account.requests(),
             now: Instant::now(),
         };
-        Self { accounts: accounts.iter().map(polled).collect(), exporter }
-    }
-
-    /// All of it, the process included.
-    #[must_use]
-    pub fn pack(&self, format: Format, coding: Coding) -> Vec<u8> {
-        let mut live = self.live(format);
-        self.exporter.push_process(&mut live, format);
-        if format == Format::OpenMetrics {
-            live.push_str("# EOF\n");
-        }
-        coding.pack(self.kept(format), &live)
+        Self { accounts: accounts.iter().map(polled).collect(), exporter, process: true }
     }
 
     /// The same without the process: for a file that another process reads out together with its own.
     #[must_use]
-    pub fn report(&self, format: Format) -> String {
-        let kept: String = self.kept(format).map(Text::as_str).collect();
-        kept + &self.live(format)
+    pub fn without_process(self) -> Self {
+        Self { process: false, ..self }
     }
 
-    /// How many bytes it is, about.
+    /// All of it in pieces, each made when it is asked for.
     #[must_use]
-    pub fn weight(&self) -> usize {
-        let inventory = self.accounts.iter().flat_map(texts).map(|text| text.as_str().len());
-        inventory.sum::<usize>() + (self.accounts.len() + 1) * POLLING_WEIGHT
+    pub fn pack(self, format: Format, coding: Coding) -> Pieces {
+        let (packer, text) = (Packer::new(coding), String::new());
+        Pieces { scrape: self, format, packer, text, next: Next::Kept(0, 0), headed: false }
     }
 
-    /// The inventory. A family without samples is left out, its header too.
-    fn kept(&self, format: Format) -> impl Iterator<Item = &Text> {
-        let headers = &HEADERS[format as usize];
-        headers.iter().enumerate().flat_map(|(family, header)| {
-            let of_family = move |polled| texts(polled).get(family).filter(|text| !text.as_str().is_empty());
-            let mut texts = self.accounts.iter().filter_map(of_family).peekable();
-            texts.peek().is_some().then_some(header).into_iter().chain(texts)
-        })
+    /// All of it as text.
+    #[must_use]
+    pub fn text(self, format: Format) -> String {
+        let bytes: Vec<u8> = self.pack(format, Coding::Identity).flatten().collect();
+        String::from_utf8(bytes).unwrap_or_default()
     }
+}
 
-    fn live(&self, format: Format) -> String {
-        let mut out = String::with_capacity((self.accounts.len() + 1) * POLLING_WEIGHT);
-        for metric in POLLING {
-            push_family(&mut out, &metric.family, format, |out| {
-                for polled in &self.accounts {
-                    let account = Some(polled.account.name());
-                    (metric.fill)(polled, &mut Samples::new(&metric.family, account, format, out));
+/// A scrape, piece by piece.
+pub struct Pieces {
+    scrape: Scrape,
+    format: Format,
+    packer: Packer,
+    /// What is of the moment and not packed yet.
+    text: String,
+    next: Next,
+    /// Whether the family has its header: one without samples has none.
+    headed: bool,
+}
+
+impl fmt::Debug for Pieces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pieces").field("format", &self.format).field("next", &self.next).finish_non_exhaustive()
+    }
+}
+
+/// What comes next: a family of a table, and an account.
+#[derive(Debug, Clone, Copy)]
+enum Next {
+    Kept(usize, usize),
+    Polling(usize, usize),
+    Exporter,
+    Nothing,
+}
+
+/// About what a piece has; the last has less.
+const PIECE: usize = 64 << 10;
+
+impl Iterator for Pieces {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        loop {
+            let ended = matches!(self.next, Next::Nothing);
+            if ended || self.packer.ready() >= PIECE {
+                return Some(self.packer.take()).filter(|piece| !piece.is_empty());
+            }
+            self.step();
+        }
+    }
+}
+
+impl Pieces {
+    /// Adds what comes next: of one family what one account has.
+    fn step(&mut self) {
+        let accounts = &self.scrape.accounts;
+        self.next = match self.next {
+            Next::Kept(family, _) if family == INVENTORY.len() => Next::Polling(0, 0),
+            Next::Polling(family, _) if family == POLLING.len() => Next::Exporter,
+            Next::Kept(family, account) if account == accounts.len() => {
+                self.headed = false;
+                Next::Kept(family + 1, 0)
+            }
+            Next::Polling(family, account) if account == accounts.len() => {
+                self.headed = false;
+                Next::Polling(family + 1, 0)
+            }
+            Next::Kept(family, account) => {
+                if let Some(text) = kept(&accounts[account], family) {
+                    if !self.headed {
+                        self.packer.kept(&HEADERS[self.format as usize][family]);
+                        self.headed = true;
+                    }
+                    self.packer.kept(text);
                 }
-            });
-        }
-        let configured = self.exporter.configured();
+                Next::Kept(family, account + 1)
+            }
+            Next::Polling(family, account) => {
+                let (metric, polled) = (&POLLING[family], &accounts[account]);
+                let format = self.format;
+                self.headed |= push_family(&mut self.text, &metric.family, format, self.headed, |out| {
+                    (metric.fill)(polled, &mut Samples::new(&metric.family, Some(polled.account.name()), format, out));
+                });
+                self.pack_text(PIECE);
+                Next::Polling(family, account + 1)
+            }
+            Next::Exporter => {
+                self.push_exporter();
+                self.pack_text(0);
+                self.packer.finish();
+                Next::Nothing
+            }
+            Next::Nothing => Next::Nothing,
+        };
+    }
+
+    fn push_exporter(&mut self) {
+        let configured = self.scrape.exporter.configured();
         for metric in EXPORTER {
-            push_family(&mut out, &metric.family, format, |out| {
-                (metric.fill)(&configured, &mut Samples::new(&metric.family, None, format, out));
+            push_family(&mut self.text, &metric.family, self.format, false, |out| {
+                (metric.fill)(&configured, &mut Samples::new(&metric.family, None, self.format, out));
             });
         }
-        out
+        if self.scrape.process {
+            self.scrape.exporter.push_process(&mut self.text, self.format);
+        }
+        if self.format == Format::OpenMetrics {
+            self.text.push_str("# EOF\n");
+        }
+    }
+
+    /// Packs what is of the moment, if it is so much.
+    fn pack_text(&mut self, least: usize) {
+        if self.text.len() >= least {
+            self.packer.live(&self.text);
+            self.text.clear();
+        }
     }
 }
 
-/// Bytes that an account has besides its inventory, about.
-const POLLING_WEIGHT: usize = 8 << 10;
-
-/// The families of an account's inventory, if that is to be shown.
-fn texts(polled: &Polled) -> &[Text] {
-    polled.current().map_or(&[], |kept| kept.encoded.as_slice())
+/// What an account has of a family of the inventory, if that is to be shown.
+fn kept(polled: &Polled, family: usize) -> Option<&Text> {
+    polled.current()?.encoded.get(family).filter(|text| !text.as_str().is_empty())
 }
 
-/// A family without samples is left out, its header too.
-fn push_family(out: &mut String, family: &Family, format: Format, samples: impl FnOnce(&mut String)) {
+/// Adds samples of a family, behind its header where that is not there yet; says whether there were any.
+fn push_family(
+    out: &mut String,
+    family: &Family,
+    format: Format,
+    headed: bool,
+    samples: impl FnOnce(&mut String),
+) -> bool {
     let start = out.len();
-    push_header(out, family, format);
-    let header = out.len();
+    if !headed {
+        push_header(out, family, format);
+    }
+    let behind = out.len();
     samples(out);
-    if out.len() == header {
+    let any = out.len() > behind;
+    if !any {
         out.truncate(start);
     }
+    any
 }

@@ -1,10 +1,12 @@
 //! What is served at which path.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, VARY};
@@ -12,6 +14,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::future::BoxFuture;
+use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
 use super::negotiate::negotiate;
@@ -57,19 +60,22 @@ pub fn router(site: Arc<Site>) -> Router {
         .with_state(site)
 }
 
-/// A scrape of so many bytes is put together where it keeps no other answer waiting.
-const HEAVY: usize = 1 << 20;
-
 async fn scrape(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
     let (format, coding) = negotiate(&headers);
-    let accounts = site.fleet.accounts();
-    let scrape = Scrape::new(&accounts, &site.exporter);
-    let mut response = if scrape.weight() < HEAVY {
-        scrape.pack(format, coding).into_response()
-    } else {
-        drop(scrape);
-        in_the_background(move || Scrape::new(&accounts, &site.exporter).pack(format, coding)).await
+    let mut pieces = Scrape::new(&site.fleet.accounts(), site.exporter.clone()).pack(format, coding);
+    // Most often that is all, and its length is known.
+    let first = pieces.next().unwrap_or_default();
+    let body = match pieces.next() {
+        None => Body::from(first),
+        Some(second) => {
+            Body::from_stream(stream::iter([first, second].into_iter().chain(pieces)).then(async |piece| {
+                // Between two pieces others have their turn.
+                tokio::task::yield_now().await;
+                Ok::<_, Infallible>(piece)
+            }))
+        }
     };
+    let mut response = body.into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tryvox_exporter::inventory::Collect;
-use tryvox_exporter::metrics::{self, Coding, Configured, Exporter, Format, encode_listing};
+use tryvox_exporter::metrics::{self, Configured, Exporter, Format, encode_listing};
 use tryvox_exporter::poller::{Account, Budget, Poller};
 use tryvox_exporter::simulator::{Fault, Faults, Simulator, World};
 use tryvox_exporter::tryvox::{
@@ -65,7 +65,7 @@ pub(crate) struct Lab {
     pub(crate) simulator: Arc<Simulator>,
     pub(crate) history: Arc<History>,
     account: Arc<Account>,
-    exporter: Exporter,
+    exporter: Arc<Exporter>,
     task: JoinHandle<()>,
     pub(crate) stop: CancellationToken,
 }
@@ -175,7 +175,7 @@ impl Lab {
             simulator,
             history,
             account,
-            exporter: Exporter::new(Configured { successful: true, since: now(), shard: 0, total_shards: 1 }),
+            exporter: Arc::new(Exporter::new(Configured { successful: true, since: now(), shard: 0, total_shards: 1 })),
             task,
             stop,
         }
@@ -222,9 +222,8 @@ impl Lab {
 }
 
 /// A scrape of one account, without a socket.
-pub(crate) fn scrape(account: &Arc<Account>, exporter: &Exporter) -> Scrape {
-    let packed = metrics::Scrape::new(std::slice::from_ref(account), exporter).pack(Format::Text, Coding::Identity);
-    Scrape(String::from_utf8(packed).unwrap())
+pub(crate) fn scrape(account: &Arc<Account>, exporter: &Arc<Exporter>) -> Scrape {
+    Scrape(metrics::Scrape::new(std::slice::from_ref(account), exporter.clone()).text(Format::Text))
 }
 
 impl Drop for Lab {
