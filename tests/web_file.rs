@@ -395,6 +395,16 @@ async fn healthcheck_goes_by_the_same_file() {
     }
     web.configure("x: 1");
     assert_eq!(output(&["healthcheck", &web.flag()], &[]).await.status.code(), Some(2));
+
+    // The flags of `serve`, its file among them.
+    web.configure(&tls(""));
+    let exporter = exporter(&web).await;
+    let text = format!("web: {{listen_address: '{}', config: {{file: web.yml}}}}\n", exporter.address);
+    web.write("tryvox.yml", &text);
+    let flag = format!("--config.file={}", web.path("tryvox.yml").display());
+    let flags = ["healthcheck", &flag, "--poll.interval=1m", "--tryvox.account-id=a", "--log.format=json"];
+    let healthy = output(&flags, &[]).await;
+    assert!(healthy.status.success(), "{healthy:?}");
 }
 
 /// A reload says what is wrong with the file, too, though it is read at each request anyway.

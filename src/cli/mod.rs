@@ -99,11 +99,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), CommandE
                 _ => with_runtime(&settings, async |stop| serve::run(source, config, stop).await),
             }
         }
-        _ => {
+        CommandOptions::Healthcheck => {
+            let settings = source.settings()?;
+            with_runtime(&settings, async |_| healthcheck::run(&settings).await)
+        }
+        CommandOptions::Demo | CommandOptions::Simulate => {
             let settings = crate::config::settings(command, &source.flags, &source.environment)?;
             with_runtime(&settings, async |stop| match command {
                 CommandOptions::Demo => demo::run(&settings, stop).await,
-                CommandOptions::Healthcheck => healthcheck::run(&settings).await,
                 _ => simulate::run(&settings, &source.environment, stop).await,
             })
         }

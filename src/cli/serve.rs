@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
+use rustix::process::{Resource, getrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -49,6 +50,14 @@ pub(super) fn print_checked(config: &ServeConfig) {
     print(&format!("The configuration is good: accounts={all_accounts}{here}\n"));
 }
 
+/// What is open besides connections: logs, sockets, keys.
+const SPARE_FILES: usize = 64;
+
+/// How many files this process may have open, if that is limited.
+fn open_files() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
+
 /// Reads the configuration again.
 type Read = Arc<dyn Fn() -> Result<ServeConfig, String> + Send + Sync>;
 
@@ -79,6 +88,13 @@ pub(super) async fn serve(
     );
     for warning in &config.warnings {
         warn!("{warning}");
+    }
+    let (files, needed) = (open_files(), config.fixed.max_connections + config.total_concurrency + SPARE_FILES);
+    if files.is_some_and(|files| files < needed as u64) {
+        warn!(
+            files,
+            needed, "fewer files may be open than connections: lower --web.max-connections or raise the limit"
+        );
     }
     for listener in &listeners {
         let tls = web_file.as_ref().is_some_and(|file| file.is_encrypted());

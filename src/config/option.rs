@@ -58,8 +58,9 @@ impl OptionSpec {
         other.map(|(_, default)| *default).or(self.default)
     }
 
-    /// The options that a command has.
+    /// The options that a command has. `healthcheck` takes those of the `serve` that it asks.
     pub fn of(command: CommandOptions) -> impl Iterator<Item = &'static Self> {
-        OPTIONS.iter().filter(move |option| option.commands.contains(&command))
+        let like = if command == CommandOptions::Healthcheck { CommandOptions::Serve } else { command };
+        OPTIONS.iter().filter(move |option| option.commands.contains(&like))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::option::CommandOptions::{self, Check, Demo, Healthcheck, Once, Serve, Simulate};
+use super::option::CommandOptions::{self, Check, Demo, Once, Serve, Simulate};
 use super::option::OptionSpec;
 use super::settings::{LogFormat, LogLevel, OutputFormat};
 use super::values::{
@@ -266,7 +266,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         value: "ADDRESS",
         default: Some(":10869"),
         other_defaults: &[(Simulate, "127.0.0.1:10870")],
-        commands: &[Serve, Demo, Simulate, Healthcheck],
+        commands: &[Serve, Demo, Simulate],
         repeatable: true,
         help: "Where to listen: host:port, :port for all addresses, v4 and v6, or unix:PATH; can be repeated",
         set: |settings, text| listen_addresses(text).map(|value| settings.listen_addresses = value),
@@ -284,7 +284,7 @@ pub static OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "web.config.file",
         value: "PATH",
-        commands: &[Serve, Healthcheck],
+        commands: &[Serve],
         help: "A web configuration file as Prometheus's exporter-toolkit has it: TLS, users, headers, a rate limit",
         // Without a path there is none, as for the exporters whose file it is.
         set: |settings, text| {

@@ -103,12 +103,32 @@ impl<E: Environment> Source<E> {
     /// Everything that is wrong, not only the first.
     pub fn read(&self) -> Result<(Settings, ServeConfig), ConfigError> {
         let mut problems = Vec::new();
+        let Options { path, settings, given, document } = self.options(&mut problems);
+        let accounts =
+            Accounts { source: self, settings: &settings, given: &given, path: &path, problems: &mut problems };
+        let (accounts, warnings) = accounts.read(document.accounts.as_deref());
+        let config = assemble(&settings, accounts, warnings, &mut problems);
+        problems.extend((self.more_problems)(&settings));
+        ConfigError::unless_empty(problems).map_or(Ok((settings, config)), Err)
+    }
+
+    /// Reads and checks the options alone, those in the file too.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them, not only the first.
+    pub fn settings(&self) -> Result<Settings, ConfigError> {
+        let mut problems = Vec::new();
+        let settings = self.options(&mut problems).settings;
+        ConfigError::unless_empty(problems).map_or(Ok(settings), Err)
+    }
+
+    fn options(&self, problems: &mut Vec<String>) -> Options {
         let (settings, _) = self.merge(&Document::default(), "", &mut Vec::new());
         let path = settings.config_file;
-        let document = path.as_deref().map_or_else(Document::default, |path| read_file(path, &mut problems));
+        let document = path.as_deref().map_or_else(Document::default, |path| read_file(path, problems));
         let path = path.unwrap_or_default();
         let shown = path.display().to_string();
-        let (mut settings, given) = self.merge(&document, &shown, &mut problems);
+        let (mut settings, given) = self.merge(&document, &shown, problems);
         for (option, named) in
             [(API_KEY_FILE, &mut settings.api_key_file), (WEB_CONFIG_FILE, &mut settings.web_config_file)]
         {
@@ -116,12 +136,7 @@ impl<E: Environment> Source<E> {
                 *named = named.take().map(|named| beside(&path, &named));
             }
         }
-        let accounts =
-            Accounts { source: self, settings: &settings, given: &given, path: &path, problems: &mut problems };
-        let (accounts, warnings) = accounts.read(document.accounts.as_deref());
-        let config = assemble(&settings, accounts, warnings, &mut problems);
-        problems.extend((self.more_problems)(&settings));
-        ConfigError::unless_empty(problems).map_or(Ok((settings, config)), Err)
+        Options { path, settings, given, document }
     }
 
     /// Whether the configuration is to be checked and nothing else.
@@ -132,6 +147,16 @@ impl<E: Environment> Source<E> {
     fn merge(&self, document: &Document, path: &str, problems: &mut Vec<String>) -> (Settings, HashSet<&'static str>) {
         merge(self.command, &self.flags, &self.environment, &document.values, path, problems)
     }
+}
+
+/// What all sources together say.
+struct Options {
+    /// The file's path, empty for none.
+    path: PathBuf,
+    settings: Settings,
+    /// What a flag or a variable has set.
+    given: HashSet<&'static str>,
+    document: Document,
 }
 
 const API_KEY_FILE: &str = "tryvox.api-key-file";

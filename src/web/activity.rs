@@ -52,14 +52,14 @@ impl Connections {
         Arc::new(Self { max, open: Mutex::default() })
     }
 
-    /// A place for one more connection. Where all are taken, the one whose client is owed nothing
-    /// loses its own: first one that never asked, the longest of them, then one that asked before. None
-    /// where all are being answered.
+    /// A place for one more connection. Where all are taken, one loses its own: first one that never
+    /// asked, the longest of them, then one that asked before, then one that takes its answer too slowly.
+    /// None where all are being answered.
     pub(super) fn admit(self: &Arc<Self>) -> Option<Place> {
         let mut open = self.lock();
         if open.activities.len() >= self.max {
-            let waiting = open.activities.iter().filter_map(|(number, activity)| Some((activity.waits()?, *number)));
-            let (_, number) = waiting.min()?;
+            let idle = open.activities.iter().filter_map(|(number, activity)| Some((activity.idleness()?, *number)));
+            let (_, number) = idle.min()?;
             let activity = open.activities.remove(&number)?;
             activity.shed.cancel();
         }
@@ -81,13 +81,24 @@ pub(super) struct Activity {
     shed: CancellationToken,
 }
 
+/// What is lost with a connection, the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Idleness {
+    /// It never asked.
+    Silent,
+    /// It asked before, and may again.
+    Asked,
+    /// It takes its answer so slowly that nobody would wait for it.
+    Slow,
+}
+
 #[derive(Debug)]
 struct State {
     /// Requests that are being answered.
     answering: usize,
     /// Since when what was written waits for the client to take it.
     sending: Option<Instant>,
-    /// Since when a request is awaited; of use while nothing is answered or sent.
+    /// Since when a request is awaited, or one is answered.
     since: Instant,
     /// Whether its head has begun to come.
     begun: bool,
@@ -144,6 +155,9 @@ impl Activity {
     /// `flushed` before the next one is awaited, until that is done.
     pub(super) fn answer(self: &Arc<Self>, flushed: bool) -> Answering {
         let mut state = self.lock();
+        if !state.is_busy() {
+            state.since = Instant::now();
+        }
         state.answering += 1;
         (state.begun, state.ahead, state.asked) = (false, false, true);
         Answering { activity: self.clone(), flushed }
@@ -159,10 +173,16 @@ impl Activity {
         }
     }
 
-    /// Whether it asked before, and since when it does nothing, if it does nothing.
-    fn waits(&self) -> Option<(bool, Instant)> {
+    /// How little it would lose with its place, and since when that is so; none where it has a right to it.
+    fn idleness(&self) -> Option<(Idleness, Instant)> {
         let state = self.lock();
-        (!state.is_busy()).then_some((state.asked, state.since))
+        let idleness = match (state.is_busy(), state.asked) {
+            (true, _) if state.since.elapsed() < STALLED => return None,
+            (true, _) => Idleness::Slow,
+            (false, true) => Idleness::Asked,
+            (false, false) => Idleness::Silent,
+        };
+        Some((idleness, state.since))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -266,5 +286,60 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::{advance, timeout};
+
+    /// How long a connection lasts of which this is done, if it is ended at all.
+    async fn lasts(activity: &Activity) -> Option<Duration> {
+        let start = Instant::now();
+        timeout(Duration::from_hours(1), activity.over()).await.ok().map(|()| start.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_wait_has_its_limit() {
+        let connections = Connections::new(10);
+        let place = connections.admit().unwrap();
+        assert_eq!(lasts(&place.activity).await, Some(HEAD), "for its first request");
+
+        let place = connections.admit().unwrap();
+        let answering = place.activity.answer(false);
+        assert_eq!(lasts(&place.activity).await, None, "while its answer is made");
+        drop(answering);
+        assert_eq!(lasts(&place.activity).await, Some(IDLE), "for another request");
+
+        let place = connections.admit().unwrap();
+        let answering = place.activity.answer(true);
+        drop(answering);
+        assert_eq!(lasts(&place.activity).await, Some(STALLED), "for its answer to be taken");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_lose_the_least_give_way() {
+        let connections = Connections::new(4);
+        let [silent, half, asked, busy] = std::array::from_fn(|_| connections.admit().unwrap());
+        drop(asked.activity.answer(false));
+        let answering = busy.activity.answer(false);
+        advance(Duration::from_secs(1)).await;
+        let shed = |place: &Place| place.activity.shed.is_cancelled();
+        let mut new = Vec::new();
+        for expected in [&silent, &half, &asked] {
+            assert!(!shed(expected));
+            let place = connections.admit().unwrap();
+            assert!(shed(expected));
+            // It asks at once.
+            new.push((place.activity.answer(false), place));
+        }
+        assert!(connections.admit().is_none(), "all are being answered");
+        advance(STALLED).await;
+        let place = connections.admit().unwrap();
+        assert!(shed(&busy), "it took too long");
+        drop((answering, busy, place));
+        assert!(connections.admit().is_some(), "its place is free");
+        assert_eq!(connections.lock().activities.len(), 3);
     }
 }

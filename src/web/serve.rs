@@ -70,6 +70,7 @@ pub async fn serve(listeners: Vec<Listener>, server: Server, stop: CancellationT
         connections: Connections::new(max_connections),
         max_connections,
         refused: Told::default(),
+        failed: Told::default(),
         stop,
     });
     let tasks = TaskTracker::new();
@@ -94,6 +95,7 @@ struct Door {
     connections: Arc<Connections>,
     max_connections: usize,
     refused: Told,
+    failed: Told,
     stop: CancellationToken,
 }
 
@@ -105,7 +107,7 @@ impl Door {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     // Most often there are no more file descriptors, and that passes.
-                    warn!(%error, "cannot take a connection; trying again");
+                    self.failed.tell(|times| warn!(%error, times, "cannot take a connection; trying again"));
                     self.stop.run_until_cancelled(sleep(Duration::from_millis(100))).await;
                 }
             }
