@@ -259,6 +259,34 @@ async fn the_end_under_load_loses_no_scrape() {
     assert!(whole >= 100);
 }
 
+/// The same where it matters most: the process learns of the end before it reads what was sent before.
+#[tokio::test]
+async fn what_was_sent_before_the_end_is_answered_after_it() {
+    const REQUEST: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+    let (_simulator, exporter) = large(&[]).await;
+    let mut kept = Vec::new();
+    for _ in 0..16 {
+        let mut stream = TcpStream::connect(&exporter.address).await.unwrap();
+        stream.write_all(REQUEST).await.unwrap();
+        one_answer(&mut stream).await.unwrap();
+        kept.push(stream);
+    }
+    exporter.signal(Signal::STOP);
+    // The system makes connections also for a process that stands still.
+    let new = join_all((0..16).map(|_| TcpStream::connect(&exporter.address))).await.into_iter().map(Result::unwrap);
+    let mut all: Vec<_> = kept.into_iter().chain(new).collect();
+    for stream in &mut all {
+        stream.write_all(REQUEST).await.unwrap();
+    }
+    exporter.signal(Signal::TERM);
+    exporter.signal(Signal::CONT);
+    for (number, mut stream) in all.into_iter().enumerate() {
+        let last = one_answer(&mut stream).await.unwrap_or_else(|error| panic!("{number} is lost: {error}"));
+        assert!(last, "{number} is told that this was the last");
+    }
+    assert_eq!(exporter.end(Signal::TERM).await, Some(0));
+}
+
 /// Reads one answer to its end; whether it says that it is the last.
 async fn one_answer(stream: &mut TcpStream) -> std::io::Result<bool> {
     let mut read = Vec::new();
