@@ -22,6 +22,7 @@ mod page;
 mod polling;
 mod prometheus;
 mod records;
+mod rules;
 mod shift;
 mod soak;
 mod sockets;
