@@ -5,6 +5,7 @@
 #![allow(clippy::cast_precision_loss, reason = "counts in tests are small")]
 
 mod accounts;
+mod alerting;
 mod arbitrary;
 mod command_line;
 mod common;

@@ -1,6 +1,7 @@
 //! A real Prometheus, Debian's.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -27,10 +28,25 @@ impl Prometheus {
 
     /// Starts one with these scrape configurations, every second.
     pub(crate) async fn with_jobs(jobs: &[String]) -> Self {
+        Self::configured(&format!("global: {{scrape_interval: 1s}}\nscrape_configs: [{}]\n", jobs.join(", "))).await
+    }
+
+    /// Starts one that scrapes a target, by rules whose alerts go to an Alertmanager.
+    pub(crate) async fn alerting(target: &str, rules: &Path, alertmanager: &str) -> Self {
+        Self::configured(&format!(
+            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
+             scrape_configs: [{{job_name: tryvox, static_configs: [{{targets: ['{target}']}}]}}]\n\
+             rule_files: ['{}']\n\
+             alerting: {{alertmanagers: [{{static_configs: [{{targets: ['{alertmanager}']}}]}}]}}\n",
+            rules.display()
+        ))
+        .await
+    }
+
+    async fn configured(text: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("prometheus.yml");
-        let jobs = jobs.join(", ");
-        std::fs::write(&config, format!("global: {{scrape_interval: 1s}}\nscrape_configs: [{jobs}]\n")).unwrap();
+        std::fs::write(&config, text).unwrap();
         let mut process = Command::new("prometheus")
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
