@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use axum::Router;
 use axum::extract::State;
@@ -45,9 +46,11 @@ async fn api(life: Arc<Life>) -> Api {
             let fee = if life.dearer.load(Ordering::SeqCst) { "1.50" } else { "1.00" };
             let one = |number: usize| {
                 let status = if number < suspended { "suspended" } else { "active" };
-                // They lead to a trunk, so that none is idle.
+                // They lead to a trunk, so that none is idle, and are suspended only now.
+                let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
                 record(&format!("+1415555{number:04}"), status, fee, "USD")
                     .replace(r#""trunk_id":null"#, r#""trunk_id":"trk_1""#)
+                    .replace("2025-11-02T17:40:12Z", &now)
             };
             let records: Vec<_> = (0..100).map(one).collect();
             page(&records, 100, 1, 1)
@@ -58,7 +61,7 @@ async fn api(life: Arc<Life>) -> Api {
 
 /// The rules with seconds where there are hours: what they compare and what they say stays.
 fn hurried(rules: &str) -> String {
-    let mut text = String::from("");
+    let mut text = String::new();
     for line in rules.lines() {
         let line = match line.split_once("for: ") {
             Some((before, _)) => format!("{before}for: 2s"),
@@ -210,7 +213,7 @@ async fn what_goes_wrong_arrives_and_nothing_else_does() {
         "TryvoxPollFailing",
     ];
     assert_eq!(names, expected.into_iter().collect());
-    for alert in seen.iter() {
+    for alert in &seen {
         let text = alert["annotations"].to_string();
         assert!(text.contains("production") && !text.contains("{{") && !text.contains("<no value>"), "{text}");
         assert!(!text.contains("error calling"), "{text}");

@@ -10,7 +10,7 @@ use crate::common::{KEY, Running, output};
 
 /// Holds what stands between two marks of a document against what it must be. `UPDATE_DOCS=1` writes
 /// it anew.
-fn is_in_sync(path: &str, mark: &str, text: &str) {
+pub(crate) fn is_in_sync(path: &str, mark: &str, text: &str) {
     let document = std::fs::read_to_string(path).unwrap();
     let (begin, end) = (format!("<!-- {mark} -->\n"), format!("<!-- /{mark} -->"));
     let (before, rest) = document.split_once(&begin).unwrap();

@@ -1,9 +1,12 @@
 //! The rules: good ones, each with its tests, its runbook, and nothing in them that is not there.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::process::Command;
 
 use tryvox_exporter::metrics::families;
+
+use crate::docs::is_in_sync;
 
 const RULES: &str = "alerts/tryvox.rules.yml";
 
@@ -76,6 +79,17 @@ fn each_alert_says_whom_it_is_for_and_has_a_runbook() {
             assert!(runbook.contains(part), "{name}: no {part}");
         }
     }
+    let mut table = String::from("| alert | severity | team | |\n| --- | --- | --- | --- |\n");
+    for (name, text) in &alerts {
+        let value = |key: &str| text.split(key).nth(1).unwrap().split([',', '}']).next().unwrap().to_owned();
+        let means = std::fs::read_to_string(format!("docs/runbooks/{name}.md")).unwrap();
+        let means =
+            means.split("## What it means\n\n").nth(1).unwrap().split("\n\n").next().unwrap().replace('\n', " ");
+        let first = means.split_inclusive(['.', ':']).next().unwrap().trim_end_matches([':', '.']);
+        let (severity, team) = (value("severity: "), value("team: "));
+        writeln!(table, "| [{name}](runbooks/{name}.md) | {severity} | {team} | {first}. |").unwrap();
+    }
+    is_in_sync("docs/alerts.md", "alerts", &table);
     // No runbook is of an alert that is gone.
     let books = std::fs::read_dir("docs/runbooks").unwrap().count();
     assert_eq!(books, alerts.len());
