@@ -14,7 +14,6 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::WebFileError;
 use super::file::{Pem, TlsSettings};
-use super::tls::wrong;
 
 /// What the settings ask of clients.
 pub(super) fn verifier(
@@ -23,7 +22,7 @@ pub(super) fn verifier(
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, WebFileError> {
     let pem = tls.client_authority.as_ref().unwrap_or(&tls.certificate);
-    let failed = |error: &dyn std::fmt::Display, pem: &Pem| wrong("client_ca_file", pem, &error.to_string());
+    let failed = |error: &dyn std::fmt::Display, pem: &Pem| pem.wrong("client_ca_file", &error.to_string());
     let mut roots = RootCertStore::empty();
     for certificate in authority {
         roots.add(certificate).map_err(|error| failed(&error, pem))?;

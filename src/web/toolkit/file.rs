@@ -34,6 +34,17 @@ pub(super) enum Pem {
     File(PathBuf),
 }
 
+impl Pem {
+    /// What is wrong with it, by the key that names its file; without `_file` that is the key of what is
+    /// in the file itself.
+    pub(super) fn wrong(&self, key: &str, error: &str) -> WebFileError {
+        WebFileError::new(match self {
+            Self::Inline(_) => format!("tls_server_config.{}: {error}", key.trim_end_matches("_file")),
+            Self::File(path) => format!("tls_server_config.{key}: {}: {error}", path.display()),
+        })
+    }
+}
+
 /// How connections are encrypted.
 #[derive(Debug, Clone)]
 pub(super) struct TlsSettings {

@@ -67,7 +67,7 @@ impl Material {
         let chain = certificates("cert_file", &tls.certificate, &source.certificate)?;
         warn_if_expired(&chain);
         let key = PrivateKeyDer::from_pem_slice(source.key.expose_secret())
-            .map_err(|error| wrong("key_file", &tls.key, &format!("holds no private key: {error}")))?;
+            .map_err(|error| tls.key.wrong("key_file", &format!("holds no private key: {error}")))?;
         let authority = match (&tls.client_authority, &source.authority) {
             (Some(pem), Some(bytes)) => certificates("client_ca_file", pem, bytes)?,
             _ => Vec::new(),
@@ -79,7 +79,7 @@ impl Material {
         });
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&tls.versions)
-            .map_err(|error| wrong("cert_file", &tls.certificate, &error.to_string()))?;
+            .map_err(|error| tls.certificate.wrong("cert_file", &error.to_string()))?;
         let builder = if tls.client_auth == ClientAuth::NoClientCert {
             builder.with_no_client_auth()
         } else {
@@ -87,7 +87,7 @@ impl Material {
         };
         let mut config = builder
             .with_single_cert(chain, key)
-            .map_err(|error| wrong("cert_file", &tls.certificate, &format!("does not go with the key: {error}")))?;
+            .map_err(|error| tls.certificate.wrong("cert_file", &format!("does not go with the key: {error}")))?;
         config.ignore_client_order = tls.own_order;
         config.alpn_protocols =
             if http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
@@ -121,16 +121,8 @@ fn bytes(key: &str, pem: &Pem) -> Result<SecretSlice<u8>, WebFileError> {
 fn certificates(key: &str, pem: &Pem, bytes: &SecretSlice<u8>) -> Result<Vec<CertificateDer<'static>>, WebFileError> {
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes.expose_secret()).collect();
     match read {
-        Ok(certificates) if certificates.is_empty() => Err(wrong(key, pem, "holds no certificate in PEM")),
+        Ok(certificates) if certificates.is_empty() => Err(pem.wrong(key, "holds no certificate in PEM")),
         Ok(certificates) => Ok(certificates),
-        Err(error) => Err(wrong(key, pem, &format!("is not PEM: {error}"))),
+        Err(error) => Err(pem.wrong(key, &format!("is not PEM: {error}"))),
     }
-}
-
-/// What is wrong with a text, by the key that names its file or without which it is in the file itself.
-pub(super) fn wrong(key: &str, pem: &Pem, error: &str) -> WebFileError {
-    WebFileError::new(match pem {
-        Pem::Inline(_) => format!("tls_server_config.{}: {error}", key.trim_end_matches("_file")),
-        Pem::File(path) => format!("tls_server_config.{key}: {}: {error}", path.display()),
-    })
 }
