@@ -64,7 +64,7 @@ fn hurried(rules: &str) -> String {
     let mut text = String::new();
     for line in rules.lines() {
         let line = match line.split_once("for: ") {
-            Some((before, _)) => format!("{before}for: 2s"),
+            Some((before, _)) => format!("{before}for: 3s"),
             None => line.to_owned(),
         };
         let mut line = line;
@@ -161,7 +161,7 @@ async fn what_goes_wrong_arrives_and_nothing_else_does() {
     let api = api(life.clone()).await;
     let file = File::new(&format!(
         "tryvox: {{url: '{}', rate_limit: 0}}\n\
-         poll: {{interval: 1s, timeout: 30s, stale_after: 10s}}\n\
+         poll: {{interval: 2s, timeout: 30s, stale_after: 12s}}\n\
          accounts: [{{account_id: acc_1, name: production, monthly_budget: {{USD: 120}}}}]\n",
         api.url()
     ));
