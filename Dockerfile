@@ -3,7 +3,7 @@
 FROM docker.io/library/rust:1.95-bookworm AS build
 WORKDIR /src
 # The dependencies first: they are built anew only when they change.
-COPY Cargo.toml Cargo.lock build.rs ./
+COPY Cargo.toml Cargo.lock build.rs askama.toml ./
 RUN mkdir src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \
     && mkdir tests && touch tests/main.rs \
     && cargo build --locked --release \
