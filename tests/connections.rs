@@ -282,6 +282,7 @@ async fn what_was_sent_before_the_end_is_answered_after_it() {
     exporter.signal(Signal::CONT);
     for (number, mut stream) in all.into_iter().enumerate() {
         one_answer(&mut stream).await.unwrap_or_else(|error| panic!("{number} is lost: {error}"));
+        assert_eq!(stream.read(&mut [0]).await.unwrap_or(0), 0, "{number} is ended, whether it was told so or not");
     }
     assert_eq!(exporter.end(Signal::TERM).await, Some(0));
 }

@@ -113,9 +113,10 @@ async fn reload(State(site): State<Arc<Site>>) -> Response {
 }
 
 async fn status(State(site): State<Arc<Site>>, asked: Result<Query<page::Asked>, QueryRejection>) -> Response {
-    // A query that cannot be read asks for nothing.
+    // A query that cannot be read asks for nothing. Of many accounts a page takes its time, and keeps no
+    // other answer waiting.
     let Query(asked) = asked.unwrap_or_default();
-    let rendered = in_the_background(move || {
+    let rendered = tokio::task::spawn_blocking(move || {
         let subject = page::Subject {
             accounts: &site.fleet.accounts(),
             configured: site.exporter.configured(),
@@ -125,21 +126,16 @@ async fn status(State(site): State<Arc<Site>>, asked: Result<Query<page::Asked>,
         };
         page::render(&subject, asked)
     });
-    let mut response = rendered.await.into_response();
+    let mut response = match rendered.await {
+        Ok(text) => text.into_response(),
+        // It panicked, and what that means is for the caller to say; or the end has come.
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        },
+    };
     for (name, value) in page::headers() {
         response.headers_mut().insert(name, value);
     }
     response
-}
-
-/// Runs what takes its time where it keeps no other answer waiting.
-async fn in_the_background<T: IntoResponse + Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Response {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done.into_response(),
-        // It panicked, and what that means is for the caller to say; or the end has come.
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
-        },
-    }
 }

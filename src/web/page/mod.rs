@@ -6,7 +6,7 @@ mod view;
 mod words;
 
 use std::fmt::Write;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
 use askama::Template;
@@ -20,7 +20,6 @@ use tokio::time::Instant;
 
 use crate::metrics::Configured;
 use crate::poller::Account;
-use std::sync::Arc;
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");

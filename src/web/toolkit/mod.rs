@@ -22,6 +22,7 @@ use std::time::Instant;
 
 use axum::http::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, StatusCode};
+use secrecy::{ExposeSecret, SecretSlice};
 use tokio_rustls::TlsAcceptor;
 
 use file::{Settings, TlsSettings};
@@ -67,12 +68,13 @@ pub struct WebFile {
     bucket: Option<Mutex<Bucket>>,
     users: Users,
     read: Mutex<Arc<ReadFile>>,
-    material: Mutex<Option<Arc<Material>>>,
+    /// What TLS is made of, and the settings that it was made by.
+    material: Mutex<Option<(Arc<ReadFile>, Material)>>,
 }
 
 /// The file as it was when it was last read.
 struct ReadFile {
-    bytes: Vec<u8>,
+    bytes: SecretSlice<u8>,
     settings: Settings,
 }
 
@@ -94,14 +96,15 @@ impl WebFile {
         let settings = file::parse(path, &bytes)?;
         let material = settings.tls.as_ref().map(|tls| Material::load(tls, settings.http2)).transpose()?;
         let Settings { http2, rate_limit, .. } = settings;
+        let read = Arc::new(ReadFile { bytes: bytes.into(), settings });
         Ok(Self {
             path: path.to_owned(),
             encrypted: material.is_some(),
             http2,
             bucket: rate_limit.map(|limit| Mutex::new(Bucket::new(limit, Instant::now()))),
             users: Users::default(),
-            read: Mutex::new(Arc::new(ReadFile { bytes, settings })),
-            material: Mutex::new(material.map(Arc::new)),
+            material: Mutex::new(material.map(|material| (read.clone(), material))),
+            read: Mutex::new(read),
         })
     }
 
@@ -143,11 +146,12 @@ impl WebFile {
             };
             let mut material = this.material.lock().unwrap_or_else(PoisonError::into_inner);
             let current = match material.take() {
-                Some(current) => current.refreshed(tls, this.http2),
-                None => Material::load(tls, this.http2).map(Arc::new),
+                Some((by, current)) if Arc::ptr_eq(&by, &read) => current.refreshed(tls, this.http2),
+                _ => Material::load(tls, this.http2),
             }?;
-            *material = Some(current.clone());
-            Ok(Some(TlsAcceptor::from(current.config())))
+            let config = current.config();
+            *material = Some((read.clone(), current));
+            Ok(Some(TlsAcceptor::from(config)))
         })
         .await
     }
@@ -195,11 +199,11 @@ impl WebFile {
     fn reread(&self) -> Result<Arc<ReadFile>, WebFileError> {
         let last = self.last();
         let bytes = read(&self.path).map_err(WebFileError::new)?;
-        if bytes == last.bytes {
+        if bytes == last.bytes.expose_secret() {
             return Ok(last);
         }
         let settings = file::parse(&self.path, &bytes)?;
-        let read = Arc::new(ReadFile { bytes, settings });
+        let read = Arc::new(ReadFile { bytes: bytes.into(), settings });
         *self.read.lock().unwrap_or_else(PoisonError::into_inner) = read.clone();
         Ok(read)
     }

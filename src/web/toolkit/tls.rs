@@ -16,13 +16,12 @@ use super::{WebFileError, client, read};
 
 /// What TLS is made of, as it was when it was last read.
 pub(super) struct Material {
-    /// What the files held, and by which settings they were read.
     source: Source,
     config: Arc<ServerConfig>,
 }
 
+/// What the file holds of it, or those that it names.
 struct Source {
-    settings: String,
     certificate: SecretSlice<u8>,
     key: SecretSlice<u8>,
     authority: Option<SecretSlice<u8>>,
@@ -31,19 +30,15 @@ struct Source {
 impl Source {
     fn read(tls: &TlsSettings) -> Result<Self, WebFileError> {
         Ok(Self {
-            settings: format!("{tls:?}"),
             certificate: bytes("cert_file", &tls.certificate)?,
             key: bytes("key_file", &tls.key)?,
             authority: tls.client_authority.as_ref().map(|pem| bytes("client_ca_file", pem)).transpose()?,
         })
     }
 
-    fn is(&self, other: &Self) -> bool {
-        let bytes = |source: &Self| {
-            let authority = source.authority.as_ref().map(|authority| authority.expose_secret().to_vec());
-            [Some(source.certificate.expose_secret().to_vec()), Some(source.key.expose_secret().to_vec()), authority]
-        };
-        self.settings == other.settings && bytes(self) == bytes(other)
+    fn parts(&self) -> [Option<&[u8]>; 3] {
+        [Some(&self.certificate), Some(&self.key), self.authority.as_ref()]
+            .map(|part| part.map(ExposeSecret::expose_secret))
     }
 }
 
@@ -53,10 +48,10 @@ impl Material {
         Self::from_source(Source::read(tls)?, tls, http2)
     }
 
-    /// The same where nothing has changed, else read anew.
-    pub(super) fn refreshed(self: Arc<Self>, tls: &TlsSettings, http2: bool) -> Result<Arc<Self>, WebFileError> {
+    /// The same where nothing has changed, else read anew; by the settings that it was made by.
+    pub(super) fn refreshed(self, tls: &TlsSettings, http2: bool) -> Result<Self, WebFileError> {
         let source = Source::read(tls)?;
-        if self.source.is(&source) { Ok(self) } else { Self::from_source(source, tls, http2).map(Arc::new) }
+        if self.source.parts() == source.parts() { Ok(self) } else { Self::from_source(source, tls, http2) }
     }
 
     pub(super) fn config(&self) -> Arc<ServerConfig> {
