@@ -1,9 +1,9 @@
 # Everything that is done with this project, by name.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo build test soak fuzz
+.PHONY: help setup demo build test dashboards pictures soak fuzz
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install what the tests need
 	@scripts/setup test
@@ -18,9 +18,17 @@ demo: build ## run the exporter against the embedded simulator and print what to
 test: setup ## run every check
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- --deny warnings
+	npm run --prefix tools/dashboards --silent lint
 	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps --quiet
 	cargo test --locked --quiet --doc
 	cargo test --locked --lib --tests
+
+dashboards: setup ## write the dashboards anew from tools/dashboards
+	npm run --prefix tools/dashboards --silent bundle
+	node tools/dashboards/built/source/main.mjs dashboards
+
+pictures: setup ## draw the dashboards for docs/dashboards.md, from a quarter of an hour of data
+	TRYVOX_PICTURES=docs/dashboards cargo test --test promises -- panels:: --nocapture
 
 soak: ## run the long tests for ten minutes, under random faults
 	TRYVOX_SOAK_SECONDS=600 cargo test --locked --test promises -- soak:: --nocapture

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
 use crate::common::accounts::{self, File, Kind};
 use crate::common::prometheus::Prometheus;
 use crate::common::{KEY, Running, seed, truth};
@@ -50,34 +48,6 @@ async fn prometheus_sees_the_truth() {
             assert_eq!(format!("{:.3}", sums[0].1), format!("{:.3}", total(family, &label)), "{family} {currency}");
         }
     }
-}
-
-/// Every query of every dashboard, with its variables filled in, gives data.
-#[tokio::test]
-async fn the_dashboards_show_data() {
-    let mut demo = Running::start(&["demo", "--log.level=debug"], &[]).await;
-    demo.polled(1).await;
-    let prometheus = Prometheus::scraping(&[&demo.address]).await;
-    prometheus.until("count_over_time(tryvox_up[1m]) >= 3").await;
-
-    let mut queries = 0;
-    for file in std::fs::read_dir("dashboards").unwrap() {
-        let path = file.unwrap().path();
-        let dashboard: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-        for panel in dashboard["panels"].as_array().unwrap() {
-            assert!(!panel["description"].as_str().unwrap().is_empty(), "{panel}");
-            for target in panel["targets"].as_array().unwrap() {
-                let mut query = target["expr"].as_str().unwrap().replace("$__rate_interval", "4s");
-                for (variable, value) in [("$job", "tryvox"), ("$instance", ".+"), ("$account", "acc_demo")] {
-                    query = query.replace(variable, value);
-                }
-                assert!(!query.contains('$'), "{query}");
-                assert!(!prometheus.query(&query).await.is_empty(), "{}: no data: {query}", path.display());
-                queries += 1;
-            }
-        }
-    }
-    assert!(queries > 0);
 }
 
 /// Three processes share the accounts; one Prometheus above them sees each once.

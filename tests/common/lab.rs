@@ -29,6 +29,9 @@ use super::{KEY, Scrape};
 /// How the poller of a lab is set up.
 #[derive(Debug, Clone)]
 pub(crate) struct Setup {
+    pub(crate) account: String,
+    /// What time it is.
+    pub(crate) now: fn() -> SystemTime,
     pub(crate) numbers: usize,
     pub(crate) seed: u64,
     pub(crate) per_page: u8,
@@ -45,6 +48,8 @@ pub(crate) struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         Self {
+            account: "acc_demo".into(),
+            now,
             numbers: 60,
             seed: super::seed(),
             per_page: 10,
@@ -116,20 +121,20 @@ impl Transport for InProcess {
 }
 
 /// The time of day that goes with tokio's clock.
-fn now() -> SystemTime {
+pub(crate) fn now() -> SystemTime {
     static START: LazyLock<(SystemTime, std::time::Instant)> =
         LazyLock::new(|| (SystemTime::now(), std::time::Instant::now()));
     let (day, start) = *START;
     day + Instant::now().into_std().saturating_duration_since(start)
 }
 
-/// A poller of `acc_demo` whose requests go this way.
+/// A poller of the account whose requests go this way.
 pub(crate) fn poller(setup: &Setup, key: ApiKey, transport: Arc<dyn Transport>) -> Poller {
     let endpoint = Endpoint {
-        name: "acc_demo".into(),
+        name: setup.account.as_str().into(),
         transport,
-        numbers: numbers_url(&"http://in.process".parse().unwrap(), "acc_demo"),
-        now,
+        numbers: numbers_url(&"http://in.process".parse().unwrap(), &setup.account),
+        now: setup.now,
         dice: fastrand::Rng::with_seed(setup.seed),
         gate: Arc::new(Gate::new(64)),
     };
@@ -141,7 +146,7 @@ pub(crate) fn poller(setup: &Setup, key: ApiKey, transport: Arc<dyn Transport>) 
     };
     let client = Client::new(endpoint, limits);
     Poller {
-        account: Arc::new(Account::new("acc_demo", setup.interval, Budget::new(), client)),
+        account: Arc::new(Account::new(&setup.account, setup.interval, Budget::new(), client)),
         key: KeySource::Given(key),
         filters: setup.filters.clone(),
         collect: Arc::new(setup.collect.clone()),
@@ -150,7 +155,7 @@ pub(crate) fn poller(setup: &Setup, key: ApiKey, transport: Arc<dyn Transport>) 
         stale_after: setup.stale_after,
         max_discrepancy: 0.01,
         encode: encode_listing,
-        now,
+        now: setup.now,
     }
 }
 
@@ -162,8 +167,8 @@ impl Lab {
             authorization: key.bearer().unwrap(),
             latency: setup.latency,
             faults: Faults::new(Vec::new(), setup.seed),
-            worlds: [("acc_demo".to_owned(), RwLock::new(World::new(setup.numbers, setup.seed, now())))].into(),
-            now,
+            worlds: [(setup.account.clone(), RwLock::new(World::new(setup.numbers, setup.seed, (setup.now)())))].into(),
+            now: setup.now,
             requests: AtomicU64::new(0),
         });
         let history = Arc::new(History::default());

@@ -4,8 +4,11 @@
 pub(crate) mod accounts;
 pub(crate) mod api;
 pub(crate) mod bytes;
+pub(crate) mod dashboards;
 pub(crate) mod lab;
+pub(crate) mod past;
 pub(crate) mod prometheus;
+pub(crate) mod promql;
 pub(crate) mod truth;
 pub(crate) mod web;
 

@@ -1,0 +1,75 @@
+/**
+ * Draws dashboards in a real browser, from what a Prometheus answers.
+ * Usage: main PROMETHEUS FOLDER FILE… [--width=N]… [--range=UID=10m]… [--resolution=1m]
+ * It writes FOLDER/UID-WIDTH.png and prints what was drawn, as JSON.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+import { chromium } from 'playwright-core';
+
+import type { Dashboard } from './data';
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    width: { type: 'string', multiple: true, default: ['1280', '1920'] },
+    range: { type: 'string', multiple: true, default: [] },
+    resolution: { type: 'string', multiple: true, default: [] },
+  },
+});
+const [prometheus, folder, ...files] = positionals;
+const byUid = (pairs: string[]) => Object.fromEntries(pairs.map((pair) => pair.split('=')));
+const ranges = byUid(values.range);
+const resolutions = byUid(values.resolution);
+
+/** Longer than any dashboard: what is out of sight is not drawn. */
+const DEPTH = 6000;
+
+const assets = fileURLToPath(new URL('../../node_modules/@grafana/ui/dist', import.meta.url));
+const built = fileURLToPath(new URL('page', import.meta.url));
+const html = `<!doctype html><meta charset="utf-8"><style>${readFileSync(`${built}.css`, 'utf8')}
+  body { margin: 0; background: #111217; color: #ccccdc; font-family: "DejaVu Sans", sans-serif; overflow-x: hidden }
+  #root { padding: 16px; box-sizing: border-box } h1 { font-size: 20px; margin: 0 0 8px }
+  .variables span { border: 1px solid #34343b; border-radius: 3px; padding: 4px 8px; margin-right: 8px; font-size: 12px }
+  .grid { position: relative } .grid > div { position: absolute } .heading { font-size: 16px; font-weight: 500; padding-top: 4px }
+  .no-data { display: flex; height: 100%; align-items: center; justify-content: center }
+  .stand-in { font-size: 12px; opacity: 0.7; padding: 4px 8px }
+</style><div id="root"></div>`;
+
+const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] });
+const drawn = [];
+for (const file of files) {
+  const dashboard: Dashboard = JSON.parse(readFileSync(file, 'utf8'));
+  for (const width of values.width.map(Number)) {
+    const page = await browser.newPage({ viewport: { width, height: DEPTH } });
+    const said: string[] = [];
+    page.on('console', (message) => message.type() === 'error' && said.push(message.text()));
+    page.on('pageerror', (error) => said.push(String(error)));
+    // An address beside the Prometheus's own, so that the page may ask it.
+    const address = `${prometheus}/drawn`;
+    await page.route(address, (route) => route.fulfill({ contentType: 'text/html', body: html }));
+    await page.route('**/public/**', (route) => {
+      const file = join(assets, new URL(route.request().url()).pathname);
+      return existsSync(file) ? route.fulfill({ path: file }) : route.fulfill({ status: 204 });
+    });
+    await page.goto(address);
+    await page.addScriptTag({ path: `${built}.js` });
+    const range = ranges[dashboard.uid];
+    const resolution = resolutions[dashboard.uid] ?? '1h';
+    const panels = await page.evaluate((input) => window.draw(input), {
+      dashboard,
+      prometheus,
+      width,
+      range,
+      resolution,
+    });
+    await page.locator('#root').screenshot({ path: join(folder, `${dashboard.uid}-${width}.png`) });
+    drawn.push({ uid: dashboard.uid, width, panels, said });
+    await page.close();
+  }
+}
+await browser.close();
+console.log(JSON.stringify(drawn));
