@@ -7,10 +7,7 @@ use std::time::Duration;
 use tryvox_exporter::metrics::families;
 
 use crate::common::dashboards::{Dashboard, Values, all, fill, label_values, text, tool};
-use crate::common::promql::Query;
-
-/// Families that Prometheus itself keeps of each target.
-const OF_PROMETHEUS: [&str; 3] = ["scrape_duration_seconds", "scrape_samples_scraped", "up"];
+use crate::common::promql::{Query, labels_of};
 
 /// Families that no dashboard shows, each with its reason.
 const UNUSED: [(&str, &str); 0] = [];
@@ -197,53 +194,13 @@ fn every_panel_is_whole_and_has_its_place() {
     }
 }
 
-/// The labels that a family's series have in a Prometheus, those of the target included; none for a
-/// family that there is not.
-fn labels_of(name: &str) -> Option<BTreeSet<&'static str>> {
-    let mut labels = BTreeSet::from(["instance", "job", "pod"]);
-    if OF_PROMETHEUS.contains(&name) || of_process(name) {
-        return Some(labels);
-    }
-    let bucket = name.strip_suffix("_bucket");
-    let family = families().find(|family| family.name == bucket.unwrap_or(name))?;
-    labels.extend(family.labels);
-    labels.extend(bucket.map(|_| "le"));
-    Some(labels)
-}
-
-/// Whether the exporter says this of its process.
-fn of_process(name: &str) -> bool {
-    const NAMES: [&str; 5] = [
-        "process_cpu_seconds_total",
-        "process_open_fds",
-        "process_resident_memory_bytes",
-        "process_start_time_seconds",
-        "process_threads",
-    ];
-    NAMES.contains(&name)
-}
-
 /// Metrics and labels are ones that the exporter has, and it has none that no dashboard shows.
 #[test]
 fn they_name_what_there_is_and_all_of_it() {
     let mut used = BTreeSet::new();
     for dashboard in all() {
         let values = placeholders(&dashboard);
-        let check = |text: &str| -> BTreeSet<String> {
-            let query = Query::parse(&fill(text, &values));
-            let mut known: BTreeSet<String> = query.made.clone();
-            for selector in &query.selectors {
-                let labels = labels_of(&selector.name).unwrap_or_else(|| panic!("{text}: no {}", selector.name));
-                for (label, _) in &selector.matchers {
-                    assert!(labels.contains(&**label), "{text}: {} has no {label}", selector.name);
-                }
-                known.extend(labels.iter().map(|&label| label.to_owned()));
-            }
-            for label in &query.labels {
-                assert!(known.contains(label), "{text}: nothing has {label}");
-            }
-            known
-        };
+        let check = |text: &str| Query::parse(&fill(text, &values)).known_labels(labels_of);
         for variable in dashboard.query_variables() {
             let (selector, label) = label_values(variable);
             assert!(check(selector).contains(label), "{selector} has no {label}");

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use tryvox_exporter::metrics::families;
 
+use crate::common::promql::{Query, labels_of};
 use crate::docs::is_in_sync;
 
 const RULES: &str = "alerts/tryvox.rules.yml";
@@ -95,7 +96,25 @@ fn each_alert_says_whom_it_is_for_and_has_a_runbook() {
     assert_eq!(books, alerts.len());
 }
 
-/// Every metric that the rules and the runbooks name is one that the exporter or a rule has.
+/// Every expression of the rules.
+fn expressions(rules: &str) -> Vec<String> {
+    let node = marked_yaml::parse_yaml(0, rules).unwrap();
+    let groups = node.as_mapping().unwrap().get_sequence("groups").unwrap().iter();
+    let rules = groups.flat_map(|group| group.as_mapping().unwrap().get_sequence("rules").unwrap().iter());
+    rules.map(|rule| rule.as_mapping().unwrap().get_scalar("expr").unwrap().as_str().to_owned()).collect()
+}
+
+/// The labels of what the rules record, which its name begins with, and of what users set.
+fn recorded_labels(name: &str) -> Option<BTreeSet<String>> {
+    let level = match name {
+        "tryvox_threshold" | "account:tryvox_threshold" => "account_name",
+        _ => name.split_once(':')?.0,
+    };
+    Some(level.split('_').chain(["job"]).map(str::to_owned).collect())
+}
+
+/// Every metric and label of the rules, and every metric of the runbooks, is one that the exporter has or
+/// a rule records.
 #[test]
 fn the_rules_name_nothing_that_is_not_there() {
     let rules = std::fs::read_to_string(RULES).unwrap();
@@ -103,19 +122,22 @@ fn the_rules_name_nothing_that_is_not_there() {
     known.insert("tryvox_api_request_duration_seconds_bucket".to_owned());
     // What users may set.
     known.insert("tryvox_threshold".to_owned());
-    let recorded = rules.split("- record: ").skip(1).map(|rest| rest.lines().next().unwrap().to_owned());
-    known.extend(recorded);
+    known.extend(rules.split("- record: ").skip(1).map(|rest| rest.lines().next().unwrap().to_owned()));
+    let expressions = expressions(&rules);
+    assert!(expressions.len() >= 34);
+    for expression in expressions {
+        let query = Query::parse(&expression);
+        query.known_labels(|name| {
+            assert!(known.contains(name), "{expression}: {name} is no metric");
+            labels_of(name).or_else(|| recorded_labels(name))
+        });
+    }
     let books = std::fs::read_dir("docs/runbooks").unwrap();
     let books: String = books.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
-    let words = |text: &str| -> BTreeSet<String> {
-        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
-        let metrics = words
-            .map(|word| word.trim_matches(':'))
-            .filter(|word| word.starts_with("tryvox_") || word.contains(":tryvox_"));
-        metrics.map(str::to_owned).collect()
-    };
-    for word in words(&(rules + &books)) {
-        assert!(known.contains(&word), "{word} is no metric");
+    let words = books.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
+    let words = words.map(|word| word.trim_matches(':'));
+    for word in words.filter(|word| word.starts_with("tryvox_") || word.contains(":tryvox_")) {
+        assert!(known.contains(word), "{word} is no metric");
     }
 }
 

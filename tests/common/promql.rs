@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use promql_parser::label::Matchers;
 use promql_parser::parser::{AggregateExpr, Call, Expr, LabelModifier, parse};
+use tryvox_exporter::metrics::families;
 
 /// A query, taken apart.
 #[derive(Debug, Default)]
@@ -36,6 +37,25 @@ impl Query {
         query
     }
 
+    /// The labels that its selectors' series have, by name of the metric, and those that it makes.
+    ///
+    /// # Panics
+    /// Where it names a metric or label that is not there.
+    pub(crate) fn known_labels(&self, labels_of: impl Fn(&str) -> Option<BTreeSet<String>>) -> BTreeSet<String> {
+        let mut known = self.made.clone();
+        for Selector { name, matchers, .. } in &self.selectors {
+            let labels = labels_of(name).unwrap_or_else(|| panic!("there is no {name}"));
+            for (label, _) in matchers {
+                assert!(labels.contains(label), "{name} has no {label}");
+            }
+            known.extend(labels);
+        }
+        for label in &self.labels {
+            assert!(known.contains(label), "nothing has {label}: {:?}", self.selectors);
+        }
+        known
+    }
+
     fn walk(&mut self, expr: &Expr, call: Option<&'static str>) {
         match expr {
             Expr::Aggregate(AggregateExpr { expr, param, modifier, op }) => {
@@ -58,7 +78,7 @@ impl Query {
                 self.walk(&binary.rhs, None);
             }
             Expr::Call(Call { func, args }) => {
-                args.args.iter().for_each(|argument| self.walk(argument, Some(func.name)))
+                args.args.iter().for_each(|argument| self.walk(argument, Some(func.name)));
             }
             Expr::Paren(paren) => self.walk(&paren.expr, call),
             Expr::Unary(unary) => self.walk(&unary.expr, None),
@@ -79,4 +99,28 @@ impl Query {
         let matchers = matchers.matchers.iter().map(|matcher| (matcher.name.clone(), matcher.value.clone())).collect();
         self.selectors.push(Selector { name: name.unwrap().clone(), matchers, range });
     }
+}
+
+/// What Prometheus itself keeps of each target, and what the exporter says of its process.
+const OF_TARGETS: [&str; 8] = [
+    "process_cpu_seconds_total",
+    "process_open_fds",
+    "process_resident_memory_bytes",
+    "process_start_time_seconds",
+    "process_threads",
+    "scrape_duration_seconds",
+    "scrape_samples_scraped",
+    "up",
+];
+
+/// The labels that a family's series have in a Prometheus, those of the target included; none for a
+/// family that there is not.
+pub(crate) fn labels_of(name: &str) -> Option<BTreeSet<String>> {
+    let mut labels = BTreeSet::from(["instance", "job", "pod"]);
+    if !OF_TARGETS.contains(&name) {
+        let bucket = name.strip_suffix("_bucket");
+        labels.extend(families().find(|family| family.name == bucket.unwrap_or(name))?.labels);
+        labels.extend(bucket.map(|_| "le"));
+    }
+    Some(labels.into_iter().map(str::to_owned).collect())
 }
