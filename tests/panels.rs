@@ -22,7 +22,7 @@ use crate::common::prometheus::Prometheus;
 use crate::common::{KEY, Running};
 
 /// What the API does wrong all the time.
-const USUAL: &str = "429 probability=0.05,500 probability=0.02,bad-records page=1 probability=0.3";
+const USUAL: &str = "429 probability=0.05,500 probability=0.02,bad-records page=1 probability=0.02";
 
 /// A month of four accounts, two exporters that share them, and a Prometheus above.
 struct Scenario {
@@ -177,8 +177,8 @@ async fn no_panel_is_without_data() {
     every_query_gives_data(prometheus).await;
     if let Some(folder) = std::env::var_os("TRYVOX_PICTURES") {
         // Pictures for people: there is more to see after a while.
-        tokio::time::sleep(Duration::from_mins(12)).await;
-        draw(prometheus, &all(), &PathBuf::from(folder), &["--width=1280", "--range=tryvox-exporter=12m"]).await;
+        tokio::time::sleep(Duration::from_mins(8)).await;
+        draw(prometheus, &all(), &PathBuf::from(folder), &["--width=1280", "--range=tryvox-exporter=9m"]).await;
         return;
     }
     let folder = tempfile::tempdir().unwrap();

@@ -39,7 +39,16 @@ const html = `<!doctype html><meta charset="utf-8"><style>${readFileSync(`${buil
   .stand-in { font-size: 12px; opacity: 0.7; padding: 4px 8px }
 </style><div id="root"></div>`;
 
-const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] });
+// Whatever hangs ends.
+setTimeout(() => {
+  console.error('drawing takes too long');
+  process.exit(1);
+}, 300_000).unref();
+
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  args: ['--no-sandbox', '--disable-gpu'],
+});
 const drawn = [];
 for (const file of files) {
   const dashboard: Dashboard = JSON.parse(readFileSync(file, 'utf8'));

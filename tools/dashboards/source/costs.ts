@@ -1,5 +1,5 @@
 /** For finance: what the numbers cost, in each currency by itself, and why that changed. */
-import { bars, colour_of, lines, type Column, stat, statusColours, table } from './kit/panels';
+import { bars, fixed, lines, type Column, stat, statusColours, table } from './kit/panels';
 import { dashboard } from './kit/dashboard';
 import { ago, gauge, highest, inCountry, inCurrency, increase, sum } from './kit/queries';
 import { account, country, currency, datasource, instance, job } from './kit/variables';
@@ -98,7 +98,7 @@ export const page = dashboard({
             unit: 'locale',
             decimals: 0,
             interval: '1h',
-            overrides: [colour_of('increase', 'orange'), colour_of('decrease', 'green')],
+            overrides: [fixed('increase', 'orange'), fixed('decrease', 'green')],
           },
           { bars: true, stacked: true },
           {
@@ -220,7 +220,7 @@ export const page = dashboard({
               'Monthly fees of numbers that lead nowhere (of all countries) and of suspended ones. A number can be both, so they are not added.',
             size: [8, 8],
             ...money,
-            overrides: [colour_of('leading nowhere', 'orange'), colour_of('suspended', 'red')],
+            overrides: [fixed('leading nowhere', 'orange'), fixed('suspended', 'red')],
           },
           {},
           { expr: sum([], idle), legend: 'leading nowhere' },

@@ -1,5 +1,5 @@
 /** For the SRE: whether what the other two show can be trusted, and what the exporter costs. */
-import { colour_of, lines, stat, states, table, words } from './kit/panels';
+import { type Basics, type Lines, fixed, lines, stat, states, table, words } from './kit/panels';
 import { dashboard } from './kit/dashboard';
 import { gauge, highest, increase, ofAccount, ofProcess, once, sum, unnamed } from './kit/queries';
 import { account, datasource, instance, job } from './kit/variables';
@@ -18,6 +18,17 @@ const upOrDown = [words({ 0: { text: 'down', color: 'red' }, 1: { text: 'up', co
 const goodOrBad = [words({ 0: { text: 'bad', color: 'red' }, 1: { text: 'good', color: 'green' } })];
 const noTarget = 'no data: no target of this job and instance';
 
+const whole = { unit: 'locale', decimals: 0 };
+
+/** A line for each exporter. */
+const ofEach = (
+  title: string,
+  description: string,
+  unit: Pick<Basics, 'unit' | 'decimals'>,
+  expr: string,
+  shape: Lines = {},
+) => lines({ title, description, size: [8, 8], ...unit, noValue: noTarget }, shape, { expr, legend: '{{instance}}' });
+
 export const page = dashboard({
   uid: 'tryvox-exporter',
   title: 'TryVox / Exporter',
@@ -35,8 +46,7 @@ export const page = dashboard({
             title: 'Accounts',
             description: 'Accounts that are polled.',
             size: [4, 4],
-            unit: 'locale',
-            decimals: 0,
+            ...whole,
           },
           { expr: `count(${up})` },
         ),
@@ -45,8 +55,7 @@ export const page = dashboard({
             title: 'Accounts down',
             description: 'Accounts whose last poll gave no listing that can be trusted.',
             size: [4, 4],
-            unit: 'locale',
-            decimals: 0,
+            ...whole,
             thresholds: ['green', [1, 'red']],
           },
           { expr: `count(${up} == 0) or 0 * count(${up})` },
@@ -92,8 +101,7 @@ export const page = dashboard({
             title: 'Shards without exporter',
             description: 'Shards of --total-shards that no target is: nobody polls their accounts.',
             size: [4, 4],
-            unit: 'locale',
-            decimals: 0,
+            ...whole,
             noValue: noTarget,
             thresholds: ['green', [1, 'red']],
           },
@@ -191,7 +199,7 @@ export const page = dashboard({
             description: 'Requests to the API a second, by HTTP status code; error where there was no whole answer.',
             size: [12, 8],
             unit: 'reqps',
-            overrides: [colour_of('200', 'green'), colour_of('429', 'orange'), colour_of('error', 'red')],
+            overrides: [fixed('200', 'green'), fixed('429', 'orange'), fixed('error', 'red')],
           },
           { stacked: true },
           {
@@ -218,8 +226,7 @@ export const page = dashboard({
             description: 'Requests that were made because the one before had failed, by why it had.',
             size: [8, 8],
             noValue: 'no request was tried again in this time',
-            unit: 'locale',
-            decimals: 0,
+            ...whole,
             interval: '5m',
           },
           { bars: true, stacked: true },
@@ -233,10 +240,9 @@ export const page = dashboard({
             title: 'Polls by result',
             description: 'Polls that ended, good and failed.',
             size: [8, 8],
-            unit: 'locale',
-            decimals: 0,
+            ...whole,
             interval: '5m',
-            overrides: [colour_of('success', 'green'), colour_of('failure', 'red')],
+            overrides: [fixed('success', 'green'), fixed('failure', 'red')],
           },
           { bars: true, stacked: true },
           { expr: sum(['result'], increase('$__rate_interval', 'tryvox_polls_total')), legend: '{{result}}' },
@@ -247,8 +253,7 @@ export const page = dashboard({
             description: 'Polls that failed, by why they did.',
             size: [8, 8],
             noValue: 'no poll failed in this time',
-            unit: 'locale',
-            decimals: 0,
+            ...whole,
             interval: '5m',
           },
           { bars: true, stacked: true },
@@ -263,8 +268,7 @@ export const page = dashboard({
             description:
               'Numbers that the API says there are and did not list; the 20 accounts with the most. Up to --poll.max-discrepancy a listing is published all the same.',
             size: [12, 8],
-            unit: 'locale',
-            decimals: 0,
+            ...whole,
           },
           { upTo: 1 },
           { expr: highest(20, missing), legend: '{{account}}' },
@@ -275,8 +279,7 @@ export const page = dashboard({
             description:
               'Records of the listing that could not be read and are in no other metric; the 20 accounts with the most.',
             size: [12, 8],
-            unit: 'locale',
-            decimals: 0,
+            ...whole,
           },
           { upTo: 1 },
           { expr: highest(20, gauge('tryvox_invalid_records')), legend: '{{account}}' },
@@ -286,77 +289,33 @@ export const page = dashboard({
     {
       title: 'Process',
       panels: [
-        lines(
-          {
-            title: 'Scrape duration',
-            description: 'How long Prometheus’s scrapes took.',
-            size: [8, 8],
-            unit: 's',
-            noValue: noTarget,
-          },
-          {},
-          { expr: ofProcess('scrape_duration_seconds'), legend: '{{instance}}' },
+        ofEach(
+          'Scrape duration',
+          'How long Prometheus’s scrapes took.',
+          { unit: 's' },
+          ofProcess('scrape_duration_seconds'),
         ),
-        lines(
-          {
-            title: 'Scrape size',
-            description: 'Samples of each scrape: one for each series.',
-            size: [8, 8],
-            unit: 'locale',
-            decimals: 0,
-            noValue: noTarget,
-          },
-          {},
-          { expr: ofProcess('scrape_samples_scraped'), legend: '{{instance}}' },
+        ofEach(
+          'Scrape size',
+          'Samples of each scrape: one for each series.',
+          whole,
+          ofProcess('scrape_samples_scraped'),
         ),
-        lines(
-          {
-            title: 'CPU',
-            description:
-              'Seconds of CPU time a second: 1 is a whole core. They are counted in whole seconds, so little use shows as spikes.',
-            size: [8, 8],
-            unit: 'none',
-            decimals: 3,
-            noValue: noTarget,
-          },
+        ofEach(
+          'CPU',
+          'Seconds of CPU time a second: 1 is a whole core. They are counted in whole seconds, so little use shows as spikes.',
+          { unit: 'none', decimals: 3 },
+          `rate(${ofProcess('process_cpu_seconds_total')}[$__rate_interval])`,
           { upTo: 0.1 },
-          { expr: `rate(${ofProcess('process_cpu_seconds_total')}[$__rate_interval])`, legend: '{{instance}}' },
         ),
-        lines(
-          {
-            title: 'Memory',
-            description: 'Resident memory.',
-            size: [8, 8],
-            unit: 'bytes',
-            noValue: noTarget,
-          },
-          {},
-          { expr: ofProcess('process_resident_memory_bytes'), legend: '{{instance}}' },
+        ofEach('Memory', 'Resident memory.', { unit: 'bytes' }, ofProcess('process_resident_memory_bytes')),
+        ofEach(
+          'File descriptors',
+          'Open file descriptors, connections included.',
+          whole,
+          ofProcess('process_open_fds'),
         ),
-        lines(
-          {
-            title: 'File descriptors',
-            description: 'Open file descriptors, connections included.',
-            size: [8, 8],
-            unit: 'locale',
-            decimals: 0,
-            noValue: noTarget,
-          },
-          {},
-          { expr: ofProcess('process_open_fds'), legend: '{{instance}}' },
-        ),
-        lines(
-          {
-            title: 'Threads',
-            description: 'Threads of the process.',
-            size: [8, 8],
-            unit: 'locale',
-            decimals: 0,
-            noValue: noTarget,
-          },
-          {},
-          { expr: ofProcess('process_threads'), legend: '{{instance}}' },
-        ),
+        ofEach('Threads', 'Threads of the process.', whole, ofProcess('process_threads')),
         table(
           {
             title: 'Exporters',

@@ -1,5 +1,5 @@
 /** For the telecom team: which numbers there are, where, and in what state. */
-import { bars, colour_of, lines, map, stat, statusColours, table, words } from './kit/panels';
+import { bars, fixed, lines, map, stat, statusColours, table, words } from './kit/panels';
 import { dashboard } from './kit/dashboard';
 import { gauge, highest, inCountry, increase, named, sum } from './kit/queries';
 import { account, country, datasource, instance, job } from './kit/variables';
@@ -229,7 +229,7 @@ export const page = dashboard({
             size: [8, 7],
             ...whole,
             noValue: none('--collector.assignment'),
-            overrides: [colour_of('none', 'orange')],
+            overrides: [fixed('none', 'orange')],
           },
           { expr: `sort_desc(${sum(['assignment'], gauge('tryvox_assignment_numbers'))})`, legend: '{{assignment}}' },
         ),
@@ -248,10 +248,10 @@ export const page = dashboard({
             last: '14d',
             interval: '1d',
             overrides: [
-              colour_of('bought', 'green'),
-              colour_of('released', 'red'),
-              colour_of('status changed', 'orange'),
-              colour_of('repriced', 'purple'),
+              fixed('bought', 'green'),
+              fixed('released', 'red'),
+              fixed('status changed', 'orange'),
+              fixed('repriced', 'purple'),
             ],
           },
           { bars: true, stacked: true },

@@ -99,10 +99,10 @@ export const statusColours: Override[] = (
     ['pending', 'blue'],
     ['suspended', red],
   ] as const
-).map(([name, colour]) => colour_of(name, colour));
+).map(([name, colour]) => fixed(name, colour));
 
 /** One name in one colour. */
-export function colour_of(name: string, colour: string): Override {
+export function fixed(name: string, colour: string): Override {
   return { name, properties: { color: { mode: 'fixed', fixedColor: colour } } };
 }
 
