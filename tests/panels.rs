@@ -75,7 +75,7 @@ impl Scenario {
         tokio::spawn(async move {
             // Much at first, so that there is a mass change, and then as things go.
             let burst = CancellationToken::new();
-            _ = timeout(Duration::from_secs(10), api.live(Duration::from_millis(100), burst)).await;
+            _ = timeout(Duration::from_secs(15), api.live(Duration::from_millis(50), burst)).await;
             api.live(Duration::from_secs(20), alive).await;
         });
 
