@@ -27,7 +27,7 @@ dashboards: setup ## write the dashboards anew from tools/dashboards
 	npm run --prefix tools/dashboards --silent bundle
 	node tools/dashboards/built/source/main.mjs dashboards
 
-pictures: setup ## draw the dashboards for docs/dashboards.md, from ten minutes of data
+pictures: setup ## draw the dashboards for docs/dashboards.md, from five minutes of data
 	TRYVOX_PICTURES=docs/dashboards cargo test --test promises -- panels:: --nocapture
 
 soak: ## run the long tests for ten minutes, under random faults

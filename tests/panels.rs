@@ -88,7 +88,7 @@ impl Scenario {
         prometheus.until("min(count_over_time(tryvox_up[1m])) >= 12").await;
         // For a while nothing goes.
         trouble(&simulator, "404");
-        prometheus.until("max(tryvox_up) == 0").await;
+        prometheus.until("max(max_over_time(tryvox_up[3s])) == 0").await;
         trouble(&simulator, USUAL);
         prometheus.until("min(tryvox_up) == 1").await;
         Self { prometheus, _exporters: exporters, _file: file, _stop: stop.drop_guard() }
@@ -177,8 +177,8 @@ async fn no_panel_is_without_data() {
     every_query_gives_data(prometheus).await;
     if let Some(folder) = std::env::var_os("TRYVOX_PICTURES") {
         // Pictures for people: there is more to see after a while.
-        tokio::time::sleep(Duration::from_mins(8)).await;
-        draw(prometheus, &all(), &PathBuf::from(folder), &["--width=1280", "--range=tryvox-exporter=9m"]).await;
+        tokio::time::sleep(Duration::from_mins(5)).await;
+        draw(prometheus, &all(), &PathBuf::from(folder), &["--width=1280", "--range=tryvox-exporter=6m"]).await;
         return;
     }
     let folder = tempfile::tempdir().unwrap();

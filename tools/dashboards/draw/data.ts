@@ -205,11 +205,15 @@ export async function frames(
         refId,
         length: values.length,
         fields: [
-          field(
-            'Time',
-            FieldType.time,
-            values.map(([time]) => time * 1000),
-          ),
+          // The step tells how wide a bar is where most steps have none.
+          {
+            ...field(
+              'Time',
+              FieldType.time,
+              values.map(([time]) => time * 1000),
+            ),
+            config: { interval: step * 1000 },
+          },
           field(
             'Value',
             FieldType.number,

@@ -31,7 +31,7 @@ const DEPTH = 6000;
 const assets = fileURLToPath(new URL('../../node_modules/@grafana/ui/dist', import.meta.url));
 const built = fileURLToPath(new URL('page', import.meta.url));
 const html = `<!doctype html><meta charset="utf-8"><style>${readFileSync(`${built}.css`, 'utf8')}
-  body { margin: 0; background: #111217; color: #ccccdc; font-family: "DejaVu Sans", sans-serif; overflow-x: hidden }
+  body { margin: 0; background: #111217; color: #ccccdc; font-family: Inter, "DejaVu Sans", sans-serif; overflow-x: hidden }
   #root { padding: 16px; box-sizing: border-box } h1 { font-size: 20px; margin: 0 0 8px }
   .variables span { border: 1px solid #34343b; border-radius: 3px; padding: 4px 8px; margin-right: 8px; font-size: 12px }
   .grid { position: relative } .grid > div { position: absolute } .heading { font-size: 16px; font-weight: 500; padding-top: 4px }

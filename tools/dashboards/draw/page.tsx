@@ -3,6 +3,8 @@ import { createTheme, ThemeContext } from '@grafana/data';
 import { initPluginTranslations } from '@grafana/i18n';
 import { GlobalStyles } from '@grafana/ui';
 import { createRoot } from 'react-dom/client';
+import '@fontsource/inter/latin-400.css';
+import '@fontsource/inter/latin-500.css';
 import 'uplot/dist/uPlot.min.css';
 
 import { type Input, type Placed, Prometheus, frames, layOut, offered, timeRange } from './data';
@@ -33,6 +35,8 @@ function Heading({ placed, style }: { placed: Placed; style: React.CSSProperties
 /** Draws a dashboard with all values of its variables. */
 window.draw = async (input) => {
   await initPluginTranslations('grafana-ui');
+  // The components measure their texts before they write them.
+  await Promise.all(['400', '500'].map((weight) => document.fonts.load(`${weight} 14px Inter`)));
   const prometheus = new Prometheus(input.prometheus);
   const end = Math.floor(Date.now() / 1000);
   const offers = await offered(input.dashboard, prometheus);
