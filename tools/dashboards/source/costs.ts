@@ -152,7 +152,7 @@ export const page = dashboard({
         ),
         stat(
           {
-            title: 'Average a number, $currency',
+            title: 'Per number, $currency',
             description: 'The monthly fees divided by the numbers of the countries and types that cost them.',
             size: [4, 4],
             unit: 'locale',
@@ -274,7 +274,7 @@ export const page = dashboard({
         ),
         stat(
           {
-            title: 'Leading nowhere, $currency',
+            title: 'Idle, $currency',
             description: 'What numbers with neither a trunk nor an application cost a month. Of all countries.',
             size: [4, 5],
             ...money,

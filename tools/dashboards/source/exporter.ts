@@ -62,7 +62,7 @@ export const page = dashboard({
         ),
         stat(
           {
-            title: 'Oldest data, in intervals',
+            title: 'Oldest, in intervals',
             description:
               'How many intervals ago the account that waits longest was last listed. From 3 on its series go, unless --poll.stale-after says otherwise.',
             size: [4, 4],
@@ -98,7 +98,7 @@ export const page = dashboard({
         ),
         stat(
           {
-            title: 'Shards without exporter',
+            title: 'Shards missing',
             description: 'Shards of --total-shards that no target is: nobody polls their accounts.',
             size: [4, 4],
             ...whole,
