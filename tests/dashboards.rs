@@ -173,25 +173,56 @@ fn every_panel_is_whole_and_has_its_place() {
         for panel in &panels {
             let place = format!("{path}: {}", panel.title());
             assert!(!text(&panel.json["fieldConfig"]["defaults"], "noValue").is_empty(), "{place}");
-            // In a repeated row each panel says what it is repeated for, and asks for that alone.
             if let Some(variable) = panel.repeated {
                 assert!(panel.title().contains(&format!("${variable}")), "{place}");
-                for target in panel.targets() {
-                    assert!(text(target, "expr").contains(&format!("{variable}=~\"${variable}\"")), "{place}");
-                }
             }
-            // No sum of money is over several currencies.
-            for target in panel.targets().iter().filter(|_| panel.repeated != Some("currency")) {
-                let query = Query::parse(&fill(text(target, "expr"), &placeholders(&dashboard)));
-                let money =
-                    |name: &str| name.contains("_fees") || name.contains("_monthly_fee") || name.contains("budget");
-                if query.selectors.iter().any(|selector| money(&selector.name)) {
-                    let kept = query.labels.contains("currency") || text(target, "expr").contains("group_left");
-                    assert!(kept, "{place}");
+            // No sum of money is over several currencies: it keeps them apart, or is of a row for one.
+            for target in panel.targets() {
+                let expr = text(target, "expr");
+                let query = Query::parse(&fill(expr, &placeholders(&dashboard)));
+                let apart = !expr.contains("sum") || query.labels.contains("currency");
+                let one = panel.repeated == Some("currency");
+                let chosen = ("currency".to_owned(), "any-currency".to_owned());
+                for selector in query.selectors.iter().filter(|selector| is_money(&selector.name)) {
+                    assert!(if one { selector.matchers.contains(&chosen) } else { apart }, "{place}: {expr}");
                 }
             }
         }
     }
+}
+
+/// Whether a family is of amounts in a currency.
+fn is_money(name: &str) -> bool {
+    families().any(|family| family.name == name && family.labels.contains(&"currency"))
+}
+
+/// Where a panel says that an alert fires, the alert is there, and fires where the panel turns red.
+#[test]
+fn red_is_where_the_alert_fires() {
+    let rules = std::fs::read_to_string("alerts/tryvox.rules.yml").unwrap();
+    let part = |from: &str| rules.split_once(from).unwrap_or_else(|| panic!("no {from}")).1;
+    let mut named = 0;
+    for dashboard in all() {
+        for panel in dashboard.panels() {
+            let Some((_, rest)) = text(panel.json, "description").split_once("Tryvox") else { continue };
+            let alert = format!("Tryvox{}", rest.split(|c: char| !c.is_alphanumeric()).next().unwrap());
+            let expression = part(&format!("- alert: {alert}\n")).split("annotations:").next().unwrap();
+            // It compares with a threshold of a name, or with a number of its own.
+            let limit = match expression.split_once("account:tryvox_threshold{name=\"") {
+                Some((_, rest)) => {
+                    let name = rest.split('"').next().unwrap();
+                    let default = part(&format!("labels: {{name: {name}}}"));
+                    default.split("or on (account) ").nth(1).unwrap().split(' ').next().unwrap()
+                }
+                None => expression.rsplit("> ").next().unwrap().split_whitespace().next().unwrap(),
+            };
+            let steps = panel.json["fieldConfig"]["defaults"]["thresholds"]["steps"].as_array().unwrap();
+            let red = steps.iter().find(|step| step["color"] == "red").unwrap();
+            assert_eq!(red["value"].as_f64(), limit.parse().ok(), "{}: {alert}", panel.title());
+            named += 1;
+        }
+    }
+    assert!(named >= 8, "{named} panels");
 }
 
 /// Metrics and labels are ones that the exporter has, and it has none that no dashboard shows.

@@ -122,8 +122,8 @@ impl<'a> Panel<'a> {
     }
 
     /// Its shortest step.
-    pub(crate) fn interval(&self) -> Option<&'a str> {
-        self.json["interval"].as_str()
+    pub(crate) fn interval(&self) -> Option<Duration> {
+        self.json["interval"].as_str().map(|step| humantime::parse_duration(step).unwrap())
     }
 }
 

@@ -1,6 +1,7 @@
 //! A poller and a simulated API in one process, without a socket: time is tokio's, so a test that
 //! pauses it lives through weeks in a moment. What is left out is the network alone.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, RwLock};
 use std::time::{Duration, SystemTime};
@@ -159,19 +160,26 @@ pub(crate) fn poller(setup: &Setup, key: ApiKey, transport: Arc<dyn Transport>) 
     }
 }
 
+/// An API of these accounts that takes [`KEY`] and does nothing wrong.
+pub(crate) fn simulator(
+    worlds: BTreeMap<String, RwLock<World>>,
+    latency: Duration,
+    seed: u64,
+    now: fn() -> SystemTime,
+) -> Arc<Simulator> {
+    let authorization = ApiKey::new(&KEY.into()).unwrap().bearer().unwrap();
+    let faults = Faults::new(Vec::new(), seed);
+    Arc::new(Simulator { authorization, latency, faults, worlds, now, requests: AtomicU64::new(0) })
+}
+
 impl Lab {
     /// Starts to poll, at once.
     pub(crate) fn start(setup: &Setup) -> Self {
-        let key = ApiKey::new(&KEY.into()).unwrap();
-        let simulator = Arc::new(Simulator {
-            authorization: key.bearer().unwrap(),
-            latency: setup.latency,
-            faults: Faults::new(Vec::new(), setup.seed),
-            worlds: [(setup.account.clone(), RwLock::new(World::new(setup.numbers, setup.seed, (setup.now)())))].into(),
-            now: setup.now,
-            requests: AtomicU64::new(0),
-        });
+        let world = World::new(setup.numbers, setup.seed, (setup.now)());
+        let worlds = [(setup.account.clone(), RwLock::new(world))].into();
+        let simulator = simulator(worlds, setup.latency, setup.seed, setup.now);
         let history = Arc::new(History::default());
+        let key = ApiKey::new(&KEY.into()).unwrap();
         let poller = poller(setup, key, Arc::new(InProcess(simulator.clone(), history.clone())));
         let account = poller.account.clone();
         let stop = CancellationToken::new();

@@ -1,17 +1,14 @@
 //! A month that accounts have behind them: the real poller lived it, in paused time, and what it served
 //! hour by hour is what a Prometheus would have scraped.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::Arc;
-use std::sync::RwLock;
-use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tryvox_exporter::inventory::Collect;
-use tryvox_exporter::simulator::{Faults, Simulator, World};
-use tryvox_exporter::tryvox::ApiKey;
+use tryvox_exporter::simulator::{Simulator, World};
 
-use super::KEY;
 use super::lab::{self, Lab, Setup};
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -23,7 +20,7 @@ pub(crate) const ACCOUNTS: [(&str, usize); 4] =
 
 /// What there is of each account when the month is over.
 pub(crate) struct Past {
-    worlds: Vec<(String, RwLock<World>)>,
+    worlds: BTreeMap<String, RwLock<World>>,
     /// A line a sample, with the time that it is of, in the order of [`ACCOUNTS`].
     samples: Vec<String>,
 }
@@ -104,13 +101,6 @@ impl Past {
 
     /// An API that goes on from where the month ended.
     pub(crate) fn simulator(self) -> Arc<Simulator> {
-        Arc::new(Simulator {
-            authorization: ApiKey::new(&KEY.into()).unwrap().bearer().unwrap(),
-            latency: Duration::from_millis(5),
-            faults: Faults::new(Vec::new(), super::seed()),
-            worlds: self.worlds.into_iter().collect(),
-            now: SystemTime::now,
-            requests: AtomicU64::new(0),
-        })
+        lab::simulator(self.worlds, Duration::from_millis(5), super::seed(), SystemTime::now)
     }
 }

@@ -38,7 +38,8 @@ impl Prometheus {
         Self::configured(&jobs_every_second(jobs), &[], |_| ()).await
     }
 
-    /// Starts one that scrapes these targets every second and has these samples of former times. They are an hour apart, so a sample holds longer than the usual five minutes.
+    /// Starts one that scrapes these targets every second and has these samples of former times. They are
+    /// an hour apart, so a sample holds longer than the usual five minutes.
     pub(crate) async fn remembering(samples: &str, targets: &[&str]) -> Self {
         let fill = |data: &Path| {
             let file = data.with_extension("om");

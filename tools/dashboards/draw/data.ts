@@ -174,6 +174,10 @@ const field = (
   config: displayNameFromDS === undefined ? {} : { displayNameFromDS },
 });
 
+/** How many seconds up to now a panel shows. */
+const span = (panel: Panel, { range, dashboard }: Input): number =>
+  seconds(panel.timeFrom ?? range ?? dashboard.time.from.replace('now-', ''));
+
 /** A panel's shortest step, which is none where the picture has not ten of them. */
 const shortest = ({ interval }: Panel, range: number): number =>
   interval && seconds(interval) * 10 <= range ? seconds(interval) : 0;
@@ -186,7 +190,7 @@ export async function frames(
   end: number,
 ): Promise<DataFrame[]> {
   const prometheus = new Prometheus(input.prometheus);
-  const range = seconds(panel.timeFrom ?? input.range ?? input.dashboard.time.from.replace('now-', ''));
+  const range = span(panel, input);
   const resolution = seconds(input.resolution);
   // A point for every second pixel of half a window, but not more than there are samples.
   const step = Math.max(Math.ceil(range / (input.width / 4)), shortest(panel, range), resolution);
@@ -268,7 +272,7 @@ export async function frames(
 
 /** The range that a panel shows, as Grafana's components take it. */
 export function timeRange(panel: Panel, input: Input, end: number) {
-  const range = seconds(panel.timeFrom ?? input.range ?? input.dashboard.time.from.replace('now-', ''));
+  const range = span(panel, input);
   const [from, to] = [dateMath.parse(new Date((end - range) * 1000))!, dateMath.parse(new Date(end * 1000))!];
   return { from, to, raw: { from, to } };
 }

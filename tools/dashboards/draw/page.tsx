@@ -89,7 +89,6 @@ window.draw = async (input) => {
   });
   // Two frames: one in which the components measure themselves, one in which they draw.
   await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
-  await document.fonts.ready;
   return placed.flatMap((one, index) => (one.panel.type === 'row' ? [] : [report(one, index)]));
 };
 
@@ -97,9 +96,10 @@ window.draw = async (input) => {
 function report({ panel, title }: Placed, index: number): Drawn {
   const element = document.querySelector<HTMLElement>(`[data-panel="${index}"]`)!;
   const canvas = element.querySelector('canvas');
-  const by = STAND_INS[panel.type] ? 'a stand-in' : 'Grafana';
+  const standIn = panel.type in STAND_INS;
+  const noData = element.querySelector('.no-data') !== null;
   const shown = canvas ? colours(canvas) : texts(element, title);
-  return { id: panel.id, title, type: panel.type, by, shown, noData: element.querySelector('.no-data') !== null };
+  return { id: panel.id, title, type: panel.type, standIn, shown, noData };
 }
 
 /** How many colours a canvas has that are of series: neither transparent nor grey. */

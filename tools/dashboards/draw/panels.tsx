@@ -1,6 +1,8 @@
 /** One panel, drawn by the components that Grafana publishes. */
 import {
   type DataFrame,
+  type DisplayValueAlignmentFactors,
+  type FieldDisplay,
   FieldConfigOptionsRegistry,
   FieldType,
   type FieldConfigPropertyItem,
@@ -11,9 +13,18 @@ import {
   getDisplayValueAlignmentFactors,
   getFieldDisplayValues,
 } from '@grafana/data';
-import { BarGaugeNamePlacement } from '@grafana/schema';
-import { BarGauge, BigValue, PanelChrome, TimeSeries, VizRepeater } from '@grafana/ui';
+import { BarGaugeNamePlacement, VizOrientation } from '@grafana/schema';
+import {
+  BarGauge,
+  BigValue,
+  PanelChrome,
+  TimeSeries,
+  VizRepeater,
+  type VizRepeaterRenderValueProps,
+} from '@grafana/ui';
 import { TableNG } from '@grafana/ui/unstable';
+
+import type { JSX } from 'react';
 
 import type { Panel } from './data';
 
@@ -22,8 +33,8 @@ export interface Drawn {
   id: number;
   title: string;
   type: string;
-  /** The component, or why none of those on npm draws it. */
-  by: string;
+  /** Whether by something else than what Grafana draws it by. */
+  standIn: boolean;
   /** Colours of a graph, texts of anything else. */
   shown: number;
   /** Whether it says that there is nothing to show. */
@@ -36,50 +47,23 @@ export const STAND_INS: Record<string, string> = {
   'state-timeline': 'The state timeline itself is drawn by Grafana alone; these are its data, as lines.',
 };
 
-const settings = [
-  'unit',
-  'decimals',
-  'min',
-  'max',
-  'displayName',
-  'noValue',
-  'color',
-  'thresholds',
-  'mappings',
-  'links',
-];
-const ofKind = [
-  'drawStyle',
-  'fillOpacity',
-  'lineWidth',
-  'showPoints',
-  'axisPlacement',
-  'stacking',
-  'thresholdsStyle',
-  'axisSoftMin',
-  'axisSoftMax',
-  'cellOptions',
-  'hideFrom',
-  'spanNulls',
-  'rowHeight',
-  'mergeValues',
-  'lineInterpolation',
-  'width',
-  'minWidth',
-];
+/** Every setting that a panel has, taken as it is written. */
+function registry({ defaults: { custom, ...defaults }, overrides }: Panel['fieldConfig']): FieldConfigOptionsRegistry {
+  const ids = new Set([
+    ...Object.keys(defaults),
+    ...Object.keys(custom ?? {}).map((path) => `custom.${path}`),
+    ...overrides.flatMap((one) => one.properties.map(({ id }) => id)),
+  ]);
+  return new FieldConfigOptionsRegistry(() => [...ids].map(item));
+}
 
-/** Every setting is taken as it is written. */
-const registry = new FieldConfigOptionsRegistry(() => [
-  ...settings.map((id) => item(id, id, false)),
-  ...ofKind.map((path) => item(`custom.${path}`, path, true)),
-]);
-
-function item(id: string, path: string, isCustom: boolean): FieldConfigPropertyItem {
+function item(id: string): FieldConfigPropertyItem {
+  const path = id.replace('custom.', '');
   const nothing = () => null;
   return {
     id,
     path,
-    isCustom,
+    isCustom: path !== id,
     name: path,
     process: (value: unknown) => value,
     shouldApply: () => true,
@@ -113,7 +97,7 @@ export function DrawnPanel({ panel, title, data, range, width, height, theme }: 
     replaceVariables: replaced,
     theme,
     timeZone: 'utc',
-    fieldConfigRegistry: registry,
+    fieldConfigRegistry: registry(fieldConfig),
   });
   // As Grafana's panels do: the names as they are after renaming.
   cacheFieldDisplayNames(frames);
@@ -152,6 +136,9 @@ function NoData({ fieldConfig }: Inner) {
   return <div className="no-data">{fieldConfig.defaults.noValue}</div>;
 }
 
+/** The gap between single values, in pixels. */
+const SPACING = 10;
+
 const values = ({ panel, frames, fieldConfig, theme }: Inner) =>
   getFieldDisplayValues({
     data: frames,
@@ -162,37 +149,19 @@ const values = ({ panel, frames, fieldConfig, theme }: Inner) =>
     timeZone: 'utc',
   });
 
-function Stats(inner: Inner) {
-  const { panel, width, height, theme } = inner;
-  return (
-    <VizRepeater
-      width={width}
-      height={height}
-      source={panel}
-      getValues={() => values(inner)}
-      renderCounter={0}
-      orientation={'auto' as never}
-      autoGrid
-      getAlignmentFactors={getDisplayValueAlignmentFactors}
-      renderValue={({ value, width, height, alignmentFactors }) => (
-        <BigValue
-          value={value.display}
-          width={width}
-          height={height}
-          theme={theme}
-          alignmentFactors={alignmentFactors}
-          colorMode={panel.options.colorMode}
-          graphMode={panel.options.graphMode}
-          textMode={panel.options.textMode}
-        />
-      )}
-    />
-  );
-}
+type Shown = VizRepeaterRenderValueProps<FieldDisplay, DisplayValueAlignmentFactors>;
 
-function Bars(inner: Inner) {
-  const { panel, width, height, theme } = inner;
-  const { orientation, displayMode, valueMode, showUnfilled, minVizHeight, minVizWidth, text } = panel.options;
+/** A component for each value, of all that a panel of single values has in common. */
+function Each({
+  inner,
+  orientation,
+  one,
+}: {
+  inner: Inner;
+  orientation: VizOrientation;
+  one: (shown: Shown) => JSX.Element;
+}) {
+  const { panel, width, height } = inner;
   return (
     <VizRepeater
       width={width}
@@ -201,30 +170,39 @@ function Bars(inner: Inner) {
       getValues={() => values(inner)}
       renderCounter={0}
       orientation={orientation}
-      minVizHeight={minVizHeight}
-      minVizWidth={minVizWidth}
-      itemSpacing={10}
+      minVizHeight={panel.options.minVizHeight}
+      minVizWidth={panel.options.minVizWidth}
+      itemSpacing={SPACING}
       getAlignmentFactors={getDisplayValueAlignmentFactors}
-      renderValue={({ value, width, height, alignmentFactors }) => (
-        <BarGauge
-          value={value.display}
-          width={width}
-          height={height}
-          theme={theme}
-          field={value.field}
-          alignmentFactors={alignmentFactors}
-          display={value.view?.getFieldDisplayProcessor(value.colIndex ?? 0)}
-          itemSpacing={10}
-          orientation={orientation}
-          displayMode={displayMode}
-          valueDisplayMode={valueMode}
-          showUnfilled={showUnfilled}
-          text={text}
-          namePlacement={BarGaugeNamePlacement.Auto}
-        />
-      )}
+      renderValue={one}
     />
   );
+}
+
+function Stats(inner: Inner) {
+  const { colorMode, graphMode, textMode } = inner.panel.options;
+  const one = ({ value, ...shown }: Shown) => (
+    <BigValue {...shown} value={value.display} theme={inner.theme} {...{ colorMode, graphMode, textMode }} />
+  );
+  return <Each inner={inner} orientation={VizOrientation.Auto} one={one} />;
+}
+
+function Bars(inner: Inner) {
+  const { orientation, displayMode, valueMode, showUnfilled, text } = inner.panel.options;
+  const one = ({ value, ...shown }: Shown) => (
+    <BarGauge
+      {...shown}
+      value={value.display}
+      theme={inner.theme}
+      field={value.field}
+      display={value.view?.getFieldDisplayProcessor(value.colIndex ?? 0)}
+      itemSpacing={SPACING}
+      valueDisplayMode={valueMode}
+      namePlacement={BarGaugeNamePlacement.Auto}
+      {...{ orientation, displayMode, showUnfilled, text }}
+    />
+  );
+  return <Each inner={inner} orientation={orientation} one={one} />;
 }
 
 function Lines({ panel, frames, range, width, height }: Inner) {

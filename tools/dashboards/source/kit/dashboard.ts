@@ -87,7 +87,7 @@ const annotations = [
   marks(
     'Mass change',
     'orange',
-    `(${changed.map((family) => sum(['account'], increase('10m', family))).join(' + ')}) > clamp_min(0.1 * ${sum(['account'], gauge('tryvox_listed_numbers'))}, 5)`,
+    `(${changed.map((family) => sum(['account'], increase('10m', family))).join(' + ')}) > clamp_min(0.1 * ${sum(['account'], gauge('tryvox_listed_numbers'))}, 4.5)`,
     '{{account}}',
     false,
   ),

@@ -88,16 +88,14 @@ export interface Override {
   properties: Record<string, unknown>;
 }
 
-export const noListing = 'no data: no listing yet, or a stale one';
-
-const red = 'red';
+const noListing = 'no data: no listing yet, or a stale one';
 
 /** Colours that mean a status, wherever it is shown. */
 export const statusColours: Override[] = (
   [
     ['active', 'green'],
     ['pending', 'blue'],
-    ['suspended', red],
+    ['suspended', 'red'],
   ] as const
 ).map(([name, colour]) => fixed(name, colour));
 
@@ -160,16 +158,13 @@ function described<P extends Any>(panel: P, basics: Basics): P {
 }
 
 /** The queries of a panel, named A, B, … in their order. */
-const refIds = (queries: Query[]): [string, Query][] =>
-  queries.map((query, index) => [String.fromCharCode(65 + index), query]);
-
 const targets = (queries: Query[], make: (target: DataqueryBuilder) => DataqueryBuilder): Builder<never>[] =>
-  refIds(queries).map(
-    ([refId, { expr, legend }]) =>
+  queries.map(
+    ({ expr, legend }, index) =>
       make(
         new DataqueryBuilder()
           .datasource(prometheus)
-          .refId(refId)
+          .refId(String.fromCharCode(65 + index))
           .expr(expr)
           .legendFormat(legend ?? '__auto'),
       ) as never,
@@ -182,13 +177,13 @@ const rows = (queries: Query[]) => targets(queries, (target) => target.instant()
 const lastValue = () => new ReduceDataOptionsBuilder().calcs(['lastNotNull']).fields('').values(false);
 
 /** A big number, in the colour of its threshold where it has any. */
-export const stat = (basics: Basics, ...queries: Query[]): Builder<Panel> =>
+export const stat = (basics: Basics, query: Query): Builder<Panel> =>
   described(new Stat(), basics)
-    .targets(now(queries))
+    .targets(now([query]))
     .colorScheme(new FieldColorBuilder().mode(FieldColorModeId.Thresholds))
     .colorMode(basics.thresholds ? BigValueColorMode.Background : BigValueColorMode.None)
     .graphMode(BigValueGraphMode.None)
-    .textMode(queries.length > 1 || queries[0].legend ? BigValueTextMode.ValueAndName : BigValueTextMode.Value)
+    .textMode(BigValueTextMode.Value)
     .reduceOptions(lastValue());
 
 /** A bar for each series, the longest first where the query sorts them. */
