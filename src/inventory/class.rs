@@ -1,11 +1,13 @@
 //! What numbers have in common: their class, which everything is counted by, and their place.
 
-use std::hash::Hash;
+use std::ops::Index;
 use std::sync::Arc;
 
-use indexmap::Equivalent;
+use foldhash::fast::RandomState;
+use indexmap::IndexSet;
 
-use super::{InvalidE164, InvalidMoney, Money};
+use super::collect::Asked;
+use super::{Collect, InvalidE164, InvalidMoney, Money};
 use crate::tryvox::Record;
 
 /// A longer text is no name of anything.
@@ -44,22 +46,35 @@ impl InvalidRecord {
     }
 }
 
-/// What makes a class, as the API wrote it: `1.5` and `1.50` are two classes of one group.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub(super) struct ClassKey {
-    pub(super) country: Arc<str>,
-    pub(super) kind: Arc<str>,
-    pub(super) status: Arc<str>,
-    pub(super) currency: Arc<str>,
-    monthly_fee: Box<str>,
-    setup_fee: Box<str>,
-    capabilities: Box<str>,
-    assigned: (bool, bool),
+/// Texts, each once.
+#[derive(Debug, Default)]
+pub(super) struct Labels(IndexSet<Arc<str>, RandomState>);
+
+/// One of the [`Labels`]: the same text is the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Label(u32);
+
+impl Labels {
+    pub(super) fn of(&mut self, text: &str) -> Label {
+        let index = self.0.get_index_of(text).unwrap_or_else(|| self.0.insert_full(text.into()).0);
+        // More names than that do not fit into memory.
+        Label(u32::try_from(index).unwrap_or(u32::MAX))
+    }
 }
 
-/// A [`ClassKey`] that is borrowed from a record; the two hash alike, field by field.
-#[derive(Hash)]
-pub(super) struct ClassRef<'a> {
+impl Index<Label> for Labels {
+    type Output = Arc<str>;
+
+    fn index(&self, Label(index): Label) -> &Arc<str> {
+        &self.0[index as usize]
+    }
+}
+
+/// Ends each text of a key: no text has it, as UTF-8 has not.
+const END: u8 = 0xff;
+
+/// What makes a class, as the API wrote it: `1.5` and `1.50` are two classes of one group.
+pub(super) struct ClassTexts<'a> {
     country: &'a str,
     kind: &'a str,
     status: &'a str,
@@ -67,22 +82,28 @@ pub(super) struct ClassRef<'a> {
     monthly_fee: &'a str,
     setup_fee: &'a str,
     capabilities: &'a str,
-    assigned: (bool, bool),
+    assignment: &'static str,
 }
 
-/// What the texts of a class mean.
+/// What they mean.
 #[derive(Debug)]
 pub(super) struct Class {
+    pub(super) country: Label,
+    pub(super) kind: Label,
+    pub(super) status: Label,
+    pub(super) currency: Label,
     pub(super) monthly_fee: Money,
     pub(super) setup_fee: Money,
     /// Each once.
     pub(super) capabilities: Vec<Arc<str>>,
     /// `trunk`, `application`, `both` or `none`.
     pub(super) assignment: &'static str,
+    /// What is asked of each of its numbers.
+    pub(super) asked: Asked,
 }
 
-impl<'a> ClassRef<'a> {
-    pub(super) fn new(record: &'a Record<'_>, trunk: bool, application: bool) -> Self {
+impl<'a> ClassTexts<'a> {
+    pub(super) fn of(record: &'a Record<'_>) -> Self {
         Self {
             country: &record.country,
             kind: &record.kind,
@@ -91,31 +112,45 @@ impl<'a> ClassRef<'a> {
             monthly_fee: record.monthly_fee.get(),
             setup_fee: record.setup_fee.get(),
             capabilities: record.capabilities.map_or("", |text| text.get()),
-            assigned: (trunk, application),
-        }
-    }
-
-    pub(super) fn check(&self) -> Result<&Self, InvalidRecord> {
-        let fields =
-            [("country", self.country), ("type", self.kind), ("status", self.status), ("currency", self.currency)];
-        match fields.into_iter().find(|(_, value)| value.is_empty() || value.len() > MAX_TEXT) {
-            Some((name, "")) => Err(InvalidRecord::Empty(name)),
-            Some((name, _)) => Err(InvalidRecord::TooLong(name)),
-            None => Ok(self),
-        }
-    }
-
-    pub(super) fn read(&self) -> Result<Class, InvalidRecord> {
-        Ok(Class {
-            monthly_fee: self.monthly_fee.parse()?,
-            setup_fee: self.setup_fee.parse()?,
-            capabilities: capabilities(self.capabilities),
-            assignment: match self.assigned {
+            assignment: match (record.trunk_id.0.is_some(), record.application_id.0.is_some()) {
                 (true, true) => "both",
                 (true, false) => "trunk",
                 (false, true) => "application",
                 (false, false) => "none",
             },
+        }
+    }
+
+    /// All of them, one behind the other, to be compared as one.
+    pub(super) fn key(&self, key: &mut Vec<u8>) {
+        let Self { country, kind, status, currency, monthly_fee, setup_fee, capabilities, assignment } = self;
+        key.clear();
+        for text in [country, kind, status, currency, monthly_fee, setup_fee, capabilities, assignment] {
+            key.extend_from_slice(text.as_bytes());
+            key.push(END);
+        }
+    }
+
+    pub(super) fn read(&self, labels: &mut Labels, collect: &Collect) -> Result<Class, InvalidRecord> {
+        let fields =
+            [("country", self.country), ("type", self.kind), ("status", self.status), ("currency", self.currency)];
+        match fields.into_iter().find(|(_, value)| value.is_empty() || value.len() > MAX_TEXT) {
+            Some((name, "")) => return Err(InvalidRecord::Empty(name)),
+            Some((name, _)) => return Err(InvalidRecord::TooLong(name)),
+            None => {}
+        }
+        let (monthly_fee, setup_fee) = (self.monthly_fee.parse()?, self.setup_fee.parse()?);
+        let [country, kind, status, currency] = fields.map(|(_, value)| labels.of(value));
+        Ok(Class {
+            country,
+            kind,
+            status,
+            currency,
+            monthly_fee,
+            setup_fee,
+            capabilities: capabilities(self.capabilities),
+            assignment: self.assignment,
+            asked: collect.of_status(self.status),
         })
     }
 }
@@ -135,59 +170,10 @@ fn capabilities(text: &str) -> Vec<Arc<str>> {
     names
 }
 
-impl From<&ClassRef<'_>> for ClassKey {
-    fn from(class: &ClassRef<'_>) -> Self {
-        Self {
-            country: class.country.into(),
-            kind: class.kind.into(),
-            status: class.status.into(),
-            currency: class.currency.into(),
-            monthly_fee: class.monthly_fee.into(),
-            setup_fee: class.setup_fee.into(),
-            capabilities: class.capabilities.into(),
-            assigned: class.assigned,
-        }
-    }
-}
-
-impl Equivalent<ClassKey> for ClassRef<'_> {
-    fn equivalent(&self, key: &ClassKey) -> bool {
-        *self.country == *key.country
-            && *self.kind == *key.kind
-            && *self.status == *key.status
-            && *self.currency == *key.currency
-            && *self.monthly_fee == *key.monthly_fee
-            && *self.setup_fee == *key.setup_fee
-            && *self.capabilities == *key.capabilities
-            && self.assigned == key.assigned
-    }
-}
-
 /// Where a number is and what it leads to; each is empty where there is none.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Place {
-    pub(super) region: Arc<str>,
-    pub(super) trunk: Arc<str>,
-    pub(super) application: Arc<str>,
-}
-
-/// A [`Place`] that is borrowed from a record; the two hash alike.
-#[derive(Hash)]
-pub(super) struct PlaceRef<'a> {
-    pub(super) region: &'a str,
-    pub(super) trunk: &'a str,
-    pub(super) application: &'a str,
-}
-
-impl From<&PlaceRef<'_>> for Place {
-    fn from(place: &PlaceRef<'_>) -> Self {
-        let [region, trunk, application] = [place.region, place.trunk, place.application].map(Arc::from);
-        Self { region, trunk, application }
-    }
-}
-
-impl Equivalent<Place> for PlaceRef<'_> {
-    fn equivalent(&self, place: &Place) -> bool {
-        *self.region == *place.region && *self.trunk == *place.trunk && *self.application == *place.application
-    }
+    pub(super) region: Label,
+    pub(super) trunk: Label,
+    pub(super) application: Label,
 }

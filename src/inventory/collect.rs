@@ -48,18 +48,24 @@ impl Default for Collect {
 }
 
 impl Collect {
-    /// Whether a number in this status has series of its own, if there are not too many.
-    pub(super) fn has_series(&self, status: &str) -> bool {
-        self.number_statuses.iter().any(|asked| asked == status)
+    /// What is asked of a number in this status.
+    pub(super) fn of_status(&self, status: &str) -> Asked {
+        let series = self.number_statuses.iter().any(|asked| asked == status);
+        Asked {
+            series,
+            place: series || self.region || self.trunk || self.application,
+            updated: series || self.lifecycle,
+        }
     }
+}
 
-    /// Whether somebody asks where a number in this status is.
-    pub(super) fn place_of(&self, status: &str) -> bool {
-        self.region || self.trunk || self.application || self.has_series(status)
-    }
-
-    /// Whether somebody asks when a number in this status was updated.
-    pub(super) fn times_of(&self, status: &str) -> bool {
-        self.lifecycle || self.has_series(status)
-    }
+/// What somebody asks of a number.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    /// Series of its own, if there are not too many.
+    pub(super) series: bool,
+    /// Where it is.
+    pub(super) place: bool,
+    /// When it was updated.
+    pub(super) updated: bool,
 }

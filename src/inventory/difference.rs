@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{E164, Money};
 
-/// A listing, number by number: 16 bytes each.
+/// A listing, number by number: 12 bytes each.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Snapshot {
     /// What numbers of one class have in common.

@@ -1,14 +1,36 @@
 //! A phone number as an integer.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
 /// A number in the international format of ITU-T E.164: `+` and 1 to 15 digits.
 ///
 /// It is kept in 8 bytes, as the integer of its digits behind a 1, so that `+0123` and `+123`,
-/// should an API ever say both, stay two numbers.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct E164(u64);
+/// should an API ever say both, stay two numbers. They are halves so that nothing beside them is padded.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct E164 {
+    high: u32,
+    low: u32,
+}
+
+impl E164 {
+    fn integer(self) -> u64 {
+        u64::from(self.high) << 32 | u64::from(self.low)
+    }
+}
+
+impl Ord for E164 {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.integer().cmp(&other.integer())
+    }
+}
+
+impl PartialOrd for E164 {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 /// The text is not `+` and 1 to 15 digits.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -23,14 +45,15 @@ impl FromStr for E164 {
         if !(1..=15).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(InvalidE164);
         }
-        let packed = digits.bytes().fold(1, |packed, digit| packed * 10 + u64::from(digit - b'0'));
-        Ok(Self(packed))
+        let packed: u64 = digits.bytes().fold(1, |packed, digit| packed * 10 + u64::from(digit - b'0'));
+        #[expect(clippy::cast_possible_truncation, reason = "the rest is in the other half")]
+        Ok(Self { high: (packed >> 32) as u32, low: packed as u32 })
     }
 }
 
 impl fmt::Display for E164 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "+{}", &self.0.to_string()[1..])
+        write!(f, "+{}", &self.integer().to_string()[1..])
     }
 }
 

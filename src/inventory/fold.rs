@@ -1,14 +1,15 @@
 //! The fold of records into an inventory.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use foldhash::fast::RandomState;
 use indexmap::{IndexMap, IndexSet};
 
-use super::class::{Class, ClassKey, ClassRef, Place, PlaceRef};
-use super::{Collect, E164, InvalidRecord, Inventory, Money, NumberRow, Seen, Snapshot, Sum};
-use crate::tryvox::{Page, Record, Written};
+use super::class::{Class, ClassTexts, Label, Labels, Place};
+use super::{Collect, E164, InvalidRecord, Inventory, Money, NumberRow, Seen, Snapshot, Sum, Table};
+use crate::tryvox::{Name, Page, Record, Written};
 
 /// Takes the pages of one listing, the first one first, the others in any order, and makes the
 /// inventory as of the first page of them.
@@ -25,8 +26,14 @@ use crate::tryvox::{Page, Record, Written};
 #[derive(Debug)]
 pub struct Fold {
     collect: Arc<Collect>,
-    classes: IndexMap<ClassKey, Class>,
-    places: IndexSet<Place>,
+    labels: Labels,
+    /// By [`ClassTexts::key`].
+    classes: IndexMap<Box<[u8]>, Class, RandomState>,
+    places: IndexSet<Place, RandomState>,
+    /// The key that is looked up.
+    key: Vec<u8>,
+    /// The numbers of the page that is read; empty in between.
+    page: Vec<Entry>,
     numbers: Vec<Entry>,
     newcomers: Vec<(Entry, u32)>,
     /// Newcomers of an earlier listing: they are none in this one.
@@ -75,8 +82,11 @@ impl Fold {
     pub fn new(collect: Arc<Collect>, known: HashSet<E164>) -> Self {
         Self {
             collect,
-            classes: IndexMap::new(),
-            places: IndexSet::new(),
+            labels: Labels::default(),
+            classes: IndexMap::default(),
+            places: IndexSet::default(),
+            key: Vec::new(),
+            page: Vec::new(),
             numbers: Vec::new(),
             newcomers: Vec::new(),
             known,
@@ -98,9 +108,13 @@ impl Fold {
     pub fn page(&mut self, number: u32, page: &Page<'_>, mut complain: impl FnMut(InvalidRecord)) {
         if self.began.is_none() {
             self.began = page.written.map(|written| written.from);
-            // All at once: a buffer that grows is there twice while it does.
-            let total = usize::try_from(page.pagination.total).unwrap_or(usize::MAX);
-            self.numbers.reserve_exact(total.min(MAX_RESERVED));
+            // All at once, and what a list that shifts shows twice; what is not used costs nothing.
+            let total = usize::try_from(page.pagination.total).unwrap_or(usize::MAX).min(MAX_RESERVED);
+            self.numbers.reserve_exact(total + total / 16);
+        }
+        if self.numbers.capacity() - self.numbers.len() < page.records.len() {
+            // The list is longer than it said: little by little.
+            self.numbers.reserve_exact(page.records.len().max(self.numbers.len() / 16));
         }
         if page.unreadable.count > 0 {
             *self.invalid.entry(InvalidRecord::Unreadable(String::new()).kind()).or_default() += page.unreadable.count;
@@ -114,43 +128,53 @@ impl Fold {
                 complain(invalid);
             }
         }
+        keep_last(&mut self.page);
+        self.make_room(self.page.len());
+        self.numbers.append(&mut self.page);
     }
 
     fn record(&mut self, page: u32, record: &Record<'_>, written: Option<Written>) -> Result<(), InvalidRecord> {
         let e164 = record.e164.parse()?;
-        let trunk = record.trunk_id();
-        let application = record.application_id();
-        let class = ClassRef::new(record, trunk.is_some(), application.is_some());
-        let class = match self.classes.get_index_of(&class) {
-            Some(index) => index,
-            None => self.classes.insert_full(class.check()?.into(), class.read()?).0,
+        let texts = ClassTexts::of(record);
+        texts.key(&mut self.key);
+        let (class, asked) = if let Some((index, _, class)) = self.classes.get_full(&*self.key) {
+            (index, class.asked)
+        } else {
+            let class = texts.read(&mut self.labels, &self.collect)?;
+            let asked = class.asked;
+            (self.classes.insert_full(self.key.as_slice().into(), class).0, asked)
         };
-        let place = if self.collect.place_of(&record.status) {
-            let region = record.region();
-            let place = PlaceRef {
-                region: region.as_deref().unwrap_or_default(),
-                trunk: trunk.as_deref().unwrap_or_default(),
-                application: application.as_deref().unwrap_or_default(),
+        let place = if asked.place {
+            let mut name = |name: &Name<'_>| self.labels.of(name.0.as_deref().unwrap_or_default());
+            let place = Place {
+                region: name(&record.region),
+                trunk: name(&record.trunk_id),
+                application: name(&record.application_id),
             };
-            match self.places.get_index_of(&place) {
-                Some(index) => index,
-                None => self.places.insert_full(Place::from(&place)).0,
-            }
+            self.places.insert_full(place).0
         } else {
             NOWHERE as usize
         };
         let index = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
-        let updated = if self.collect.times_of(&record.status) { seconds(record.updated()) } else { UNKNOWN };
+        let updated = if asked.updated { seconds(record.updated_at.0) } else { UNKNOWN };
         let entry = Entry { e164, page, class: index(class), place: index(place), updated };
 
-        let created = record.created();
+        let created = record.created_at.0;
         if self.is_newcomer(created, written) {
             self.newcomers.push((entry, seconds(created)));
         } else {
-            self.numbers.push(entry);
+            self.page.push(entry);
             self.newest_creation = self.newest_creation.max(Some(seconds(created)).filter(|at| *at != UNKNOWN));
         }
         Ok(())
+    }
+
+    /// Makes room for more numbers, where the list is longer than it said: little by little, as a buffer
+    /// that doubles is there three times while it does.
+    fn make_room(&mut self, more: usize) {
+        if self.numbers.capacity() - self.numbers.len() < more {
+            self.numbers.reserve_exact(more.max(self.numbers.len() / 16));
+        }
     }
 
     /// Whether a number was bought after the first page had been asked for and before this page was
@@ -164,18 +188,16 @@ impl Fold {
     #[must_use]
     pub fn finish(mut self) -> Folded {
         let newcomers: HashSet<E164> = self.newcomers.iter().map(|(entry, _)| entry.e164).collect();
+        self.make_room(self.newcomers.len());
         for (entry, created) in std::mem::take(&mut self.newcomers) {
             if self.known.contains(&entry.e164) {
                 self.numbers.push(entry);
                 self.newest_creation = self.newest_creation.max(Some(created));
             }
         }
-        // Stable: within a page, too, the later record of a number wins. Backwards, as of the same
-        // the first is kept.
-        self.numbers.sort_by_key(|entry| (entry.e164, entry.page));
-        self.numbers.reverse();
-        self.numbers.dedup_by_key(|entry| entry.e164);
-        self.numbers.reverse();
+        // In place, which is not stable; but no page has a number twice.
+        self.numbers.sort_unstable_by_key(|entry| (entry.e164, entry.page));
+        dedup_to_last(&mut self.numbers);
 
         let mut inventory = Inventory {
             listed: self.numbers.len() as u64,
@@ -189,21 +211,26 @@ impl Fold {
             self.find_times(&mut inventory);
         }
         self.select_numbers(&mut inventory);
-        let classes = self.classes.into_iter().map(|(key, class)| Seen {
-            status: key.status,
-            currency: key.currency,
+        let texts = &self.labels;
+        let classes = self.classes.into_values().map(|class| Seen {
+            status: texts[class.status].clone(),
+            currency: texts[class.currency].clone(),
             monthly_fee: class.monthly_fee,
         });
-        let snapshot = Snapshot {
-            classes: classes.collect(),
-            // In place: the entries are not needed any more.
-            numbers: self.numbers.into_iter().map(|entry| (entry.e164, entry.class)).collect(),
-        };
+        let classes = classes.collect();
+        // In place: the entries are not needed any more, nor is the room that they had.
+        let mut numbers: Vec<_> = self.numbers.into_iter().map(|entry| (entry.e164, entry.class)).collect();
+        numbers.shrink_to_fit();
+        let snapshot = Snapshot { classes, numbers };
         Folded { inventory, snapshot, newcomers }
     }
 
-    fn class(&self, entry: &Entry) -> Option<(&ClassKey, &Class)> {
-        self.classes.get_index(entry.class as usize)
+    fn class(&self, entry: &Entry) -> Option<&Class> {
+        self.classes.get_index(entry.class as usize).map(|(_, class)| class)
+    }
+
+    fn place(&self, entry: &Entry) -> Option<&Place> {
+        self.places.get_index(entry.place as usize)
     }
 
     /// Everything that follows from how many numbers are of each class.
@@ -214,26 +241,28 @@ impl Fold {
                 *count += 1;
             }
         }
-        for ((key, class), numbers) in self.classes.iter().zip(counts) {
+        for (class, numbers) in self.classes.values().zip(counts) {
             // A class that only a superseded record had.
             if numbers == 0 {
                 continue;
             }
-            let group = |status: &Arc<str>| [&key.country, &key.kind, status, &key.currency].map(Arc::clone);
+            let [country, kind, of, currency] =
+                [class.country, class.kind, class.status, class.currency].map(|name| &self.labels[name]);
+            let group = |status: &Arc<str>| [country, kind, status, currency].map(Arc::clone);
             for status in &self.collect.statuses {
                 inventory.groups.entry(group(status)).or_default();
             }
             let fees = |fee: &Money| fee.clone() * numbers;
             let (monthly_fees, setup_fees) = (fees(&class.monthly_fee), fees(&class.setup_fee));
             if self.collect.assignment {
-                let assignment = [class.assignment, &key.status, &key.currency].map(Arc::from);
+                let assignment = [class.assignment, of, currency].map(Arc::from);
                 let sum = inventory.assignments.entry(assignment).or_default();
                 *sum += Sum { numbers, monthly_fees: monthly_fees.clone(), ..Sum::default() };
             }
-            *inventory.groups.entry(group(&key.status)).or_default() += Sum { numbers, monthly_fees, setup_fees };
+            *inventory.groups.entry(group(of)).or_default() += Sum { numbers, monthly_fees, setup_fees };
             if self.collect.capability {
                 for capability in &class.capabilities {
-                    let capability = [capability, &key.status].map(Arc::clone);
+                    let capability = [capability, of].map(Arc::clone);
                     *inventory.capabilities.entry(capability).or_default() += numbers;
                 }
             }
@@ -246,26 +275,26 @@ impl Fold {
         if !(region || trunk || application) {
             return;
         }
-        // First by pairs of indices: of texts there are far fewer than of numbers.
-        let mut pairs: BTreeMap<(u32, u32), u64> = BTreeMap::new();
+        let (mut regions, mut trunks, mut applications) = <(Tally<3>, Tally<2>, Tally<2>)>::default();
         for entry in &self.numbers {
-            *pairs.entry((entry.class, entry.place)).or_default() += 1;
-        }
-        for ((class, place), numbers) in pairs {
-            let class = self.classes.get_index(class as usize);
-            let (Some((key, _)), Some(place)) = (class, self.places.get_index(place as usize)) else { continue };
-            let status = &key.status;
+            let (Some(class), Some(place)) = (self.class(entry), self.place(entry)) else { continue };
             if region {
-                let labels = [&key.country, &place.region, status].map(Arc::clone);
-                *inventory.regions.entry(labels).or_default() += numbers;
+                *regions.entry([class.country, place.region, class.status]).or_default() += 1;
             }
             if trunk {
-                *inventory.trunks.entry([&place.trunk, status].map(Arc::clone)).or_default() += numbers;
+                *trunks.entry([place.trunk, class.status]).or_default() += 1;
             }
             if application {
-                *inventory.applications.entry([&place.application, status].map(Arc::clone)).or_default() += numbers;
+                *applications.entry([place.application, class.status]).or_default() += 1;
             }
         }
+        inventory.regions = self.table(regions);
+        inventory.trunks = self.table(trunks);
+        inventory.applications = self.table(applications);
+    }
+
+    fn table<const N: usize>(&self, tally: Tally<N>) -> Table<N, u64> {
+        tally.into_iter().map(|(labels, numbers)| (labels.map(|name| self.labels[name].clone()), numbers)).collect()
     }
 
     fn find_times(&self, inventory: &mut Inventory) {
@@ -276,9 +305,9 @@ impl Fold {
                 *oldest = entry.updated.min(*oldest);
             }
         }
-        for ((key, _), updated) in self.classes.iter().zip(oldest) {
+        for (class, updated) in self.classes.values().zip(oldest) {
             if updated != UNKNOWN {
-                let oldest = inventory.oldest_update.entry(key.status.clone()).or_insert(updated);
+                let oldest = inventory.oldest_update.entry(self.labels[class.status].clone()).or_insert(updated);
                 *oldest = updated.min(*oldest);
             }
         }
@@ -290,7 +319,7 @@ impl Fold {
         if self.collect.number_statuses.is_empty() {
             return;
         }
-        let asked = |entry: &&Entry| self.class(entry).is_some_and(|(key, _)| self.collect.has_series(&key.status));
+        let asked = |entry: &&Entry| self.class(entry).is_some_and(|class| class.asked.series);
         let mut selected: Vec<&Entry> = self.numbers.iter().filter(asked).collect();
         let truncated = selected.len().saturating_sub(self.collect.number_limit);
         let order = |entry: &&Entry| (entry.updated, entry.e164);
@@ -304,22 +333,39 @@ impl Fold {
     }
 
     fn row(&self, entry: &Entry) -> Option<NumberRow> {
-        let (key, class) = self.class(entry)?;
-        let place = self.places.get_index(entry.place as usize)?;
+        let (class, place) = (self.class(entry)?, self.place(entry)?);
+        let name = |name| self.labels[name].clone();
         Some(NumberRow {
             e164: entry.e164,
-            country: key.country.clone(),
-            kind: key.kind.clone(),
-            region: place.region.clone(),
-            status: key.status.clone(),
-            trunk: place.trunk.clone(),
-            application: place.application.clone(),
-            currency: key.currency.clone(),
+            country: name(class.country),
+            kind: name(class.kind),
+            region: name(place.region),
+            status: name(class.status),
+            trunk: name(place.trunk),
+            application: name(place.application),
+            currency: name(class.currency),
             monthly_fee: class.monthly_fee.clone(),
             updated: Some(entry.updated).filter(|updated| *updated != UNKNOWN),
         })
     }
 }
+
+/// Of the same number in a page the later record wins, as of the same number in two pages the later page's.
+fn keep_last(page: &mut Vec<Entry>) {
+    page.sort_by_key(|entry| entry.e164);
+    dedup_to_last(page);
+}
+
+/// Keeps the last of those that are the same number and neighbours.
+fn dedup_to_last(entries: &mut Vec<Entry>) {
+    // Backwards, as of the same the first is kept.
+    entries.reverse();
+    entries.dedup_by_key(|entry| entry.e164);
+    entries.reverse();
+}
+
+/// How many numbers have these labels.
+type Tally<const N: usize> = HashMap<[Label; N], u64, RandomState>;
 
 /// Whole seconds since the epoch, or [`UNKNOWN`].
 fn seconds(at: Option<SystemTime>) -> u32 {

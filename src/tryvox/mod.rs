@@ -25,4 +25,4 @@ pub use gate::Gate;
 pub use key::{ApiKey, InvalidKey, KeySource, NoKey};
 pub use requests::{DURATION_BUCKETS, Requests};
 pub use transport::{Answer, HttpClients, Transport, read_body};
-pub use wire::{Page, Pagination, Record, Unreadable, Written};
+pub use wire::{Moment, Name, Page, Pagination, Record, Unreadable, Written};
