@@ -1,12 +1,13 @@
-//! The content codings of an answer (RFC 9110, section 8.4.1), made of pieces that are ready.
+//! The content codings of an answer (RFC 9110, section 8.4.1), made of texts that are packed by
+//! themselves, each once.
 //!
-//! What is kept is packed once, and what is of the moment at each scrape. The pieces of gzip
-//! (RFC 1952) are runs of deflate blocks (RFC 1951) that refer to nothing before them and end at a
-//! byte, so that behind each other they are one member. Those of zstd (RFC 8878) are frames, of which
-//! the format allows any number.
+//! Of gzip (RFC 1952) they are runs of deflate blocks (RFC 1951) that refer to nothing before them and
+//! end at a byte, so that behind each other they are one member. Of zstd (RFC 8878) they are frames, of
+//! which the format allows any number.
 
-use std::io::Write;
+use std::collections::VecDeque;
 
+use bytes::Bytes;
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 
 use crate::poller::Text;
@@ -22,20 +23,40 @@ pub enum Coding {
     Zstd,
 }
 
-/// What is kept is packed well, as that is done once.
-const KEPT: Level = Level { deflate: 6, zstd: 3 };
-/// What is of the moment is packed fast.
-const LIVE: Level = Level { deflate: 1, zstd: 1 };
+/// How well a text is packed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Level {
+    /// Well, as it is kept for as long as a listing.
+    Kept,
+    /// Fast, as it is of the moment.
+    Live,
+}
 
-struct Level {
-    deflate: u32,
-    zstd: i32,
+impl Level {
+    fn deflate(self) -> u32 {
+        match self {
+            Self::Kept => 6,
+            Self::Live => 1,
+        }
+    }
+
+    fn zstd(self) -> i32 {
+        match self {
+            Self::Kept => 3,
+            Self::Live => 1,
+        }
+    }
 }
 
 /// Magic number, deflate, no name and no time, made by Unix.
 const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
+/// A last block with nothing in it.
+const LAST_BLOCK: [u8; 2] = [3, 0];
 
 impl Coding {
+    /// All of them that pack.
+    pub(super) const PACKING: [Self; Text::WAYS] = [Self::Gzip, Self::Zstd];
+
     /// Its name in a `Content-Encoding` header; none for what needs no such header.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {
@@ -45,117 +66,110 @@ impl Coding {
             Self::Zstd => Some("zstd"),
         }
     }
+
+    /// Which of a text's ways it is.
+    fn way(self) -> Option<usize> {
+        Self::PACKING.iter().position(|coding| *coding == self)
+    }
+
+    /// Whether somebody has asked for the text in this coding.
+    pub(super) fn is_asked(self, text: &Text) -> bool {
+        self.way().is_some_and(|way| text.is_packed(way))
+    }
+
+    /// The text in this coding, without what comes before and behind all texts.
+    pub(super) fn pack<'a>(self, text: &'a Text, level: Level, workshop: &mut Workshop) -> &'a Bytes {
+        let Some(way) = self.way() else { return text.bytes() };
+        text.packed(way, |text| match self {
+            // Writing to memory fails where there is none left, and then so does much else.
+            Self::Zstd => zstd::bulk::compress(text, level.zstd()).unwrap_or_default(),
+            _ => deflate(text, workshop.deflate(level)),
+        })
+    }
 }
 
-/// An answer that is being packed, piece by piece: first what is kept, then what is of the moment.
+/// What packs: made when it is needed, and used again.
+#[derive(Default)]
+pub(super) struct Workshop([Option<Compress>; 2]);
+
+impl Workshop {
+    fn deflate(&mut self, level: Level) -> &mut Compress {
+        self.0[level as usize].get_or_insert_with(|| Compress::new(Compression::new(level.deflate()), false))
+    }
+}
+
+/// Deflate blocks of a text that end at a byte and that nothing behind them refers to.
+fn deflate(text: &[u8], compress: &mut Compress) -> Vec<u8> {
+    compress.reset();
+    let mut packed = Vec::with_capacity(text.len() / 8 + 64);
+    loop {
+        let read = usize::try_from(compress.total_in()).unwrap_or(usize::MAX);
+        let rest = text.get(read..).unwrap_or_default();
+        packed.reserve(rest.len() / 8 + 64);
+        let status = compress.compress_vec(rest, &mut packed, FlushCompress::Full);
+        // It fails only where it is asked for more after the end, and is done when there was room for more.
+        if !matches!(status, Ok(Status::Ok | Status::BufError)) || packed.len() < packed.capacity() {
+            return packed;
+        }
+    }
+}
+
+/// What is smaller goes together with its neighbours, in one piece; what is not is not copied.
+const SMALL: usize = 32 << 10;
+/// What is put together is at most about so much.
+const PIECE: usize = 64 << 10;
+
+/// An answer that is being packed, piece by piece.
 pub(super) struct Packer {
-    out: Vec<u8>,
-    coding: Coder,
-}
-
-enum Coder {
-    Identity,
-    Gzip { crc: Crc, kept: Option<Compress>, live: Option<Compress> },
-    Zstd { live: Option<zstd::stream::write::Encoder<'static, Vec<u8>>> },
+    coding: Coding,
+    workshop: Workshop,
+    crc: Crc,
+    small: Vec<u8>,
+    pieces: VecDeque<Bytes>,
 }
 
 impl Packer {
     pub(super) fn new(coding: Coding) -> Self {
-        let (out, coding) = match coding {
-            Coding::Identity => (Vec::new(), Coder::Identity),
-            Coding::Gzip => (GZIP_HEADER.to_vec(), Coder::Gzip { crc: Crc::new(), kept: None, live: None }),
-            Coding::Zstd => {
-                (Vec::new(), Coder::Zstd { live: zstd::stream::write::Encoder::new(Vec::new(), LIVE.zstd).ok() })
-            }
-        };
-        Self { out, coding }
+        let small = if coding == Coding::Gzip { GZIP_HEADER.to_vec() } else { Vec::new() };
+        Self { coding, workshop: Workshop::default(), crc: Crc::new(), small, pieces: VecDeque::new() }
     }
 
-    /// How many bytes are ready.
-    pub(super) fn ready(&self) -> usize {
-        self.out.len()
+    /// Takes a piece that is ready.
+    pub(super) fn take(&mut self) -> Option<Bytes> {
+        self.pieces.pop_front()
     }
 
-    /// Takes those.
-    pub(super) fn take(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.out)
-    }
-
-    /// Adds a text that is kept.
-    pub(super) fn kept(&mut self, text: &Text) {
-        let packed = match &mut self.coding {
-            Coder::Identity => text.as_str().as_bytes(),
-            Coder::Gzip { crc, kept, .. } => {
-                crc.update(text.as_str().as_bytes());
-                text.packed(0, |text| {
-                    let compress = kept.get_or_insert_with(|| Compress::new(Compression::new(KEPT.deflate), false));
-                    compress.reset();
-                    let mut packed = Vec::with_capacity(text.len() / 8 + 64);
-                    deflate(compress, text, FlushCompress::Full, &mut packed);
-                    packed
-                })
+    /// Adds a text.
+    pub(super) fn add(&mut self, text: &Text, level: Level) {
+        if self.coding == Coding::Gzip {
+            self.crc.update(text.bytes());
+        }
+        let packed = self.coding.pack(text, level, &mut self.workshop);
+        if packed.len() < SMALL {
+            self.small.extend_from_slice(packed);
+            if self.small.len() >= PIECE {
+                self.flush();
             }
-            // Writing to memory fails where there is none left, and then so does much else.
-            Coder::Zstd { .. } => {
-                text.packed(1, |text| zstd::bulk::compress(text.as_bytes(), KEPT.zstd).unwrap_or_default())
-            }
-        };
-        self.out.extend_from_slice(packed);
-    }
-
-    /// Adds a text of the moment; nothing that is kept may follow.
-    pub(super) fn live(&mut self, text: &str) {
-        match &mut self.coding {
-            Coder::Identity => self.out.extend_from_slice(text.as_bytes()),
-            Coder::Gzip { crc, live, .. } => {
-                crc.update(text.as_bytes());
-                let compress = live.get_or_insert_with(|| Compress::new(Compression::new(LIVE.deflate), false));
-                deflate(compress, text, FlushCompress::None, &mut self.out);
-            }
-            Coder::Zstd { live } => {
-                if let Some(encoder) = live {
-                    _ = encoder.write_all(text.as_bytes());
-                    self.out.append(encoder.get_mut());
-                }
-            }
+        } else {
+            self.flush();
+            self.pieces.push_back(packed.clone());
         }
     }
 
     /// Ends it.
     pub(super) fn finish(&mut self) {
-        match &mut self.coding {
-            Coder::Identity => {}
-            Coder::Gzip { crc, live, .. } => {
-                let compress = live.get_or_insert_with(|| Compress::new(Compression::new(LIVE.deflate), false));
-                deflate(compress, "", FlushCompress::Finish, &mut self.out);
-                self.out.extend(crc.sum().to_le_bytes());
-                // The length modulo 2^32, as the format has it.
-                self.out.extend(crc.amount().to_le_bytes());
-            }
-            Coder::Zstd { live } => {
-                let rest = live.take().and_then(|encoder| encoder.finish().ok());
-                self.out.extend(rest.unwrap_or_default());
-            }
+        if self.coding == Coding::Gzip {
+            self.small.extend(LAST_BLOCK);
+            self.small.extend(self.crc.sum().to_le_bytes());
+            // The length modulo 2^32, as the format has it.
+            self.small.extend(self.crc.amount().to_le_bytes());
         }
+        self.flush();
     }
-}
 
-/// Deflate blocks of a text, ended as it says.
-fn deflate(compress: &mut Compress, text: &str, end: FlushCompress, out: &mut Vec<u8>) {
-    let start = compress.total_in();
-    loop {
-        let read = usize::try_from(compress.total_in() - start).unwrap_or(usize::MAX);
-        let rest = text.as_bytes().get(read..).unwrap_or_default();
-        out.reserve(rest.len() / 8 + 64);
-        // It fails only where it is asked for more after the end.
-        let status = compress.compress_vec(rest, out, end);
-        // What is asked for is done when there was room left for more.
-        let done = match status {
-            Ok(Status::StreamEnd) | Err(_) => true,
-            Ok(Status::Ok | Status::BufError) => end != FlushCompress::Finish && out.len() < out.capacity(),
-        };
-        if done {
-            return;
+    fn flush(&mut self) {
+        if !self.small.is_empty() {
+            self.pieces.push_back(std::mem::take(&mut self.small).into());
         }
     }
 }
@@ -179,36 +193,32 @@ mod tests {
         text
     }
 
-    fn pack(coding: Coding, kept: &[Text], live: &[&str]) -> Vec<u8> {
-        let (mut packer, mut all) = (Packer::new(coding), Vec::new());
-        for text in kept {
-            packer.kept(text);
-            all.extend(packer.take());
-        }
-        for text in live {
-            packer.live(text);
-            all.extend(packer.take());
+    fn pack(coding: Coding, texts: &[Text]) -> Vec<u8> {
+        let mut packer = Packer::new(coding);
+        let mut all = Vec::new();
+        for (text, level) in texts.iter().zip([Level::Kept, Level::Live].into_iter().cycle()) {
+            packer.add(text, level);
+            all.extend(std::iter::from_fn(|| packer.take()));
         }
         packer.finish();
-        all.extend(packer.take());
-        all
+        all.extend(std::iter::from_fn(|| packer.take()));
+        all.concat()
     }
 
-    fn round_trip(kept: &[String], live: &[&str]) {
-        let texts: Vec<Text> = kept.iter().cloned().map(Text::from).collect();
-        let whole = kept.concat() + &live.concat();
+    fn round_trip(texts: &[String]) {
+        let whole = texts.concat();
+        let texts: Vec<Text> = texts.iter().cloned().map(Text::from).collect();
         for coding in [Coding::Identity, Coding::Gzip, Coding::Zstd] {
-            let first = pack(coding, &texts, live);
+            let first = pack(coding, &texts);
             assert_eq!(unpack(coding, &first), whole, "{coding:?}");
-            assert_eq!(pack(coding, &texts, live), first, "from what was packed before");
+            assert_eq!(pack(coding, &texts), first, "from what was packed before");
         }
     }
 
     proptest! {
         #[test]
-        fn what_is_packed_unpacks(kept in proptest::collection::vec("[a-e\n]{0,300}", 0..6), live in "[a-e]{0,50}") {
-            round_trip(&kept, &[&live, "", &live]);
-            round_trip(&kept, &[]);
+        fn what_is_packed_unpacks(texts in proptest::collection::vec("[a-e\n]{0,300}", 1..6)) {
+            round_trip(&texts);
         }
     }
 
@@ -217,13 +227,20 @@ mod tests {
     fn large_texts_unpack() {
         let mut dice = fastrand::Rng::with_seed(7);
         let noise: String = std::iter::repeat_with(|| dice.alphanumeric()).take(1 << 20).collect();
-        round_trip(&["abc".repeat(1 << 20), noise.clone(), String::new()], &[&noise, "x", &noise]);
+        round_trip(&["abc".repeat(1 << 20), noise.clone(), String::new(), "x".into(), noise]);
     }
 
     #[test]
-    fn what_is_kept_is_packed_once() {
-        let text = Text::from("x".repeat(1000));
-        Packer::new(Coding::Gzip).kept(&text);
-        text.packed(0, |_| panic!("it was packed already"));
+    fn a_text_is_packed_once_and_what_is_large_is_not_copied() {
+        let mut dice = fastrand::Rng::with_seed(7);
+        let text = Text::from(std::iter::repeat_with(|| dice.alphanumeric()).take(1 << 16).collect::<String>());
+        for coding in [Coding::Identity, Coding::Gzip, Coding::Zstd] {
+            let at = coding.pack(&text, Level::Kept, &mut Workshop::default()).as_ptr();
+            let mut packer = Packer::new(coding);
+            packer.add(&text, Level::Kept);
+            packer.finish();
+            let pieces: Vec<Bytes> = std::iter::from_fn(|| packer.take()).collect();
+            assert!(pieces.iter().any(|piece| piece.as_ptr() == at), "{coding:?}");
+        }
     }
 }

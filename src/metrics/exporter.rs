@@ -10,12 +10,14 @@ use prometheus::process_collector::ProcessCollector;
 
 use super::encode::{Format, push_unit};
 use super::family::Metric;
+use super::live::Memory;
 use super::polling::timestamp;
 
 /// The build, the configuration, and the process as the operating system sees it.
 pub struct Exporter {
     process: ProcessCollector,
     configured: ArcSwap<Configured>,
+    pub(super) memory: Memory,
 }
 
 /// What is to be known of the configuration in force.
@@ -85,7 +87,11 @@ impl Exporter {
     /// An exporter whose configuration is as it says.
     #[must_use]
     pub fn new(configured: Configured) -> Self {
-        Self { process: ProcessCollector::for_self(), configured: ArcSwap::from_pointee(configured) }
+        Self {
+            process: ProcessCollector::for_self(),
+            configured: ArcSwap::from_pointee(configured),
+            memory: Memory::default(),
+        }
     }
 
     /// What is known of the configuration in force.

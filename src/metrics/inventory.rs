@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::coding::{Coding, Level, Workshop};
 use super::encode::{Format, Samples};
 use super::family::Metric;
 use crate::inventory::{Money, Sum, Table};
-use crate::poller::{Encoded, Listed};
+use crate::poller::{Encoded, Listed, Text};
 
 const NUMBERS: &str = "numbers";
 const MONEY: &str = "units of the currency";
@@ -197,16 +198,48 @@ fn texts<const N: usize>(labels: &[Arc<str>; N]) -> [&str; N] {
     labels.each_ref().map(|label| &**label)
 }
 
-/// Writes a listing down, a text for each of [`INVENTORY`].
+/// Writes a listing down, a text for each of [`INVENTORY`]. One that is as `before` is that text; another
+/// is packed at once in those codings that somebody asked for before, so that no scrape has to wait.
 #[must_use]
-pub fn encode_listing(account: &str, listed: &Listed) -> Encoded {
-    INVENTORY
-        .iter()
-        .map(|metric| {
-            let mut text = String::new();
-            // Gauges are written alike in every format.
-            (metric.fill)(listed, &mut Samples::new(&metric.family, Some(account), Format::Text, &mut text));
-            text.into()
-        })
-        .collect()
+pub fn encode_listing(account: &str, listed: &Listed, before: Option<&Encoded>) -> Encoded {
+    let mut workshop = Workshop::default();
+    let before = before.map_or(&[][..], Vec::as_slice);
+    let texts = INVENTORY.iter().enumerate().map(|(family, metric)| {
+        let mut text = String::new();
+        // Gauges are written alike in every format.
+        (metric.fill)(listed, &mut Samples::new(&metric.family, Some(account), Format::Text, &mut text));
+        let before = before.get(family);
+        if let Some(before) = before.filter(|before| before.bytes() == text.as_bytes()) {
+            return before.clone();
+        }
+        let text = Text::from(text);
+        for coding in Coding::PACKING {
+            if before.is_some_and(|before| coding.is_asked(before)) {
+                coding.pack(&text, Level::Kept, &mut workshop);
+            }
+        }
+        Arc::new(text)
+    });
+    texts.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::Inventory;
+
+    #[test]
+    fn what_is_as_before_is_not_written_again_and_what_is_not_is_packed_at_once() {
+        let listing = |listed| Listed { inventory: Inventory { listed, ..Inventory::default() }, reported: 7 };
+        let of = |name: &str| INVENTORY.iter().position(|metric| metric.family.name == name).unwrap();
+        let [listed, reported] = ["tryvox_listed_numbers", "tryvox_reported_numbers"].map(of);
+        let before = encode_listing("a", &listing(7), None);
+        assert!(!Coding::Gzip.is_asked(&before[listed]), "nobody asked for it");
+        Coding::Gzip.pack(&before[listed], Level::Kept, &mut Workshop::default());
+
+        let after = encode_listing("a", &listing(8), Some(&before));
+        assert!(Arc::ptr_eq(&after[reported], &before[reported]));
+        assert_eq!(&after[listed].bytes()[..], b"tryvox_listed_numbers{account=\"a\"} 8\n");
+        assert!(Coding::Gzip.is_asked(&after[listed]) && !Coding::Zstd.is_asked(&after[listed]));
+    }
 }

@@ -10,6 +10,7 @@ mod encode;
 mod exporter;
 mod family;
 mod inventory;
+mod live;
 mod polling;
 mod scrape;
 

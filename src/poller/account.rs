@@ -1,6 +1,7 @@
 //! The published state of one account.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -14,10 +15,11 @@ use crate::inventory::{Difference, Inventory, Money, OTHER, Overview, STATUSES};
 use crate::tryvox::{Client, Failure, Reason, Requests};
 
 /// An inventory written down, one text for each metric family; what is in them is not read here.
-pub type Encoded = Vec<Text>;
+pub type Encoded = Vec<Arc<Text>>;
 
-/// How to write an account's inventory down: done once for each listing, not for each scrape.
-pub type Encode = fn(account: &str, listing: &Listed) -> Encoded;
+/// How to write an account's inventory down: done once for each listing, not for each scrape. The
+/// listing before, where there is one, may have texts that serve once more.
+pub type Encode = fn(account: &str, listing: &Listed, before: Option<&Encoded>) -> Encoded;
 
 /// What an account may cost a month, by currency, in units of it.
 pub type Budget = BTreeMap<String, Money>;
@@ -58,6 +60,12 @@ pub struct LastPoll {
 }
 
 impl Polls {
+    /// How many polls ended.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.successes + self.failures.iter().sum::<u64>()
+    }
+
     /// Whether the last poll gave a listing that can be trusted.
     #[must_use]
     pub fn up(&self) -> bool {
@@ -149,6 +157,7 @@ impl Published {
 /// One account, as its readers see it.
 #[derive(Debug)]
 pub struct Account {
+    serial: u64,
     name: Arc<str>,
     interval: Duration,
     budget: Budget,
@@ -170,8 +179,17 @@ impl Account {
     /// An account that was never polled.
     #[must_use]
     pub fn new(name: &str, interval: Duration, budget: Budget, client: Client) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+
+        let serial = NEXT.fetch_add(1, Ordering::Relaxed);
         let activity = Mutex::new(Activity::Waiting(Instant::now()));
-        Self { name: name.into(), interval, budget, client, published: ArcSwap::default(), activity }
+        Self { serial, name: name.into(), interval, budget, client, published: ArcSwap::default(), activity }
+    }
+
+    /// No other account of this process has or had the same, not even one of that name.
+    #[must_use]
+    pub fn serial(&self) -> u64 {
+        self.serial
     }
 
     /// The value of the `account` label.
@@ -196,6 +214,12 @@ impl Account {
     #[must_use]
     pub fn requests(&self) -> Requests {
         self.client.requests()
+    }
+
+    /// Another number whenever that is something else.
+    #[must_use]
+    pub fn requests_seen(&self) -> u64 {
+        self.client.requests_seen()
     }
 
     /// How many pages of the poll that goes on were read, and of how many.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::{Account, Poller};
@@ -17,6 +18,13 @@ impl Fleet {
     #[must_use]
     pub fn accounts(&self) -> Arc<Vec<Arc<Account>>> {
         self.0.load_full()
+    }
+}
+
+impl FromIterator<Arc<Account>> for Fleet {
+    /// Accounts that stay as they are.
+    fn from_iter<T: IntoIterator<Item = Arc<Account>>>(accounts: T) -> Self {
+        Self(ArcSwap::from_pointee(accounts.into_iter().collect()))
     }
 }
 
@@ -39,6 +47,7 @@ pub struct Change {
 pub struct Manager<S> {
     fleet: Arc<Fleet>,
     running: HashMap<String, Running<S>>,
+    polling: Handle,
     stop: CancellationToken,
 }
 
@@ -50,10 +59,10 @@ struct Running<S> {
 }
 
 impl<S: Clone + PartialEq> Manager<S> {
-    /// Polls nothing yet; what it polls ends at `stop`.
+    /// Polls nothing yet; what it polls runs on `polling` and ends at `stop`.
     #[must_use]
-    pub fn new(stop: CancellationToken) -> Self {
-        Self { fleet: Arc::default(), running: HashMap::new(), stop }
+    pub fn new(polling: Handle, stop: CancellationToken) -> Self {
+        Self { fleet: Arc::default(), running: HashMap::new(), polling, stop }
     }
 
     /// What readers see.
@@ -91,7 +100,7 @@ impl<S: Clone + PartialEq> Manager<S> {
                     }
                     let (poller, stop) = (build(said), self.stop.child_token());
                     let account = poller.account.clone();
-                    tokio::spawn(poller.run(stop.clone()));
+                    self.polling.spawn(poller.run(stop.clone()));
                     Running { said: said.clone(), account, stop }
                 }
             };

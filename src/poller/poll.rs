@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use tokio::task::JoinError;
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, warn};
 
@@ -98,8 +99,8 @@ impl<'a> Poll<'a> {
             reported = listing.reported.saturating_add(reported);
             steady &= listing.steady;
         }
-        let folded = fold.into_inner().unwrap_or_else(PoisonError::into_inner).finish();
-        let Folded { inventory, snapshot, newcomers } = folded;
+        let fold = fold.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let Folded { inventory, snapshot, newcomers } = aside(move || fold.finish()).await;
         Ok(Reading { listed: Listed { inventory, reported }, snapshot, steady, newcomers })
     }
 
@@ -140,10 +141,17 @@ impl<'a> Poll<'a> {
 
     async fn key(&self) -> Result<ApiKey, Failure> {
         let source = self.poller.key.clone();
-        tokio::task::spawn_blocking(move || source.read())
-            .await
-            .map_err(|error| Failure::new(Reason::Internal, error.to_string()))?
-            .map_err(|error| Failure::new(Reason::ApiKey, error.to_string()))
+        aside(move || source.read()).await.map_err(|error| Failure::new(Reason::ApiKey, error.to_string()))
+    }
+}
+
+/// Does what takes long, or waits for a disk, where it holds up nobody. A fault in there is one of the
+/// caller; at the end of this program it has no end.
+pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await.map_err(JoinError::try_into_panic) {
+        Ok(done) => done,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        Err(Err(_)) => std::future::pending().await,
     }
 }
 

@@ -9,7 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
 use super::account::{Account, Activity, Encode, Encoded, Kept, LastPoll, Listed, Polls, Published};
-use super::poll::Poll;
+use super::poll::{Poll, aside};
 use crate::inventory::{Collect, Difference, NumberChange, Overview, Snapshot};
 use crate::tryvox::{Failure, Filter, KeySource, Reason};
 
@@ -148,20 +148,26 @@ impl Poller {
         let listing = poll.listing().await;
         let pages = poll.pages.into_inner();
         match listing {
-            Ok((mut listed, snapshot)) => {
-                let difference = before.map(|before| Difference::between(&before, &snapshot));
-                listed.inventory = listed.inventory.with_label_limit(self.collect.label_limit);
-                let counts = Counts {
-                    numbers: listed.inventory.listed,
-                    invalid: listed.inventory.invalid,
-                    reported: listed.reported,
-                };
-                let encoded = (self.encode)(self.account.name(), &listed);
-                let overview = Overview::of(&listed.inventory);
-                Outcome { good: Ok(Good { encoded, overview, counts, difference }), pages, snapshot: Some(snapshot) }
+            Ok((listed, snapshot)) => {
+                let poller = self.clone();
+                let (good, snapshot) = aside(move || poller.write_down(listed, before, snapshot)).await;
+                Outcome { good: Ok(good), pages, snapshot: Some(snapshot) }
             }
             Err(failure) => Outcome { good: Err(failure), pages, snapshot: before },
         }
+    }
+
+    /// All that follows from a good listing; it is no longer compared with what was `before`.
+    fn write_down(&self, mut listed: Listed, before: Option<Snapshot>, snapshot: Snapshot) -> (Good, Snapshot) {
+        let difference = before.map(|before| Difference::between(&before, &snapshot));
+        listed.inventory = listed.inventory.with_label_limit(self.collect.label_limit);
+        let counts =
+            Counts { numbers: listed.inventory.listed, invalid: listed.inventory.invalid, reported: listed.reported };
+        let shown = self.account.published();
+        let shown = shown.kept.as_ref().map(|kept| &*kept.encoded);
+        let encoded = (self.encode)(self.account.name(), &listed, shown);
+        let overview = Overview::of(&listed.inventory);
+        (Good { encoded, overview, counts, difference }, snapshot)
     }
 
     /// Which numbers, for those who ask the log, and one line that counts them.

@@ -2,11 +2,13 @@
 
 use std::sync::OnceLock;
 
+use bytes::Bytes;
+
 /// A text, and what its readers make of it: each of [`Text::WAYS`] ways at most once.
 #[derive(Debug, Default)]
 pub struct Text {
-    text: String,
-    packed: [OnceLock<Vec<u8>>; Self::WAYS],
+    text: Bytes,
+    packed: [OnceLock<Bytes>; Self::WAYS],
 }
 
 impl Text {
@@ -15,18 +17,26 @@ impl Text {
 
     /// The text as it was written.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub fn bytes(&self) -> &Bytes {
         &self.text
     }
 
     /// The text packed in a way, by the first who asks for that.
-    pub fn packed(&self, way: usize, pack: impl FnOnce(&str) -> Vec<u8>) -> &[u8] {
-        self.packed[way].get_or_init(|| pack(&self.text))
+    pub fn packed(&self, way: usize, pack: impl FnOnce(&[u8]) -> Vec<u8>) -> &Bytes {
+        self.packed[way].get_or_init(|| pack(&self.text).into_boxed_slice().into())
+    }
+
+    /// Whether somebody has asked for the text packed in that way.
+    #[must_use]
+    pub fn is_packed(&self, way: usize) -> bool {
+        self.packed[way].get().is_some()
     }
 }
 
 impl From<String> for Text {
     fn from(text: String) -> Self {
+        // It is kept for long, and what it does not need is not.
+        let text = text.into_boxed_str().into_boxed_bytes().into();
         Self { text, packed: [const { OnceLock::new() }; Self::WAYS] }
     }
 }

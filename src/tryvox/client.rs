@@ -113,6 +113,13 @@ impl Client {
         self.lock_requests().clone()
     }
 
+    /// Another number whenever that is something else.
+    #[must_use]
+    pub fn requests_seen(&self) -> u64 {
+        let requests = self.lock_requests();
+        requests.count + requests.retries.iter().sum::<u64>()
+    }
+
     /// How many pages of the listing that goes on were read, and of how many, as far as that is known.
     #[must_use]
     pub fn progress(&self) -> (u32, u32) {

@@ -30,8 +30,8 @@ pub(crate) fn listing(bytes: &[u8]) {
     assert!(inventory.listed + inventory.invalid <= records);
     assert_eq!(inventory.groups.values().map(|group| group.numbers).sum::<u64>(), inventory.listed);
     let listed = Listed { inventory, reported };
-    for family in encode_listing("a", &listed) {
-        let family = family.as_str();
+    for family in encode_listing("a", &listed, None) {
+        let family = std::str::from_utf8(family.bytes()).unwrap();
         for line in family.lines() {
             let (series, value) = line.rsplit_once(' ').expect(line);
             assert!(series.starts_with("tryvox_") && series.ends_with('}'), "{line}");

@@ -175,8 +175,8 @@ impl AccountReport {
                 inventory.invalid
             ));
         }
-        let encoded = encode_listing(poller.account.name(), listed);
-        self.series += encoded.iter().map(|family| family.as_str().lines().count()).sum::<usize>();
+        let encoded = encode_listing(poller.account.name(), listed, None);
+        self.series += encoded.iter().flat_map(|family| &**family.bytes()).filter(|byte| **byte == b'\n').count();
     }
 }
 
