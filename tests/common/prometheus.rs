@@ -84,20 +84,22 @@ impl Prometheus {
             .spawn()
             .expect("prometheus is there: `make setup` installs it");
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let (mut address, mut said) = (None, String::new());
-        let ready = timeout(PATIENCE, async {
+        let (mut address, mut ready, mut said) = (None, false, String::new());
+        let listening = timeout(PATIENCE, async {
+            // It says the two in any order.
             while let Some(line) = lines.next_line().await.unwrap() {
                 if let Some((_, rest)) = line.split_once("msg=\"Listening on\" address=") {
                     address = rest.split_whitespace().next().map(str::to_owned);
-                } else if line.contains("Server is ready to receive web requests") {
-                    return;
+                }
+                ready |= line.contains("Server is ready to receive web requests");
+                if let Some(address) = address.take_if(|_| ready) {
+                    return address;
                 }
                 said.push_str(&line);
             }
             panic!("prometheus does not start: {said}");
         });
-        ready.await.unwrap();
-        let url = format!("http://{}", address.unwrap());
+        let url = format!("http://{}", listening.await.unwrap());
         // Its log must go on being read, or it stops when the pipe is full.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Self { url, _process: process, _folder: folder }
