@@ -1,6 +1,6 @@
 # Everything that is done with this project, by name.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo build test dashboards pictures soak fuzz
+.PHONY: help setup demo build test dashboards pictures bench soak fuzz
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,7 @@ test: setup ## run every check
 	npm run --prefix tools/dashboards --silent lint
 	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps --quiet
 	cargo test --locked --quiet --doc
+	cargo test --locked --quiet --benches
 	cargo test --locked --lib --tests
 
 dashboards: setup ## write the dashboards anew from tools/dashboards
@@ -29,6 +30,11 @@ dashboards: setup ## write the dashboards anew from tools/dashboards
 
 pictures: setup ## draw the dashboards for docs/dashboards.md, from five minutes of data
 	TRYVOX_PICTURES=docs/dashboards cargo test --test promises -- panels:: --nocapture
+
+bench: ## measure all that docs/performance.md speaks of, some ten minutes; the table is in target/bench.md
+	@scripts/setup bench
+	cargo bench --locked --bench decoders --bench stages
+	cargo bench --locked --bench compare
 
 soak: ## run the long tests for ten minutes, under random faults
 	TRYVOX_SOAK_SECONDS=600 cargo test --locked --test promises -- soak:: --nocapture
