@@ -27,6 +27,7 @@ mod prometheus;
 mod records;
 mod rules;
 mod shift;
+mod sizing;
 mod soak;
 mod sockets;
 mod systemd;
