@@ -31,9 +31,9 @@ fn main() {
         for row in measure(&peer, &scale) {
             // With little to do a ratio says nothing.
             if full {
-                eprintln!("{row}")
+                eprintln!("{row}");
             } else {
-                eprintln!("gone through: {}", row.what)
+                eprintln!("gone through: {}", row.what);
             }
             rows.push(row);
         }

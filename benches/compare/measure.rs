@@ -134,7 +134,7 @@ fn latency(_: &Path, scale: &Scale) -> Vec<Row> {
 /// How many scrapes a second are answered, and how late while a large account is polled.
 fn scrapes(binary: &Path, scale: &Scale) -> Vec<Row> {
     let mut rows = Vec::new();
-    for (numbers, limit, least, target) in [("30", "0", 12.0, "12"), ("20000", "3180", 20.0, "20")] {
+    for (numbers, limit, least, target) in [("17", "0", 12.0, "12"), ("20000", "3180", 20.0, "20")] {
         let api = Running::simulator(&["--numbers", numbers]);
         let statuses = if limit == "0" { "none" } else { "active" };
         let exporter = Running::exporter(

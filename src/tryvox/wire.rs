@@ -313,6 +313,24 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_a_text_and_whatever_else_is_there_is_none() {
+        let region = |text: &str| {
+            let body = page(&[&RECORD.replace(r#""CA""#, text)]);
+            let page = Page::read(body.as_bytes()).unwrap();
+            assert_eq!((page.records.len(), page.unreadable.count), (1, 0), "{text}");
+            page.records[0].region.0.as_deref().map(str::to_owned)
+        };
+        for (text, name) in [(r#""Québec""#, "Québec"), (r#""Qu\u00e9bec""#, "Québec"), (r#""a \"b\"""#, "a \"b\"")]
+        {
+            assert_eq!(region(text).as_deref(), Some(name));
+        }
+        let long = format!("{:?}", "x".repeat(MAX_TEXT + 1));
+        for none in ["null", "7", "-7", "1.5", "true", r#"[1,["x"]]"#, r#"{"x":{}}"#, r#""""#, &long] {
+            assert_eq!(region(none), None, "{none}");
+        }
+    }
+
+    #[test]
     fn many_odd_records_cost_no_memory() {
         let many = |count| format!(r#"{{"data":[{}],"pagination":{PAGINATION}}}"#, vec!["7"; count].join(","));
         let body = many(MAX_RECORDS);
