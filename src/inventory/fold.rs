@@ -32,8 +32,8 @@ pub struct Fold {
     places: IndexSet<Place, RandomState>,
     /// The key that is looked up.
     key: Vec<u8>,
-    /// The numbers of the page that is read; empty in between.
-    page: Vec<Entry>,
+    /// The numbers of the page that is read, and when they were bought; empty in between.
+    page: Vec<(Entry, Option<SystemTime>)>,
     numbers: Vec<Entry>,
     newcomers: Vec<(Entry, u32)>,
     /// Newcomers of an earlier listing: they are none in this one.
@@ -112,10 +112,6 @@ impl Fold {
             let total = usize::try_from(page.pagination.total).unwrap_or(usize::MAX).min(MAX_RESERVED);
             self.numbers.reserve_exact(total + total / 16);
         }
-        if self.numbers.capacity() - self.numbers.len() < page.records.len() {
-            // The list is longer than it said: little by little.
-            self.numbers.reserve_exact(page.records.len().max(self.numbers.len() / 16));
-        }
         if page.unreadable.count > 0 {
             *self.invalid.entry(InvalidRecord::Unreadable(String::new()).kind()).or_default() += page.unreadable.count;
         }
@@ -123,17 +119,28 @@ impl Fold {
             complain(InvalidRecord::Unreadable(example.clone()));
         }
         for record in &page.records {
-            if let Err(invalid) = self.record(number, record, page.written) {
+            if let Err(invalid) = self.record(number, record) {
                 *self.invalid.entry(invalid.kind()).or_default() += 1;
                 complain(invalid);
             }
         }
-        keep_last(&mut self.page);
-        self.make_room(self.page.len());
-        self.numbers.append(&mut self.page);
+        // Within a page, too, the later record of a number wins.
+        let mut read = std::mem::take(&mut self.page);
+        read.sort_by_key(|(entry, _)| entry.e164);
+        dedup_to_last(&mut read, |(entry, _)| entry.e164);
+        self.make_room(read.len());
+        for (entry, created) in read.drain(..) {
+            if self.is_newcomer(created, page.written) {
+                self.newcomers.push((entry, seconds(created)));
+            } else {
+                self.numbers.push(entry);
+                self.newest_creation = self.newest_creation.max(Some(seconds(created)).filter(|at| *at != UNKNOWN));
+            }
+        }
+        self.page = read;
     }
 
-    fn record(&mut self, page: u32, record: &Record<'_>, written: Option<Written>) -> Result<(), InvalidRecord> {
+    fn record(&mut self, page: u32, record: &Record<'_>) -> Result<(), InvalidRecord> {
         let e164 = record.e164.parse()?;
         let texts = ClassTexts::of(record);
         texts.key(&mut self.key);
@@ -159,13 +166,7 @@ impl Fold {
         let updated = if asked.updated { seconds(record.updated_at.0) } else { UNKNOWN };
         let entry = Entry { e164, page, class: index(class), place: index(place), updated };
 
-        let created = record.created_at.0;
-        if self.is_newcomer(created, written) {
-            self.newcomers.push((entry, seconds(created)));
-        } else {
-            self.page.push(entry);
-            self.newest_creation = self.newest_creation.max(Some(seconds(created)).filter(|at| *at != UNKNOWN));
-        }
+        self.page.push((entry, record.created_at.0));
         Ok(())
     }
 
@@ -195,9 +196,9 @@ impl Fold {
                 self.newest_creation = self.newest_creation.max(Some(created));
             }
         }
-        // In place, which is not stable; but no page has a number twice.
+        // In place, which is not stable; but a page has no number twice by now.
         self.numbers.sort_unstable_by_key(|entry| (entry.e164, entry.page));
-        dedup_to_last(&mut self.numbers);
+        dedup_to_last(&mut self.numbers, |entry| entry.e164);
 
         let mut inventory = Inventory {
             listed: self.numbers.len() as u64,
@@ -350,18 +351,12 @@ impl Fold {
     }
 }
 
-/// Of the same number in a page the later record wins, as of the same number in two pages the later page's.
-fn keep_last(page: &mut Vec<Entry>) {
-    page.sort_by_key(|entry| entry.e164);
-    dedup_to_last(page);
-}
-
 /// Keeps the last of those that are the same number and neighbours.
-fn dedup_to_last(entries: &mut Vec<Entry>) {
+fn dedup_to_last<T>(numbers: &mut Vec<T>, e164: impl Fn(&T) -> E164) {
     // Backwards, as of the same the first is kept.
-    entries.reverse();
-    entries.dedup_by_key(|entry| entry.e164);
-    entries.reverse();
+    numbers.reverse();
+    numbers.dedup_by_key(|number| e164(number));
+    numbers.reverse();
 }
 
 /// How many numbers have these labels.

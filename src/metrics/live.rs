@@ -66,7 +66,7 @@ pub(super) struct Memory([ArcSwapOption<Written>; 2]);
 
 #[derive(Debug)]
 struct Written {
-    of: Of,
+    of: Arc<Of>,
     at: Instant,
     text: Arc<Text>,
 }
@@ -86,7 +86,7 @@ impl Exporter {
         let accounts_of = accounts.iter().map(|taken| taken.state).collect();
         let of = Of { accounts: accounts_of, configured: self.configured(), process };
         let written = self.memory.0[format as usize].load_full();
-        if let Some(written) = written.filter(|written| written.of == of && now < written.at + FRESH) {
+        if let Some(written) = written.filter(|written| *written.of == of && now < written.at + FRESH) {
             return Live::Ready(Some(written.text.clone()));
         }
         let polled = |Taken { account, published, .. }| {
@@ -94,19 +94,8 @@ impl Exporter {
             Polled { account, published, requests, now }
         };
         let accounts = accounts.into_iter().map(polled).collect();
-        let exporter = self.clone();
-        let configured = of.configured;
-        Live::Writing(Writer {
-            exporter,
-            accounts,
-            process,
-            configured,
-            of: Some(of),
-            format,
-            now,
-            next: (0, 0),
-            headed: false,
-        })
+        let (exporter, of) = (self.clone(), Arc::new(of));
+        Live::Writing(Writer { exporter, accounts, of, format, now, next: (0, 0), headed: false })
     }
 }
 
@@ -137,10 +126,7 @@ impl Iterator for Live {
 pub(super) struct Writer {
     exporter: Arc<Exporter>,
     accounts: Vec<Polled>,
-    /// What the text is of; none once there is more than one.
-    of: Option<Of>,
-    process: bool,
-    configured: Configured,
+    of: Arc<Of>,
     format: Format,
     now: Instant,
     /// A family of polling, and an account.
@@ -155,6 +141,7 @@ impl Writer {
 
     /// The next of the texts.
     fn write(&mut self) -> Arc<Text> {
+        let first = self.next == (0, 0);
         let mut text = String::with_capacity(TEXT / 8);
         while !self.is_done() && text.len() < TEXT {
             let (family, account) = self.next;
@@ -177,9 +164,8 @@ impl Writer {
             }
         }
         let text = Arc::new(Text::from(text));
-        let of = self.of.take();
-        if let Some(of) = of.filter(|_| self.is_done()) {
-            let written = Written { of, at: self.now, text: text.clone() };
+        if first && self.is_done() {
+            let written = Written { of: self.of.clone(), at: self.now, text: text.clone() };
             self.exporter.memory.0[self.format as usize].store(Some(Arc::new(written)));
         }
         text
@@ -188,10 +174,10 @@ impl Writer {
     fn push_exporter(&self, text: &mut String) {
         for metric in EXPORTER {
             push_family(text, &metric.family, self.format, false, |out| {
-                (metric.fill)(&self.configured, &mut Samples::new(&metric.family, None, self.format, out));
+                (metric.fill)(&self.of.configured, &mut Samples::new(&metric.family, None, self.format, out));
             });
         }
-        if self.process {
+        if self.of.process {
             self.exporter.push_process(text, self.format);
         }
         if self.format == Format::OpenMetrics {
