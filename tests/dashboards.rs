@@ -1,12 +1,12 @@
 //! The dashboards: what the code writes, what Grafana reads, and no panel without data.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use tryvox_exporter::metrics::families;
 
-use crate::common::dashboards::{Dashboard, Values, all, fill, label_values, text, tool};
+use crate::common::dashboards::{Dashboard, Values, all, fill, label_values, read, text, tool};
 use crate::common::promql::{Query, labels_of};
 
 /// Families that no dashboard shows, each with its reason.
@@ -18,10 +18,6 @@ fn they_are_what_the_code_writes() {
     let folder = tempfile::tempdir().unwrap();
     let output = tool("source/main.mjs", &[folder.path().to_str().unwrap()]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let read = |folder: &Path| -> BTreeMap<_, _> {
-        let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap());
-        files.map(|file| (file.file_name(), std::fs::read_to_string(file.path()).unwrap())).collect()
-    };
     let same = read(folder.path()) == read(Path::new("dashboards"));
     assert!(same, "the dashboards are stale: make dashboards");
 }

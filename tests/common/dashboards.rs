@@ -1,6 +1,7 @@
 //! The dashboards as Grafana reads them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Once;
 use std::time::Duration;
@@ -24,13 +25,21 @@ pub(crate) struct Panel<'a> {
 /// What the variables stand for, by name; a regular expression where there are several values.
 pub(crate) type Values = BTreeMap<String, String>;
 
+/// The dashboards of a folder: the text of each file, by name.
+pub(crate) fn read(folder: &Path) -> BTreeMap<String, String> {
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let dashboards = files.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
+    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    dashboards.map(|path| (name(&path), std::fs::read_to_string(&path).unwrap())).collect()
+}
+
 /// All that are shipped.
 pub(crate) fn all() -> Vec<Dashboard> {
-    let files = std::fs::read_dir("dashboards").unwrap().map(|file| file.unwrap().path().display().to_string());
-    let mut all: Vec<_> = files
-        .map(|path| Dashboard { json: serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap(), path })
-        .collect();
-    all.sort_by(|one, other| one.path.cmp(&other.path));
+    let dashboard = |(name, text): (String, String)| {
+        let path = format!("dashboards/{name}");
+        Dashboard { json: serde_json::from_str(&text).unwrap(), path }
+    };
+    let all: Vec<_> = read(Path::new("dashboards")).into_iter().map(dashboard).collect();
     assert_eq!(all.len(), 3);
     all
 }
