@@ -14,6 +14,7 @@ mod connections;
 mod dashboards;
 mod docs;
 mod exact;
+mod examples;
 mod families;
 mod faults;
 mod http;

@@ -67,6 +67,16 @@ impl Prometheus {
         Self::configured(&text, &[], |_| ()).await
     }
 
+    /// Starts one by an example's text, with these files beside it.
+    pub(crate) async fn by_example(text: &str, files: &[(&str, &str)]) -> Self {
+        let beside = |data: &Path| {
+            for (name, text) in files {
+                std::fs::write(data.with_file_name(name), text).unwrap();
+            }
+        };
+        Self::configured(text, &[], beside).await
+    }
+
     /// Starts one by this configuration, its folder of data filled beforehand.
     async fn configured(text: &str, options: &[&str], fill: impl Fn(&Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();

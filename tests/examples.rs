@@ -1,0 +1,182 @@
+//! Every example is loaded by the program that it is for, as it is but for addresses and how often.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Stdio;
+
+use axum::response::IntoResponse;
+use serde_json::json;
+use tokio::process::{Child, Command};
+use tokio::time::{Duration, sleep, timeout};
+
+use crate::common::api::Api;
+use crate::common::prometheus::Prometheus;
+use crate::common::web::Web;
+use crate::common::{PATIENCE, Running, http, seed};
+
+const NUMBERS: usize = 130;
+
+/// An example of Prometheus's, in which the exporter is somewhere else, and time is shorter.
+fn example(name: &str, exporter: &str) -> String {
+    let text = std::fs::read_to_string(Path::new("examples/prometheus").join(name)).unwrap();
+    assert!(text.contains("scrape_interval: 30s"), "{text}");
+    text.replace("scrape_interval: 30s", "scrape_interval: 1s").replace("localhost:10869", exporter)
+}
+
+async fn exporter(arguments: &[&str]) -> (Running, Running) {
+    let simulator = Running::simulator(NUMBERS, seed(), &[]).await;
+    let mut exporter = Running::exporter(&simulator.url(), arguments).await;
+    exporter.polled(1).await;
+    (simulator, exporter)
+}
+
+/// A `VictoriaMetrics`, Debian's.
+struct VictoriaMetrics {
+    url: String,
+    _process: Child,
+    _folder: tempfile::TempDir,
+}
+
+impl VictoriaMetrics {
+    fn start(arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // It takes no port 0.
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let process = Command::new("victoria-metrics")
+            .arg(format!("-storageDataPath={}", folder.path().join("data").display()))
+            .args([&format!("-httpListenAddr={address}"), "-search.latencyOffset=0s"])
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("victoria-metrics is there: `make setup` installs it");
+        Self { url: format!("http://{address}"), _process: process, _folder: folder }
+    }
+
+    /// Waits until it has this value of the account.
+    async fn until(&self, family: &str, value: usize) {
+        let url = format!("{}/api/v1/query?query={family}%7Baccount%3D%22acc_demo%22,job%3D%22tryvox%22%7D", self.url);
+        let seen = async {
+            loop {
+                if let Ok(answer) = http().get(&url).send().await {
+                    let text = answer.text().await.unwrap();
+                    if text.contains(&format!("\"{value}\"]")) {
+                        return;
+                    }
+                }
+                sleep(Duration::from_millis(100)).await;
+            }
+        };
+        timeout(PATIENCE, seen).await.unwrap_or_else(|_| panic!("never {family} {value}"));
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_known_for_prometheus_and_victoria_metrics() {
+    let (_simulator, exporter) = exporter(&[]).await;
+    let text = example("static.yml", &exporter.address);
+    let prometheus = Prometheus::by_example(&text, &[]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("static.yml");
+    std::fs::write(&file, &text).unwrap();
+    let victoria = VictoriaMetrics::start(&[&format!("-promscrape.config={}", file.display())]);
+    prometheus.until(&format!("tryvox_listed_numbers{{job=\"tryvox\"}} == {NUMBERS}")).await;
+    victoria.until("tryvox_listed_numbers", NUMBERS).await;
+}
+
+#[tokio::test]
+async fn remote_write_to_victoria_metrics() {
+    let (_simulator, exporter) = exporter(&[]).await;
+    let victoria = VictoriaMetrics::start(&[]);
+    let text = example("remote-write.yml", &exporter.address).replace("http://localhost:8428", &victoria.url);
+    let _prometheus = Prometheus::by_example(&text, &[]).await;
+    victoria.until("tryvox_listed_numbers", NUMBERS).await;
+}
+
+#[tokio::test]
+async fn tls_and_users() {
+    let web = std::fs::read_to_string("examples/web/web.yml").unwrap();
+    let (folder, authority) = Web::new();
+    folder.write_pair("exporter.pem", "exporter.key", authority.issue(&["localhost", "127.0.0.1"], 30));
+    folder.configure(&web);
+    let (_simulator, exporter) = exporter(&[&folder.flag()]).await;
+    let text = example("tls-and-users.yml", &exporter.address);
+    let files = [("exporter.pem", &*authority.pem()), ("password", "change me")];
+    let prometheus = Prometheus::by_example(&text, &files).await;
+    prometheus.until(&format!("tryvox_listed_numbers == {NUMBERS}")).await;
+    // It is the password that lets it in.
+    let files = [("exporter.pem", &*authority.pem()), ("password", "another")];
+    let prometheus = Prometheus::by_example(&text, &files).await;
+    prometheus.until("up{job=\"tryvox\"} == 0").await;
+}
+
+/// A Kubernetes that knows three pods, of which one is the exporter's. `VictoriaMetrics` asks it, as Debian's Prometheus is
+/// built without that.
+#[tokio::test]
+async fn pods_of_kubernetes() {
+    let (_simulator, exporter) = exporter(&[]).await;
+    let port: u16 = exporter.address.rsplit(':').next().unwrap().parse().unwrap();
+    let pod = |name: &str, label: &str, port_name: &str| {
+        json!({
+            "metadata": {"name": name, "namespace": "tryvox-exporter", "uid": name, "labels": {"app.kubernetes.io/name": label}},
+            "spec": {"nodeName": "node", "containers": [{"name": "main", "ports": [{"name": port_name, "containerPort": port}]}]},
+            "status": {"phase": "Running", "podIP": "127.0.0.1", "hostIP": "127.0.0.1"},
+        })
+    };
+    let pods = json!({
+        "kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": "1"},
+        "items": [
+            pod("tryvox-exporter-0", "tryvox-exporter", "metrics"),
+            pod("another", "another", "metrics"),
+            pod("tryvox-exporter-1", "tryvox-exporter", "debug"),
+        ],
+    });
+    let api = Api::start(move |asked| {
+        let (pods, uri) = (pods.to_string(), asked.uri.to_string());
+        async move {
+            if uri.contains("watch=") {
+                std::future::pending::<()>().await;
+            }
+            assert!(uri.starts_with("/api/v1/namespaces/tryvox-exporter/pods"), "{uri}");
+            ([("content-type", "application/json")], pods).into_response()
+        }
+    })
+    .await;
+    let text = example("kubernetes.yml", &exporter.address);
+    let elsewhere = text.replace("- role: pod", &format!("- role: pod\n        api_server: {}", api.url()));
+    assert_ne!(elsewhere, text);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("kubernetes.yml");
+    std::fs::write(&file, elsewhere).unwrap();
+    let victoria = VictoriaMetrics::start(&[&format!("-promscrape.config={}", file.display())]);
+    victoria.until("tryvox_listed_numbers", NUMBERS).await;
+    victoria.until("tryvox_up", 1).await;
+    let targets = http().get(format!("{}/api/v1/targets", victoria.url)).send().await.unwrap().bytes().await.unwrap();
+    let targets: serde_json::Value = serde_json::from_slice(&targets).unwrap();
+    let active = targets["data"]["activeTargets"].as_array().unwrap();
+    assert_eq!(active.len(), 1, "{targets}");
+    assert_eq!(active[0]["labels"]["instance"], "tryvox-exporter-0");
+}
+
+/// Nothing is in `examples/` that is not tried: here, or (the timer) on a machine of its own.
+#[test]
+fn there_are_no_others() {
+    let mut names = Vec::new();
+    for folder in ["prometheus", "textfile", "web"] {
+        for entry in std::fs::read_dir(Path::new("examples").join(folder)).unwrap() {
+            names.push(entry.unwrap().file_name().into_string().unwrap());
+        }
+    }
+    names.sort();
+    let known = [
+        "kubernetes.yml",
+        "remote-write.yml",
+        "static.yml",
+        "tls-and-users.yml",
+        "tryvox-once.service",
+        "tryvox-once.timer",
+        "web.yml",
+    ];
+    assert_eq!(names, known);
+}
