@@ -34,6 +34,49 @@ fn the_readme_has_every_option() {
 }
 
 #[test]
+fn the_readme_has_every_metric() {
+    let mut table = String::from("| metric | labels | |\n| --- | --- | --- |\n");
+    for family in families() {
+        let labels: Vec<_> = family.labels.iter().map(|label| format!("`{label}`")).collect();
+        let (name, labels, help) = (family.name, labels.join(", "), family.help);
+        writeln!(table, "| `{name}` | {labels} | {help} |").unwrap();
+    }
+    is_in_sync("README.md", "families", &table);
+}
+
+/// Every document is in the index, and whatever one links to within the repository is there.
+#[test]
+fn documents_are_found() {
+    let index = std::fs::read_to_string("docs/README.md").unwrap();
+    let mut documents = vec![
+        "README.md".into(),
+        "ARCHITECTURE.md".into(),
+        "CONTRIBUTING.md".into(),
+        "SECURITY.md".into(),
+        "examples/README.md".into(),
+    ];
+    for entry in std::fs::read_dir("docs").unwrap().chain(std::fs::read_dir("docs/runbooks").unwrap()) {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "md") {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let indexed =
+                path.starts_with("docs/runbooks") || name == "README.md" || index.contains(&format!("({name})"));
+            assert!(indexed, "{name} is not in docs/README.md");
+            documents.push(path);
+        }
+    }
+    for document in documents {
+        let text = std::fs::read_to_string(&document).unwrap();
+        for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            let path = link.split('#').next().unwrap();
+            if !path.is_empty() && !path.contains("://") {
+                assert!(document.parent().unwrap().join(path).exists(), "{}: {link}", document.display());
+            }
+        }
+    }
+}
+
+#[test]
 fn the_reference_has_every_option_from_every_source_and_every_field() {
     let mut table = String::from("| flag | variable | in the file | default | |\n| --- | --- | --- | --- | --- |\n");
     for option in OptionSpec::of(CommandOptions::Serve) {
