@@ -1,6 +1,6 @@
 # Everything that is done with this project, by name.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo build test dashboards pictures bench soak fuzz
+.PHONY: help setup demo build test package image machine audit dashboards pictures bench soak fuzz
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,8 +21,24 @@ test: setup ## run every check
 	npm run --prefix tools/dashboards --silent lint
 	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps --quiet
 	cargo test --locked --quiet --doc
+	scripts/package
+	QUICK=1 scripts/image
+	scripts/machine
 	cargo test --locked --quiet --benches
 	cargo test --locked --lib --tests
+
+package: ## build what a release has for this architecture into dist/: archive and Debian package
+	@scripts/setup package
+	scripts/package
+
+image: setup ## build the container image into target/image/, with no registry
+	scripts/image
+
+machine: setup ## make the Debian that the ways to install are tried on, in target/machine/
+	scripts/machine
+
+audit: setup ## hold the dependencies against licences, sources and known holes; needs github.com
+	target/tools/bin/cargo-deny check
 
 dashboards: setup ## write the dashboards anew from tools/dashboards
 	npm run --prefix tools/dashboards --silent bundle
