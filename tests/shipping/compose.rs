@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::machine::{good, repository};
-use crate::tools::{tool, yaml_file};
+use crate::tools::{files, tool, yaml_file};
 
 const FOLDER: &str = "deploy/compose";
 
@@ -32,13 +32,7 @@ fn the_stack_is_wired_up() {
             let there = if source.starts_with('.') {
                 let path = repository().join(FOLDER).join(source).canonicalize().unwrap();
                 let path = path.strip_prefix(repository()).expect("within the repository");
-                !good(
-                    Command::new("git")
-                        .current_dir(repository())
-                        .args(["ls-files", "--cached", "--others", "--exclude-standard", "--"])
-                        .arg(path),
-                )
-                .is_empty()
+                !files(path.to_str().unwrap(), "").is_empty()
             } else {
                 compose["volumes"].as_object().unwrap().contains_key(source)
             };

@@ -1,11 +1,10 @@
 //! The image that `scripts/image` built by the Dockerfile.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::machine::{Machine, good, repository, until};
+use crate::machine::{Machine, repository, revision, said, until};
 
 /// Whoever builds it by hand, or runs it in Kubernetes, gets the version that this is.
 #[test]
@@ -21,23 +20,15 @@ fn there_is_one_version() {
 
 const IMAGE: &str = "ghcr.io/tryvox-exporter/tryvox-exporter:latest";
 
-/// A machine that has it.
-fn machine() -> Machine {
-    let machine = Machine::boot();
-    machine.run("podman load --quiet --input /srv/repository/target/image/image.tar");
-    machine
-}
-
 #[test]
 fn it_says_what_it_is_and_holds_nothing_else() {
-    let machine = machine();
+    let machine = Machine::with_image();
     let inspected = machine.run(&format!("podman image inspect {IMAGE}"));
     let config = &serde_json::from_str::<Value>(&inspected).unwrap()[0];
     let labels: BTreeMap<String, String> = serde_json::from_value(config["Labels"].clone()).unwrap();
     let label = |name: &str| labels[&format!("org.opencontainers.image.{name}")].as_str();
-    let revision = good(Command::new("git").current_dir(repository()).args(["rev-parse", "--short=12", "HEAD"]));
     // Label, binary and commit agree; that its metrics do, too, is seen where it is installed.
-    assert_eq!((label("version"), label("revision")), (env!("CARGO_PKG_VERSION"), revision.trim()));
+    assert_eq!((label("version"), label("revision")), (env!("CARGO_PKG_VERSION"), &*revision()));
     assert_eq!((label("licenses"), label("title")), ("Apache-2.0", "tryvox-exporter"));
     assert_eq!(label("source"), env!("CARGO_PKG_REPOSITORY"));
     let printed = machine.run(&format!("podman run --rm --read-only --cap-drop=all {IMAGE} --version"));
@@ -62,7 +53,7 @@ fn it_says_what_it_is_and_holds_nothing_else() {
 
 #[test]
 fn it_starts_answers_is_healthy_and_stops() {
-    let machine = machine();
+    let machine = Machine::with_image();
     machine
         .run(&format!("podman run --detach --name=demo --read-only --cap-drop=all --publish=10869:10869 {IMAGE} demo"));
     until("it answers", || machine.scrape().filter(|scrape| scrape.contains("tryvox_up{account=\"acc_demo\"} 1\n")));
@@ -71,7 +62,8 @@ fn it_starts_answers_is_healthy_and_stops() {
     machine.run("podman stop --time=10 demo");
     let state = "podman inspect --format='{{.State.ExitCode}} {{.State.OOMKilled}}' demo";
     assert_eq!(machine.run(state).trim(), "0 false");
-    // Without an account it says what to do, and is not healthy.
+    // Without an account it says what to do.
     let refused = machine.output(&format!("podman run --rm {IMAGE}"));
     assert_eq!(refused.status.code(), Some(2));
+    assert!(said(&refused).contains("--tryvox.account-id"), "{}", said(&refused));
 }

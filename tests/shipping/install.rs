@@ -3,12 +3,17 @@
 use std::process::{Child, Stdio};
 
 use crate::kubernetes;
-use crate::machine::{ACCOUNT, KEY, Machine, good, repository, until};
+use crate::machine::{ACCOUNT, KEY, Machine, all_numbers, repository, revision, until};
+use crate::package::INSTALL;
 
-/// What the README, or what it refers to, says for one way to install.
+/// What says how to install.
+fn documents() -> [String; 2] {
+    ["README.md", "docs/install.md"].map(|path| std::fs::read_to_string(repository().join(path)).unwrap())
+}
+
+/// What the documents say for one way to install.
 fn way(name: &str) -> String {
-    let documents =
-        ["README.md", "docs/install.md"].map(|path| std::fs::read_to_string(repository().join(path)).unwrap());
+    let documents = documents();
     let mark = format!("<!-- install: {name} -->\n```sh\n");
     let rest = documents.iter().find_map(|text| text.split_once(&mark)).expect("a document has this way").1;
     rest.split_once("```").unwrap().0.to_owned()
@@ -17,26 +22,25 @@ fn way(name: &str) -> String {
 /// All the ways that the documents have are tried here.
 #[test]
 fn no_way_is_left_out() {
-    let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
-    let ways: Vec<_> = readme.split("<!-- install: ").skip(1).map(|rest| rest.split(' ').next().unwrap()).collect();
-    assert_eq!(ways, ["package", "archive", "container", "kubernetes", "source"]);
+    let text = documents().concat();
+    let ways: Vec<_> = text.split("<!-- install: ").skip(1).map(|rest| rest.split(' ').next().unwrap()).collect();
+    assert_eq!(ways, ["package", "archive", "container", "kubernetes", "source", "service"]);
 }
 
-/// Starts what does not end by itself, and gives a scrape that has the numbers of this account.
-fn start(machine: &Machine, script: &str, account: &str) -> (Child, String) {
+/// Starts what does not end by itself, and gives a scrape that has this sample.
+fn start(machine: &Machine, script: &str, sample: &str) -> (Child, String) {
     let mut child = machine.shell(script).stdout(Stdio::null()).spawn().unwrap();
     let scrape = until("the exporter lists the numbers", || {
         assert_eq!(child.try_wait().unwrap(), None, "it ended: {script}");
-        machine.scrape().filter(|scrape| scrape.contains(&format!("tryvox_up{{account=\"{account}\"}} 1\n")))
+        machine.scrape().filter(|scrape| scrape.contains(sample))
     });
     (child, scrape)
 }
 
 /// What the exporter says of itself: version and revision are those of the commit that is tested.
 fn is_this(scrape: &str) {
-    let revision = good(std::process::Command::new("git").args(["rev-parse", "--short=12", "HEAD"]));
-    let version = env!("CARGO_PKG_VERSION");
-    let info = format!("tryvox_exporter_build_info{{version=\"{version}\",revision=\"{}\",", revision.trim());
+    let (version, revision) = (env!("CARGO_PKG_VERSION"), revision());
+    let info = format!("tryvox_exporter_build_info{{version=\"{version}\",revision=\"{revision}\",");
     assert!(scrape.contains(&info), "{info} is not in {scrape}");
 }
 
@@ -57,13 +61,15 @@ fn the_package() {
     assert!(!machine.run("journalctl --no-pager").contains(KEY), "the key is in the journal");
     // What belongs to a program of Debian.
     machine.run("man=/usr/share/man/man1/tryvox-exporter.1.gz; gzip --test $man && zcat $man | grep -q listed");
+    machine.run("test -s /usr/share/zsh/vendor-completions/_tryvox-exporter");
+    machine.run("test -s /usr/share/fish/vendor_completions.d/tryvox-exporter.fish");
     machine.run("bash -c '. /usr/share/bash-completion/completions/tryvox-exporter && complete -p tryvox-exporter'");
 }
 
 #[test]
 fn the_static_binary() {
     let machine = Machine::boot();
-    let (child, scrape) = start(&machine, &way("archive"), ACCOUNT);
+    let (child, scrape) = start(&machine, &way("archive"), &all_numbers(ACCOUNT));
     is_this(&scrape);
     assert!(machine.run("file=tryvox-exporter/tryvox-exporter; ldd $file 2>&1 || true").contains("statically linked"));
     ends(&machine, child);
@@ -83,20 +89,15 @@ fn the_static_binary_as_a_service() {
 
 #[test]
 fn the_container() {
-    let machine = Machine::boot();
-    // In place of the registry.
-    machine.run("podman load --quiet --input /srv/repository/target/image/image.tar");
-    let (child, scrape) = start(&machine, &way("container"), ACCOUNT);
+    let machine = Machine::with_image();
+    let (child, scrape) = start(&machine, &way("container"), &all_numbers(ACCOUNT));
     is_this(&scrape);
     ends(&machine, child);
 }
 
 #[test]
 fn in_kubernetes() {
-    let machine = Machine::boot();
-    machine.run("podman load --quiet --input /srv/repository/target/image/image.tar");
-    let image = "ghcr.io/tryvox-exporter/tryvox-exporter";
-    machine.run(&format!("podman tag {image}:latest {image}:{}", env!("CARGO_PKG_VERSION")));
+    let machine = Machine::with_image();
     kubernetes::stands_in(&machine);
     machine.run(&way("kubernetes"));
     kubernetes::plays(&machine);
@@ -110,16 +111,16 @@ fn from_source() {
     // Quicker than what the Makefile asks for, and else the same.
     let quick = "export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
                  CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_NET_OFFLINE=true\n";
-    let (child, scrape) = start(&machine, &format!("{quick}{}", way("source")), ACCOUNT);
+    let (child, scrape) = start(&machine, &format!("{quick}{}", way("source")), &all_numbers(ACCOUNT));
     is_this(&scrape);
     ends(&machine, child);
 }
 
-/// `make demo`, as the README's top has it, needs no account; the package has it, too.
+/// The demo needs no account, however it was installed.
 #[test]
 fn the_demo_of_the_package() {
     let machine = Machine::boot();
-    machine.run("apt-get install -y /srv/repository/dist/tryvox-exporter_$(dpkg --print-architecture).deb");
-    let (child, _) = start(&machine, "tryvox-exporter demo", "acc_demo");
+    machine.run(INSTALL);
+    let (child, _) = start(&machine, "tryvox-exporter demo", "tryvox_up{account=\"acc_demo\"} 1\n");
     ends(&machine, child);
 }

@@ -221,11 +221,10 @@ pub(crate) fn plays(machine: &Machine) {
         let from =
             objects.iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == *source).unwrap();
         let folder = format!("/var/volumes/{}", mount["name"].as_str().unwrap());
+        let decode = if kind == "Secret" { "base64 --decode" } else { "cat" };
         for (file, text) in from["data"].as_object().unwrap() {
-            machine.write(&format!("{folder}/{file}"), text.as_str().unwrap());
-            if kind == "Secret" {
-                machine.run(&format!("base64 --decode {folder}/{file} >/tmp/file && cat /tmp/file >{folder}/{file}"));
-            }
+            machine.write("/tmp/text", text.as_str().unwrap());
+            machine.run(&format!("mkdir -p {folder} && {decode} /tmp/text >{folder}/{file}"));
             let mode = volume["secret"]["defaultMode"].as_u64().unwrap_or(0o644);
             machine.run(&format!("chgrp {} {folder}/{file} && chmod {mode:o} {folder}/{file}", security["fsGroup"]));
         }

@@ -22,11 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(400);
 
 /// A command that root runs.
 pub(crate) fn as_root(program: &str) -> Command {
-    if rustix::process::geteuid().is_root() {
-        return Command::new(program);
-    }
-    let mut command = Command::new("sudo");
-    command.args(["--preserve-env", program]);
+    let mut command = Command::new(repository().join("scripts/as-root"));
+    command.arg(program);
     command
 }
 
@@ -59,6 +56,17 @@ pub(crate) fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// The commit that is tested, as the exporter says it.
+pub(crate) fn revision() -> String {
+    let git = good(Command::new("git").current_dir(repository()).args(["rev-parse", "--short=12", "HEAD"]));
+    git.trim().to_owned()
+}
+
+/// A sample of an account with all its numbers.
+pub(crate) fn all_numbers(account: &str) -> String {
+    format!("tryvox_listed_numbers{{account=\"{account}\"}} {NUMBERS}\n")
+}
+
 /// A running machine.
 pub(crate) struct Machine {
     name: String,
@@ -68,8 +76,7 @@ pub(crate) struct Machine {
     internet: TempDir,
 }
 
-/// Runs a command in a control group of its own, as systemd asks for one to itself. Where systemd is this machine's own
-/// init, it gives one.
+/// Runs a command in a control group of its own, as each systemd asks for one to itself.
 const IN_A_GROUP: &str = "
     for root in /sys/fs/cgroup/unified /sys/fs/cgroup; do
         [ -e $root/cgroup.procs ] && mkdir -p $root/$0 && echo $$ >$root/$0/cgroup.procs && break
@@ -109,6 +116,15 @@ impl Machine {
             ["running", "degraded"].contains(&String::from_utf8_lossy(&state.stdout).trim()).then_some(())
         });
         machine.connect();
+        machine
+    }
+
+    /// Boots one that has the image under its names, as if it had been pulled.
+    pub(crate) fn with_image() -> Self {
+        let machine = Self::boot();
+        machine.run("podman load --quiet --input /srv/repository/target/image/image.tar");
+        let image = "ghcr.io/tryvox-exporter/tryvox-exporter";
+        machine.run(&format!("podman tag {image}:latest {image}:{}", env!("CARGO_PKG_VERSION")));
         machine
     }
 
@@ -205,8 +221,8 @@ impl Machine {
 
     /// Waits until the exporter shows the account's numbers, and gives that scrape.
     pub(crate) fn listed(&self, account: &str) -> String {
-        let series = format!("tryvox_listed_numbers{{account=\"{account}\"}} {NUMBERS}\n");
-        until(&series, || self.scrape().filter(|scrape| scrape.contains(&series)))
+        let sample = all_numbers(account);
+        until(&sample, || self.scrape().filter(|scrape| scrape.contains(&sample)))
     }
 }
 

@@ -13,8 +13,8 @@ fn shown(machine: &Machine, name: &str) -> String {
     machine.run(&format!("systemctl show tryvox-exporter --value --property={name}")).trim().to_owned()
 }
 
-/// Writes the configuration and the key of who installs.
-fn configure(machine: &Machine) {
+/// Gives the package the key of who installs.
+pub(crate) fn configure(machine: &Machine) {
     machine.run("install -m 600 /dev/stdin /etc/tryvox-exporter/keys/production <<<\"$KEY\"");
 }
 

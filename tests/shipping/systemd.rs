@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::machine::{ACCOUNT, Machine, NUMBERS, good, repository, said};
-use crate::package::INSTALL;
+use crate::package::{INSTALL, configure};
 use crate::tools::files;
 
 /// As many as `systemd-analyze security` gives to a service, times ten.
@@ -55,9 +55,9 @@ fn units_are_what_systemd_takes() {
 fn the_timer_writes_a_file() {
     let machine = Machine::boot();
     machine.run(INSTALL);
+    configure(&machine);
     machine.run(
-        "install -m 600 /dev/stdin /etc/tryvox-exporter/keys/production <<<\"$KEY\"
-         useradd --system prometheus && install -d -o prometheus /var/lib/prometheus/node-exporter
+        "useradd --system prometheus && install -d -o prometheus /var/lib/prometheus/node-exporter
          cp /srv/repository/examples/textfile/tryvox-once.* /etc/systemd/system && systemctl daemon-reload
          systemctl enable --now tryvox-once.timer 2>&1",
     );
