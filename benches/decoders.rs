@@ -14,7 +14,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use pages::Pages;
 use serde::Deserialize;
 use sonic_rs::LazyValue;
-use tryvox_exporter::tryvox::{Moment, Name, Page, Pagination};
+use tryvox_exporter::tryvox::{OptionalText, OptionalTimestamp, Page, Pagination};
 
 #[derive(Deserialize)]
 struct Envelope<R> {
@@ -39,13 +39,13 @@ struct Record<'a, Amount, Capabilities> {
     setup_fee: Amount,
     capabilities: Capabilities,
     #[serde(borrow)]
-    region: Name<'a>,
+    region: OptionalText<'a>,
     #[serde(borrow)]
-    trunk_id: Name<'a>,
+    trunk_id: OptionalText<'a>,
     #[serde(borrow)]
-    application_id: Name<'a>,
-    created_at: Moment,
-    updated_at: Moment,
+    application_id: OptionalText<'a>,
+    created_at: OptionalTimestamp,
+    updated_at: OptionalTimestamp,
 }
 
 fn decoders(c: &mut Criterion) {

@@ -9,7 +9,7 @@ mod pages;
 use std::collections::HashSet;
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
@@ -23,20 +23,21 @@ use reqwest::{StatusCode, Url};
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 use tower_service::Service;
-use tryvox_exporter::inventory::{Collect, Difference, Fold, Folded};
-use tryvox_exporter::metrics::{Configured, Exporter, encode_listing};
-use tryvox_exporter::poller::{Account, Budget, Fleet, Listed, Poller};
+use tryvox_exporter::config::{AccountConfig, PollOptions};
+use tryvox_exporter::inventory::{CollectorOptions, Difference, Fold, Folded};
+use tryvox_exporter::metrics::{ConfigStatus, Exporter, render_listing};
+use tryvox_exporter::poller::{Account, Budget, Fleet, Listing, Poller};
 use tryvox_exporter::tryvox::{
-    Answer, ApiKey, Client, Endpoint, Failure, Filter, Gate, KeySource, Limits, Page, Transport, numbers_url,
+    ApiKey, ApiResponse, Client, ClientContext, Failure, FairLimit, KeySource, Page, STATUSES, Transport, TryvoxOptions,
 };
-use tryvox_exporter::web::{Site, router};
+use tryvox_exporter::web::{AppState, router};
 
 /// Prometheus 2 asks like this.
 const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;\
     q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
 
-fn fold(pages: &Pages, collect: &Arc<Collect>) -> Folded {
-    let mut fold = Fold::new(collect.clone(), HashSet::new());
+fn fold(pages: &Pages, collect: &Arc<CollectorOptions>) -> Folded {
+    let mut fold = Fold::new(collect.clone(), STATUSES.map(Arc::from).to_vec(), HashSet::new());
     for (page, number) in pages.0.iter().zip(1..) {
         fold.page(number, &Page::read(page).unwrap(), |_| {});
     }
@@ -45,45 +46,43 @@ fn fold(pages: &Pages, collect: &Arc<Collect>) -> Folded {
 
 /// The pages as if they had come over a network.
 impl Transport for Pages {
-    fn get(&self, url: Url, _: HeaderValue) -> BoxFuture<'_, Result<Answer, Failure>> {
+    fn get(&self, url: Url, _: HeaderValue) -> BoxFuture<'_, Result<ApiResponse, Failure>> {
         let (_, page) = url.query_pairs().find(|(name, _)| name == "page").unwrap();
         let body = Ok(self.0[page.parse::<usize>().unwrap() - 1].clone());
-        async { Ok(Answer { status: StatusCode::OK, headers: HeaderMap::new(), body }) }.boxed()
+        async { Ok(ApiResponse { status: StatusCode::OK, headers: HeaderMap::new(), body }) }.boxed()
     }
 }
 
 /// Everything that there is to count.
-fn everything() -> Arc<Collect> {
-    Arc::new(Collect { region: true, trunk: true, application: true, ..Collect::default() })
+fn everything() -> Arc<CollectorOptions> {
+    Arc::new(CollectorOptions { region: true, trunk: true, application: true, ..CollectorOptions::default() })
 }
 
-fn poller(pages: Pages, collect: Arc<Collect>) -> Poller {
-    let endpoint = Endpoint {
-        name: "acc_demo".into(),
+fn poller(pages: Pages, collect: Arc<CollectorOptions>) -> Poller {
+    let context = ClientContext {
         transport: Arc::new(pages),
-        numbers: numbers_url(&"http://in.process".parse().unwrap(), "acc_demo"),
+        gate: Arc::new(FairLimit::new(64)),
         now: SystemTime::now,
-        dice: fastrand::Rng::new(),
-        gate: Arc::new(Gate::new(64)),
+        rng: fastrand::Rng::new(),
     };
-    let limits = Limits {
-        timeout: Duration::from_secs(10),
-        concurrency: 4,
-        rate: 0.0,
-        per_page: u8::try_from(PER_PAGE).unwrap(),
-    };
-    let interval = Duration::from_mins(5);
-    let account = Account::new("acc_demo", interval, Budget::new(), Client::new(endpoint, limits));
+    let tryvox =
+        TryvoxOptions { rate_limit: 0.0, per_page: u8::try_from(PER_PAGE).unwrap(), ..TryvoxOptions::default() };
+    let poll = PollOptions { max_discrepancy: 0.0, ..PollOptions::default() };
+    let interval = poll.interval;
+    let client = Client::new("acc_demo", "acc_demo", tryvox.clone(), context);
     Poller {
-        account: Arc::new(account),
-        key: KeySource::Given(ApiKey::new(&"key".into()).unwrap()),
-        filters: vec![Filter::default()],
-        collect,
-        first_gap: interval,
-        timeout: interval,
-        stale_after: interval * 3,
-        max_discrepancy: 0.0,
-        encode: encode_listing,
+        account: Arc::new(Account::new("acc_demo", interval, Budget::new(), client)),
+        config: Arc::new(AccountConfig {
+            name: "acc_demo".into(),
+            account_id: "acc_demo".into(),
+            key: KeySource::Given(ApiKey::new(&"key".into()).unwrap()),
+            tryvox,
+            poll,
+            collector: collect,
+            budget: Budget::new(),
+        }),
+        first_interval: interval,
+        encode: render_listing,
         now: SystemTime::now,
     }
 }
@@ -104,7 +103,7 @@ fn listing(c: &mut Criterion) {
     group.throughput(Throughput::Elements(NUMBERS as u64));
     group.bench_function("numbers", |b| {
         b.iter(|| {
-            let mut fold = Fold::new(collect.clone(), HashSet::new());
+            let mut fold = Fold::new(collect.clone(), STATUSES.map(Arc::from).to_vec(), HashSet::new());
             for (page, number) in read.iter().zip(1..) {
                 fold.page(number, page, |_| {});
             }
@@ -123,12 +122,12 @@ fn listing(c: &mut Criterion) {
     group.bench_function("numbers", |b| b.iter(|| Difference::between(&before, &after)));
     group.finish();
 
-    let listed = Listed { reported: inventory.listed, inventory };
-    let encoded = encode_listing("acc_demo", &listed, None);
+    let listed = Listing { reported: inventory.listed, inventory };
+    let encoded = render_listing("acc_demo", &listed, None);
     let mut group = c.benchmark_group("encode");
     group.throughput(Throughput::Bytes(encoded.iter().map(|text| text.bytes().len() as u64).sum()));
     group.bench_function("listing", |b| {
-        b.iter_batched(|| &listed, |listed| encode_listing("acc_demo", listed, None), BatchSize::SmallInput);
+        b.iter_batched(|| &listed, |listed| render_listing("acc_demo", listed, None), BatchSize::SmallInput);
     });
     group.finish();
 
@@ -145,17 +144,17 @@ fn answer(c: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let mut group = c.benchmark_group("negotiate");
     for limit in [0, 10_000] {
-        let collect = Collect {
+        let collect = CollectorOptions {
             number_statuses: ["active", "suspended"].map(str::to_owned).into(),
             number_limit: limit / 3,
-            ..Collect::default()
+            ..CollectorOptions::default()
         };
         let router = runtime.block_on(async {
             let poller = poller(Pages::of(&world()), Arc::new(collect));
             poller.once().await;
             let now = SystemTime::now();
-            let exporter = Exporter::new(Configured { successful: true, since: now, shard: 0, total_shards: 1 });
-            router(Arc::new(Site {
+            let exporter = Exporter::new(ConfigStatus { successful: true, since: now, shard: 0, total_shards: 1 });
+            router(Arc::new(AppState {
                 fleet: Arc::new(Fleet::from_iter([poller.account])),
                 exporter: Arc::new(exporter),
                 telemetry_path: "/metrics".into(),

@@ -6,8 +6,10 @@
 
 pub mod cli;
 pub mod config;
+pub mod duration;
 pub mod inventory;
 pub mod metrics;
+pub mod options;
 pub mod poller;
 pub mod simulator;
 pub mod tryvox;

@@ -100,7 +100,7 @@ fn an_accounts_own_value_beats_that_for_all_and_a_flag_or_a_variable_beats_both(
             Source { command: CommandOptions::Serve, flags: all, environment, more_problems: |_| Vec::new() }
                 .read()
                 .unwrap();
-        config.accounts.iter().map(|account| account.interval.as_secs()).collect()
+        config.accounts.iter().map(|account| account.poll.interval.as_secs()).collect()
     };
     let variable = [("TRYVOX_EXPORTER_POLL_INTERVAL", "3m")];
     assert_eq!(intervals(&[], &[]), [120, 60]);

@@ -149,7 +149,7 @@ async fn a_client_has_ten_seconds_for_a_head() {
     }
 }
 
-/// Requests on one connection, none of whose answers is taken: the system's buffers are full at some time.
+/// RequestStats on one connection, none of whose answers is taken: the system's buffers are full at some time.
 async fn greedy(address: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -212,7 +212,7 @@ async fn idle_connections_give_way() {
     }
 }
 
-/// Requests that were sent before SIGTERM are answered whole, on connections old and new.
+/// RequestStats that were sent before SIGTERM are answered whole, on connections old and new.
 #[tokio::test]
 async fn the_end_under_load_loses_no_scrape() {
     let (_simulator, exporter) = large(&[]).await;

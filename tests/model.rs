@@ -11,9 +11,9 @@ use futures_util::future::BoxFuture;
 use reqwest::header::HeaderValue;
 use reqwest::{StatusCode, Url};
 use tokio_util::sync::CancellationToken;
-use tryvox_exporter::inventory::Collect;
-use tryvox_exporter::metrics::{Configured, Exporter, INVENTORY};
-use tryvox_exporter::tryvox::{Answer, ApiKey, Failure, Transport};
+use tryvox_exporter::inventory::CollectorOptions;
+use tryvox_exporter::metrics::{ConfigStatus, Exporter, INVENTORY};
+use tryvox_exporter::tryvox::{ApiKey, ApiResponse, Failure, Transport};
 
 use crate::common::api::{Api, page};
 use crate::common::lab::{Setup, poller, scrape};
@@ -127,7 +127,7 @@ fn json(e164: u64, number: &Number) -> serde_json::Value {
 struct Pages(Arc<Mutex<Account>>);
 
 impl Transport for Pages {
-    fn get(&self, url: Url, _: HeaderValue) -> BoxFuture<'_, Result<Answer, Failure>> {
+    fn get(&self, url: Url, _: HeaderValue) -> BoxFuture<'_, Result<ApiResponse, Failure>> {
         let asked = |name: &str| url.query_pairs().find(|(key, _)| key == name).unwrap().1.parse::<usize>().unwrap();
         let (page, per_page) = (asked("page"), asked("per_page"));
         let account = self.0.lock().unwrap();
@@ -140,7 +140,7 @@ impl Transport for Pages {
         let pages = account.len().div_ceil(per_page);
         let body = serde_json::json!({"data": data, "pagination": {"total": account.len(), "total_pages": pages}});
         let body = Ok(body.to_string().into());
-        async move { Ok(Answer { status: StatusCode::OK, headers: [].into_iter().collect(), body }) }.boxed()
+        async move { Ok(ApiResponse { status: StatusCode::OK, headers: [].into_iter().collect(), body }) }.boxed()
     }
 }
 
@@ -358,19 +358,23 @@ async fn every_family_equals_the_model_after_each_poll() {
         for _ in 0..rng.usize(0..120) {
             happen(&mut rng, &mut account.lock().unwrap(), clock);
         }
-        let collect = Collect {
+        let collector = CollectorOptions {
             region: true,
             trunk: true,
             application: true,
             number_statuses: WITH_SERIES.map(str::to_owned).to_vec(),
             number_limit: LIMIT,
-            ..Collect::default()
+            ..CollectorOptions::default()
         };
-        let setup = Setup { seed: rng.u64(..), collect, ..Setup::default() };
+        let setup = Setup { seed: rng.u64(..), collector, ..Setup::default() };
         let poller = poller(&setup, ApiKey::new(&KEY.into()).unwrap(), Arc::new(Pages(account.clone())));
         let (reader, stop) = (poller.account.clone(), CancellationToken::new());
-        let exporter =
-            Arc::new(Exporter::new(Configured { successful: true, since: (poller.now)(), shard: 0, total_shards: 1 }));
+        let exporter = Arc::new(Exporter::new(ConfigStatus {
+            successful: true,
+            since: (poller.now)(),
+            shard: 0,
+            total_shards: 1,
+        }));
         tokio::spawn(poller.run(stop.clone()));
 
         let mut counters = Counters::new();

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tryvox_exporter::inventory::Collect;
+use tryvox_exporter::inventory::CollectorOptions;
 use tryvox_exporter::simulator::{Fault, Simulator};
 
 use crate::common::accounts::File;
@@ -34,7 +34,13 @@ struct Scenario {
 
 impl Scenario {
     async fn start() -> Self {
-        let collect = Collect { region: true, trunk: true, application: true, number_limit: 40, ..Collect::default() };
+        let collect = CollectorOptions {
+            region: true,
+            trunk: true,
+            application: true,
+            number_limit: 40,
+            ..CollectorOptions::default()
+        };
         let past = Past::live(collect).await;
         let stop = CancellationToken::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -10,7 +10,7 @@ const CAPABILITIES: usize = 3;
 /// How many numbers have series of their own by default.
 const NUMBER_LIMIT: usize = 1000;
 
-/// Requests, series and bytes are as the formulas say; what is returned is the most memory that it took.
+/// RequestStats, series and bytes are as the formulas say; what is returned is the most memory that it took.
 async fn sized(numbers: usize) -> u64 {
     let simulator = Running::simulator(numbers, seed(), &[]).await;
     let mut exporter = Running::exporter(&simulator.url(), &["--tryvox.rate-limit=0", "--poll.interval=1s"]).await;

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use tryvox_exporter::simulator::World;
+use tryvox_exporter::simulator::SimulatedAccount;
 
 /// Numbers of the account that is measured with.
 pub(crate) const NUMBERS: usize = 20_000;
@@ -14,12 +14,12 @@ pub(crate) const PER_PAGE: usize = 100;
 pub(crate) struct Pages(pub(crate) Vec<Bytes>);
 
 /// Another account at each run.
-pub(crate) fn world() -> World {
-    World::new(NUMBERS, fastrand::u64(..), SystemTime::now())
+pub(crate) fn world() -> SimulatedAccount {
+    SimulatedAccount::new(NUMBERS, fastrand::u64(..), SystemTime::now())
 }
 
 impl Pages {
-    pub(crate) fn of(world: &World) -> Self {
+    pub(crate) fn of(world: &SimulatedAccount) -> Self {
         let records: Vec<&str> = world.listing().collect();
         let (total, total_pages) = (records.len(), records.len().div_ceil(PER_PAGE));
         let page = |(index, records): (usize, &[&str])| {

@@ -47,7 +47,7 @@ pub(super) async fn run(settings: &Settings, stop: CancellationToken) -> Result<
          \x20     static_configs: [{{targets: [\"{target}\"]}}]\n\n\
          Ctrl-C ends it.\n",
         simulated.numbers,
-        humantime::format_duration(settings.poll_interval),
+        humantime::format_duration(settings.poll.interval),
         path = config.fixed.telemetry_path,
         account = account_id,
         target = page.trim_start_matches("http://"),

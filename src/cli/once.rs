@@ -48,7 +48,7 @@ pub(super) async fn run(
 /// The accounts that could not be listed, and why.
 fn failures(accounts: &[Arc<Account>]) -> Vec<String> {
     let failure = |account: &Arc<Account>| {
-        let published = account.published();
+        let published = account.snapshot();
         let failure = published.polls.failure.as_ref()?;
         Some(format!("{}: {} ({})", account.name(), failure, failure.reason.as_str()))
     };

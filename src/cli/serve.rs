@@ -14,12 +14,11 @@ use tracing::{error, info, warn};
 
 use super::{CommandError, bind, print, systemd};
 use crate::config::{AccountConfig, Environment, ServeConfig, Source, stable_hash};
-use crate::inventory::{Collect, STATUSES};
-use crate::metrics::{Configured, Exporter, encode_listing};
-use crate::poller::{Account, Change, Manager, Poller};
-use crate::tryvox::{Client, Endpoint, Gate, HttpClients, numbers_url};
+use crate::metrics::{ConfigStatus, Exporter, render_listing};
+use crate::poller::{Account, FleetChange, FleetManager, Poller};
+use crate::tryvox::{Client, ClientContext, FairLimit, HttpClients};
 use crate::web::toolkit::WebFile;
-use crate::web::{Listener, Reload, Server, Site, router, systemd_sockets};
+use crate::web::{AppState, Listener, Reload, Server, router, systemd_sockets};
 
 pub(super) async fn run<E>(source: Source<E>, config: ServeConfig, stop: CancellationToken) -> Result<(), CommandError>
 where
@@ -62,7 +61,7 @@ fn open_files() -> Option<u64> {
 /// Reads the configuration again.
 type Read = Arc<dyn Fn() -> Result<ServeConfig, String> + Send + Sync>;
 
-/// Polls and answers until `stop`. Without `read` the configuration stays as it is.
+/// PollStats and answers until `stop`. Without `read` the configuration stays as it is.
 pub(super) async fn serve(
     config: &ServeConfig,
     listeners: Vec<Listener>,
@@ -75,8 +74,8 @@ pub(super) async fn serve(
     let exporter = Arc::new(Exporter::new(configured(config)));
     let mut work = Work {
         http: Arc::default(),
-        gate: Arc::new(Gate::new(config.total_concurrency)),
-        manager: Manager::new(polling.handle.clone(), stop.clone()),
+        gate: Arc::new(FairLimit::new(config.total_concurrency)),
+        manager: FleetManager::new(polling.handle.clone(), stop.clone()),
     };
 
     // Before anybody can know that it runs, as until then SIGHUP ends a process; and it ends one that
@@ -113,7 +112,7 @@ pub(super) async fn serve(
         lifecycle = config.fixed.enable_lifecycle.then(|| reload(ask));
     }
     let telemetry_path = config.fixed.telemetry_path.clone();
-    let site = Site { fleet, exporter, telemetry_path, reload: lifecycle, started, ready: false.into() };
+    let site = AppState { fleet, exporter, telemetry_path, reload: lifecycle, started, ready: false.into() };
     let router = router(Arc::new(site));
     let server = Server { router, web_file, max_connections: config.fixed.max_connections };
 
@@ -147,37 +146,37 @@ impl PollingThread {
 
 impl Drop for PollingThread {
     fn drop(&mut self) {
-        // Polls publish nothing before their end, so there is nothing to wait for.
+        // PollStats publish nothing before their end, so there is nothing to wait for.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
     }
 }
 
-pub(super) fn configured(config: &ServeConfig) -> Configured {
+pub(super) fn configured(config: &ServeConfig) -> ConfigStatus {
     let (shard, total_shards) = (config.shard, config.total_shards);
-    Configured { successful: true, since: SystemTime::now(), shard, total_shards }
+    ConfigStatus { successful: true, since: SystemTime::now(), shard, total_shards }
 }
 
 /// A poller for each account, for those who run them by themselves.
 pub(super) fn pollers(config: &ServeConfig) -> anyhow::Result<Vec<Poller>> {
     let http = Arc::new(HttpClients::default());
-    http.prepare(config.accounts.iter().map(|account| &account.url)).map_err(anyhow::Error::msg)?;
-    let gate = Arc::new(Gate::new(config.total_concurrency));
+    http.prepare(config.accounts.iter().map(|account| &account.tryvox.url)).map_err(anyhow::Error::msg)?;
+    let gate = Arc::new(FairLimit::new(config.total_concurrency));
     Ok(config.accounts.iter().map(|account| poller(account, false, &http, &gate)).collect())
 }
 
 /// What polling is made of.
 struct Work {
     http: Arc<HttpClients>,
-    gate: Arc<Gate>,
-    manager: Manager<AccountConfig>,
+    gate: Arc<FairLimit>,
+    manager: FleetManager<AccountConfig>,
 }
 
 impl Work {
-    /// Polls as the configuration says; what it says as before goes on as before.
-    fn apply(&mut self, config: &ServeConfig) -> Result<Change, String> {
-        self.http.prepare(config.accounts.iter().map(|account| &account.url))?;
+    /// PollStats as the configuration says; what it says as before goes on as before.
+    fn apply(&mut self, config: &ServeConfig) -> Result<FleetChange, String> {
+        self.http.prepare(config.accounts.iter().map(|account| &account.tryvox.url))?;
         self.gate.resize(config.total_concurrency);
         let accounts = config.accounts.iter().map(|account| (account.name.as_str(), account));
         let (http, gate) = (&self.http, &self.gate);
@@ -187,38 +186,23 @@ impl Work {
     }
 }
 
-fn poller(config: &AccountConfig, spread: bool, http: &Arc<HttpClients>, gate: &Arc<Gate>) -> Poller {
-    let endpoint = Endpoint {
-        name: config.name.as_str().into(),
-        transport: http.clone(),
-        numbers: numbers_url(&config.url, &config.account_id),
-        now: SystemTime::now,
-        dice: fastrand::Rng::new(),
-        gate: gate.clone(),
-    };
-    let client = Client::new(endpoint, config.limits.clone());
-    let asked_for =
-        |status: &str| config.filters.iter().any(|filter| filter.status.as_deref().is_none_or(|s| s == status));
+fn poller(config: &AccountConfig, spread: bool, http: &Arc<HttpClients>, gate: &Arc<FairLimit>) -> Poller {
+    let context =
+        ClientContext { transport: http.clone(), gate: gate.clone(), now: SystemTime::now, rng: fastrand::Rng::new() };
+    let client = Client::new(&config.name, &config.account_id, config.tryvox.clone(), context);
+    let interval = config.poll.interval;
     Poller {
-        account: Arc::new(Account::new(&config.name, config.interval, config.budget.clone(), client)),
-        key: config.key.clone(),
-        filters: config.filters.clone(),
-        collect: Arc::new(Collect {
-            statuses: STATUSES.into_iter().filter(|status| asked_for(status)).map(Arc::from).collect(),
-            ..config.collect.clone()
-        }),
-        first_gap: if spread { first_gap(&config.name, config.interval) } else { config.interval },
-        timeout: config.poll_timeout,
-        stale_after: config.stale_after,
-        max_discrepancy: config.max_discrepancy,
-        encode: encode_listing,
+        account: Arc::new(Account::new(&config.name, interval, config.budget.clone(), client)),
+        config: Arc::new(config.clone()),
+        first_interval: if spread { first_interval(&config.name, interval) } else { interval },
+        encode: render_listing,
         now: SystemTime::now,
     }
 }
 
 /// From an account's first poll to its second: an interval and up to half of one more or less, always
 /// the same for the same name.
-fn first_gap(name: &str, interval: Duration) -> Duration {
+fn first_interval(name: &str, interval: Duration) -> Duration {
     #[expect(clippy::cast_precision_loss, reason = "a share need not be exact")]
     let share = stable_hash(name) as f64 / u64::MAX as f64;
     interval.mul_f64(0.5 + share)
@@ -261,7 +245,7 @@ impl Reloader {
         let config = tokio::task::spawn_blocking(move || read()).await.map_err(|error| error.to_string());
         let applied = config.and_then(|config| config).and_then(|config| Ok((self.work.apply(&config)?, config)));
         match applied {
-            Ok((Change { unchanged, changed, added, removed }, config)) => {
+            Ok((FleetChange { unchanged, changed, added, removed }, config)) => {
                 self.exporter.configure(configured(&config));
                 for warning in &config.warnings {
                     warn!("{warning}");
@@ -273,7 +257,7 @@ impl Reloader {
                 Ok(())
             }
             Err(problem) => {
-                self.exporter.configure(Configured { successful: false, ..self.exporter.configured() });
+                self.exporter.configure(ConfigStatus { successful: false, ..self.exporter.configured() });
                 error!(error = problem, "configuration not reloaded; all goes on as before");
                 Err(problem)
             }

@@ -11,7 +11,7 @@ use tracing::info;
 
 use super::{CommandError, bind_ports, local_url, print};
 use crate::config::{API_KEY_VARIABLE, Environment, Settings, SimulatorConfig};
-use crate::simulator::{DEFAULT_KEY, Faults, Simulator, World};
+use crate::simulator::{DEFAULT_KEY, Faults, SimulatedAccount, Simulator};
 use crate::tryvox::ApiKey;
 
 pub(super) async fn run(
@@ -56,12 +56,12 @@ pub(super) fn simulator(config: &SimulatorConfig) -> anyhow::Result<Arc<Simulato
         None => ApiKey::new(&DEFAULT_KEY.into())?,
     };
     let now = SystemTime::now();
-    let world = |index: u64| RwLock::new(World::new(config.numbers, config.seed.wrapping_add(index), now));
+    let world = |index: u64| RwLock::new(SimulatedAccount::new(config.numbers, config.seed.wrapping_add(index), now));
     Ok(Arc::new(Simulator {
         authorization: key.bearer()?,
         latency: config.latency,
         faults: Faults::new(config.faults.clone(), config.seed),
-        worlds: (0..).zip(&config.account_ids).map(|(index, id)| (id.clone(), world(index))).collect(),
+        accounts: (0..).zip(&config.account_ids).map(|(index, id)| (id.clone(), world(index))).collect(),
         now: SystemTime::now,
         requests: AtomicU64::new(0),
     }))

@@ -6,6 +6,7 @@
 //! opens a port or asks the API.
 
 mod file;
+mod groups;
 mod option;
 mod options;
 mod serve;
@@ -16,6 +17,7 @@ mod source;
 mod values;
 
 pub use file::{ACCOUNT_FIELDS, AccountField};
+pub use groups::PollOptions;
 pub use option::{CommandOptions, OptionSpec};
 pub use options::OPTIONS;
 pub use serve::{AccountConfig, Fixed, ServeConfig, Source};

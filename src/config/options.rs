@@ -56,14 +56,14 @@ pub static OPTIONS: &[OptionSpec] = &[
         value: "URL",
         default: Some("https://api.tryvox.io"),
         help: "Where the TryVox API is",
-        set: |settings, text| base_url(text).map(|value| settings.url = Some(value)),
+        set: |settings, text| base_url(text).map(|value| settings.tryvox.url = value),
         ..OPTION
     },
     OptionSpec {
         name: "tryvox.account-id",
         value: "ID",
         help: "The account whose numbers are listed",
-        set: |settings, text| account_id(text).map(|value| settings.account_id = Some(value)),
+        set: |settings, text| account_id(text).map(|value| settings.tryvox.account_id = Some(value)),
         ..OPTION
     },
     OptionSpec {
@@ -72,7 +72,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         help: "The file that holds the account's API key, read anew at each poll; without it the key is taken from \
                the environment variable TRYVOX_API_KEY",
         set: |settings, text| {
-            settings.api_key_file = Some(PathBuf::from(text));
+            settings.tryvox.api_key_file = Some(PathBuf::from(text));
             Ok(())
         },
         ..OPTION
@@ -83,7 +83,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         default: Some("10s"),
         commands: POLLING,
         help: "What one request may take",
-        set: |settings, text| duration(text).map(|value| settings.timeout = value),
+        set: |settings, text| duration(text).map(|value| settings.tryvox.timeout = value),
         ..OPTION
     },
     OptionSpec {
@@ -92,7 +92,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         default: Some("4"),
         commands: POLLING,
         help: "Requests in flight per account, 1 to 1000",
-        set: |settings, text| integer(text, 1..=1000).map(|value| settings.concurrency = value),
+        set: |settings, text| integer(text, 1..=1000).map(|value| settings.tryvox.concurrency = value),
         ..OPTION
     },
     OptionSpec {
@@ -100,7 +100,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         value: "N",
         default: Some("64"),
         help: "Requests in flight over all accounts, shared fairly, 1 to 10000",
-        set: |settings, text| integer(text, 1..=10_000).map(|value| settings.total_concurrency = value),
+        set: |settings, text| integer(text, 1..=10_000).map(|value| settings.tryvox.total_concurrency = value),
         ..OPTION
     },
     OptionSpec {
@@ -111,7 +111,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         other_defaults: &[(Demo, "0")],
         commands: POLLING,
         help: "Requests a second per account, 0 for no limit",
-        set: |settings, text| rate(text).map(|value| settings.rate_limit = value),
+        set: |settings, text| rate(text).map(|value| settings.tryvox.rate_limit = value),
         ..OPTION
     },
     OptionSpec {
@@ -120,21 +120,21 @@ pub static OPTIONS: &[OptionSpec] = &[
         default: Some("100"),
         commands: POLLING,
         help: "Numbers a page, 1 to 100",
-        set: |settings, text| integer(text, 1..=100).map(|value| settings.per_page = value),
+        set: |settings, text| integer(text, 1..=100).map(|value| settings.tryvox.per_page = value),
         ..OPTION
     },
     OptionSpec {
         name: "tryvox.countries",
         value: "CODES",
         help: "List only numbers of these countries, as ISO 3166-1 alpha-2 codes separated by commas",
-        set: |settings, text| countries(text).map(|value| settings.countries = value),
+        set: |settings, text| countries(text).map(|value| settings.tryvox.countries = Some(value)),
         ..OPTION
     },
     OptionSpec {
         name: "tryvox.statuses",
         value: "STATUSES",
         help: "List only numbers in these statuses: active, pending, suspended, separated by commas",
-        set: |settings, text| statuses(text).map(|value| settings.statuses = value),
+        set: |settings, text| statuses(text).map(|value| settings.tryvox.statuses = Some(value)),
         ..OPTION
     },
     OptionSpec {
@@ -144,7 +144,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         other_defaults: &[(Demo, "5s")],
         commands: POLLING,
         help: "From the start of one poll of an account to the start of the next",
-        set: |settings, text| duration(text).map(|value| settings.poll_interval = value),
+        set: |settings, text| duration(text).map(|value| settings.poll.interval = value),
         ..OPTION
     },
     OptionSpec {
@@ -152,7 +152,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         value: "DURATION",
         commands: POLLING,
         help: "What a whole poll may take; by default the interval",
-        set: |settings, text| duration(text).map(|value| settings.poll_timeout = Some(value)),
+        set: |settings, text| duration(text).map(|value| settings.poll.timeout = Some(value)),
         ..OPTION
     },
     OptionSpec {
@@ -160,7 +160,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         value: "DURATION",
         commands: POLLING,
         help: "How long the last good inventory is still served while polls fail; by default 3 intervals",
-        set: |settings, text| duration(text).map(|value| settings.stale_after = Some(value)),
+        set: |settings, text| duration(text).map(|value| settings.poll.stale_after = Some(value)),
         ..OPTION
     },
     OptionSpec {
@@ -170,7 +170,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         commands: POLLING,
         help: "What share of the numbers that the API reports a listing may miss and still be served, after three \
                readings, 0 to 1; one number may always be missing",
-        set: |settings, text| share(text).map(|value| settings.max_discrepancy = value),
+        set: |settings, text| share(text).map(|value| settings.poll.max_discrepancy = value),
         ..OPTION
     },
     OptionSpec {
@@ -180,7 +180,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         switch: true,
         commands: POLLING,
         help: "Count numbers by capability",
-        set: |settings, text| switch(text).map(|value| settings.collect.capability = value),
+        set: |settings, text| switch(text).map(|value| settings.collector.capability = value),
         ..OPTION
     },
     OptionSpec {
@@ -190,7 +190,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         switch: true,
         commands: POLLING,
         help: "Count numbers and fees by whether they lead to a trunk, an application, both or none",
-        set: |settings, text| switch(text).map(|value| settings.collect.assignment = value),
+        set: |settings, text| switch(text).map(|value| settings.collector.assignment = value),
         ..OPTION
     },
     OptionSpec {
@@ -200,7 +200,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         switch: true,
         commands: POLLING,
         help: "The oldest update by status, and the newest creation",
-        set: |settings, text| switch(text).map(|value| settings.collect.lifecycle = value),
+        set: |settings, text| switch(text).map(|value| settings.collector.lifecycle = value),
         ..OPTION
     },
     OptionSpec {
@@ -210,7 +210,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         switch: true,
         commands: POLLING,
         help: "Count numbers by region",
-        set: |settings, text| switch(text).map(|value| settings.collect.region = value),
+        set: |settings, text| switch(text).map(|value| settings.collector.region = value),
         ..OPTION
     },
     OptionSpec {
@@ -220,7 +220,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         switch: true,
         commands: POLLING,
         help: "Count numbers by trunk",
-        set: |settings, text| switch(text).map(|value| settings.collect.trunk = value),
+        set: |settings, text| switch(text).map(|value| settings.collector.trunk = value),
         ..OPTION
     },
     OptionSpec {
@@ -230,7 +230,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         switch: true,
         commands: POLLING,
         help: "Count numbers by application",
-        set: |settings, text| switch(text).map(|value| settings.collect.application = value),
+        set: |settings, text| switch(text).map(|value| settings.collector.application = value),
         ..OPTION
     },
     OptionSpec {
@@ -239,7 +239,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         default: Some("suspended"),
         commands: POLLING,
         help: "Numbers in these statuses have series of their own, separated by commas; none for no number",
-        set: |settings, text| number_statuses(text).map(|value| settings.collect.number_statuses = value),
+        set: |settings, text| number_statuses(text).map(|value| settings.collector.number_statuses = value),
         ..OPTION
     },
     OptionSpec {
@@ -248,7 +248,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         default: Some("1000"),
         commands: POLLING,
         help: "So many numbers per account have series of their own: those updated longest ago",
-        set: |settings, text| integer(text, 0..=1_000_000).map(|value| settings.collect.number_limit = value),
+        set: |settings, text| integer(text, 0..=1_000_000).map(|value| settings.collector.number_limit = value),
         ..OPTION
     },
     OptionSpec {
@@ -258,7 +258,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         commands: POLLING,
         help: "Distinct values of a label that comes from the API, per account: the most frequent stay, the rest is \
                `other`",
-        set: |settings, text| integer(text, 1..=100_000).map(|value| settings.collect.label_limit = value),
+        set: |settings, text| integer(text, 1..=100_000).map(|value| settings.collector.label_limit = value),
         ..OPTION
     },
     OptionSpec {

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
 
 use secrecy::SecretString;
 use url::Url;
 
 use super::file::{self, ACCOUNT_FIELDS, Document, Entry};
+use super::groups::PollOptions;
 use super::option::CommandOptions;
 use super::options::OPTIONS;
 use super::settings::Settings;
@@ -15,8 +16,8 @@ use super::shard::shard_of;
 use super::source::{Environment, Flags, in_file, merge, variable};
 use super::values::{account_name, amount};
 use super::{API_KEY_VARIABLE, ConfigError, ListenAddress};
-use crate::inventory::{Collect, Money};
-use crate::tryvox::{ApiKey, Filter, KeySource, Limits};
+use crate::inventory::{CollectorOptions, Money};
+use crate::tryvox::{ApiKey, Filter, KeySource, STATUSES, TryvoxOptions};
 
 /// All that serving needs, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,24 +62,14 @@ pub struct AccountConfig {
     pub name: String,
     /// The id in the API's paths.
     pub account_id: String,
-    /// Where its API is.
-    pub url: Url,
     /// Where its key comes from.
     pub key: KeySource,
-    /// How it may be asked.
-    pub limits: Limits,
-    /// What is listed: all of it together.
-    pub filters: Vec<Filter>,
-    /// From the start of one poll to the start of the next.
-    pub interval: Duration,
-    /// What a whole poll may take.
-    pub poll_timeout: Duration,
-    /// How long the last good listing is served while polls fail.
-    pub stale_after: Duration,
-    /// What share of the reported numbers a listing may miss.
-    pub max_discrepancy: f64,
-    /// What is asked of its listings.
-    pub collect: Collect,
+    /// Where its API is, what is listed there, and how many requests are sent.
+    pub tryvox: TryvoxOptions,
+    /// When it is polled, and which listings are valid.
+    pub poll: PollOptions,
+    /// Which tables are made of its listings.
+    pub collector: Arc<CollectorOptions>,
     /// What it may cost a month, by currency.
     pub budget: BTreeMap<String, Money>,
 }
@@ -130,7 +121,7 @@ impl<E: Environment> Source<E> {
         let shown = path.display().to_string();
         let (mut settings, given) = self.merge(&document, &shown, problems);
         for (option, named) in
-            [(API_KEY_FILE, &mut settings.api_key_file), (WEB_CONFIG_FILE, &mut settings.web_config_file)]
+            [(API_KEY_FILE, &mut settings.tryvox.api_key_file), (WEB_CONFIG_FILE, &mut settings.web_config_file)]
         {
             if document.values.contains_key(option) && !given.contains(option) {
                 *named = named.take().map(|named| beside(&path, &named));
@@ -205,7 +196,7 @@ fn assemble(
     ServeConfig {
         accounts,
         all_accounts,
-        total_concurrency: settings.total_concurrency,
+        total_concurrency: settings.tryvox.total_concurrency,
         shard,
         total_shards,
         fixed: Fixed {
@@ -217,6 +208,24 @@ fn assemble(
             enable_lifecycle: settings.enable_lifecycle,
         },
         warnings,
+    }
+}
+
+impl AccountConfig {
+    /// What is listed: the numbers of all of these queries, none twice.
+    #[must_use]
+    pub fn filters(&self) -> Vec<Filter> {
+        let list = |values: &Option<Vec<String>>| values.clone().unwrap_or_default();
+        Filter::all(&list(&self.tryvox.countries), &list(&self.tryvox.statuses))
+    }
+
+    /// The documented statuses that a listing can contain.
+    #[must_use]
+    pub fn listed_statuses(&self) -> Vec<Arc<str>> {
+        let is_listed = |status: &str| {
+            self.tryvox.statuses.as_ref().is_none_or(|statuses| statuses.iter().any(|listed| listed == status))
+        };
+        STATUSES.into_iter().filter(|status| is_listed(status)).map(Arc::from).collect()
     }
 }
 
@@ -233,20 +242,10 @@ fn account(settings: &Settings, account_id: String, url: Url, key: KeySource) ->
     AccountConfig {
         name: account_id.clone(),
         account_id,
-        url,
         key,
-        limits: Limits {
-            timeout: settings.timeout,
-            concurrency: settings.concurrency,
-            rate: settings.rate_limit,
-            per_page: settings.per_page,
-        },
-        filters: Filter::all(&settings.countries, &settings.statuses),
-        interval: settings.poll_interval,
-        poll_timeout: settings.poll_timeout.unwrap_or(settings.poll_interval),
-        stale_after: settings.stale_after.unwrap_or(settings.poll_interval * 3),
-        max_discrepancy: settings.max_discrepancy,
-        collect: settings.collect.clone(),
+        tryvox: TryvoxOptions { url, ..settings.tryvox.clone() },
+        poll: settings.poll.clone(),
+        collector: Arc::new(settings.collector.clone()),
         budget: BTreeMap::new(),
     }
 }
@@ -262,7 +261,7 @@ struct Accounts<'a, E> {
 
 impl<E: Environment> Accounts<'_, E> {
     fn read(mut self, entries: Option<&[Entry]>) -> (Vec<AccountConfig>, Vec<String>) {
-        let accounts = match (&self.settings.account_id, entries) {
+        let accounts = match (&self.settings.tryvox.account_id, entries) {
             (None, None) => {
                 // What is wrong with the file may be why.
                 if self.problems.is_empty() {
@@ -277,8 +276,8 @@ impl<E: Environment> Accounts<'_, E> {
             (Some(id), None) => {
                 let id = id.clone();
                 let key = self.key(self.settings, None, &format!("account {id:?}"));
-                let url = self.settings.url.clone();
-                key.zip(url).map(|(key, url)| account(self.settings, id, url, key)).into_iter().collect()
+                let url = self.settings.tryvox.url.clone();
+                key.map(|key| account(self.settings, id, url, key)).into_iter().collect()
             }
             (Some(_), Some(_)) => {
                 self.problems.push(
@@ -318,7 +317,7 @@ impl<E: Environment> Accounts<'_, E> {
         let before = self.problems.len();
         let path = self.path.display().to_string();
         let mut own = self.settings.clone();
-        own.account_id = None;
+        own.tryvox.account_id = None;
         for field in &ACCOUNT_FIELDS {
             let (Some(option), Some(written)) = (field.option, entry.fields.get(field.name)) else { continue };
             // A flag or a variable is the last word, for all accounts; but each has a key of its own.
@@ -329,10 +328,10 @@ impl<E: Environment> Accounts<'_, E> {
             if let Some(Err(error)) = set.map(|set| set(&mut own, &written.text)) {
                 self.problems.push(format!("{}: {error}", in_file(&path, field.name, written)));
             } else if option == API_KEY_FILE {
-                own.api_key_file = own.api_key_file.map(|key| beside(self.path, &key));
+                own.tryvox.api_key_file = own.tryvox.api_key_file.map(|key| beside(self.path, &key));
             }
         }
-        if own.account_id.is_none() && !entry.fields.contains_key("account_id") {
+        if own.tryvox.account_id.is_none() && !entry.fields.contains_key("account_id") {
             self.problems.push(format!("{place}: the account has no account_id; it is in the TryVox console"));
         }
         let name = entry.fields.get("name").map(|written| {
@@ -353,7 +352,7 @@ impl<E: Environment> Accounts<'_, E> {
         if self.problems.len() > before {
             return None;
         }
-        let account = account(&own, own.account_id.clone()?, own.url.clone()?, key?);
+        let account = account(&own, own.tryvox.account_id.clone()?, own.tryvox.url.clone(), key?);
         Some(AccountConfig {
             name: name.and_then(Result::ok).unwrap_or_else(|| account.name.clone()),
             budget,
@@ -363,15 +362,15 @@ impl<E: Environment> Accounts<'_, E> {
 
     /// The key of an account: from the variable it names, from its file, or from the one for all.
     fn key(&mut self, settings: &Settings, named: Option<&str>, place: &str) -> Option<KeySource> {
-        let (source, what) = match (named, &settings.api_key_file) {
-            (Some(_), Some(_)) if self.settings.api_key_file != settings.api_key_file => {
+        let (source, what) = match (named, &settings.tryvox.api_key_file) {
+            (Some(_), Some(_)) if self.settings.tryvox.api_key_file != settings.tryvox.api_key_file => {
                 self.problems
                     .push(format!("{place}: there are both api_key_file and api_key_env; take one of them out"));
                 return None;
             }
             (Some(name), _) => (self.key_of(name), name),
             (None, Some(file)) => {
-                let own = self.settings.api_key_file != settings.api_key_file;
+                let own = self.settings.tryvox.api_key_file != settings.tryvox.api_key_file;
                 let what = if own { "api_key_file" } else { "--tryvox.api-key-file" };
                 (Ok(Some(KeySource::File(file.clone()))), what)
             }

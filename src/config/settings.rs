@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use url::Url;
-
+use super::groups::PollOptions;
 use super::shard::ShardOrdinal;
 use super::values::ListenAddress;
-use crate::inventory::Collect;
+use crate::inventory::CollectorOptions;
 use crate::simulator::Fault;
+use crate::tryvox::TryvoxOptions;
 
 /// One field for each option. An option that has neither a value nor a default is `None`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -17,36 +17,12 @@ pub struct Settings {
     pub config_file: Option<PathBuf>,
     /// `--config.check`
     pub config_check: bool,
-    /// `--tryvox.url`
-    pub url: Option<Url>,
-    /// `--tryvox.account-id`
-    pub account_id: Option<String>,
-    /// `--tryvox.api-key-file`
-    pub api_key_file: Option<PathBuf>,
-    /// `--tryvox.timeout`
-    pub timeout: Duration,
-    /// `--tryvox.concurrency`
-    pub concurrency: usize,
-    /// `--tryvox.total-concurrency`
-    pub total_concurrency: usize,
-    /// `--tryvox.rate-limit`
-    pub rate_limit: f64,
-    /// `--tryvox.per-page`
-    pub per_page: u8,
-    /// `--tryvox.countries`
-    pub countries: Vec<String>,
-    /// `--tryvox.statuses`
-    pub statuses: Vec<String>,
-    /// `--poll.interval`
-    pub poll_interval: Duration,
-    /// `--poll.timeout`
-    pub poll_timeout: Option<Duration>,
-    /// `--poll.stale-after`
-    pub stale_after: Option<Duration>,
-    /// `--poll.max-discrepancy`
-    pub max_discrepancy: f64,
+    /// `--tryvox.…`
+    pub tryvox: TryvoxOptions,
+    /// `--poll.…`
+    pub poll: PollOptions,
     /// `--collector.…`
-    pub collect: Collect,
+    pub collector: CollectorOptions,
     /// `--web.listen-address`
     pub listen_addresses: Vec<ListenAddress>,
     /// `--web.telemetry-path`

@@ -111,7 +111,7 @@ mod tests {
         let environment: BTreeMap<String, String> =
             variable.map(|value| ("TRYVOX_EXPORTER_POLL_INTERVAL".to_owned(), value.to_owned())).into_iter().collect();
         let flags: Flags = flag.map(|value| ("poll.interval", value.to_owned())).into_iter().collect();
-        settings(CommandOptions::Serve, &flags, &environment).map(|settings| settings.poll_interval.as_secs())
+        settings(CommandOptions::Serve, &flags, &environment).map(|settings| settings.poll.interval.as_secs())
     }
 
     #[test]

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::inventory::{Money, STATUSES};
+use crate::inventory::Money;
+use crate::tryvox::STATUSES;
 
 /// The longest duration that makes sense anywhere: it keeps sums of them far from overflow.
 const MAX_DURATION: Duration = Duration::from_hours(24 * 365);

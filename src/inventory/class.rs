@@ -6,8 +6,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use indexmap::IndexSet;
 
-use super::collect::Asked;
-use super::{Collect, InvalidE164, InvalidMoney, Money};
+use super::{CollectorOptions, InvalidE164, InvalidMoney, Money};
 use crate::tryvox::Record;
 
 /// A longer text is no name of anything.
@@ -21,7 +20,7 @@ pub enum InvalidRecord {
     E164(#[from] InvalidE164),
     /// Not a record at all.
     #[error("{0}")]
-    Unreadable(String),
+    InvalidRecords(String),
     /// A field that every group needs is there but empty.
     #[error("{0} is empty")]
     Empty(&'static str),
@@ -39,7 +38,7 @@ impl InvalidRecord {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::E164(_) => "e164",
-            Self::Unreadable(_) => "shape",
+            Self::InvalidRecords(_) => "shape",
             Self::Empty(field) | Self::TooLong(field) => field,
             Self::Money(_) => "fee",
         }
@@ -99,7 +98,29 @@ pub(super) struct Class {
     /// `trunk`, `application`, `both` or `none`.
     pub(super) assignment: &'static str,
     /// What is asked of each of its numbers.
-    pub(super) asked: Asked,
+    pub(super) required: RequiredFields,
+}
+
+/// Which of a number's own fields some table needs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RequiredFields {
+    /// All of them, for series of its own.
+    pub(super) series: bool,
+    /// Its region, trunk and application.
+    pub(super) place: bool,
+    /// When it was last updated.
+    pub(super) updated: bool,
+}
+
+impl RequiredFields {
+    fn of(status: &str, options: &CollectorOptions) -> Self {
+        let series = options.number_statuses.iter().any(|selected| selected == status);
+        Self {
+            series,
+            place: series || options.region || options.trunk || options.application,
+            updated: series || options.lifecycle,
+        }
+    }
 }
 
 impl<'a> ClassTexts<'a> {
@@ -131,7 +152,7 @@ impl<'a> ClassTexts<'a> {
         }
     }
 
-    pub(super) fn read(&self, labels: &mut Labels, collect: &Collect) -> Result<Class, InvalidRecord> {
+    pub(super) fn read(&self, labels: &mut Labels, options: &CollectorOptions) -> Result<Class, InvalidRecord> {
         let fields =
             [("country", self.country), ("type", self.kind), ("status", self.status), ("currency", self.currency)];
         match fields.into_iter().find(|(_, value)| value.is_empty() || value.len() > MAX_TEXT) {
@@ -150,7 +171,7 @@ impl<'a> ClassTexts<'a> {
             setup_fee,
             capabilities: capabilities(self.capabilities),
             assignment: self.assignment,
-            asked: collect.of_status(self.status),
+            required: RequiredFields::of(self.status, options),
         })
     }
 }

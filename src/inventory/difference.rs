@@ -8,9 +8,9 @@ use super::{E164, Money};
 
 /// A listing, number by number: 12 bytes each.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Snapshot {
+pub struct NumberStates {
     /// What numbers of one class have in common.
-    pub(super) classes: Vec<Seen>,
+    pub(super) classes: Vec<NumberState>,
     /// In ascending order, each with its class.
     pub(super) numbers: Vec<(E164, u32)>,
 }
@@ -18,7 +18,7 @@ pub struct Snapshot {
 /// What of a number may change.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the fields are the API's")]
-pub struct Seen {
+pub struct NumberState {
     pub status: Arc<str>,
     pub currency: Arc<str>,
     pub monthly_fee: Money,
@@ -60,7 +60,7 @@ impl Difference {
 
     /// What happened from one listing to the next.
     #[must_use]
-    pub fn between(before: &Snapshot, after: &Snapshot) -> Self {
+    pub fn between(before: &NumberStates, after: &NumberStates) -> Self {
         let mut difference = Self::default();
         let (mut old, mut new) = (before.numbers.iter().peekable(), after.numbers.iter().peekable());
         loop {
@@ -86,7 +86,7 @@ impl Difference {
         }
     }
 
-    fn compare(&mut self, e164: E164, was: &Seen, is: &Seen) {
+    fn compare(&mut self, e164: E164, was: &NumberState, is: &NumberState) {
         if was.status != is.status {
             self.tell(NumberChange::Status(e164, was.status.clone(), is.status.clone()));
         }

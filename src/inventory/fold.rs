@@ -8,8 +8,11 @@ use foldhash::fast::RandomState;
 use indexmap::{IndexMap, IndexSet};
 
 use super::class::{Class, ClassTexts, Label, Labels, Place};
-use super::{Collect, E164, InvalidRecord, Inventory, Money, NumberRow, Seen, Snapshot, Sum, Table};
-use crate::tryvox::{Name, Page, Record, Written};
+use super::{
+    CollectorOptions, E164, GroupTotals, InvalidRecord, Inventory, Money, NumberDetails, NumberState, NumberStates,
+    Table,
+};
+use crate::tryvox::{OptionalText, Page, Record, WriteWindow};
 
 /// Takes the pages of one listing, the first one first, the others in any order, and makes the
 /// inventory as of the first page of them.
@@ -25,7 +28,9 @@ use crate::tryvox::{Name, Page, Record, Written};
 /// few. Places are told apart only where somebody asks for them.
 #[derive(Debug)]
 pub struct Fold {
-    collect: Arc<Collect>,
+    options: Arc<CollectorOptions>,
+    /// The documented statuses that the listing can contain.
+    statuses: Vec<Arc<str>>,
     labels: Labels,
     /// By [`ClassTexts::key`].
     classes: IndexMap<Box<[u8]>, Class, RandomState>,
@@ -49,7 +54,7 @@ pub struct Folded {
     /// What was listed, without newcomers.
     pub inventory: Inventory,
     /// The same, number by number, to find out what changes until the next listing.
-    pub snapshot: Snapshot,
+    pub snapshot: NumberStates,
     /// The numbers that look as if they had been bought while the listing was read. In a listing
     /// that begins later they are known, see [`Fold::new`].
     pub newcomers: HashSet<E164>,
@@ -79,9 +84,10 @@ impl Fold {
     /// A fold that has seen nothing. `known` are the newcomers of a listing that began earlier: what
     /// that one saw cannot have been bought during this one.
     #[must_use]
-    pub fn new(collect: Arc<Collect>, known: HashSet<E164>) -> Self {
+    pub fn new(options: Arc<CollectorOptions>, statuses: Vec<Arc<str>>, known: HashSet<E164>) -> Self {
         Self {
-            collect,
+            options,
+            statuses,
             labels: Labels::default(),
             classes: IndexMap::default(),
             places: IndexSet::default(),
@@ -113,10 +119,11 @@ impl Fold {
             self.numbers.reserve_exact(total + total / 16);
         }
         if page.unreadable.count > 0 {
-            *self.invalid.entry(InvalidRecord::Unreadable(String::new()).kind()).or_default() += page.unreadable.count;
+            *self.invalid.entry(InvalidRecord::InvalidRecords(String::new()).kind()).or_default() +=
+                page.unreadable.count;
         }
         for example in &page.unreadable.examples {
-            complain(InvalidRecord::Unreadable(example.clone()));
+            complain(InvalidRecord::InvalidRecords(example.clone()));
         }
         for record in &page.records {
             if let Err(invalid) = self.record(number, record) {
@@ -144,15 +151,15 @@ impl Fold {
         let e164 = record.e164.parse()?;
         let texts = ClassTexts::of(record);
         texts.key(&mut self.key);
-        let (class, asked) = if let Some((index, _, class)) = self.classes.get_full(&*self.key) {
-            (index, class.asked)
+        let (class, required) = if let Some((index, _, class)) = self.classes.get_full(&*self.key) {
+            (index, class.required)
         } else {
-            let class = texts.read(&mut self.labels, &self.collect)?;
-            let asked = class.asked;
-            (self.classes.insert_full(self.key.as_slice().into(), class).0, asked)
+            let class = texts.read(&mut self.labels, &self.options)?;
+            let required = class.required;
+            (self.classes.insert_full(self.key.as_slice().into(), class).0, required)
         };
-        let place = if asked.place {
-            let mut name = |name: &Name<'_>| self.labels.of(name.0.as_deref().unwrap_or_default());
+        let place = if required.place {
+            let mut name = |name: &OptionalText<'_>| self.labels.of(name.0.as_deref().unwrap_or_default());
             let place = Place {
                 region: name(&record.region),
                 trunk: name(&record.trunk_id),
@@ -163,7 +170,7 @@ impl Fold {
             NOWHERE as usize
         };
         let index = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
-        let updated = if asked.updated { seconds(record.updated_at.0) } else { UNKNOWN };
+        let updated = if required.updated { seconds(record.updated_at.0) } else { UNKNOWN };
         let entry = Entry { e164, page, class: index(class), place: index(place), updated };
 
         self.page.push((entry, record.created_at.0));
@@ -180,7 +187,7 @@ impl Fold {
 
     /// Whether a number was bought after the first page had been asked for and before this page was
     /// written. A time that is yet to come tells of a clock, not of a purchase.
-    fn is_newcomer(&self, created: Option<SystemTime>, written: Option<Written>) -> bool {
+    fn is_newcomer(&self, created: Option<SystemTime>, written: Option<WriteWindow>) -> bool {
         let (Some(began), Some(written)) = (self.began, written) else { return false };
         created.is_some_and(|created| began <= created && created <= written.to)
     }
@@ -208,12 +215,12 @@ impl Fold {
         };
         self.count_classes(&mut inventory);
         self.count_places(&mut inventory);
-        if self.collect.lifecycle {
+        if self.options.lifecycle {
             self.find_times(&mut inventory);
         }
         self.select_numbers(&mut inventory);
         let texts = &self.labels;
-        let classes = self.classes.into_values().map(|class| Seen {
+        let classes = self.classes.into_values().map(|class| NumberState {
             status: texts[class.status].clone(),
             currency: texts[class.currency].clone(),
             monthly_fee: class.monthly_fee,
@@ -222,7 +229,7 @@ impl Fold {
         // In place: the entries are not needed any more, nor is the room that they had.
         let mut numbers: Vec<_> = self.numbers.into_iter().map(|entry| (entry.e164, entry.class)).collect();
         numbers.shrink_to_fit();
-        let snapshot = Snapshot { classes, numbers };
+        let snapshot = NumberStates { classes, numbers };
         Folded { inventory, snapshot, newcomers }
     }
 
@@ -250,18 +257,18 @@ impl Fold {
             let [country, kind, of, currency] =
                 [class.country, class.kind, class.status, class.currency].map(|name| &self.labels[name]);
             let group = |status: &Arc<str>| [country, kind, status, currency].map(Arc::clone);
-            for status in &self.collect.statuses {
+            for status in &self.statuses {
                 inventory.groups.entry(group(status)).or_default();
             }
             let fees = |fee: &Money| fee.clone() * numbers;
             let (monthly_fees, setup_fees) = (fees(&class.monthly_fee), fees(&class.setup_fee));
-            if self.collect.assignment {
+            if self.options.assignment {
                 let assignment = [class.assignment, of, currency].map(Arc::from);
                 let sum = inventory.assignments.entry(assignment).or_default();
-                *sum += Sum { numbers, monthly_fees: monthly_fees.clone(), ..Sum::default() };
+                *sum += GroupTotals { numbers, monthly_fees: monthly_fees.clone(), ..GroupTotals::default() };
             }
-            *inventory.groups.entry(group(of)).or_default() += Sum { numbers, monthly_fees, setup_fees };
-            if self.collect.capability {
+            *inventory.groups.entry(group(of)).or_default() += GroupTotals { numbers, monthly_fees, setup_fees };
+            if self.options.capability {
                 for capability in &class.capabilities {
                     let capability = [capability, of].map(Arc::clone);
                     *inventory.capabilities.entry(capability).or_default() += numbers;
@@ -272,7 +279,7 @@ impl Fold {
 
     /// Counts by region, trunk and application, where they are asked for.
     fn count_places(&self, inventory: &mut Inventory) {
-        let Collect { region, trunk, application, .. } = *self.collect;
+        let CollectorOptions { region, trunk, application, .. } = *self.options;
         if !(region || trunk || application) {
             return;
         }
@@ -317,26 +324,26 @@ impl Fold {
     /// The numbers that have series of their own: those of the statuses asked for that were updated
     /// longest ago, so that they are the same from poll to poll.
     fn select_numbers(&self, inventory: &mut Inventory) {
-        if self.collect.number_statuses.is_empty() {
+        if self.options.number_statuses.is_empty() {
             return;
         }
-        let asked = |entry: &&Entry| self.class(entry).is_some_and(|class| class.asked.series);
+        let asked = |entry: &&Entry| self.class(entry).is_some_and(|class| class.required.series);
         let mut selected: Vec<&Entry> = self.numbers.iter().filter(asked).collect();
-        let truncated = selected.len().saturating_sub(self.collect.number_limit);
+        let truncated = selected.len().saturating_sub(self.options.number_limit);
         let order = |entry: &&Entry| (entry.updated, entry.e164);
         if truncated > 0 {
-            selected.select_nth_unstable_by_key(self.collect.number_limit, order);
-            selected.truncate(self.collect.number_limit);
+            selected.select_nth_unstable_by_key(self.options.number_limit, order);
+            selected.truncate(self.options.number_limit);
         }
         selected.sort_unstable_by_key(order);
         inventory.truncated = Some(truncated as u64);
         inventory.numbers = selected.into_iter().filter_map(|entry| self.row(entry)).collect();
     }
 
-    fn row(&self, entry: &Entry) -> Option<NumberRow> {
+    fn row(&self, entry: &Entry) -> Option<NumberDetails> {
         let (class, place) = (self.class(entry)?, self.place(entry)?);
         let name = |name| self.labels[name].clone();
-        Some(NumberRow {
+        Some(NumberDetails {
             e164: entry.e164,
             country: name(class.country),
             kind: name(class.kind),

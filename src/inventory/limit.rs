@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::AddAssign;
 use std::sync::Arc;
 
-use super::{Inventory, STATUSES, Sum, Table};
+use super::{GroupTotals, Inventory, Table};
+use crate::tryvox::STATUSES;
 
 /// What the values beyond a limit are called.
 pub(crate) const OTHER: &str = "other";
@@ -15,8 +16,8 @@ impl Inventory {
     /// rest is `other`, and entries that are alike then are one. The documented statuses always stay.
     #[must_use]
     pub fn with_label_limit(mut self, limit: usize) -> Self {
-        limit_table(&mut self.groups, limit, |sum: &Sum| sum.numbers);
-        limit_table(&mut self.assignments, limit, |sum: &Sum| sum.numbers);
+        limit_table(&mut self.groups, limit, |sum: &GroupTotals| sum.numbers);
+        limit_table(&mut self.assignments, limit, |sum: &GroupTotals| sum.numbers);
         limit_table(&mut self.capabilities, limit, |numbers: &u64| *numbers);
         limit_table(&mut self.regions, limit, |numbers: &u64| *numbers);
         limit_table(&mut self.trunks, limit, |numbers: &u64| *numbers);
@@ -65,7 +66,7 @@ mod tests {
     fn inventory(groups: &[(&str, &str, u64)]) -> Inventory {
         let group = |(country, status, numbers): &(&str, &str, u64)| {
             let fee: crate::inventory::Money = "1.15".parse().unwrap();
-            let sum = Sum { numbers: *numbers, monthly_fees: fee * *numbers, ..Sum::default() };
+            let sum = GroupTotals { numbers: *numbers, monthly_fees: fee * *numbers, ..GroupTotals::default() };
             ([country, "local", status, "USD"].map(Arc::from), sum)
         };
         Inventory { groups: groups.iter().map(group).collect(), ..Inventory::default() }

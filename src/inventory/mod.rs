@@ -2,16 +2,16 @@
 //!
 //! A [`Fold`] takes a listing page by page and forgets the records; [`Fold::finish`] makes the
 //! [`Inventory`], which is how many numbers there are and what they cost, by all that is asked for,
-//! and a [`Snapshot`] of it, from two of which [`Difference`] says what happened in between.
+//! and a [`NumberStates`] of it, from two of which [`Difference`] says what happened in between.
 //! Everything here is pure: no I/O, no clock, no async.
 
 mod class;
-mod collect;
 mod difference;
 mod e164;
 mod fold;
 mod limit;
 mod money;
+mod options;
 mod overview;
 
 use std::collections::BTreeMap;
@@ -19,23 +19,20 @@ use std::ops::AddAssign;
 use std::sync::Arc;
 
 pub use class::InvalidRecord;
-pub use collect::Collect;
-pub use difference::{Difference, NumberChange, Seen, Snapshot};
+pub use difference::{Difference, NumberChange, NumberState, NumberStates};
 pub use e164::{E164, InvalidE164};
 pub use fold::{Fold, Folded};
 pub(crate) use limit::OTHER;
 pub use money::{InvalidMoney, Money};
+pub use options::CollectorOptions;
 pub use overview::Overview;
-
-/// The statuses that the API documents; an inventory has a group for each, if only an empty one.
-pub const STATUSES: [&str; 3] = ["active", "pending", "suspended"];
 
 /// Values by so many labels, which are as the API wrote them.
 pub type Table<const N: usize, V> = BTreeMap<[Arc<str>; N], V>;
 
 /// How many numbers there are and what they cost.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Sum {
+pub struct GroupTotals {
     /// Distinct numbers.
     pub numbers: u64,
     /// The exact sum of `monthly_fee`, in units of the currency.
@@ -44,7 +41,7 @@ pub struct Sum {
     pub setup_fees: Money,
 }
 
-impl AddAssign for Sum {
+impl AddAssign for GroupTotals {
     fn add_assign(&mut self, other: Self) {
         self.numbers += other.numbers;
         self.monthly_fees += other.monthly_fees;
@@ -55,7 +52,7 @@ impl AddAssign for Sum {
 /// A number that has series of its own. Texts are empty where there is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are the API's")]
-pub struct NumberRow {
+pub struct NumberDetails {
     pub e164: E164,
     pub country: Arc<str>,
     pub kind: Arc<str>,
@@ -75,11 +72,11 @@ pub struct Inventory {
     /// By country, type, status and currency, so that groups that differ only in currency are
     /// neighbours. For each country, type and currency in it all documented statuses that were asked
     /// for are here, so that a status that nobody has reads 0 instead of being absent.
-    pub groups: Table<4, Sum>,
+    pub groups: Table<4, GroupTotals>,
     /// Numbers by capability and status.
     pub capabilities: Table<2, u64>,
     /// By assignment (`trunk`, `application`, `both` or `none`), status and currency, without setup fees.
-    pub assignments: Table<3, Sum>,
+    pub assignments: Table<3, GroupTotals>,
     /// Numbers by country, region and status.
     pub regions: Table<3, u64>,
     /// Numbers by trunk and status.
@@ -91,7 +88,7 @@ pub struct Inventory {
     /// The largest `created_at`, in seconds since the epoch.
     pub newest_creation: Option<u32>,
     /// Numbers with series of their own, those that were updated longest ago first.
-    pub numbers: Vec<NumberRow>,
+    pub numbers: Vec<NumberDetails>,
     /// How many more there would be; none where none are asked for.
     pub truncated: Option<u64>,
     /// Distinct numbers in the listing.

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 
-use super::encode::{Format, push_unit};
+use super::exposition::{Format, push_unit};
 use super::family::Metric;
 use super::live::Memory;
 use super::polling::timestamp;
@@ -16,13 +16,13 @@ use super::polling::timestamp;
 /// The build, the configuration, and the process as the operating system sees it.
 pub struct Exporter {
     process: ProcessCollector,
-    configured: ArcSwap<Configured>,
+    configured: ArcSwap<ConfigStatus>,
     pub(super) memory: Memory,
 }
 
 /// What is to be known of the configuration in force.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Configured {
+pub struct ConfigStatus {
     /// Whether it was good when it was last read.
     pub successful: bool,
     /// When it was last read and good.
@@ -39,10 +39,10 @@ impl fmt::Debug for Exporter {
     }
 }
 
-type OfExporter = Metric<Configured>;
+type OfExporter = Metric<ConfigStatus>;
 
 /// The families that have no account.
-pub static EXPORTER: &[Metric<Configured>] = &[
+pub static EXPORTER: &[Metric<ConfigStatus>] = &[
     OfExporter::gauge(
         "tryvox_exporter_build_info",
         &["version", "revision", "rustc"],
@@ -86,7 +86,7 @@ pub static EXPORTER: &[Metric<Configured>] = &[
 impl Exporter {
     /// An exporter whose configuration is as it says.
     #[must_use]
-    pub fn new(configured: Configured) -> Self {
+    pub fn new(configured: ConfigStatus) -> Self {
         Self {
             process: ProcessCollector::for_self(),
             configured: ArcSwap::from_pointee(configured),
@@ -96,12 +96,12 @@ impl Exporter {
 
     /// What is known of the configuration in force.
     #[must_use]
-    pub fn configured(&self) -> Configured {
+    pub fn configured(&self) -> ConfigStatus {
         **self.configured.load()
     }
 
     /// Says how reading the configuration went.
-    pub fn configure(&self, configured: Configured) {
+    pub fn configure(&self, configured: ConfigStatus) {
         self.configured.store(Arc::new(configured));
     }
 

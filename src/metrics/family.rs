@@ -1,10 +1,10 @@
 //! What a metric is, before it has a value.
 
-use super::encode::Samples;
+use super::exposition::Samples;
 
 /// The types of Prometheus's text format that are in use here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricType {
     /// Goes up only, until the process starts again.
     Counter,
     /// Goes up and down.
@@ -13,7 +13,7 @@ pub enum Kind {
     Histogram,
 }
 
-impl Kind {
+impl MetricType {
     /// As a `# TYPE` line says it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -33,7 +33,7 @@ pub struct Family {
     /// One sentence: what it is, its unit, when it is absent.
     pub help: &'static str,
     /// Its type.
-    pub kind: Kind,
+    pub kind: MetricType,
     /// Its label names, `account` included, in the order of their values.
     pub labels: &'static [&'static str],
     /// What its values count or measure; empty where that is nothing.
@@ -68,7 +68,7 @@ impl<S: ?Sized> Metric<S> {
         help: &'static str,
         fill: fn(&S, &mut Samples<'_>),
     ) -> Self {
-        Self { family: Family { name, help, kind: Kind::Gauge, labels, unit: "", query: name }, fill }
+        Self { family: Family { name, help, kind: MetricType::Gauge, labels, unit: "", query: name }, fill }
     }
 
     /// A counter.
@@ -78,7 +78,7 @@ impl<S: ?Sized> Metric<S> {
         help: &'static str,
         fill: fn(&S, &mut Samples<'_>),
     ) -> Self {
-        Self { family: Family { name, help, kind: Kind::Counter, labels, unit: "", query: name }, fill }
+        Self { family: Family { name, help, kind: MetricType::Counter, labels, unit: "", query: name }, fill }
     }
 
     /// What the documentation says beside: its unit and a question that it answers.

@@ -2,20 +2,20 @@
 
 use std::sync::Arc;
 
-use super::coding::{Coding, Level, Workshop};
-use super::encode::{Format, Samples};
+use super::encoding::{Encoding, Level, Workshop};
+use super::exposition::{Format, Samples};
 use super::family::Metric;
-use crate::inventory::{Money, Sum, Table};
-use crate::poller::{Encoded, Listed, Text};
+use crate::inventory::{GroupTotals, Money, Table};
+use crate::poller::{Encoded, Listing, Text};
 
 const NUMBERS: &str = "numbers";
 const MONEY: &str = "units of the currency";
 const SECONDS: &str = "seconds since the epoch";
 
-type OfListing = Metric<Listed>;
+type OfListing = Metric<Listing>;
 
 /// The families of the inventory, in the order of the exposition.
-pub static INVENTORY: &[Metric<Listed>] = &[
+pub static INVENTORY: &[Metric<Listing>] = &[
     OfListing::gauge(
         "tryvox_numbers",
         &["account", "country", "type", "status"],
@@ -33,14 +33,14 @@ pub static INVENTORY: &[Metric<Listed>] = &[
     OfListing::gauge(
         "tryvox_monthly_fees",
         &["account", "country", "type", "status", "currency"],
-        "Sum of the monthly fees of the numbers of the last good listing, in units of the currency.",
+        "GroupTotals of the monthly fees of the numbers of the last good listing, in units of the currency.",
         |listed, samples| fees(&listed.inventory.groups, samples, |sum| &sum.monthly_fees),
     )
     .about(MONEY, "sum by (account, currency) (tryvox_monthly_fees)"),
     OfListing::gauge(
         "tryvox_setup_fees",
         &["account", "country", "type", "status", "currency"],
-        "Sum of the setup fees, paid once, of the numbers of the last good listing, in units of the currency.",
+        "GroupTotals of the setup fees, paid once, of the numbers of the last good listing, in units of the currency.",
         |listed, samples| fees(&listed.inventory.groups, samples, |sum| &sum.setup_fees),
     )
     .about(MONEY, "sum by (currency) (tryvox_setup_fees)"),
@@ -68,7 +68,7 @@ pub static INVENTORY: &[Metric<Listed>] = &[
     OfListing::gauge(
         "tryvox_assignment_monthly_fees",
         &["account", "assignment", "status", "currency"],
-        "Sum of the monthly fees of the numbers of the last good listing by what they lead to, in units of the currency.",
+        "GroupTotals of the monthly fees of the numbers of the last good listing by what they lead to, in units of the currency.",
         |listed, samples| fees(&listed.inventory.assignments, samples, |sum| &sum.monthly_fees),
     )
     .about(MONEY, "sum by (currency) (tryvox_assignment_monthly_fees{assignment=\"none\"})"),
@@ -182,7 +182,7 @@ pub static INVENTORY: &[Metric<Listed>] = &[
     .about(NUMBERS, "tryvox_reported_numbers - tryvox_listed_numbers - tryvox_invalid_records != 0"),
 ];
 
-fn fees<const N: usize>(table: &Table<N, Sum>, samples: &mut Samples<'_>, amount: fn(&Sum) -> &Money) {
+fn fees<const N: usize>(table: &Table<N, GroupTotals>, samples: &mut Samples<'_>, amount: fn(&GroupTotals) -> &Money) {
     for (labels, sum) in table {
         samples.push(texts(labels), amount(sum).to_f64());
     }
@@ -201,7 +201,7 @@ fn texts<const N: usize>(labels: &[Arc<str>; N]) -> [&str; N] {
 /// Writes a listing down, a text for each of [`INVENTORY`]. One that is as `before` is that text; another
 /// is packed at once in those codings that somebody asked for before, so that no scrape has to wait.
 #[must_use]
-pub fn encode_listing(account: &str, listed: &Listed, before: Option<&Encoded>) -> Encoded {
+pub fn render_listing(account: &str, listed: &Listing, before: Option<&Encoded>) -> Encoded {
     let mut workshop = Workshop::default();
     let before = before.map_or(&[][..], Vec::as_slice);
     let texts = INVENTORY.iter().enumerate().map(|(family, metric)| {
@@ -213,7 +213,7 @@ pub fn encode_listing(account: &str, listed: &Listed, before: Option<&Encoded>) 
             return before.clone();
         }
         let text = Text::from(text);
-        for coding in Coding::PACKING {
+        for coding in Encoding::PACKING {
             if before.is_some_and(|before| coding.is_asked(before)) {
                 coding.pack(&text, Level::Kept, &mut workshop);
             }
@@ -230,16 +230,16 @@ mod tests {
 
     #[test]
     fn what_is_as_before_is_not_written_again_and_what_is_not_is_packed_at_once() {
-        let listing = |listed| Listed { inventory: Inventory { listed, ..Inventory::default() }, reported: 7 };
+        let listing = |listed| Listing { inventory: Inventory { listed, ..Inventory::default() }, reported: 7 };
         let of = |name: &str| INVENTORY.iter().position(|metric| metric.family.name == name).unwrap();
         let [listed, reported] = ["tryvox_listed_numbers", "tryvox_reported_numbers"].map(of);
-        let before = encode_listing("a", &listing(7), None);
-        assert!(!Coding::Gzip.is_asked(&before[listed]), "nobody asked for it");
-        Coding::Gzip.pack(&before[listed], Level::Kept, &mut Workshop::default());
+        let before = render_listing("a", &listing(7), None);
+        assert!(!Encoding::Gzip.is_asked(&before[listed]), "nobody asked for it");
+        Encoding::Gzip.pack(&before[listed], Level::Kept, &mut Workshop::default());
 
-        let after = encode_listing("a", &listing(8), Some(&before));
+        let after = render_listing("a", &listing(8), Some(&before));
         assert!(Arc::ptr_eq(&after[reported], &before[reported]));
         assert_eq!(&after[listed].bytes()[..], b"tryvox_listed_numbers{account=\"a\"} 8\n");
-        assert!(Coding::Gzip.is_asked(&after[listed]) && !Coding::Zstd.is_asked(&after[listed]));
+        assert!(Encoding::Gzip.is_asked(&after[listed]) && !Encoding::Zstd.is_asked(&after[listed]));
     }
 }

@@ -10,11 +10,11 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use tokio::time::Instant;
 
-use super::encode::{Format, Samples, push_header};
-use super::exporter::{Configured, EXPORTER, Exporter};
+use super::exporter::{ConfigStatus, EXPORTER, Exporter};
+use super::exposition::{Format, Samples, push_header};
 use super::family::Family;
 use super::polling::{POLLING, Polled};
-use crate::poller::{Account, Published, Text};
+use crate::poller::{Account, AccountSnapshot, Text};
 
 /// How old the process's figures are at most.
 const FRESH: Duration = Duration::from_millis(100);
@@ -26,7 +26,7 @@ const TEXT: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Taken {
     account: Arc<Account>,
-    published: Arc<Published>,
+    published: Arc<AccountSnapshot>,
     state: State,
 }
 
@@ -42,8 +42,8 @@ struct State {
 impl Taken {
     pub(super) fn of(account: &Arc<Account>, now: Instant) -> Self {
         // Before the requests themselves are read: what comes in between makes it look older than it is.
-        let requests = account.requests_seen();
-        let published = account.published();
+        let requests = account.requests_version();
+        let published = account.snapshot();
         let state = State {
             account: account.serial(),
             polls: published.polls.count(),
@@ -55,7 +55,7 @@ impl Taken {
 
     /// What it has of a family of the inventory, if that is to be shown.
     pub(super) fn kept(&self, family: usize) -> Option<&Text> {
-        let kept = self.published.kept.as_ref().filter(|_| self.state.shown)?;
+        let kept = self.published.last_listing.as_ref().filter(|_| self.state.shown)?;
         kept.encoded.get(family).map(|text| &**text).filter(|text| !text.bytes().is_empty())
     }
 }
@@ -75,7 +75,7 @@ struct Written {
 #[derive(Debug, PartialEq)]
 struct Of {
     accounts: Vec<State>,
-    configured: Configured,
+    configured: ConfigStatus,
     process: bool,
 }
 
@@ -215,7 +215,7 @@ mod tests {
 
     fn exporter() -> Arc<Exporter> {
         let now = SystemTime::UNIX_EPOCH;
-        Arc::new(Exporter::new(Configured { successful: true, since: now, shard: 0, total_shards: 1 }))
+        Arc::new(Exporter::new(ConfigStatus { successful: true, since: now, shard: 0, total_shards: 1 }))
     }
 
     fn text(exporter: &Arc<Exporter>, format: Format, now: Instant) -> Arc<Text> {
@@ -233,7 +233,7 @@ mod tests {
         assert!(!Arc::ptr_eq(&first, &text(&exporter, Format::Text, now + FRESH)), "the process is another by now");
 
         let before = text(&exporter, Format::Text, now);
-        exporter.configure(Configured { successful: false, ..exporter.configured() });
+        exporter.configure(ConfigStatus { successful: false, ..exporter.configured() });
         assert!(!Arc::ptr_eq(&before, &text(&exporter, Format::Text, now)), "a reload is seen at once");
     }
 }

@@ -5,19 +5,19 @@
 //! scrape. To add a metric is to add an entry to a table. [`Scrape`] puts the pieces together, packed as a client
 //! wants it.
 
-mod coding;
-mod encode;
+mod encoding;
 mod exporter;
+mod exposition;
 mod family;
 mod inventory;
 mod live;
 mod polling;
 mod scrape;
 
-pub use coding::Coding;
-pub use encode::{Format, Samples};
-pub use exporter::{Configured, EXPORTER, Exporter};
-pub use family::{Family, Kind, Metric};
-pub use inventory::{INVENTORY, encode_listing};
+pub use encoding::Encoding;
+pub use exporter::{ConfigStatus, EXPORTER, Exporter};
+pub use exposition::{Format, Samples};
+pub use family::{Family, Metric, MetricType};
+pub use inventory::{INVENTORY, render_listing};
 pub use polling::{POLLING, Polled};
-pub use scrape::{Pieces, Scrape, families};
+pub use scrape::{Chunks, Scrape, families};

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::family::{Family, Kind, Metric};
+use super::family::{Family, Metric, MetricType};
 use tokio::time::Instant;
 
-use crate::poller::{Account, Kept, Published};
-use crate::tryvox::{DURATION_BUCKETS, Reason, Requests};
+use crate::poller::{Account, AccountSnapshot, LastListing};
+use crate::tryvox::{DURATION_BUCKETS, Reason, RequestStats};
 
 /// An account as one scrape sees it.
 #[derive(Debug)]
@@ -15,16 +15,16 @@ pub struct Polled {
     /// What does not change.
     pub account: Arc<Account>,
     /// How its polls went, and its last good listing.
-    pub published: Arc<Published>,
+    pub published: Arc<AccountSnapshot>,
     /// What its requests came to.
-    pub requests: Requests,
+    pub requests: RequestStats,
     /// The moment of the scrape.
     pub now: Instant,
 }
 
 impl Polled {
     /// The listing to show.
-    pub(super) fn current(&self) -> Option<&Kept> {
+    pub(super) fn current(&self) -> Option<&LastListing> {
         self.published.current(self.now)
     }
 }
@@ -78,7 +78,7 @@ pub static POLLING: &[Metric<Polled>] = &[
     OfPolling::counter(
         "tryvox_polls_total",
         &["account", "result"],
-        "Polls that ended, by result: success or failure.",
+        "PollStats that ended, by result: success or failure.",
         |polled, samples| {
             samples.push(["success"], polled.published.polls.successes);
             samples.push(["failure"], polled.published.polls.failures.iter().sum::<u64>());
@@ -88,7 +88,7 @@ pub static POLLING: &[Metric<Polled>] = &[
     OfPolling::counter(
         "tryvox_poll_errors_total",
         &["account", "reason"],
-        "Polls that failed, by reason.",
+        "PollStats that failed, by reason.",
         |polled, samples| {
             for (reason, count) in Reason::ALL.into_iter().zip(polled.published.polls.failures) {
                 samples.push([reason.as_str()], count);
@@ -165,7 +165,7 @@ pub static POLLING: &[Metric<Polled>] = &[
         "tryvox_invalid_records",
         &["account"],
         "Records of the last good listing that could not be read and are in no other metric.",
-        |polled, samples| match (&polled.published.kept, polled.current()) {
+        |polled, samples| match (&polled.published.last_listing, polled.current()) {
             (None, _) => samples.push([], 0_u64),
             (_, Some(kept)) => samples.push([], kept.invalid),
             (Some(_), None) => {}
@@ -175,7 +175,7 @@ pub static POLLING: &[Metric<Polled>] = &[
     OfPolling::counter(
         "tryvox_api_requests_total",
         &["account", "code"],
-        "Requests to the API, each attempt once, by HTTP status code, or error when there was no whole answer.",
+        "RequestStats to the API, each attempt once, by HTTP status code, or error when there was no whole answer.",
         |polled, samples| {
             for (status, count) in &polled.requests.by_status {
                 let code = status.map_or_else(|| "error".to_owned(), |status| status.to_string());
@@ -188,7 +188,7 @@ pub static POLLING: &[Metric<Polled>] = &[
         family: Family {
             name: "tryvox_api_request_duration_seconds",
             help: "How long requests to the API took, until the end of the body or the failure.",
-            kind: Kind::Histogram,
+            kind: MetricType::Histogram,
             labels: &["account"],
             unit: "seconds",
             query: "histogram_quantile(0.9, sum by (account, le) (rate(tryvox_api_request_duration_seconds_bucket[15m])))",
@@ -202,7 +202,7 @@ pub static POLLING: &[Metric<Polled>] = &[
     OfPolling::counter(
         "tryvox_api_retries_total",
         &["account", "reason"],
-        "Requests to the API that were made because the one before had failed, by why that one had.",
+        "RequestStats to the API that were made because the one before had failed, by why that one had.",
         |polled, samples| {
             for reason in Reason::RETRIED {
                 samples.push([reason.as_str()], polled.requests.retries[reason as usize]);

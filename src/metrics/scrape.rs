@@ -6,9 +6,9 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::coding::{Coding, Level, Packer};
-use super::encode::{Format, push_header};
+use super::encoding::{Encoding, Level, Packer};
 use super::exporter::{EXPORTER, Exporter};
+use super::exposition::{Format, push_header};
 use super::family::Family;
 use super::inventory::INVENTORY;
 use super::live::{Live, Taken};
@@ -67,20 +67,20 @@ impl Scrape {
 
     /// All of it in pieces, each made when it is asked for.
     #[must_use]
-    pub fn pack(self, format: Format, coding: Coding) -> Pieces {
-        Pieces { scrape: self, format, packer: Packer::new(coding), next: Next::Kept(0, 0), headed: false }
+    pub fn pack(self, format: Format, coding: Encoding) -> Chunks {
+        Chunks { scrape: self, format, packer: Packer::new(coding), next: Next::Kept(0, 0), headed: false }
     }
 
     /// All of it as text.
     #[must_use]
     pub fn text(self, format: Format) -> String {
-        let bytes: Vec<u8> = self.pack(format, Coding::Identity).flatten().collect();
+        let bytes: Vec<u8> = self.pack(format, Encoding::Identity).flatten().collect();
         String::from_utf8(bytes).unwrap_or_default()
     }
 }
 
 /// A scrape, piece by piece.
-pub struct Pieces {
+pub struct Chunks {
     scrape: Scrape,
     format: Format,
     packer: Packer,
@@ -89,9 +89,9 @@ pub struct Pieces {
     headed: bool,
 }
 
-impl fmt::Debug for Pieces {
+impl fmt::Debug for Chunks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pieces").field("format", &self.format).finish_non_exhaustive()
+        f.debug_struct("Chunks").field("format", &self.format).finish_non_exhaustive()
     }
 }
 
@@ -103,7 +103,7 @@ enum Next {
     Nothing,
 }
 
-impl Iterator for Pieces {
+impl Iterator for Chunks {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
@@ -117,7 +117,7 @@ impl Iterator for Pieces {
     }
 }
 
-impl Pieces {
+impl Chunks {
     fn step(&mut self) {
         let Scrape { accounts, exporter, now, process } = &mut self.scrape;
         match &mut self.next {

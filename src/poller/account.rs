@@ -11,22 +11,22 @@ use tokio::time::Instant;
 use super::history::History;
 use super::text::Text;
 
-use crate::inventory::{Difference, Inventory, Money, OTHER, Overview, STATUSES};
-use crate::tryvox::{Client, Failure, Reason, Requests};
+use crate::inventory::{Difference, Inventory, Money, OTHER, Overview};
+use crate::tryvox::{Client, Failure, Reason, RequestStats, STATUSES};
 
 /// An inventory written down, one text for each metric family; what is in them is not read here.
 pub type Encoded = Vec<Arc<Text>>;
 
 /// How to write an account's inventory down: done once for each listing, not for each scrape. The
 /// listing before, where there is one, may have texts that serve once more.
-pub type Encode = fn(account: &str, listing: &Listed, before: Option<&Encoded>) -> Encoded;
+pub type Encode = fn(account: &str, listing: &Listing, before: Option<&Encoded>) -> Encoded;
 
 /// What an account may cost a month, by currency, in units of it.
 pub type Budget = BTreeMap<String, Money>;
 
 /// A listing of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct Listing {
     /// What was listed.
     pub inventory: Inventory,
     /// How many numbers the API says there are.
@@ -35,10 +35,10 @@ pub struct Listed {
 
 /// How the polls of an account went so far.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Polls {
-    /// Polls that gave a listing.
+pub struct PollStats {
+    /// PollStats that gave a listing.
     pub successes: u64,
-    /// Polls that failed, by [`Reason::ALL`].
+    /// PollStats that failed, by [`Reason::ALL`].
     pub failures: [u64; Reason::ALL.len()],
     /// Why the last poll failed, if it did.
     pub failure: Option<Failure>,
@@ -59,7 +59,7 @@ pub struct LastPoll {
     pub pages: u32,
 }
 
-impl Polls {
+impl PollStats {
     /// How many polls ended.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -75,7 +75,7 @@ impl Polls {
 
 /// What changed between good listings, since the start.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Changes {
+pub struct ChangeCounters {
     /// Numbers that came.
     pub added: u64,
     /// Numbers that went.
@@ -89,7 +89,7 @@ pub struct Changes {
     pub fee_decreases: u64,
 }
 
-impl Default for Changes {
+impl Default for ChangeCounters {
     fn default() -> Self {
         let pairs = STATUSES.into_iter().flat_map(|from| STATUSES.map(|to| [from, to]));
         let statuses = pairs.filter(|[from, to]| from != to).map(|pair| (pair.map(Arc::from), 0)).collect();
@@ -97,7 +97,7 @@ impl Default for Changes {
     }
 }
 
-impl Changes {
+impl ChangeCounters {
     /// Adds what happened between two listings. So many statuses are told apart, then the rest is
     /// `other`.
     pub(super) fn add(&mut self, difference: &Difference, label_limit: usize) {
@@ -119,7 +119,7 @@ impl Changes {
 
 /// The last good listing, as long as it may be shown.
 #[derive(Debug, Clone)]
-pub struct Kept {
+pub struct LastListing {
     /// It, written down.
     pub encoded: Arc<Encoded>,
     /// It, in few words.
@@ -134,23 +134,23 @@ pub struct Kept {
 
 /// All that a reader may know of an account at one moment.
 #[derive(Debug, Clone, Default)]
-pub struct Published {
+pub struct AccountSnapshot {
     /// How the polls went.
-    pub polls: Polls,
+    pub polls: PollStats,
     /// What changed from listing to listing.
-    pub changes: Changes,
+    pub changes: ChangeCounters,
     /// The last good listing; none before the first.
-    pub kept: Option<Kept>,
+    pub last_listing: Option<LastListing>,
     /// What happened of late.
     pub history: History,
 }
 
-impl Published {
+impl AccountSnapshot {
     /// The last good listing, if there is one that is not stale at `now`.
     #[must_use]
-    pub fn current(&self, now: Instant) -> Option<&Kept> {
+    pub fn current(&self, now: Instant) -> Option<&LastListing> {
         let failing = self.polls.failure.is_some();
-        self.kept.as_ref().filter(|kept| now < if failing { kept.stale_at } else { kept.overdue_at })
+        self.last_listing.as_ref().filter(|kept| now < if failing { kept.stale_at } else { kept.overdue_at })
     }
 }
 
@@ -162,13 +162,13 @@ pub struct Account {
     interval: Duration,
     budget: Budget,
     client: Client,
-    published: ArcSwap<Published>,
-    activity: Mutex<Activity>,
+    snapshot: ArcSwap<AccountSnapshot>,
+    activity: Mutex<PollPhase>,
 }
 
 /// What an account's task is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activity {
+pub enum PollPhase {
     /// A poll goes on since then.
     Polling(Instant),
     /// Nothing until then.
@@ -182,8 +182,8 @@ impl Account {
         static NEXT: AtomicU64 = AtomicU64::new(0);
 
         let serial = NEXT.fetch_add(1, Ordering::Relaxed);
-        let activity = Mutex::new(Activity::Waiting(Instant::now()));
-        Self { serial, name: name.into(), interval, budget, client, published: ArcSwap::default(), activity }
+        let activity = Mutex::new(PollPhase::Waiting(Instant::now()));
+        Self { serial, name: name.into(), interval, budget, client, snapshot: ArcSwap::default(), activity }
     }
 
     /// No other account of this process has or had the same, not even one of that name.
@@ -212,14 +212,14 @@ impl Account {
 
     /// What the requests came to, up to now.
     #[must_use]
-    pub fn requests(&self) -> Requests {
+    pub fn requests(&self) -> RequestStats {
         self.client.requests()
     }
 
     /// Another number whenever that is something else.
     #[must_use]
-    pub fn requests_seen(&self) -> u64 {
-        self.client.requests_seen()
+    pub fn requests_version(&self) -> u64 {
+        self.client.requests_version()
     }
 
     /// How many pages of the poll that goes on were read, and of how many.
@@ -230,22 +230,22 @@ impl Account {
 
     /// The state as of now: a poll that ends meanwhile does not change what was returned.
     #[must_use]
-    pub fn published(&self) -> Arc<Published> {
-        self.published.load_full()
+    pub fn snapshot(&self) -> Arc<AccountSnapshot> {
+        self.snapshot.load_full()
     }
 
     /// Whether it is polled at this moment, or else when it will be.
     #[must_use]
-    pub fn activity(&self) -> Activity {
+    pub fn activity(&self) -> PollPhase {
         match *self.activity.lock().unwrap_or_else(PoisonError::into_inner) {
             // The API may have asked for patience.
-            Activity::Waiting(until) => Activity::Waiting(until.max(self.client.ready_at())),
-            polling @ Activity::Polling(_) => polling,
+            PollPhase::Waiting(until) => PollPhase::Waiting(until.max(self.client.ready_at())),
+            polling @ PollPhase::Polling(_) => polling,
         }
     }
 
     /// Only the account's own task says what it does.
-    pub(super) fn does(&self, activity: Activity) {
+    pub(super) fn does(&self, activity: PollPhase) {
         *self.activity.lock().unwrap_or_else(PoisonError::into_inner) = activity;
     }
 
@@ -254,7 +254,7 @@ impl Account {
     }
 
     /// Only the account's own task publishes.
-    pub(super) fn publish(&self, published: Published) {
-        self.published.store(Arc::new(published));
+    pub(super) fn publish(&self, published: AccountSnapshot) {
+        self.snapshot.store(Arc::new(published));
     }
 }

@@ -30,7 +30,7 @@ impl FromIterator<Arc<Account>> for Fleet {
 
 /// How two configurations differ, in accounts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Change {
+pub struct FleetChange {
     /// As they were: their polls go on.
     pub unchanged: usize,
     /// Begun anew, as what is said of them changed.
@@ -44,7 +44,7 @@ pub struct Change {
 /// Starts and stops pollers, so that they are those of the configuration. `S` is what a
 /// configuration says of an account.
 #[derive(Debug)]
-pub struct Manager<S> {
+pub struct FleetManager<S> {
     fleet: Arc<Fleet>,
     running: HashMap<String, Running<S>>,
     polling: Handle,
@@ -58,8 +58,8 @@ struct Running<S> {
     stop: CancellationToken,
 }
 
-impl<S: Clone + PartialEq> Manager<S> {
-    /// Polls nothing yet; what it polls runs on `polling` and ends at `stop`.
+impl<S: Clone + PartialEq> FleetManager<S> {
+    /// PollStats nothing yet; what it polls runs on `polling` and ends at `stop`.
     #[must_use]
     pub fn new(polling: Handle, stop: CancellationToken) -> Self {
         Self { fleet: Arc::default(), running: HashMap::new(), polling, stop }
@@ -71,17 +71,17 @@ impl<S: Clone + PartialEq> Manager<S> {
         self.fleet.clone()
     }
 
-    /// Polls these accounts, which have distinct names, and no others. `build` makes a poller for one
+    /// PollStats these accounts, which have distinct names, and no others. `build` makes a poller for one
     /// that is new or changed; the others go on as they are.
     pub fn apply<'a>(
         &mut self,
         accounts: impl IntoIterator<Item = (&'a str, &'a S)>,
         mut build: impl FnMut(&S) -> Poller,
-    ) -> Change
+    ) -> FleetChange
     where
         S: 'a,
     {
-        let mut change = Change::default();
+        let mut change = FleetChange::default();
         let mut before = std::mem::take(&mut self.running);
         let mut fleet = Vec::new();
         for (name, said) in accounts {

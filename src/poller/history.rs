@@ -9,15 +9,15 @@ use crate::tryvox::Failure;
 /// The last things that happened, the latest first; a few of each kind.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct History {
-    /// Changes of numbers.
-    pub changes: VecDeque<Changed>,
-    /// Polls that failed.
-    pub failures: VecDeque<Failed>,
+    /// ChangeCounters of numbers.
+    pub changes: VecDeque<ChangeEvent>,
+    /// PollStats that failed.
+    pub failures: VecDeque<FailureStreak>,
 }
 
 /// A number that changed, or how many more did, when a listing was good.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Changed {
+pub struct ChangeEvent {
     /// When that was.
     pub at: SystemTime,
     /// What happened; none where it is not told of each.
@@ -26,9 +26,9 @@ pub struct Changed {
     pub count: u64,
 }
 
-/// Polls that failed one after the other for the same reason.
+/// PollStats that failed one after the other for the same reason.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Failed {
+pub struct FailureStreak {
     /// When the first of them ended.
     pub since: SystemTime,
     /// When the last of them ended.
@@ -49,8 +49,8 @@ impl History {
         let told = if difference.count() > Self::KEPT as u64 { Self::KEPT - 1 } else { Self::KEPT };
         let told = &difference.changes[..difference.changes.len().min(told)];
         let rest = difference.count() - told.len() as u64;
-        let each = told.iter().map(|change| Changed { at, change: Some(change.clone()), count: 1 });
-        let news = each.chain((rest > 0).then_some(Changed { at, change: None, count: rest }));
+        let each = told.iter().map(|change| ChangeEvent { at, change: Some(change.clone()), count: 1 });
+        let news = each.chain((rest > 0).then_some(ChangeEvent { at, change: None, count: rest }));
         for changed in news.collect::<Vec<_>>().into_iter().rev() {
             self.changes.push_front(changed);
         }
@@ -61,9 +61,9 @@ impl History {
     pub(super) fn failed(&mut self, at: SystemTime, failure: &Failure, again: bool) {
         let last = self.failures.front_mut().filter(|last| again && last.failure.reason == failure.reason);
         if let Some(last) = last {
-            *last = Failed { at, times: last.times + 1, failure: failure.clone(), ..*last };
+            *last = FailureStreak { at, times: last.times + 1, failure: failure.clone(), ..*last };
         } else {
-            self.failures.push_front(Failed { since: at, at, times: 1, failure: failure.clone() });
+            self.failures.push_front(FailureStreak { since: at, at, times: 1, failure: failure.clone() });
             self.failures.truncate(Self::KEPT);
         }
     }

@@ -1,10 +1,10 @@
 //! When to list an account, and what is known of it in between.
 //!
-//! An [`Account`] is what readers see: its [`Published`] state is swapped in whole, so nobody sees
+//! An [`Account`] is what readers see: its [`AccountSnapshot`] state is swapped in whole, so nobody sees
 //! half of a listing. [`Poller::run`] keeps it current: it polls at once, then every interval,
 //! until it is told to stop. A poll reads the listing again while its pages do not add up; one that
 //! fails changes nothing but how polling goes, and a listing that nothing replaces turns stale. A
-//! [`Manager`] starts and stops pollers as the configuration has them.
+//! [`FleetManager`] starts and stops pollers as the configuration has them.
 
 mod account;
 mod fleet;
@@ -13,8 +13,11 @@ mod poll;
 mod run;
 mod text;
 
-pub use account::{Account, Activity, Budget, Changes, Encode, Encoded, Kept, LastPoll, Listed, Polls, Published};
-pub use fleet::{Change, Fleet, Manager};
-pub use history::{Changed, Failed, History};
+pub use account::{
+    Account, AccountSnapshot, Budget, ChangeCounters, Encode, Encoded, LastListing, LastPoll, Listing, PollPhase,
+    PollStats,
+};
+pub use fleet::{Fleet, FleetChange, FleetManager};
+pub use history::{ChangeEvent, FailureStreak, History};
 pub use run::Poller;
 pub use text::Text;

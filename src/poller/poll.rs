@@ -8,9 +8,9 @@ use tokio::task::JoinError;
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, warn};
 
-use super::account::Listed;
+use super::account::Listing;
 use super::run::Poller;
-use crate::inventory::{E164, Fold, Folded, InvalidRecord, Snapshot};
+use crate::inventory::{E164, Fold, Folded, InvalidRecord, NumberStates};
 use crate::tryvox::{ApiKey, Failure, Page, Reason};
 
 /// How often a listing is read, at most, until its pages add up.
@@ -31,8 +31,8 @@ pub(super) struct Poll<'a> {
 
 /// A listing, read once.
 struct Reading {
-    listed: Listed,
-    snapshot: Snapshot,
+    listed: Listing,
+    snapshot: NumberStates,
     /// Whether every page reported the same total.
     steady: bool,
     /// Numbers that may have been bought while it was read.
@@ -42,19 +42,19 @@ struct Reading {
 impl<'a> Poll<'a> {
     /// A poll that has to be done within the poller's timeout, from now on.
     pub(super) fn new(poller: &'a Poller) -> Self {
-        let deadline = Instant::now() + poller.timeout;
+        let deadline = Instant::now() + poller.config.poll.timeout();
         Self { poller, deadline, pages: AtomicU32::new(0), invalid: AtomicU64::new(0) }
     }
 
     /// Reads the listing until it adds up, and gives the best reading if what it lacks is little.
-    pub(super) async fn listing(&self) -> Result<(Listed, Snapshot), Failure> {
+    pub(super) async fn listing(&self) -> Result<(Listing, NumberStates), Failure> {
         timeout_at(self.deadline, self.readings()).await.unwrap_or_else(|_| {
-            let after = humantime::format_duration(self.poller.timeout);
+            let after = humantime::format_duration(self.poller.config.poll.timeout());
             Err(Failure::new(Reason::Timeout, format!("the poll was not done within {after} (--poll.timeout)")))
         })
     }
 
-    async fn readings(&self) -> Result<(Listed, Snapshot), Failure> {
+    async fn readings(&self) -> Result<(Listing, NumberStates), Failure> {
         let key = self.key().await?;
         let (mut best, mut known) = (Err(Failure::new(Reason::Internal, "nothing was read")), HashSet::new());
         for reading in 1..=READINGS {
@@ -66,7 +66,7 @@ impl<'a> Poll<'a> {
                 Ok(Reading { listed, snapshot, newcomers, .. }) => {
                     self.log_change(reading, &listed, newcomers.len());
                     known = newcomers;
-                    if best.as_ref().map_or(u64::MAX, |(best, _): &(Listed, _)| best.discrepancy())
+                    if best.as_ref().map_or(u64::MAX, |(best, _): &(Listing, _)| best.discrepancy())
                         >= listed.discrepancy()
                     {
                         best = Ok((listed, snapshot));
@@ -85,9 +85,10 @@ impl<'a> Poll<'a> {
 
     /// One reading, of all series.
     async fn read(&self, key: &ApiKey, known: HashSet<E164>) -> Result<Reading, Failure> {
-        let fold = Mutex::new(Fold::new(self.poller.collect.clone(), known));
+        let config = &self.poller.config;
+        let fold = Mutex::new(Fold::new(config.collector.clone(), config.listed_statuses(), known));
         let (mut before, mut reported, mut steady) = (0_u32, 0_u64, true);
-        for filter in &self.poller.filters {
+        for filter in &config.filters() {
             let take = |number: u32, page: Page<'_>| {
                 self.pages.fetch_add(1, Ordering::Relaxed);
                 let mut fold = fold.lock().unwrap_or_else(PoisonError::into_inner);
@@ -101,10 +102,10 @@ impl<'a> Poll<'a> {
         }
         let fold = fold.into_inner().unwrap_or_else(PoisonError::into_inner);
         let Folded { inventory, snapshot, newcomers } = aside(move || fold.finish()).await;
-        Ok(Reading { listed: Listed { inventory, reported }, snapshot, steady, newcomers })
+        Ok(Reading { listed: Listing { inventory, reported }, snapshot, steady, newcomers })
     }
 
-    fn log_change(&self, reading: u32, listed: &Listed, newcomers: usize) {
+    fn log_change(&self, reading: u32, listed: &Listing, newcomers: usize) {
         debug!(
             account = self.poller.account.name(),
             reading,
@@ -124,8 +125,9 @@ impl<'a> Poll<'a> {
     }
 
     /// Whether a reading that does not add up is near enough.
-    fn judge(&self, listed: Listed) -> Result<Listed, Failure> {
-        let (discrepancy, allowed) = (listed.discrepancy(), allowed(self.poller.max_discrepancy, listed.reported));
+    fn judge(&self, listed: Listing) -> Result<Listing, Failure> {
+        let (discrepancy, allowed) =
+            (listed.discrepancy(), allowed(self.poller.config.poll.max_discrepancy, listed.reported));
         if discrepancy <= allowed {
             return Ok(listed);
         }
@@ -140,7 +142,7 @@ impl<'a> Poll<'a> {
     }
 
     async fn key(&self) -> Result<ApiKey, Failure> {
-        let source = self.poller.key.clone();
+        let source = self.poller.config.key.clone();
         aside(move || source.read()).await.map_err(|error| Failure::new(Reason::ApiKey, error.to_string()))
     }
 }
@@ -155,7 +157,7 @@ pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + '
     }
 }
 
-impl Listed {
+impl Listing {
     /// By how much the records listed, invalid ones included, miss what the API reports.
     #[must_use]
     pub fn discrepancy(&self) -> u64 {

@@ -8,30 +8,21 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
-use super::account::{Account, Activity, Encode, Encoded, Kept, LastPoll, Listed, Polls, Published};
+use super::account::{Account, AccountSnapshot, Encode, Encoded, LastListing, LastPoll, Listing, PollPhase, PollStats};
 use super::poll::{Poll, aside};
-use crate::inventory::{Collect, Difference, NumberChange, Overview, Snapshot};
-use crate::tryvox::{Failure, Filter, KeySource, Reason};
+use crate::config::AccountConfig;
+use crate::inventory::{Difference, NumberChange, NumberStates, Overview};
+use crate::tryvox::{Failure, Reason};
 
 /// What a poll needs beside the account.
 #[derive(Debug, Clone)]
 pub struct Poller {
     /// The account that is kept current.
     pub account: Arc<Account>,
-    /// Asked anew at each poll.
-    pub key: KeySource,
-    /// What is listed: the numbers of all of them, none twice.
-    pub filters: Vec<Filter>,
-    /// What is asked of a listing.
-    pub collect: Arc<Collect>,
-    /// From the first poll to the second, so that accounts do not poll all at one time.
-    pub first_gap: Duration,
-    /// What a whole poll may take.
-    pub timeout: Duration,
-    /// How long a listing is shown while polls fail.
-    pub stale_after: Duration,
-    /// What share of the reported numbers a listing may lack, or have too many, and still be good.
-    pub max_discrepancy: f64,
+    /// What the configuration says about it.
+    pub config: Arc<AccountConfig>,
+    /// Time from the first poll to the second, which spreads the polls of many accounts.
+    pub first_interval: Duration,
     /// How a good listing is written down.
     pub encode: Encode,
     /// The time of day, for timestamps.
@@ -43,7 +34,7 @@ struct Outcome {
     good: Result<Good, Failure>,
     pages: u32,
     /// The last good listing, number by number: this one or the one before.
-    snapshot: Option<Snapshot>,
+    snapshot: Option<NumberStates>,
 }
 
 /// A good listing, written down.
@@ -64,18 +55,18 @@ struct Counts {
 }
 
 impl Poller {
-    /// Polls at once, after the first gap, and then every interval, until `stop`.
+    /// PollStats at once, after the first gap, and then every interval, until `stop`.
     ///
     /// A poll that outlives its interval delays the next, which then begins at once; those in between
     /// are left out, and the beat goes on. Where the API asked for patience, the next one waits.
     pub async fn run(self, stop: CancellationToken) {
-        let mut next = Instant::now() + self.first_gap;
+        let mut next = Instant::now() + self.first_interval;
         let polls = async {
             let mut snapshot = None;
             loop {
-                self.account.does(Activity::Polling(Instant::now()));
+                self.account.does(PollPhase::Polling(Instant::now()));
                 snapshot = self.poll_and_publish(snapshot).await;
-                self.account.does(Activity::Waiting(next));
+                self.account.does(PollPhase::Waiting(next));
                 self.account.client().ready().await;
                 sleep_until(next).await;
                 next = beat_after(Instant::now(), next, self.account.interval());
@@ -85,7 +76,7 @@ impl Poller {
         stop.run_until_cancelled(polls).await;
     }
 
-    /// Polls once and publishes what comes of it.
+    /// PollStats once and publishes what comes of it.
     pub async fn once(&self) {
         self.poll_and_publish(None).await;
     }
@@ -94,12 +85,12 @@ impl Poller {
     ///
     /// # Errors
     /// Why there is no listing that can be trusted.
-    pub async fn listing(&self) -> Result<Listed, Failure> {
+    pub async fn listing(&self) -> Result<Listing, Failure> {
         let poll = Poll::new(self);
         poll.listing().await.map(|(listed, _)| listed)
     }
 
-    async fn poll_and_publish(&self, before: Option<Snapshot>) -> Option<Snapshot> {
+    async fn poll_and_publish(&self, before: Option<NumberStates>) -> Option<NumberStates> {
         let start = Instant::now();
         let poller = self.clone();
         // A task of its own, so that a fault of this program costs one poll and not the account.
@@ -111,28 +102,33 @@ impl Poller {
         });
         let last = LastPoll { at: (self.now)(), took: start.elapsed(), pages };
 
-        let before = self.account.published();
-        let Published { polls, mut changes, kept, mut history } = (*before).clone();
+        let before = self.account.snapshot();
+        let AccountSnapshot { polls, mut changes, last_listing, mut history } = (*before).clone();
         let (published, counts, difference) = match good {
             Ok(Good { encoded, overview, counts, difference }) => {
                 if let Some(difference) = &difference {
-                    changes.add(difference, self.collect.label_limit);
+                    changes.add(difference, self.config.collector.label_limit);
                     history.changed(last.at, difference);
                 }
                 let now = Instant::now();
-                let kept = Some(Kept {
+                let last_listing = Some(LastListing {
                     encoded: Arc::new(encoded),
                     overview: Arc::new(overview),
                     invalid: counts.invalid,
-                    stale_at: now + self.stale_after,
+                    stale_at: now + self.config.poll.stale_after(),
                     // However short that is, a listing stays until the next poll has ended.
-                    overdue_at: now + self.stale_after.max(self.account.interval() + self.timeout),
+                    overdue_at: now
+                        + self.config.poll.stale_after().max(self.account.interval() + self.config.poll.timeout()),
                 });
-                (Published { polls: polls.succeeded(last), changes, kept, history }, Some(counts), difference)
+                (
+                    AccountSnapshot { polls: polls.succeeded(last), changes, last_listing, history },
+                    Some(counts),
+                    difference,
+                )
             }
             Err(failure) => {
                 history.failed(last.at, &failure, polls.failure.is_some());
-                (Published { polls: polls.failed(last, failure), changes, kept, history }, None, None)
+                (AccountSnapshot { polls: polls.failed(last, failure), changes, last_listing, history }, None, None)
             }
         };
         self.account.publish(published.clone());
@@ -143,7 +139,7 @@ impl Poller {
         snapshot
     }
 
-    async fn poll(&self, before: Option<Snapshot>) -> Outcome {
+    async fn poll(&self, before: Option<NumberStates>) -> Outcome {
         let poll = Poll::new(self);
         let listing = poll.listing().await;
         let pages = poll.pages.into_inner();
@@ -158,13 +154,18 @@ impl Poller {
     }
 
     /// All that follows from a good listing; it is no longer compared with what was `before`.
-    fn write_down(&self, mut listed: Listed, before: Option<Snapshot>, snapshot: Snapshot) -> (Good, Snapshot) {
+    fn write_down(
+        &self,
+        mut listed: Listing,
+        before: Option<NumberStates>,
+        snapshot: NumberStates,
+    ) -> (Good, NumberStates) {
         let difference = before.map(|before| Difference::between(&before, &snapshot));
-        listed.inventory = listed.inventory.with_label_limit(self.collect.label_limit);
+        listed.inventory = listed.inventory.with_label_limit(self.config.collector.label_limit);
         let counts =
             Counts { numbers: listed.inventory.listed, invalid: listed.inventory.invalid, reported: listed.reported };
-        let shown = self.account.published();
-        let shown = shown.kept.as_ref().map(|kept| &*kept.encoded);
+        let shown = self.account.snapshot();
+        let shown = shown.last_listing.as_ref().map(|kept| &*kept.encoded);
         let encoded = (self.encode)(self.account.name(), &listed, shown);
         let overview = Overview::of(&listed.inventory);
         (Good { encoded, overview, counts, difference }, snapshot)
@@ -206,12 +207,12 @@ impl Poller {
     }
 
     /// One line a poll: at debug level when all goes on as it was.
-    fn log(&self, was_up: bool, published: &Published, counts: Option<Counts>, last: LastPoll) {
+    fn log(&self, was_up: bool, published: &AccountSnapshot, counts: Option<Counts>, last: LastPoll) {
         let account = self.account.name();
         let pages = last.pages;
         let took = tracing::field::display(seconds(last.took));
         if let Some(failure) = &published.polls.failure {
-            let inventory = match (&published.kept, published.current(Instant::now())) {
+            let inventory = match (&published.last_listing, published.current(Instant::now())) {
                 (None, _) => "none",
                 (Some(_), None) => "stale",
                 (Some(_), Some(_)) => "kept",
@@ -247,7 +248,7 @@ fn seconds(duration: Duration) -> String {
     format!("{:.3}s", duration.as_secs_f64())
 }
 
-impl Polls {
+impl PollStats {
     fn succeeded(self, last: LastPoll) -> Self {
         Self { successes: self.successes + 1, failure: None, last: Some(last), last_success: Some(last.at), ..self }
     }

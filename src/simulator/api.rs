@@ -13,9 +13,9 @@ use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tokio_util::sync::CancellationToken;
 
-use super::fault::{Fault, Faults, Kind};
-use super::trouble::{self, Cut};
-use super::world::{Filter, World};
+use super::account::{Filter, SimulatedAccount};
+use super::apply::{self, ConnectionClosed};
+use super::fault::{Fault, FaultKind, Faults};
 
 /// The key that a simulated account accepts when nobody chose another; it is no secret.
 pub const DEFAULT_KEY: &str = "demo-key-not-a-secret";
@@ -27,7 +27,7 @@ const MAX_FAULTS: usize = 64 << 10;
 #[derive(Debug)]
 pub struct Simulator {
     /// What each account has, by its id.
-    pub worlds: BTreeMap<String, RwLock<World>>,
+    pub accounts: BTreeMap<String, RwLock<SimulatedAccount>>,
     /// The `Authorization` header that it accepts.
     pub authorization: HeaderValue,
     /// What an answer takes.
@@ -62,7 +62,7 @@ impl Simulator {
     ///
     /// # Errors
     /// When there is to be none and the connection is to be cut.
-    pub async fn answer(&self, request: Request) -> Result<Response, Cut> {
+    pub async fn answer(&self, request: Request) -> Result<Response, ConnectionClosed> {
         let mut segments = request.uri().path().split('/').skip(1);
         let path = [(); 4].map(|()| segments.next().unwrap_or_default().to_owned());
         match (request.method(), path.each_ref().map(String::as_str), segments.next()) {
@@ -80,13 +80,13 @@ impl Simulator {
         let mut beat = tokio::time::interval(every);
         beat.tick().await;
         while stop.run_until_cancelled(beat.tick()).await.is_some() {
-            for world in self.worlds.values() {
+            for world in self.accounts.values() {
                 world.write().unwrap_or_else(PoisonError::into_inner).live((self.now)());
             }
         }
     }
 
-    async fn numbers(&self, account_id: &str, request: &Parts) -> Result<Response, Cut> {
+    async fn numbers(&self, account_id: &str, request: &Parts) -> Result<Response, ConnectionClosed> {
         self.requests.fetch_add(1, Ordering::Relaxed);
         if !self.latency.is_zero() {
             tokio::time::sleep(self.latency).await;
@@ -94,17 +94,17 @@ impl Simulator {
         let query = Query::<HashMap<String, String>>::try_from_uri(&request.uri);
         let asked = Asked::read(query.map(|Query(query)| query).unwrap_or_default());
         let fault = self.faults.strike(account_id, asked.as_ref().map_or(1, |asked| asked.page));
-        let mut response = match fault.as_ref().and_then(|kind| trouble::instead(kind, (self.now)())) {
+        let mut response = match fault.as_ref().and_then(|kind| apply::instead(kind, (self.now)())) {
             Some(instead) => instead.await?,
             None if request.headers.get(AUTHORIZATION) != Some(&self.authorization) => {
                 let refusal = error(StatusCode::UNAUTHORIZED, "unauthorized", "The API key is missing or not valid.");
                 ([(WWW_AUTHENTICATE, "Bearer")], refusal).into_response()
             }
-            None => match (self.worlds.get(account_id), asked) {
+            None => match (self.accounts.get(account_id), asked) {
                 (None, _) => error(StatusCode::NOT_FOUND, "not_found", "No such account."),
                 (_, Err(message)) => error(StatusCode::BAD_REQUEST, "invalid_parameter", message),
                 (Some(world), Ok(asked)) => {
-                    trouble::body(fault.as_ref(), self.page(world, &asked, fault.as_ref()).json())
+                    apply::body(fault.as_ref(), self.page(world, &asked, fault.as_ref()).json())
                 }
             },
         };
@@ -114,9 +114,9 @@ impl Simulator {
         Ok(response)
     }
 
-    fn page(&self, owned: &RwLock<World>, asked: &Asked, fault: Option<&Kind>) -> Numbers {
+    fn page(&self, owned: &RwLock<SimulatedAccount>, asked: &Asked, fault: Option<&FaultKind>) -> Numbers {
         let world = owned.read().unwrap_or_else(PoisonError::into_inner);
-        let numbers = trouble::page(fault, asked.page, asked.per_page, |page, per_page| {
+        let numbers = apply::page(fault, asked.page, asked.per_page, |page, per_page| {
             let skip = (page - 1).saturating_mul(per_page);
             let (total, records) = world.records(&asked.filter, skip, per_page);
             Numbers {
@@ -128,13 +128,13 @@ impl Simulator {
             }
         });
         drop(world);
-        if fault == Some(&Kind::Shift) {
+        if fault == Some(&FaultKind::Shift) {
             owned.write().unwrap_or_else(PoisonError::into_inner).shift((self.now)());
         }
         numbers
     }
 
-    /// Shows and changes the faults: for tests, and for those who want to see an exporter in trouble.
+    /// Shows and changes the faults: for tests, and for those who want to see an exporter in apply.
     async fn control(&self, request: Request) -> Response {
         match *request.method() {
             Method::POST | Method::PUT => {

@@ -13,7 +13,7 @@ use fastrand::Rng;
 /// A kind of fault and the requests that it strikes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fault {
-    pub(super) kind: Kind,
+    pub(super) kind: FaultKind,
     /// Requests for this account, or for all.
     account: Option<String>,
     /// Requests for this page and those behind it.
@@ -26,7 +26,7 @@ pub struct Fault {
 
 /// What is wrong.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum FaultKind {
     /// An error status, perhaps with `Retry-After`.
     Status(u16, Option<RetryAfter>),
     /// No answer, ever.
@@ -77,23 +77,23 @@ pub(super) enum RetryAfter {
 }
 
 /// The kinds that have no parameter.
-const PLAIN: [(&str, Kind); 16] = [
-    ("hang", Kind::Hang),
-    ("cut-connection", Kind::CutConnection),
-    ("cut-body", Kind::CutBody),
-    ("html", Kind::Html),
-    ("bad-json", Kind::BadJson),
-    ("wrong-types", Kind::WrongTypes),
-    ("nulls", Kind::Nulls),
-    ("empty-body", Kind::EmptyBody),
-    ("gzip-bomb", Kind::GzipBomb),
-    ("endless-body", Kind::EndlessBody),
-    ("empty-pages", Kind::EmptyPages),
-    ("endless-pages", Kind::EndlessPages),
-    ("shift", Kind::Shift),
-    ("bad-records", Kind::BadRecords),
-    ("reordered-pages", Kind::ReorderedPages),
-    ("short-pages", Kind::ShortPages),
+const PLAIN: [(&str, FaultKind); 16] = [
+    ("hang", FaultKind::Hang),
+    ("cut-connection", FaultKind::CutConnection),
+    ("cut-body", FaultKind::CutBody),
+    ("html", FaultKind::Html),
+    ("bad-json", FaultKind::BadJson),
+    ("wrong-types", FaultKind::WrongTypes),
+    ("nulls", FaultKind::Nulls),
+    ("empty-body", FaultKind::EmptyBody),
+    ("gzip-bomb", FaultKind::GzipBomb),
+    ("endless-body", FaultKind::EndlessBody),
+    ("empty-pages", FaultKind::EmptyPages),
+    ("endless-pages", FaultKind::EndlessPages),
+    ("shift", FaultKind::Shift),
+    ("bad-records", FaultKind::BadRecords),
+    ("reordered-pages", FaultKind::ReorderedPages),
+    ("short-pages", FaultKind::ShortPages),
 ];
 
 impl Fault {
@@ -134,13 +134,13 @@ impl FromStr for Fault {
                     let share = value.parse().ok().filter(|share| (0.0..=1.0).contains(share));
                     fault.probability = share.ok_or_else(|| wrong("a number from 0 to 1"))?;
                 }
-                ("retry-after", Kind::Status(_, retry)) => *retry = Some(RetryAfter::Seconds(whole()?)),
-                ("retry-after-date", Kind::Status(_, retry)) => *retry = Some(RetryAfter::Date(whole()?)),
-                ("over", Kind::SlowBody(over)) => {
+                ("retry-after", FaultKind::Status(_, retry)) => *retry = Some(RetryAfter::Seconds(whole()?)),
+                ("retry-after-date", FaultKind::Status(_, retry)) => *retry = Some(RetryAfter::Date(whole()?)),
+                ("over", FaultKind::SlowBody(over)) => {
                     *over = humantime::parse_duration(value).map_err(|_| wrong("a duration like 30s"))?;
                 }
-                ("to", Kind::Redirect(to)) => value.clone_into(to),
-                ("by", Kind::Total(by)) => *by = value.parse().map_err(|_| wrong("a whole number"))?,
+                ("to", FaultKind::Redirect(to)) => value.clone_into(to),
+                ("by", FaultKind::Total(by)) => *by = value.parse().map_err(|_| wrong("a whole number"))?,
                 _ => {
                     return Err(format!(
                         "the fault {name} has no {key}; all have account, page, times and probability"
@@ -152,16 +152,16 @@ impl FromStr for Fault {
     }
 }
 
-fn kind(name: &str) -> Result<Kind, String> {
+fn kind(name: &str) -> Result<FaultKind, String> {
     if let Some((_, kind)) = PLAIN.iter().find(|(plain, _)| *plain == name) {
         return Ok(kind.clone());
     }
     Ok(match (name, name.parse::<u16>()) {
-        (_, Ok(status @ 201..=599)) => Kind::Status(status, None),
-        ("slow-body", _) => Kind::SlowBody(Duration::from_mins(1)),
+        (_, Ok(status @ 201..=599)) => FaultKind::Status(status, None),
+        ("slow-body", _) => FaultKind::SlowBody(Duration::from_mins(1)),
         // No such host can exist (RFC 2606).
-        ("redirect", _) => Kind::Redirect("https://elsewhere.invalid/".to_owned()),
-        ("total", _) => Kind::Total(1000),
+        ("redirect", _) => FaultKind::Redirect("https://elsewhere.invalid/".to_owned()),
+        ("total", _) => FaultKind::Total(1000),
         _ => {
             let plain: Vec<_> = PLAIN.iter().map(|(plain, _)| *plain).collect();
             return Err(format!(
@@ -175,13 +175,13 @@ fn kind(name: &str) -> Result<Kind, String> {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            Kind::Status(status, None) => write!(f, "{status}")?,
-            Kind::Status(status, Some(RetryAfter::Seconds(wait))) => write!(f, "{status} retry-after={wait}")?,
-            Kind::Status(status, Some(RetryAfter::Date(wait))) => write!(f, "{status} retry-after-date={wait}")?,
+            FaultKind::Status(status, None) => write!(f, "{status}")?,
+            FaultKind::Status(status, Some(RetryAfter::Seconds(wait))) => write!(f, "{status} retry-after={wait}")?,
+            FaultKind::Status(status, Some(RetryAfter::Date(wait))) => write!(f, "{status} retry-after-date={wait}")?,
             // Without blanks, so that it is one word.
-            Kind::SlowBody(over) => write!(f, "slow-body over={}ms", over.as_millis())?,
-            Kind::Redirect(to) => write!(f, "redirect to={to}")?,
-            Kind::Total(by) => write!(f, "total by={by}")?,
+            FaultKind::SlowBody(over) => write!(f, "slow-body over={}ms", over.as_millis())?,
+            FaultKind::Redirect(to) => write!(f, "redirect to={to}")?,
+            FaultKind::Total(by) => write!(f, "total by={by}")?,
             plain => {
                 let name = PLAIN.iter().find(|(_, kind)| kind == plain).map_or("", |(name, _)| name);
                 f.write_str(name)?;
@@ -226,7 +226,7 @@ impl Faults {
     }
 
     /// What strikes a request for this page of an account: the first that does.
-    pub(super) fn strike(&self, account: &str, page: usize) -> Option<Kind> {
+    pub(super) fn strike(&self, account: &str, page: usize) -> Option<FaultKind> {
         let (faults, rng) = &mut *self.lock();
         faults.iter_mut().find_map(|fault| fault.strikes(account, page, rng).then(|| fault.kind.clone()))
     }
@@ -282,9 +282,9 @@ mod tests {
     fn a_fault_strikes_so_often_from_its_page_on() {
         let faults = Faults::new(Fault::list("503 page=2 times=2, 404 account=b, hang page=3").unwrap(), 1);
         let strikes = [1, 2, 1, 5, 2, 3].map(|page| faults.strike("a", page));
-        let status = Some(Kind::Status(503, None));
-        assert_eq!(strikes, [None, status.clone(), None, status, None, Some(Kind::Hang)]);
-        assert_eq!(faults.strike("b", 1), Some(Kind::Status(404, None)));
+        let status = Some(FaultKind::Status(503, None));
+        assert_eq!(strikes, [None, status.clone(), None, status, None, Some(FaultKind::Hang)]);
+        assert_eq!(faults.strike("b", 1), Some(FaultKind::Status(404, None)));
         assert_eq!(faults.left().len(), 2);
     }
 }

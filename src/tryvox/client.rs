@@ -13,31 +13,18 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::address::{Filter, listing_url, page_url};
+use super::address::{Filter, listing_url, numbers_url, page_url};
 use super::answer::{date, plausible, refusal};
-use super::gate::{Gate, Turnstile};
+use super::gate::{FairLimit, Turnstile};
 use super::pacing::Pacer;
 use super::retry::{ATTEMPTS, Refused, pause};
-use super::transport::{Answer, Transport};
-use super::wire::{Page, Pagination, Written};
-use super::{ApiKey, Attempt, Failure, Reason, Requests};
-
-/// How an account may be asked.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Limits {
-    /// What one request may take, until the end of its body.
-    pub timeout: Duration,
-    /// Requests in flight, at least 1.
-    pub concurrency: usize,
-    /// Requests a second; 0 is no limit.
-    pub rate: f64,
-    /// Numbers a page, 1 to 100.
-    pub per_page: u8,
-}
+use super::transport::{ApiResponse, Transport};
+use super::wire::{Page, Pagination, WriteWindow};
+use super::{ApiKey, Attempt, Failure, Reason, RequestStats, TryvoxOptions};
 
 /// What a whole listing was like; its records went elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Listing {
+pub struct ListingSummary {
     /// Pages that were read.
     pub pages: u32,
     /// `pagination.total` of the first page.
@@ -51,13 +38,13 @@ pub struct Client {
     name: Arc<str>,
     transport: Arc<dyn Transport>,
     numbers: Url,
-    limits: Limits,
+    options: TryvoxOptions,
     now: fn() -> SystemTime,
-    dice: Mutex<Rng>,
+    rng: Mutex<Rng>,
     pacer: Pacer,
-    gate: Arc<Gate>,
+    gate: Arc<FairLimit>,
     turnstile: Turnstile,
-    requests: Mutex<Requests>,
+    requests: Mutex<RequestStats>,
     progress: (AtomicU32, AtomicU32),
 }
 
@@ -70,36 +57,32 @@ impl fmt::Debug for Client {
     }
 }
 
-/// What a [`Client`] is made of.
-#[derive(Debug)]
-pub struct Endpoint {
-    /// The account, for the log.
-    pub name: Arc<str>,
-    /// How requests get there.
+/// What a [`Client`] needs beside its options.
+#[derive(Debug, Clone)]
+pub struct ClientContext {
+    /// Sends the requests.
     pub transport: Arc<dyn Transport>,
-    /// The account's listing, see [`numbers_url`](super::numbers_url).
-    pub numbers: Url,
-    /// The time of day, where the API does not tell it.
+    /// Limits the requests in flight over all accounts.
+    pub gate: Arc<FairLimit>,
+    /// The wall clock, for responses without a `Date` header.
     pub now: fn() -> SystemTime,
-    /// What spreads attempts.
-    pub dice: Rng,
-    /// What all accounts share.
-    pub gate: Arc<Gate>,
+    /// Randomness for the jitter of retries.
+    pub rng: Rng,
 }
 
 impl Client {
     /// A client that has asked for nothing yet.
     #[must_use]
-    pub fn new(endpoint: Endpoint, limits: Limits) -> Self {
-        let Endpoint { name, transport, numbers, now, dice, gate } = endpoint;
+    pub fn new(name: &str, account_id: &str, options: TryvoxOptions, context: ClientContext) -> Self {
+        let ClientContext { transport, gate, now, rng } = context;
         Self {
-            name,
+            name: name.into(),
             transport,
-            numbers,
+            numbers: numbers_url(&options.url, account_id),
             now,
-            dice: Mutex::new(dice),
-            pacer: Pacer::new(limits.rate),
-            limits,
+            rng: Mutex::new(rng),
+            pacer: Pacer::new(options.rate_limit),
+            options,
             gate,
             turnstile: Turnstile::default(),
             requests: Mutex::default(),
@@ -109,13 +92,13 @@ impl Client {
 
     /// What the requests came to so far.
     #[must_use]
-    pub fn requests(&self) -> Requests {
+    pub fn requests(&self) -> RequestStats {
         self.lock_requests().clone()
     }
 
     /// Another number whenever that is something else.
     #[must_use]
-    pub fn requests_seen(&self) -> u64 {
+    pub fn requests_version(&self) -> u64 {
         let requests = self.lock_requests();
         requests.count + requests.retries.iter().sum::<u64>()
     }
@@ -149,14 +132,20 @@ impl Client {
     /// # Errors
     /// The first page that could not be had; other pages may have been taken by then. No request is
     /// started after it, and those in flight are heard out: the API sees them, so they count.
-    pub async fn list<F>(&self, key: &ApiKey, filter: &Filter, deadline: Instant, take: F) -> Result<Listing, Failure>
+    pub async fn list<F>(
+        &self,
+        key: &ApiKey,
+        filter: &Filter,
+        deadline: Instant,
+        take: F,
+    ) -> Result<ListingSummary, Failure>
     where
         F: Fn(u32, Page<'_>),
     {
         let failed = CancellationToken::new();
         let listing = listing_url(&self.numbers, filter);
         let page = |page| {
-            let request = Request { page, url: page_url(&listing, page, self.limits.per_page), key };
+            let request = Request { page, url: page_url(&listing, page, self.options.per_page), key };
             let attempts = self.page(request, deadline, &take, &failed);
             async { attempts.await.inspect_err(|_| failed.cancel()) }
         };
@@ -168,7 +157,7 @@ impl Client {
         read.store(1, Ordering::Relaxed);
         of.store(pages, Ordering::Relaxed);
         self.fits(pages, deadline)?;
-        let mut rest = stream::iter((2..=pages).map(page)).buffer_unordered(self.limits.concurrency);
+        let mut rest = stream::iter((2..=pages).map(page)).buffer_unordered(self.options.concurrency);
         let (mut steady, mut failure) = (true, None);
         while let Some(page) = rest.next().await {
             read.fetch_add(1, Ordering::Relaxed);
@@ -177,7 +166,7 @@ impl Client {
                 Err(why) => failure = failure.or(why),
             }
         }
-        failure.map_or(Ok(Listing { pages, reported: total, steady }), Err)
+        failure.map_or(Ok(ListingSummary { pages, reported: total, steady }), Err)
     }
 
     /// Whether the pages that follow the first can all be asked for before the deadline.
@@ -193,7 +182,7 @@ impl Client {
             format!(
                 "{pages} pages at {} requests a second take {} and the poll has {} left: set --tryvox.rate-limit to \
                  {} or more, or --poll.interval and --poll.timeout to more than that",
-                self.limits.rate,
+                self.options.rate_limit,
                 round(needed),
                 round(left),
                 rate.ceil(),
@@ -224,7 +213,7 @@ impl Client {
             let failure = Failure { at: Some(Attempt { page: request.page, attempt }), cause, ..failure };
 
             let now = Instant::now();
-            let pause = pause(attempt, self.lock_dice().f64());
+            let pause = pause(attempt, self.lock_rng().f64());
             match retry_after {
                 Some(wait) => self.pacer.hold(now + wait),
                 // Without a word of when, the others need not find out by themselves.
@@ -271,7 +260,7 @@ impl Client {
         let asked = Instant::now();
         let answer = self.request(request).await;
         drop(place);
-        let Answer { status, headers, body } = answer?;
+        let ApiResponse { status, headers, body } = answer?;
         let now = date(&headers).unwrap_or_else(self.now);
         if status != StatusCode::OK {
             return Err(Refused::by_status(status, &headers, refusal(status, &headers), now));
@@ -282,31 +271,31 @@ impl Client {
         for example in &mut read.unreadable.examples {
             *example = request.key.redact(example);
         }
-        read.written = Some(Written::answered(now, asked.elapsed()));
+        read.written = Some(WriteWindow::answered(now, asked.elapsed()));
         let pagination = read.pagination;
         take(request.page, read);
         Ok(pagination)
     }
 
     /// Sends a request, which is counted however it ends.
-    async fn request(&self, request: &Request<'_>) -> Result<Answer, Failure> {
+    async fn request(&self, request: &Request<'_>) -> Result<ApiResponse, Failure> {
         let bearer = request.key.bearer().map_err(|error| Failure::new(Reason::ApiKey, error.to_string()))?;
         let mut counted = Counted { requests: &self.requests, start: Instant::now(), status: None };
-        let answer = timeout(self.limits.timeout, self.transport.get(request.url.clone(), bearer)).await;
+        let answer = timeout(self.options.timeout, self.transport.get(request.url.clone(), bearer)).await;
         let answer = answer.unwrap_or_else(|_| {
-            let after = humantime::format_duration(self.limits.timeout);
+            let after = humantime::format_duration(self.options.timeout);
             Err(Failure::new(Reason::Timeout, format!("no whole answer within {after} (--tryvox.timeout)")))
         })?;
         counted.status = Some(answer.status.as_u16());
         Ok(answer)
     }
 
-    fn lock_requests(&self) -> MutexGuard<'_, Requests> {
+    fn lock_requests(&self) -> MutexGuard<'_, RequestStats> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock_dice(&self) -> MutexGuard<'_, Rng> {
-        self.dice.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_rng(&self) -> MutexGuard<'_, Rng> {
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -319,7 +308,7 @@ struct Request<'a> {
 
 /// A request in flight; it is counted when this is dropped, and so also when the poll is given up.
 struct Counted<'a> {
-    requests: &'a Mutex<Requests>,
+    requests: &'a Mutex<RequestStats>,
     start: Instant,
     status: Option<u16>,
 }

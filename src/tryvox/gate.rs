@@ -6,7 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Lets so many requests in at a time, fairly: accounts take turns, however many requests one has.
 #[derive(Debug)]
-pub struct Gate {
+pub struct FairLimit {
     permits: Arc<Semaphore>,
     size: Mutex<usize>,
 }
@@ -16,7 +16,7 @@ pub struct Gate {
 #[derive(Debug, Default)]
 pub(super) struct Turnstile(tokio::sync::Mutex<()>);
 
-impl Gate {
+impl FairLimit {
     /// At most `size` requests at a time.
     #[must_use]
     pub fn new(size: usize) -> Self {
@@ -54,7 +54,7 @@ mod tests {
     use tokio::time::{Instant, sleep};
 
     /// A request of a second.
-    async fn request(gate: &Gate, turnstile: &Turnstile, most: &AtomicUsize, now: &AtomicUsize) {
+    async fn request(gate: &FairLimit, turnstile: &Turnstile, most: &AtomicUsize, now: &AtomicUsize) {
         let _permit = gate.enter(turnstile).await;
         most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         sleep(Duration::from_secs(1)).await;
@@ -63,7 +63,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_account_with_many_requests_delays_no_other() {
-        let (gate, most, now) = (Gate::new(2), AtomicUsize::new(0), AtomicUsize::new(0));
+        let (gate, most, now) = (FairLimit::new(2), AtomicUsize::new(0), AtomicUsize::new(0));
         let (busy, small) = (Turnstile::default(), Turnstile::default());
         let crowd = join_all((0..100).map(|_| request(&gate, &busy, &most, &now)));
         let start = Instant::now();
@@ -81,7 +81,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn its_size_can_change() {
-        let (gate, turnstile) = (Gate::new(1), Turnstile::default());
+        let (gate, turnstile) = (FairLimit::new(1), Turnstile::default());
         for size in [5, 2, 8, 1] {
             gate.resize(size);
             let (most, now) = (AtomicUsize::new(0), AtomicUsize::new(0));

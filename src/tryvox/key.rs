@@ -83,7 +83,7 @@ pub enum KeySource {
 
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
-pub enum NoKey {
+pub enum KeyError {
     /// The file cannot be read.
     #[error("the key file {} cannot be read: {error}", path.display())]
     File {
@@ -110,12 +110,12 @@ impl KeySource {
     ///
     /// # Errors
     /// When the file cannot be read or holds no key.
-    pub fn read(&self) -> Result<ApiKey, NoKey> {
+    pub fn read(&self) -> Result<ApiKey, KeyError> {
         match self {
             Self::Given(key) => Ok(key.clone()),
             Self::File(path) => {
-                let text = read_secret(path).map_err(|error| NoKey::File { path: path.clone(), error })?;
-                ApiKey::new(&text).map_err(|error| NoKey::Invalid { path: path.clone(), error })
+                let text = read_secret(path).map_err(|error| KeyError::File { path: path.clone(), error })?;
+                ApiKey::new(&text).map_err(|error| KeyError::Invalid { path: path.clone(), error })
             }
         }
     }

@@ -3,7 +3,7 @@
 //! [`Client::list`] lists every number of an account once, at the pace that the account allows, and
 //! hands each [`Page`] on as it arrives; nothing of a page is kept. A page that cannot be had is
 //! asked for again, patiently, where that can help. What goes wrong in the end is a [`Failure`],
-//! whose [`Reason`] is what the metrics count. A [`Transport`] is what sends a request; a [`Gate`]
+//! whose [`Reason`] is what the metrics count. A [`Transport`] is what sends a request; a [`FairLimit`]
 //! is what all accounts have to pass.
 
 mod address;
@@ -12,6 +12,7 @@ mod client;
 mod failure;
 mod gate;
 mod key;
+mod options;
 mod pacing;
 mod requests;
 mod retry;
@@ -19,10 +20,14 @@ mod transport;
 mod wire;
 
 pub use address::{Filter, numbers_url};
-pub use client::{Client, Endpoint, Limits, Listing};
+pub use client::{Client, ClientContext, ListingSummary};
 pub use failure::{Advice, Attempt, Failure, Reason};
-pub use gate::Gate;
-pub use key::{ApiKey, InvalidKey, KeySource, NoKey};
-pub use requests::{DURATION_BUCKETS, Requests};
-pub use transport::{Answer, HttpClients, Transport, read_body};
-pub use wire::{Moment, Name, Page, Pagination, Record, Unreadable, Written};
+pub use gate::FairLimit;
+pub use key::{ApiKey, InvalidKey, KeyError, KeySource};
+pub use options::{TryvoxOptions, account_id};
+pub use requests::{DURATION_BUCKETS, RequestStats};
+pub use transport::{ApiResponse, HttpClients, Transport, read_body};
+pub use wire::{InvalidRecords, OptionalText, OptionalTimestamp, Page, Pagination, Record, WriteWindow};
+
+/// The statuses that the API documents.
+pub const STATUSES: [&str; 3] = ["active", "pending", "suspended"];

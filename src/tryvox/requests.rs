@@ -10,7 +10,7 @@ pub const DURATION_BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 
 /// Counts of all requests since the start, each attempt once.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Requests {
+pub struct RequestStats {
     /// By HTTP status; `None` when there was no answer.
     pub by_status: BTreeMap<Option<u16>, u64>,
     /// How many took at most [`DURATION_BUCKETS`]`[i]` seconds and longer than the bound before.
@@ -19,11 +19,11 @@ pub struct Requests {
     pub count: u64,
     /// What they took together, until the end of the body or the failure.
     pub seconds: f64,
-    /// Requests that were made because the one before had failed, by that one's [`Reason`].
+    /// RequestStats that were made because the one before had failed, by that one's [`Reason`].
     pub retries: [u64; Reason::ALL.len()],
 }
 
-impl Default for Requests {
+impl Default for RequestStats {
     fn default() -> Self {
         Self {
             // So that a rate has something to start from.
@@ -36,7 +36,7 @@ impl Default for Requests {
     }
 }
 
-impl Requests {
+impl RequestStats {
     /// Counts a request that ended.
     pub fn observe(&mut self, status: Option<u16>, took: Duration) {
         let seconds = took.as_secs_f64();

@@ -26,7 +26,7 @@ static LARGE_BODY: Semaphore = Semaphore::const_new(1);
 
 /// An answer of the API.
 #[derive(Debug)]
-pub struct Answer {
+pub struct ApiResponse {
     /// Its status.
     pub status: StatusCode,
     /// Its headers.
@@ -41,7 +41,7 @@ pub trait Transport: fmt::Debug + Send + Sync {
     /// Sends a request. The future may be dropped at any time, and that ends the request.
     ///
     /// The error is the reason of no answer at all: no connection, or no trusted one.
-    fn get(&self, url: Url, authorization: HeaderValue) -> BoxFuture<'_, Result<Answer, Failure>>;
+    fn get(&self, url: Url, authorization: HeaderValue) -> BoxFuture<'_, Result<ApiResponse, Failure>>;
 }
 
 /// The connections that accounts share, one pool for `https` and one for `http`.
@@ -73,7 +73,7 @@ impl HttpClients {
 }
 
 impl Transport for HttpClients {
-    fn get(&self, url: Url, authorization: HeaderValue) -> BoxFuture<'_, Result<Answer, Failure>> {
+    fn get(&self, url: Url, authorization: HeaderValue) -> BoxFuture<'_, Result<ApiResponse, Failure>> {
         async move {
             let pool = self.of(&url).get().ok_or_else(|| {
                 Failure::new(Reason::Internal, format!("there are no connections for {}", url.scheme()))
@@ -86,7 +86,7 @@ impl Transport for HttpClients {
                 StatusCode::OK => read_body(response.bytes_stream()).await,
                 _ => Ok(Bytes::new()),
             };
-            Ok(Answer { status, headers, body })
+            Ok(ApiResponse { status, headers, body })
         }
         .boxed()
     }
@@ -124,7 +124,7 @@ fn http_client(https: bool) -> Result<reqwest::Client, String> {
         .user_agent(concat!("tryvox-exporter/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
-        // Requests are counted, so none is sent that was not asked for.
+        // RequestStats are counted, so none is sent that was not asked for.
         .retry(reqwest::retry::never());
     // Over plain http a proxy would read the key, and no certificate is ever looked at.
     let builder = if https { builder } else { builder.no_proxy().tls_certs_only([]) };

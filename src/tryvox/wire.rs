@@ -46,19 +46,19 @@ pub struct Record<'a> {
     pub capabilities: Option<&'a RawValue>,
     /// A state or region, if there is one.
     #[serde(borrow, default)]
-    pub region: Name<'a>,
+    pub region: OptionalText<'a>,
     /// The trunk that it leads to, if any.
     #[serde(borrow, default)]
-    pub trunk_id: Name<'a>,
+    pub trunk_id: OptionalText<'a>,
     /// The application that it leads to, if any.
     #[serde(borrow, default)]
-    pub application_id: Name<'a>,
+    pub application_id: OptionalText<'a>,
     /// When it was bought, if the API says so.
     #[serde(default)]
-    pub created_at: Moment,
+    pub created_at: OptionalTimestamp,
     /// When it was last updated, if the API says so.
     #[serde(default)]
-    pub updated_at: Moment,
+    pub updated_at: OptionalTimestamp,
 }
 
 /// A longer text is no id or name.
@@ -66,9 +66,9 @@ const MAX_TEXT: usize = 256;
 
 /// A text that is there and neither empty nor longer than any name: whatever else the API wrote is none.
 #[derive(Debug, Default)]
-pub struct Name<'a>(pub Option<Cow<'a, str>>);
+pub struct OptionalText<'a>(pub Option<Cow<'a, str>>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for OptionalText<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = |text: Cow<'de, str>| Some(text).filter(|text| !text.is_empty() && text.len() <= MAX_TEXT);
         deserializer.deserialize_any(IfText(name)).map(Self)
@@ -78,9 +78,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
 /// A time as in RFC 3339, the profile of ISO 8601 that the API's documentation shows: whatever else the
 /// API wrote is none.
 #[derive(Debug, Default)]
-pub struct Moment(pub Option<SystemTime>);
+pub struct OptionalTimestamp(pub Option<SystemTime>);
 
-impl<'de> Deserialize<'de> for Moment {
+impl<'de> Deserialize<'de> for OptionalTimestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let moment = |text: Cow<'de, str>| {
             // A time of UTC, as nearly all are, is read in a tenth of the time.
@@ -153,16 +153,16 @@ pub struct Page<'a> {
     /// The records, in the page's order.
     pub records: Vec<Record<'a>>,
     /// The others, if any.
-    pub unreadable: Unreadable,
+    pub unreadable: InvalidRecords,
     /// Where the page stands.
     pub pagination: Pagination,
     /// When the API wrote it, where that is known.
-    pub written: Option<Written>,
+    pub written: Option<WriteWindow>,
 }
 
 /// Records of a page that are not of a [`Record`]'s shape.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Unreadable {
+pub struct InvalidRecords {
     /// How many.
     pub count: u64,
     /// What is wrong with the first few; it may quote them.
@@ -172,14 +172,14 @@ pub struct Unreadable {
 /// When the API wrote a page, by its own clock: not before `from` and not after `to`, both in whole
 /// seconds, as the API's timestamps are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Written {
+pub struct WriteWindow {
     /// When the page was asked for, or earlier.
     pub from: SystemTime,
     /// When the answer began, or later.
     pub to: SystemTime,
 }
 
-impl Written {
+impl WriteWindow {
     /// Of an answer that is dated `date` and that came within `took`.
     #[must_use]
     pub fn answered(date: SystemTime, took: Duration) -> Self {
@@ -239,11 +239,11 @@ impl<'a> Page<'a> {
         // Once for all of it, and not for each text in it.
         let body = std::str::from_utf8(body).map_err(serde_json::Error::custom)?;
         if let Ok(Envelope { data, pagination }) = serde_json::from_str::<Envelope<Record<'a>>>(body) {
-            return Ok(Self { records: data.0, unreadable: Unreadable::default(), pagination, written: None });
+            return Ok(Self { records: data.0, unreadable: InvalidRecords::default(), pagination, written: None });
         }
         // Something is odd: if it is a record, only that one is lost.
         let Envelope { data, pagination } = serde_json::from_str::<Envelope<&'a RawValue>>(body)?;
-        let (mut records, mut unreadable) = (Vec::with_capacity(data.0.len()), Unreadable::default());
+        let (mut records, mut unreadable) = (Vec::with_capacity(data.0.len()), InvalidRecords::default());
         for record in data.0 {
             match serde_json::from_str(record.get()) {
                 Ok(record) => records.push(record),
@@ -278,7 +278,7 @@ mod tests {
         let body = page(&[RECORD]);
         let page = Page::read(body.as_bytes()).unwrap();
         assert_eq!(page.pagination, Pagination { total: 1, total_pages: 1 });
-        assert_eq!(page.unreadable, Unreadable::default());
+        assert_eq!(page.unreadable, InvalidRecords::default());
         assert_eq!(page.records[0].created_at.0, Some(humantime::parse_rfc3339("2025-03-11T09:24:00Z").unwrap()));
         let [record] = &page.records[..] else { panic!("{page:?}") };
         assert_eq!((&*record.e164, &*record.kind, &*record.status), ("+14155550123", "local", "active"));
@@ -343,10 +343,10 @@ mod tests {
     #[test]
     fn an_answer_was_written_between_the_request_and_its_date() {
         let second = |s| SystemTime::UNIX_EPOCH + Duration::from_secs(s);
-        let written = |took| Written::answered(second(100), Duration::from_millis(took));
-        assert_eq!(written(0), Written { from: second(100), to: second(101) });
-        assert_eq!(written(20), Written { from: second(99), to: second(101) });
-        assert_eq!(written(2001), Written { from: second(97), to: second(101) });
+        let written = |took| WriteWindow::answered(second(100), Duration::from_millis(took));
+        assert_eq!(written(0), WriteWindow { from: second(100), to: second(101) });
+        assert_eq!(written(20), WriteWindow { from: second(99), to: second(101) });
+        assert_eq!(written(2001), WriteWindow { from: second(97), to: second(101) });
     }
 
     #[test]

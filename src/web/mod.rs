@@ -12,5 +12,5 @@ mod serve;
 pub mod toolkit;
 
 pub use listen::{BindError, Listener, bind, systemd_sockets};
-pub use routes::{Reload, Site, router};
+pub use routes::{AppState, Reload, router};
 pub use serve::{Server, serve};

@@ -3,10 +3,10 @@
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, ACCEPT_ENCODING, HeaderName};
 
-use crate::metrics::{Coding, Format};
+use crate::metrics::{Encoding, Format};
 
 /// What an answer is made of for a client with these headers.
-pub(super) fn negotiate(headers: &HeaderMap) -> (Format, Coding) {
+pub(super) fn negotiate(headers: &HeaderMap) -> (Format, Encoding) {
     // A header may be in several parts; one that is no text says nothing.
     let text = |name: HeaderName| -> String {
         let parts = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
@@ -31,18 +31,18 @@ fn format(accept: &str) -> Format {
 
 /// The coding that an `Accept-Encoding` header prefers. Not to code at all is always possible, and done
 /// where that is preferred or nothing else is acceptable.
-fn coding(accept: &str) -> Coding {
+fn coding(accept: &str) -> Encoding {
     let offered = choices(accept).filter_map(|choice| {
         let coding = match &*choice.name {
             // Of all that there are everybody knows gzip.
-            "gzip" | "x-gzip" | "*" => Coding::Gzip,
-            "zstd" => Coding::Zstd,
-            "identity" => Coding::Identity,
+            "gzip" | "x-gzip" | "*" => Encoding::Gzip,
+            "zstd" => Encoding::Zstd,
+            "identity" => Encoding::Identity,
             _ => return None,
         };
         Some((choice.quality, coding))
     });
-    best(offered).unwrap_or(Coding::Identity)
+    best(offered).unwrap_or(Encoding::Identity)
 }
 
 /// Of two that are as welcome the first; what is not acceptable has quality 0.
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn the_coding_is_the_one_that_is_preferred() {
-        use Coding::{Gzip, Identity, Zstd};
+        use Encoding::{Gzip, Identity, Zstd};
         for (accept, expected) in [
             ("", Identity),
             ("gzip", Gzip),

@@ -24,7 +24,7 @@ use crate::poller::Fleet;
 
 /// All that the pages are made of.
 #[derive(Debug)]
-pub struct Site {
+pub struct AppState {
     /// The accounts.
     pub fleet: Arc<Fleet>,
     /// What the process says of itself.
@@ -50,7 +50,7 @@ impl fmt::Debug for Reload {
 }
 
 /// The pages of a site. Another path is 404, another method 405.
-pub fn router(site: Arc<Site>) -> Router {
+pub fn router(site: Arc<AppState>) -> Router {
     Router::new()
         .route(&site.telemetry_path, get(scrape))
         .route("/", get(status))
@@ -60,7 +60,7 @@ pub fn router(site: Arc<Site>) -> Router {
         .with_state(site)
 }
 
-async fn scrape(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
+async fn scrape(State(site): State<Arc<AppState>>, headers: HeaderMap) -> Response {
     let (format, coding) = negotiate(&headers);
     let mut pieces = Scrape::new(&site.fleet.accounts(), site.exporter.clone()).pack(format, coding);
     // Most often that is all, and its length is known.
@@ -85,9 +85,9 @@ async fn scrape(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
     response
 }
 
-async fn ready(State(site): State<Arc<Site>>) -> Response {
+async fn ready(State(site): State<Arc<AppState>>) -> Response {
     let accounts = site.fleet.accounts();
-    let waiting = accounts.iter().filter(|account| account.published().polls.last.is_none()).count();
+    let waiting = accounts.iter().filter(|account| account.snapshot().polls.last.is_none()).count();
     if waiting == 0 {
         site.ready.store(true, Ordering::Relaxed);
     }
@@ -99,7 +99,7 @@ async fn ready(State(site): State<Arc<Site>>) -> Response {
     }
 }
 
-async fn reload(State(site): State<Arc<Site>>) -> Response {
+async fn reload(State(site): State<Arc<AppState>>) -> Response {
     let Some(Reload(reload)) = &site.reload else {
         let text = "The lifecycle API is off; --web.enable-lifecycle allows it.\n";
         return (StatusCode::FORBIDDEN, text).into_response();
@@ -112,7 +112,7 @@ async fn reload(State(site): State<Arc<Site>>) -> Response {
     }
 }
 
-async fn status(State(site): State<Arc<Site>>, asked: Result<Query<page::Asked>, QueryRejection>) -> Response {
+async fn status(State(site): State<Arc<AppState>>, asked: Result<Query<page::Asked>, QueryRejection>) -> Response {
     // A query that cannot be read asks for nothing. Of many accounts a page takes its time, and keeps no
     // other answer waiting.
     let Query(asked) = asked.unwrap_or_default();

@@ -19,7 +19,7 @@ pub(crate) struct Asked {
     pub(crate) page: usize,
 }
 
-type Answer = dyn Fn(Asked) -> BoxFuture<'static, Response> + Send + Sync;
+type ApiResponse = dyn Fn(Asked) -> BoxFuture<'static, Response> + Send + Sync;
 
 /// A running API.
 #[derive(Clone)]
@@ -27,7 +27,7 @@ pub(crate) struct Api(Arc<Shared>);
 
 struct Shared {
     address: std::net::SocketAddr,
-    answer: Box<Answer>,
+    answer: Box<ApiResponse>,
     asked: Mutex<Vec<Asked>>,
     in_flight: AtomicUsize,
     most_in_flight: AtomicUsize,

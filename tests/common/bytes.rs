@@ -5,19 +5,19 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tryvox_exporter::inventory::{Collect, Difference, Fold};
-use tryvox_exporter::metrics::encode_listing;
-use tryvox_exporter::poller::Listed;
-use tryvox_exporter::tryvox::{Page, Written};
+use tryvox_exporter::inventory::{CollectorOptions, Difference, Fold};
+use tryvox_exporter::metrics::render_listing;
+use tryvox_exporter::poller::Listing;
+use tryvox_exporter::tryvox::{Page, STATUSES, WriteWindow};
 
 /// Reads the bytes as the two pages of a listing and checks what comes of it.
 pub(crate) fn listing(bytes: &[u8]) {
     let Ok(mut page) = Page::read(bytes) else { return };
     let records = (page.records.len() as u64 + page.unreadable.count) * 2;
     let answered = SystemTime::UNIX_EPOCH + Duration::from_secs(1_762_105_212);
-    page.written = Some(Written::answered(answered, Duration::from_secs(1)));
+    page.written = Some(WriteWindow::answered(answered, Duration::from_secs(1)));
 
-    let mut fold = Fold::new(Arc::new(everything()), HashSet::new());
+    let mut fold = Fold::new(Arc::new(everything()), STATUSES.map(Arc::from).to_vec(), HashSet::new());
     let mut complaints = 0;
     fold.page(1, &page, |_| complaints += 1);
     fold.page(2, &page, |_| complaints += 1);
@@ -29,8 +29,8 @@ pub(crate) fn listing(bytes: &[u8]) {
     assert!(complaints <= inventory.invalid);
     assert!(inventory.listed + inventory.invalid <= records);
     assert_eq!(inventory.groups.values().map(|group| group.numbers).sum::<u64>(), inventory.listed);
-    let listed = Listed { inventory, reported };
-    for family in encode_listing("a", &listed, None) {
+    let listed = Listing { inventory, reported };
+    for family in render_listing("a", &listed, None) {
         let family = std::str::from_utf8(family.bytes()).unwrap();
         for line in family.lines() {
             let (series, value) = line.rsplit_once(' ').expect(line);
@@ -41,7 +41,14 @@ pub(crate) fn listing(bytes: &[u8]) {
 }
 
 /// Every collector there is.
-fn everything() -> Collect {
+fn everything() -> CollectorOptions {
     let number_statuses = ["active", "suspended", "pending", "a"].map(str::to_owned).to_vec();
-    Collect { region: true, trunk: true, application: true, number_statuses, number_limit: 2, ..Collect::default() }
+    CollectorOptions {
+        region: true,
+        trunk: true,
+        application: true,
+        number_statuses,
+        number_limit: 2,
+        ..CollectorOptions::default()
+    }
 }

@@ -15,12 +15,13 @@ use reqwest::header::{AUTHORIZATION, HeaderValue};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tryvox_exporter::inventory::Collect;
-use tryvox_exporter::metrics::{self, Configured, Exporter, Format, encode_listing};
+use tryvox_exporter::config::{AccountConfig, PollOptions};
+use tryvox_exporter::inventory::CollectorOptions;
+use tryvox_exporter::metrics::{self, ConfigStatus, Exporter, Format, render_listing};
 use tryvox_exporter::poller::{Account, Budget, Poller};
-use tryvox_exporter::simulator::{Fault, Faults, Simulator, World};
+use tryvox_exporter::simulator::{Fault, Faults, SimulatedAccount, Simulator};
 use tryvox_exporter::tryvox::{
-    Answer, ApiKey, Client, Endpoint, Failure, Filter, Gate, KeySource, Limits, Reason, Transport, numbers_url,
+    ApiKey, ApiResponse, Client, ClientContext, Failure, FairLimit, KeySource, Reason, Transport, TryvoxOptions,
     read_body,
 };
 
@@ -42,8 +43,9 @@ pub(crate) struct Setup {
     pub(crate) interval: Duration,
     pub(crate) timeout: Duration,
     pub(crate) stale_after: Duration,
-    pub(crate) filters: Vec<Filter>,
-    pub(crate) collect: Collect,
+    pub(crate) countries: Option<Vec<String>>,
+    pub(crate) statuses: Option<Vec<String>>,
+    pub(crate) collector: CollectorOptions,
 }
 
 impl Default for Setup {
@@ -60,8 +62,9 @@ impl Default for Setup {
             interval: Duration::from_mins(5),
             timeout: Duration::from_mins(5),
             stale_after: Duration::from_mins(15),
-            filters: vec![Filter::default()],
-            collect: Collect::default(),
+            countries: None,
+            statuses: None,
+            collector: CollectorOptions::default(),
         }
     }
 }
@@ -94,7 +97,7 @@ impl History {
 
     fn keep(&self, simulator: &Simulator) {
         if let Some(moments) = &mut *self.0.lock().unwrap() {
-            let world = simulator.worlds["acc_demo"].read().unwrap();
+            let world = simulator.accounts["acc_demo"].read().unwrap();
             if moments.last().is_none_or(|last| !world.listing().eq(last)) {
                 moments.push(world.listing().map(str::to_owned).collect());
             }
@@ -107,7 +110,7 @@ impl History {
 struct InProcess(Arc<Simulator>, Arc<History>);
 
 impl Transport for InProcess {
-    fn get(&self, url: Url, authorization: HeaderValue) -> BoxFuture<'_, Result<Answer, Failure>> {
+    fn get(&self, url: Url, authorization: HeaderValue) -> BoxFuture<'_, Result<ApiResponse, Failure>> {
         async move {
             let request = Request::get(url.as_str()).header(AUTHORIZATION, authorization).body(Body::empty()).unwrap();
             self.1.keep(&self.0);
@@ -115,7 +118,7 @@ impl Transport for InProcess {
             self.1.keep(&self.0);
             let (head, body) = answered.map_err(|cut| Failure::new(Reason::Connect, cut.to_string()))?.into_parts();
             let body = if head.status == 200 { read_body(body.into_data_stream()).await } else { Ok([][..].into()) };
-            Ok(Answer { status: head.status, headers: head.headers, body })
+            Ok(ApiResponse { status: head.status, headers: head.headers, body })
         }
         .boxed()
     }
@@ -131,53 +134,63 @@ pub(crate) fn now() -> SystemTime {
 
 /// A poller of the account whose requests go this way.
 pub(crate) fn poller(setup: &Setup, key: ApiKey, transport: Arc<dyn Transport>) -> Poller {
-    let endpoint = Endpoint {
-        name: setup.account.as_str().into(),
+    let context = ClientContext {
         transport,
-        numbers: numbers_url(&"http://in.process".parse().unwrap(), &setup.account),
+        gate: Arc::new(FairLimit::new(64)),
         now: setup.now,
-        dice: fastrand::Rng::with_seed(setup.seed),
-        gate: Arc::new(Gate::new(64)),
+        rng: fastrand::Rng::with_seed(setup.seed),
     };
-    let limits = Limits {
-        timeout: Duration::from_secs(10),
+    let tryvox = TryvoxOptions {
+        url: "http://in.process".parse().unwrap(),
         concurrency: setup.concurrency,
-        rate: setup.rate,
+        rate_limit: setup.rate,
         per_page: setup.per_page,
+        countries: setup.countries.clone(),
+        statuses: setup.statuses.clone(),
+        ..TryvoxOptions::default()
     };
-    let client = Client::new(endpoint, limits);
+    let poll = PollOptions {
+        interval: setup.interval,
+        timeout: Some(setup.timeout),
+        stale_after: Some(setup.stale_after),
+        ..PollOptions::default()
+    };
+    let client = Client::new(&setup.account, &setup.account, tryvox.clone(), context);
     Poller {
         account: Arc::new(Account::new(&setup.account, setup.interval, Budget::new(), client)),
-        key: KeySource::Given(key),
-        filters: setup.filters.clone(),
-        collect: Arc::new(setup.collect.clone()),
-        first_gap: setup.interval,
-        timeout: setup.timeout,
-        stale_after: setup.stale_after,
-        max_discrepancy: 0.01,
-        encode: encode_listing,
+        config: Arc::new(AccountConfig {
+            name: setup.account.clone(),
+            account_id: setup.account.clone(),
+            key: KeySource::Given(key),
+            tryvox,
+            poll,
+            collector: Arc::new(setup.collector.clone()),
+            budget: Budget::new(),
+        }),
+        first_interval: setup.interval,
+        encode: render_listing,
         now: setup.now,
     }
 }
 
 /// An API of these accounts that takes [`KEY`] and does nothing wrong.
 pub(crate) fn simulator(
-    worlds: BTreeMap<String, RwLock<World>>,
+    accounts: BTreeMap<String, RwLock<SimulatedAccount>>,
     latency: Duration,
     seed: u64,
     now: fn() -> SystemTime,
 ) -> Arc<Simulator> {
     let authorization = ApiKey::new(&KEY.into()).unwrap().bearer().unwrap();
     let faults = Faults::new(Vec::new(), seed);
-    Arc::new(Simulator { authorization, latency, faults, worlds, now, requests: AtomicU64::new(0) })
+    Arc::new(Simulator { authorization, latency, faults, accounts, now, requests: AtomicU64::new(0) })
 }
 
 impl Lab {
     /// Starts to poll, at once.
     pub(crate) fn start(setup: &Setup) -> Self {
-        let world = World::new(setup.numbers, setup.seed, (setup.now)());
-        let worlds = [(setup.account.clone(), RwLock::new(world))].into();
-        let simulator = simulator(worlds, setup.latency, setup.seed, setup.now);
+        let world = SimulatedAccount::new(setup.numbers, setup.seed, (setup.now)());
+        let accounts = [(setup.account.clone(), RwLock::new(world))].into();
+        let simulator = simulator(accounts, setup.latency, setup.seed, setup.now);
         let history = Arc::new(History::default());
         let key = ApiKey::new(&KEY.into()).unwrap();
         let poller = poller(setup, key, Arc::new(InProcess(simulator.clone(), history.clone())));
@@ -188,7 +201,12 @@ impl Lab {
             simulator,
             history,
             account,
-            exporter: Arc::new(Exporter::new(Configured { successful: true, since: now(), shard: 0, total_shards: 1 })),
+            exporter: Arc::new(Exporter::new(ConfigStatus {
+                successful: true,
+                since: now(),
+                shard: 0,
+                total_shards: 1,
+            })),
             task,
             stop,
         }
@@ -205,13 +223,13 @@ impl Lab {
 
     /// How many polls ended.
     pub(crate) fn polls(&self) -> u64 {
-        let published = self.account.published();
+        let published = self.account.snapshot();
         published.polls.successes + published.polls.failures.iter().sum::<u64>()
     }
 
     /// What the log says of the last poll, which failed.
     pub(crate) fn failure(&self) -> String {
-        self.account.published().polls.failure.as_ref().unwrap().to_string()
+        self.account.snapshot().polls.failure.as_ref().unwrap().to_string()
     }
 
     /// Waits until so many polls ended.
@@ -230,7 +248,7 @@ impl Lab {
 
     /// What the account has now.
     pub(crate) fn truth(&self) -> Series {
-        truth::of_records("acc_demo", self.simulator.worlds["acc_demo"].read().unwrap().listing())
+        truth::of_records("acc_demo", self.simulator.accounts["acc_demo"].read().unwrap().listing())
     }
 }
 

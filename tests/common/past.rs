@@ -6,8 +6,8 @@ use std::fmt::Write;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tryvox_exporter::inventory::Collect;
-use tryvox_exporter::simulator::{Simulator, World};
+use tryvox_exporter::inventory::CollectorOptions;
+use tryvox_exporter::simulator::{SimulatedAccount, Simulator};
 
 use super::lab::{self, Lab, Setup};
 
@@ -20,7 +20,7 @@ pub(crate) const ACCOUNTS: [(&str, usize); 4] =
 
 /// What there is of each account when the month is over.
 pub(crate) struct Past {
-    worlds: BTreeMap<String, RwLock<World>>,
+    accounts: BTreeMap<String, RwLock<SimulatedAccount>>,
     /// A line a sample, with the time that it is of, in the order of [`ACCOUNTS`].
     samples: Vec<String>,
 }
@@ -30,7 +30,7 @@ fn now() -> SystemTime {
     lab::now() - HOUR * HOURS
 }
 
-fn setup(account: &str, numbers: usize, collect: &Collect) -> Setup {
+fn setup(account: &str, numbers: usize, collector: &CollectorOptions) -> Setup {
     Setup {
         account: account.into(),
         now,
@@ -39,24 +39,24 @@ fn setup(account: &str, numbers: usize, collect: &Collect) -> Setup {
         interval: HOUR,
         timeout: HOUR / 2,
         stale_after: HOUR * 3,
-        collect: collect.clone(),
+        collector: collector.clone(),
         ..Setup::default()
     }
 }
 
 impl Past {
     /// Lives through the month.
-    pub(crate) async fn live(collect: Collect) -> Self {
+    pub(crate) async fn live(collector: CollectorOptions) -> Self {
         // A clock of its own: everything else goes by the real one.
         let lived = tokio::task::spawn_blocking(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
-            runtime.unwrap().block_on(Self::month(&collect))
+            runtime.unwrap().block_on(Self::month(&collector))
         });
         lived.await.unwrap()
     }
 
-    async fn month(collect: &Collect) -> Self {
-        let labs = ACCOUNTS.map(|(account, numbers)| Lab::start(&setup(account, numbers, collect)));
+    async fn month(collector: &CollectorOptions) -> Self {
+        let labs = ACCOUNTS.map(|(account, numbers)| Lab::start(&setup(account, numbers, collector)));
         for lab in &labs {
             let (simulator, stop) = (lab.simulator.clone(), lab.stop.clone());
             tokio::spawn(async move { simulator.live(HOUR * 3, stop).await });
@@ -77,14 +77,14 @@ impl Past {
             }
             tokio::time::sleep(HOUR).await;
         }
-        let worlds = labs.iter().zip(ACCOUNTS).map(|(lab, (account, _))| {
+        let accounts = labs.iter().zip(ACCOUNTS).map(|(lab, (account, _))| {
             let world = std::mem::replace(
-                &mut *lab.simulator.worlds[account].write().unwrap(),
-                World::new(0, 0, SystemTime::UNIX_EPOCH),
+                &mut *lab.simulator.accounts[account].write().unwrap(),
+                SimulatedAccount::new(0, 0, SystemTime::UNIX_EPOCH),
             );
             (account.to_owned(), RwLock::new(world))
         });
-        Self { worlds: worlds.collect(), samples }
+        Self { accounts: accounts.collect(), samples }
     }
 
     /// The samples as `promtool tsdb create-blocks-from openmetrics` reads them, each account as scraped
@@ -101,6 +101,6 @@ impl Past {
 
     /// An API that goes on from where the month ended.
     pub(crate) fn simulator(self) -> Arc<Simulator> {
-        lab::simulator(self.worlds, Duration::from_millis(5), super::seed(), SystemTime::now)
+        lab::simulator(self.accounts, Duration::from_millis(5), super::seed(), SystemTime::now)
     }
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::inventory::{Inventory, Money, STATUSES, Sum};
-use crate::metrics::encode_listing;
-use crate::poller::{Listed, Poller};
-use crate::tryvox::Failure;
+use crate::inventory::{GroupTotals, Inventory, Money};
+use crate::metrics::render_listing;
+use crate::poller::{Listing, Poller};
+use crate::tryvox::{Failure, STATUSES};
 
 /// The types and capabilities that the API documents.
 const TYPES: [&str; 3] = ["local", "toll_free", "mobile"];
@@ -52,7 +52,7 @@ pub(super) struct AccountReport {
     /// Time series that this account gives Prometheus.
     pub(super) series: usize,
     #[serde(skip)]
-    sums: BTreeMap<String, Sum>,
+    sums: BTreeMap<String, GroupTotals>,
 }
 
 /// A failure.
@@ -77,7 +77,7 @@ pub(super) struct Group {
 
 impl Report {
     pub(super) fn new(accounts: Vec<AccountReport>) -> Self {
-        let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
+        let mut sums: BTreeMap<String, GroupTotals> = BTreeMap::new();
         for (currency, sum) in accounts.iter().flat_map(|account| &account.sums) {
             *sums.entry(currency.clone()).or_default() += sum.clone();
         }
@@ -87,8 +87,8 @@ impl Report {
 }
 
 impl Totals {
-    fn of(sums: &BTreeMap<String, Sum>) -> Self {
-        let amounts = |amount: fn(&Sum) -> &Money| {
+    fn of(sums: &BTreeMap<String, GroupTotals>) -> Self {
+        let amounts = |amount: fn(&GroupTotals) -> &Money| {
             sums.iter().map(|(currency, sum)| (currency.clone(), amount(sum).to_string())).collect()
         };
         Self {
@@ -100,7 +100,7 @@ impl Totals {
 }
 
 impl AccountReport {
-    pub(super) fn new(poller: &Poller, listing: Result<Listed, Failure>, took: Duration) -> Self {
+    pub(super) fn new(poller: &Poller, listing: Result<Listing, Failure>, took: Duration) -> Self {
         let account = poller.account.name().to_owned();
         let interval = poller.account.interval();
         let (_, pages) = poller.account.progress();
@@ -144,7 +144,7 @@ impl AccountReport {
         report
     }
 
-    fn describe(&mut self, poller: &Poller, listed: &Listed) {
+    fn describe(&mut self, poller: &Poller, listed: &Listing) {
         let inventory = &listed.inventory;
         (self.numbers, self.reported) = (inventory.listed, listed.reported);
         for ([country, kind, status, currency], sum) in inventory.groups.iter().filter(|(_, sum)| sum.numbers > 0) {
@@ -175,7 +175,7 @@ impl AccountReport {
                 inventory.invalid
             ));
         }
-        let encoded = encode_listing(poller.account.name(), listed, None);
+        let encoded = render_listing(poller.account.name(), listed, None);
         self.series += encoded.iter().flat_map(|family| &**family.bytes()).filter(|byte| **byte == b'\n').count();
     }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::words;
-use crate::inventory::{Money, Overview, STATUSES};
+use crate::inventory::{Money, Overview};
+use crate::tryvox::STATUSES;
 
 /// So many countries have a bar of their own; the rest share one.
 const BARS: usize = 12;

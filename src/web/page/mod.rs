@@ -18,7 +18,7 @@ use ring::digest::{SHA256, digest};
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use crate::metrics::Configured;
+use crate::metrics::ConfigStatus;
 use crate::poller::Account;
 
 const STYLE: &str = include_str!("style.css");
@@ -84,7 +84,7 @@ impl Asked {
 #[derive(Debug)]
 pub(super) struct Subject<'a> {
     pub(super) accounts: &'a [Arc<Account>],
-    pub(super) configured: Configured,
+    pub(super) configured: ConfigStatus,
     pub(super) telemetry_path: &'a str,
     pub(super) reload: bool,
     pub(super) started: Instant,

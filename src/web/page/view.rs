@@ -10,7 +10,7 @@ use super::figures::{self, Chart, Table};
 use super::words;
 use super::{Asked, SCRIPT, STYLE, Subject};
 use crate::inventory::Overview;
-use crate::poller::{Account, Activity, LastPoll, Published};
+use crate::poller::{Account, AccountSnapshot, LastPoll, PollPhase};
 
 /// Accounts on one page.
 const CARDS: usize = 12;
@@ -166,18 +166,18 @@ impl State {
 /// An account at one moment.
 struct Seen<'a> {
     account: &'a Account,
-    published: Arc<Published>,
+    published: Arc<AccountSnapshot>,
     state: State,
     overview: Option<Arc<Overview>>,
 }
 
 impl<'a> Seen<'a> {
     fn new(account: &'a Account, now: Instant) -> Self {
-        let published = account.published();
+        let published = account.snapshot();
         let current = published.current(now);
         let state = match (&published.polls.last, current) {
             (None, _) => State::New,
-            (Some(_), None) if published.kept.is_some() => State::Stale,
+            (Some(_), None) if published.last_listing.is_some() => State::Stale,
             (Some(_), _) if published.polls.up() => State::Up,
             _ => State::Down,
         };
@@ -195,17 +195,19 @@ impl<'a> Seen<'a> {
         });
         let note = match (state, failure) {
             (State::Stale, _) => "Its last good listing is too old to be shown: its metrics of numbers are gone.",
-            (State::Down, Some(_)) if published.kept.is_some() => "Its metrics are those of the last good listing.",
+            (State::Down, Some(_)) if published.last_listing.is_some() => {
+                "Its metrics are those of the last good listing."
+            }
             (State::Down, Some(_)) => "It was never listed, so it has no metrics of numbers.",
             _ => "",
         };
         let (progress, next) = match account.activity() {
-            Activity::Polling(_) => {
+            PollPhase::Polling(_) => {
                 let (read, of) = account.progress();
                 let pages = if of > 0 && read < of { format!(", page {read} of {of}") } else { String::new() };
                 (format!("polling now{pages}"), "now".to_owned())
             }
-            Activity::Waiting(until) => {
+            PollPhase::Waiting(until) => {
                 (String::new(), format!("in {}", words::duration(until.saturating_duration_since(now))))
             }
         };

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::inventory::{Money, NumberChange};
-use crate::poller::{Changed, Failed};
+use crate::poller::{ChangeEvent, FailureStreak};
 
 /// A duration in at most two units.
 pub(super) fn duration(duration: Duration) -> String {
@@ -68,7 +68,7 @@ pub(super) fn plural(count: u64, one: &str, many: &str) -> String {
 }
 
 /// What happened to a number, or to several.
-pub(super) fn changed(changed: &Changed) -> String {
+pub(super) fn changed(changed: &ChangeEvent) -> String {
     match &changed.change {
         Some(NumberChange::Added(e164)) => format!("{e164} is new"),
         Some(NumberChange::Removed(e164)) => format!("{e164} is gone"),
@@ -79,8 +79,8 @@ pub(super) fn changed(changed: &Changed) -> String {
 }
 
 /// Why polls failed, and how often.
-pub(super) fn failed(failed: &Failed, now: SystemTime) -> String {
-    let Failed { since, times, failure, .. } = failed;
+pub(super) fn failed(failed: &FailureStreak, now: SystemTime) -> String {
+    let FailureStreak { since, times, failure, .. } = failed;
     let (what, reason) = (failure.reason.advice().what, failure.reason.as_str());
     let times =
         if *times > 1 { format!(" {times} times in a row, first {}.", ago(*since, now)) } else { String::new() };

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::family::{Family, Kind};
+use super::family::{Family, MetricType};
 
 /// How metrics are written. Samples are alike in both; what differs is their headers, the bounds of
 /// buckets, and the end.
@@ -38,9 +38,9 @@ pub struct Samples<'a> {
 /// The value of a sample.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value {
-    /// Written with all its digits.
+    /// WriteWindow with all its digits.
     Integer(u64),
-    /// Written with the digits that tell it from its neighbours.
+    /// WriteWindow with the digits that tell it from its neighbours.
     Double(f64),
 }
 
@@ -123,7 +123,7 @@ pub(super) fn push_header(out: &mut String, family: &Family, format: Format) {
     // In a help text these are escaped, and no help text here has them.
     debug_assert!(!family.help.contains(['\\', '\n', '"']), "{}", family.name);
     let name = match (format, family.kind) {
-        (Format::OpenMetrics, Kind::Counter) => family.name.trim_end_matches("_total"),
+        (Format::OpenMetrics, MetricType::Counter) => family.name.trim_end_matches("_total"),
         _ => family.name,
     };
     _ = write!(out, "# HELP {name} {}\n# TYPE {name} {}\n", family.help, family.kind.as_str());
@@ -166,11 +166,11 @@ fn double(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Kind;
+    use crate::metrics::MetricType;
     use proptest::prelude::*;
 
     const FAMILY: Family =
-        Family { name: "m", help: "h.", kind: Kind::Gauge, labels: &["account", "a"], unit: "", query: "m" };
+        Family { name: "m", help: "h.", kind: MetricType::Gauge, labels: &["account", "a"], unit: "", query: "m" };
 
     fn text(fill: impl FnOnce(&mut Samples<'_>)) -> String {
         let mut out = String::new();

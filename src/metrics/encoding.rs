@@ -14,7 +14,7 @@ use crate::poller::Text;
 
 /// How an answer is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Coding {
+pub enum Encoding {
     /// Not at all.
     Identity,
     /// RFC 1952.
@@ -53,7 +53,7 @@ const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
 /// A last block with nothing in it.
 const LAST_BLOCK: [u8; 2] = [3, 0];
 
-impl Coding {
+impl Encoding {
     /// All of them that pack.
     pub(super) const PACKING: [Self; Text::WAYS] = [Self::Gzip, Self::Zstd];
 
@@ -121,7 +121,7 @@ const PIECE: usize = 64 << 10;
 
 /// An answer that is being packed, piece by piece.
 pub(super) struct Packer {
-    coding: Coding,
+    coding: Encoding,
     workshop: Workshop,
     crc: Crc,
     small: Vec<u8>,
@@ -129,8 +129,8 @@ pub(super) struct Packer {
 }
 
 impl Packer {
-    pub(super) fn new(coding: Coding) -> Self {
-        let small = if coding == Coding::Gzip { GZIP_HEADER.to_vec() } else { Vec::new() };
+    pub(super) fn new(coding: Encoding) -> Self {
+        let small = if coding == Encoding::Gzip { GZIP_HEADER.to_vec() } else { Vec::new() };
         Self { coding, workshop: Workshop::default(), crc: Crc::new(), small, pieces: VecDeque::new() }
     }
 
@@ -141,7 +141,7 @@ impl Packer {
 
     /// Adds a text.
     pub(super) fn add(&mut self, text: &Text, level: Level) {
-        if self.coding == Coding::Gzip {
+        if self.coding == Encoding::Gzip {
             self.crc.update(text.bytes());
         }
         let packed = self.coding.pack(text, level, &mut self.workshop);
@@ -158,7 +158,7 @@ impl Packer {
 
     /// Ends it.
     pub(super) fn finish(&mut self) {
-        if self.coding == Coding::Gzip {
+        if self.coding == Encoding::Gzip {
             self.small.extend(LAST_BLOCK);
             self.small.extend(self.crc.sum().to_le_bytes());
             // The length modulo 2^32, as the format has it.
@@ -181,19 +181,19 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn unpack(coding: Coding, packed: &[u8]) -> String {
+    fn unpack(coding: Encoding, packed: &[u8]) -> String {
         let mut text = String::new();
         match coding {
-            Coding::Identity => packed.to_vec().as_slice().read_to_string(&mut text),
+            Encoding::Identity => packed.to_vec().as_slice().read_to_string(&mut text),
             // One member and no more.
-            Coding::Gzip => flate2::bufread::GzDecoder::new(packed).read_to_string(&mut text),
-            Coding::Zstd => zstd::stream::Decoder::new(packed).and_then(|mut read| read.read_to_string(&mut text)),
+            Encoding::Gzip => flate2::bufread::GzDecoder::new(packed).read_to_string(&mut text),
+            Encoding::Zstd => zstd::stream::Decoder::new(packed).and_then(|mut read| read.read_to_string(&mut text)),
         }
         .unwrap();
         text
     }
 
-    fn pack(coding: Coding, texts: &[Text]) -> Vec<u8> {
+    fn pack(coding: Encoding, texts: &[Text]) -> Vec<u8> {
         let mut packer = Packer::new(coding);
         let mut all = Vec::new();
         for (text, level) in texts.iter().zip([Level::Kept, Level::Live].into_iter().cycle()) {
@@ -208,7 +208,7 @@ mod tests {
     fn round_trip(texts: &[String]) {
         let whole = texts.concat();
         let texts: Vec<Text> = texts.iter().cloned().map(Text::from).collect();
-        for coding in [Coding::Identity, Coding::Gzip, Coding::Zstd] {
+        for coding in [Encoding::Identity, Encoding::Gzip, Encoding::Zstd] {
             let first = pack(coding, &texts);
             assert_eq!(unpack(coding, &first), whole, "{coding:?}");
             assert_eq!(pack(coding, &texts), first, "from what was packed before");
@@ -234,7 +234,7 @@ mod tests {
     fn a_text_is_packed_once_and_what_is_large_is_not_copied() {
         let mut dice = fastrand::Rng::with_seed(7);
         let text = Text::from(std::iter::repeat_with(|| dice.alphanumeric()).take(1 << 16).collect::<String>());
-        for coding in [Coding::Identity, Coding::Gzip, Coding::Zstd] {
+        for coding in [Encoding::Identity, Encoding::Gzip, Encoding::Zstd] {
             let at = coding.pack(&text, Level::Kept, &mut Workshop::default()).as_ptr();
             let mut packer = Packer::new(coding);
             packer.add(&text, Level::Kept);

@@ -13,7 +13,7 @@ const DAY: Duration = Duration::from_hours(24);
 /// What the simulated account has: the same for the same seed, but for the dates, which are before
 /// the time that it was made at.
 #[derive(Debug)]
-pub struct World {
+pub struct SimulatedAccount {
     rng: Rng,
     numbers: Vec<Owned>,
     taken: HashSet<u64>,
@@ -33,7 +33,7 @@ pub(super) struct Filter {
     pub(super) status: Option<String>,
 }
 
-impl World {
+impl SimulatedAccount {
     /// An inventory of so many numbers.
     #[must_use]
     pub fn new(numbers: usize, seed: u64, now: SystemTime) -> Self {

@@ -14,12 +14,12 @@ use futures_util::{FutureExt, StreamExt, stream};
 use tokio::time::sleep;
 
 use super::api::{Numbers, error, json};
-use super::fault::{Kind, RetryAfter};
+use super::fault::{FaultKind, RetryAfter};
 
 /// No answer: the connection is to be cut.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection is cut on purpose")]
-pub struct Cut;
+pub struct ConnectionClosed;
 
 /// 64 MiB of blanks, which JSON allows anywhere, in some 64 KiB.
 static BOMB: LazyLock<Bytes> = LazyLock::new(|| {
@@ -31,22 +31,27 @@ static BOMB: LazyLock<Bytes> = LazyLock::new(|| {
 });
 
 /// What is answered instead of a page, if the fault is of that sort.
-pub(super) fn instead(kind: &Kind, now: SystemTime) -> Option<BoxFuture<'static, Result<Response, Cut>>> {
+pub(super) fn instead(
+    kind: &FaultKind,
+    now: SystemTime,
+) -> Option<BoxFuture<'static, Result<Response, ConnectionClosed>>> {
     let response = match kind {
-        Kind::Hang => return Some(std::future::pending().boxed()),
-        Kind::CutConnection => return Some(std::future::ready(Err(Cut)).boxed()),
-        Kind::Status(status, retry_after) => refusal(*status, *retry_after, now),
-        Kind::Html => ([(CONTENT_TYPE, "text/html")], "<html><body>Down for maintenance</body></html>").into_response(),
-        Kind::BadJson => json(r#"{"data":[{"e164":"+14155550123",,}],"pagination":{"total":1}"#),
-        Kind::WrongTypes => json(r#"{"data":"none","pagination":{"total":"many","total_pages":[1]}}"#),
-        Kind::Nulls => json(r#"{"data":null,"pagination":null}"#),
-        Kind::EmptyBody => json(Body::empty()),
-        Kind::GzipBomb => ([(CONTENT_ENCODING, "gzip")], json(BOMB.clone())).into_response(),
-        Kind::EndlessBody => {
+        FaultKind::Hang => return Some(std::future::pending().boxed()),
+        FaultKind::CutConnection => return Some(std::future::ready(Err(ConnectionClosed)).boxed()),
+        FaultKind::Status(status, retry_after) => refusal(*status, *retry_after, now),
+        FaultKind::Html => {
+            ([(CONTENT_TYPE, "text/html")], "<html><body>Down for maintenance</body></html>").into_response()
+        }
+        FaultKind::BadJson => json(r#"{"data":[{"e164":"+14155550123",,}],"pagination":{"total":1}"#),
+        FaultKind::WrongTypes => json(r#"{"data":"none","pagination":{"total":"many","total_pages":[1]}}"#),
+        FaultKind::Nulls => json(r#"{"data":null,"pagination":null}"#),
+        FaultKind::EmptyBody => json(Body::empty()),
+        FaultKind::GzipBomb => ([(CONTENT_ENCODING, "gzip")], json(BOMB.clone())).into_response(),
+        FaultKind::EndlessBody => {
             let blanks = Bytes::from(vec![b' '; 64 << 10]);
             json(Body::from_stream(stream::repeat(blanks).map(Ok::<_, Infallible>)))
         }
-        Kind::Redirect(to) => (StatusCode::FOUND, [(LOCATION, header(to))]).into_response(),
+        FaultKind::Redirect(to) => (StatusCode::FOUND, [(LOCATION, header(to))]).into_response(),
         _ => return None,
     };
     Some(std::future::ready(Ok(response)).boxed())
@@ -54,19 +59,19 @@ pub(super) fn instead(kind: &Kind, now: SystemTime) -> Option<BoxFuture<'static,
 
 /// The numbers of a page. `read` gives those of a page of so many.
 pub(super) fn page(
-    kind: Option<&Kind>,
+    kind: Option<&FaultKind>,
     page: usize,
     per_page: usize,
     read: impl Fn(usize, usize) -> Numbers,
 ) -> Numbers {
     let numbers = read(page, per_page);
     match kind {
-        Some(Kind::Total(by)) => Numbers { total: (numbers.total + by).max(0), ..numbers },
-        Some(Kind::EmptyPages) => Numbers { records: Vec::new(), ..numbers },
-        Some(Kind::EndlessPages) => Numbers { total_pages: 1_000_000_000, ..numbers },
-        Some(Kind::ReorderedPages) => read((numbers.total_pages + 1).saturating_sub(page).max(1), per_page),
-        Some(Kind::ShortPages) => read(page, (per_page / 2).max(1)),
-        Some(Kind::BadRecords) => {
+        Some(FaultKind::Total(by)) => Numbers { total: (numbers.total + by).max(0), ..numbers },
+        Some(FaultKind::EmptyPages) => Numbers { records: Vec::new(), ..numbers },
+        Some(FaultKind::EndlessPages) => Numbers { total_pages: 1_000_000_000, ..numbers },
+        Some(FaultKind::ReorderedPages) => read((numbers.total_pages + 1).saturating_sub(page).max(1), per_page),
+        Some(FaultKind::ShortPages) => read(page, (per_page / 2).max(1)),
+        Some(FaultKind::BadRecords) => {
             let odd = ["7", "null", r#"{"e164":"none"}"#, r#"{"status":{}}"#].into_iter().cycle();
             let mut records = numbers.records;
             records.iter_mut().step_by(10).zip(odd).for_each(|(record, odd)| odd.clone_into(record));
@@ -77,19 +82,19 @@ pub(super) fn page(
 }
 
 /// A page on its way.
-pub(super) fn body(kind: Option<&Kind>, page: String) -> Response {
+pub(super) fn body(kind: Option<&FaultKind>, page: String) -> Response {
     match kind {
-        Some(Kind::CutBody) => {
+        Some(FaultKind::CutBody) => {
             let (length, half) = (page.len(), Bytes::from(page).slice(..1));
             let cut = async {
                 // So that what came before is on its way.
                 sleep(Duration::from_millis(5)).await;
-                Err(io::Error::other(Cut))
+                Err(io::Error::other(ConnectionClosed))
             };
             let body = Body::from_stream(stream::iter([Ok(half)]).chain(stream::once(cut)));
             ([(CONTENT_LENGTH, length)], json(body)).into_response()
         }
-        Some(Kind::SlowBody(over)) => {
+        Some(FaultKind::SlowBody(over)) => {
             const PIECES: usize = 20;
             let (bytes, pause) = (Bytes::from(page), *over / 20);
             let size = bytes.len().div_ceil(PIECES).max(1);
