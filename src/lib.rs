@@ -14,3 +14,4 @@ pub mod poller;
 pub mod simulator;
 pub mod tryvox;
 pub mod web;
+pub mod yaml;

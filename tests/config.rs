@@ -4,25 +4,27 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::os::unix::fs::PermissionsExt;
 
-use tryvox_exporter::config::{CommandOptions, Flags, OPTIONS, OptionSpec, Settings, Source};
+use clap::Arg;
+use tryvox_exporter::config::{Config, Flags, Options, Source, Subcommand, variable};
 
 use crate::common::{KEY, output};
 
-/// Three values that an option can have, none of them its default.
-fn samples(option: &OptionSpec) -> [&'static str; 3] {
-    match (option.name, option.value) {
+/// Returns three valid values of an option, none of them its default.
+fn samples(option: &Arg) -> [&'static str; 3] {
+    let value_name = option.get_value_names().unwrap()[0].as_str();
+    match (option.get_id().as_str(), value_name) {
         ("tryvox.per-page" | "collector.label-limit" | "total-shards", _) => ["11", "22", "33"],
-        // A shard that is there whatever the total.
+        // A shard that exists whatever the total is.
         ("shard", _) => ["0", "0", "0"],
         (_, "URL") => ["http://a", "http://b", "http://c"],
         (_, "ID") => ["acc_a", "acc_b", "acc_c"],
-        (_, "PATH") if option.name.starts_with("web.") => ["/a", "/b", "/c"],
+        (id, "PATH") if id.starts_with("web.") => ["/a", "/b", "/c"],
         (_, "DURATION") => ["11s", "22s", "33s"],
         (_, "N") => ["5", "6", "7"],
         (_, "RATE") => ["5.5", "6.5", "7.5"],
         (_, "SHARE") => ["0.1", "0.2", "0.3"],
         (_, "ADDRESS") => [":1", ":2", ":3"],
-        (_, "CODES") => ["US", "CA,GB", "DE"],
+        (_, "CODES") => ["US", "CA,GB", "NO"],
         (_, "STATUSES") => ["active", "suspended", "active,pending"],
         (_, "BOOL") => ["true", "false", "true"],
         (_, "LEVEL") => ["debug", "warn", "error"],
@@ -31,9 +33,9 @@ fn samples(option: &OptionSpec) -> [&'static str; 3] {
     }
 }
 
-/// A file whose only value is this.
-fn file(option: &OptionSpec, value: &str) -> String {
-    let keys: Vec<_> = option.name.split('.').map(|key| key.replace('-', "_")).collect();
+/// Returns a file that sets one option.
+fn file(id: &str, value: &str) -> String {
+    let keys: Vec<_> = id.split('.').map(|key| key.replace('-', "_")).collect();
     let mut text = String::new();
     for (depth, key) in keys.iter().enumerate() {
         write!(text, "{}{key}:{}", " ".repeat(depth), if depth + 1 < keys.len() { "\n" } else { " " }).unwrap();
@@ -42,42 +44,46 @@ fn file(option: &OptionSpec, value: &str) -> String {
     text
 }
 
+fn read(flags: &[(&str, &str)], variables: &[(&str, &str)]) -> Config {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let flags: Flags = flags.iter().map(owned).collect();
+    let environment: BTreeMap<_, _> = variables.iter().chain(&[("TRYVOX_API_KEY", KEY)]).map(owned).collect();
+    let source = Source { command: Subcommand::Serve, flags, environment, check_files: |_| Vec::new() };
+    source.read().unwrap_or_else(|error| panic!("{:?}: {error}", source.flags))
+}
+
 #[test]
-fn a_flag_beats_the_environment_that_the_file_and_that_the_default() {
+fn flag_beats_environment_beats_file_beats_default() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.yml");
-    // What the account needs, where the option is not of that.
-    let read = |name: &'static str, flag: Option<&str>, variable: Option<&str>, text: &str| -> Settings {
+    let path_text = path.display().to_string();
+    let options = |id: &str, flag: Option<&str>, environment: Option<&str>, text: &str| -> Options {
         std::fs::write(&path, text).unwrap();
-        let mut environment = BTreeMap::from([("TRYVOX_API_KEY".to_owned(), KEY.to_owned())]);
-        let option = OPTIONS.iter().find(|option| option.name == name).unwrap();
-        environment.extend(variable.map(|value| (option.variable(), value.to_owned())));
-        let mut flags = Flags::from([("config.file", path.display().to_string())]);
-        if name != "tryvox.account-id" {
-            flags.insert("tryvox.account-id", "acc".to_owned());
+        let mut flags = vec![("config.file", &*path_text)];
+        if id != "tryvox.account-id" {
+            flags.push(("tryvox.account-id", "acc"));
         }
-        flags.extend(flag.map(|value| (name, value.to_owned())));
-        let (settings, _) =
-            Source { command: CommandOptions::Serve, flags, environment, more_problems: |_| Vec::new() }
-                .read()
-                .unwrap_or_else(|error| panic!("{name}: {error}"));
-        settings
+        flags.extend(flag.map(|value| (id, value)));
+        let name = variable(id);
+        let variables: Vec<_> = environment.map(|value| (&*name, value)).into_iter().collect();
+        read(&flags, &variables).options
     };
 
     let mut tested = 0;
-    for option in OptionSpec::of(CommandOptions::Serve) {
-        let name = option.name;
-        if name.starts_with("config.") || name == "tryvox.api-key-file" {
+    for option in Subcommand::Serve.options() {
+        let id = option.get_id().as_str();
+        if id.starts_with("config.") || id == "tryvox.api-key-file" {
             continue;
         }
-        let [a, b, c] = samples(option);
-        let by_flag = |value| read(name, Some(value), None, "");
-        assert_eq!(read(name, None, None, &file(option, a)), by_flag(a), "{name} by the file");
-        assert_eq!(read(name, None, Some(b), ""), by_flag(b), "{name} by the environment");
-        assert_eq!(read(name, None, Some(b), &file(option, a)), by_flag(b), "{name}: environment over file");
-        assert_eq!(read(name, Some(c), Some(b), &file(option, a)), by_flag(c), "{name}: flag over all");
-        if let Some(default) = option.default_of(CommandOptions::Serve) {
-            assert_eq!(read(name, Some(default), None, ""), read(name, None, None, ""), "the default of {name}");
+        let [a, b, c] = samples(&option);
+        let by_flag = |value| options(id, Some(value), None, "");
+        assert_eq!(options(id, None, None, &file(id, a)), by_flag(a), "{id} from the file");
+        assert_eq!(options(id, None, Some(b), ""), by_flag(b), "{id} from the environment");
+        assert_eq!(options(id, None, Some(b), &file(id, a)), by_flag(b), "{id}: environment beats file");
+        assert_eq!(options(id, Some(c), Some(b), &file(id, a)), by_flag(c), "{id}: flag beats everything");
+        if let [default] = option.get_default_values() {
+            let default = default.to_str().unwrap();
+            assert_eq!(options(id, Some(default), None, ""), options(id, None, None, ""), "default of {id}");
         }
         tested += 1;
     }
@@ -85,27 +91,33 @@ fn a_flag_beats_the_environment_that_the_file_and_that_the_default() {
 }
 
 #[test]
-fn an_accounts_own_value_beats_that_for_all_and_a_flag_or_a_variable_beats_both() {
+fn account_field_beats_option_of_the_file_and_flag_or_environment_beats_both() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.yml");
     let text = "poll: {interval: 1m}\naccounts: [{account_id: a, interval: 2m}, {account_id: b}]\n";
     std::fs::write(&path, text).unwrap();
-    let intervals = |flags: &[(&'static str, &str)], variables: &[(&str, &str)]| -> Vec<u64> {
-        let mut all = Flags::from([("config.file", path.display().to_string())]);
-        all.extend(flags.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        let variables = variables.iter().chain(&[("TRYVOX_API_KEY", KEY)]);
-        let environment: BTreeMap<_, _> =
-            variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let (_, config) =
-            Source { command: CommandOptions::Serve, flags: all, environment, more_problems: |_| Vec::new() }
-                .read()
-                .unwrap();
+    let path = path.display().to_string();
+    let intervals = |flags: &[(&str, &str)], variables: &[(&str, &str)]| -> Vec<u64> {
+        let config = read(&[flags, &[("config.file", &*path)]].concat(), variables);
         config.accounts.iter().map(|account| account.poll.interval.as_secs()).collect()
     };
-    let variable = [("TRYVOX_EXPORTER_POLL_INTERVAL", "3m")];
+    let environment = [("TRYVOX_EXPORTER_POLL_INTERVAL", "3m")];
     assert_eq!(intervals(&[], &[]), [120, 60]);
-    assert_eq!(intervals(&[], &variable), [180, 180]);
-    assert_eq!(intervals(&[("poll.interval", "4m")], &variable), [240, 240]);
+    assert_eq!(intervals(&[], &environment), [180, 180]);
+    assert_eq!(intervals(&[("poll.interval", "4m")], &environment), [240, 240]);
+}
+
+#[test]
+fn anchors_and_merge_keys_share_settings_between_accounts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yml");
+    let text = "accounts:\n- &first {account_id: a, interval: 2m, countries: [NO]}\n- {<<: *first, account_id: b}\n";
+    std::fs::write(&path, text).unwrap();
+    let config = read(&[("config.file", &path.display().to_string())], &[]);
+    for (account, name) in config.accounts.iter().zip(["a", "b"]) {
+        assert_eq!((&*account.name, account.poll.interval.as_secs()), (name, 120));
+        assert_eq!(account.tryvox.countries.as_deref(), Some(&["NO".to_owned()][..]));
+    }
 }
 
 /// `--config.check` of a file beside a key: its status and its lines.

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use tryvox_exporter::config::{ACCOUNT_FIELDS, CommandOptions, OPTIONS, OptionSpec};
+use clap::{Arg, Args, Command};
+use tryvox_exporter::config::{ACCOUNT_FIELDS, Options, Subcommand, variable};
 use tryvox_exporter::metrics::{EXPORTER, Family, INVENTORY, POLLING, families};
 
 use crate::common::prometheus::Prometheus;
@@ -26,9 +27,9 @@ pub(crate) fn is_in_sync(path: &str, mark: &str, text: &str) {
 #[test]
 fn the_readme_has_every_option() {
     let mut table = String::from("| flag | default | |\n| --- | --- | --- |\n");
-    for option in OPTIONS {
-        let (name, default, help, commands) = (option.name, default(option), option.help, commands(option));
-        writeln!(table, "| `--{name}` | {default} | {help}{commands} |").unwrap();
+    for option in Options::augment_args(Command::new("options")).get_arguments() {
+        let (id, default, help, commands) = (option.get_id(), default(option), help(option), commands(option));
+        writeln!(table, "| `--{id}` | {default} | {help}{commands} |").unwrap();
     }
     is_in_sync("README.md", "options", &table);
 }
@@ -79,10 +80,11 @@ fn documents_are_found() {
 #[test]
 fn the_reference_has_every_option_from_every_source_and_every_field() {
     let mut table = String::from("| flag | variable | in the file | default | |\n| --- | --- | --- | --- | --- |\n");
-    for option in OptionSpec::of(CommandOptions::Serve) {
-        let (name, variable, default, help) = (option.name, option.variable(), default(option), option.help);
-        let key = if name.starts_with("config.") { String::new() } else { format!("`{}`", name.replace('-', "_")) };
-        writeln!(table, "| `--{name}` | `{variable}` | {key} | {default} | {help} |").unwrap();
+    for option in Subcommand::Serve.options() {
+        let id = option.get_id().as_str();
+        let (variable, default, help) = (variable(id), default(&option), help(&option));
+        let key = if id.starts_with("config.") { String::new() } else { format!("`{}`", id.replace('-', "_")) };
+        writeln!(table, "| `--{id}` | `{variable}` | {key} | {default} | {help} |").unwrap();
     }
     is_in_sync("docs/configuration.md", "options", &table);
 
@@ -96,14 +98,14 @@ fn the_reference_has_every_option_from_every_source_and_every_field() {
 
 #[tokio::test]
 async fn the_help_has_every_option() {
-    for (name, command) in
-        [("serve", CommandOptions::Serve), ("demo", CommandOptions::Demo), ("simulate", CommandOptions::Simulate)]
-    {
-        let help = String::from_utf8(output(&[name, "--help"], &[]).await.stdout).unwrap();
-        let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
-        for option in OptionSpec::of(command) {
-            assert!(words.contains(&format!("--{}", option.name)), "{name} --{}", option.name);
-            assert!(words.contains(option.help), "{name}: {}", option.help);
+    for command in Subcommand::ALL {
+        let name = command.name();
+        let text = String::from_utf8(output(&[name, "--help"], &[]).await.stdout).unwrap();
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for option in command.options() {
+            let (id, help) = (option.get_id(), help(&option));
+            assert!(words.contains(&format!("--{id}")), "{name} --{id}");
+            assert!(words.contains(&help), "{name}: {help}");
         }
     }
 }
@@ -121,22 +123,33 @@ async fn the_file_in_the_reference_is_a_good_one() {
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }
 
-fn commands(option: &OptionSpec) -> &'static str {
-    match option.commands {
-        [CommandOptions::Serve] => " (`serve`)",
-        [CommandOptions::Simulate] => " (`simulate`)",
-        [CommandOptions::Demo, CommandOptions::Simulate] => " (`demo`, `simulate`)",
-        _ => "",
-    }
+fn help(option: &Arg) -> String {
+    option.get_help().unwrap().to_string()
 }
 
-fn default(option: &OptionSpec) -> String {
-    let mut default = option.default.map_or_else(|| "none".to_owned(), |default| format!("`{default}`"));
-    for (command, other) in option.other_defaults {
-        let command = format!("{command:?}").to_lowercase();
-        write!(default, ", `{command}` `{other}`").unwrap();
+/// Names the commands of an option that `serve` does not have, or that only `serve` has.
+fn commands(option: &Arg) -> String {
+    let has = |command: Subcommand| command.options().any(|other| other.get_id() == option.get_id());
+    let commands: Vec<_> = Subcommand::ALL
+        .into_iter()
+        .filter(|command| *command != Subcommand::Healthcheck && has(*command))
+        .map(|command| format!("`{}`", command.name()))
+        .collect();
+    if commands.len() > 1 && has(Subcommand::Serve) { String::new() } else { format!(" ({})", commands.join(", ")) }
+}
+
+fn default(option: &Arg) -> String {
+    let default_of = |option: &Arg| option.get_default_values().first().map(|text| text.to_str().unwrap().to_owned());
+    let shown = |default: Option<String>| default.map_or_else(|| "none".to_owned(), |default| format!("`{default}`"));
+    let default = default_of(option);
+    let mut text = shown(default.clone());
+    for command in Subcommand::ALL {
+        let own = command.options().find(|other| other.get_id() == option.get_id());
+        if let Some(own) = own.map(|own| default_of(&own)).filter(|own| *own != default) {
+            write!(text, ", `{}` {}", command.name(), shown(own)).unwrap();
+        }
     }
-    default
+    text
 }
 
 #[tokio::test]

@@ -98,10 +98,10 @@ fn each_alert_says_whom_it_is_for_and_has_a_runbook() {
 
 /// Every expression of the rules.
 fn expressions(rules: &str) -> Vec<String> {
-    let node = marked_yaml::parse_yaml(0, rules).unwrap();
-    let groups = node.as_mapping().unwrap().get_sequence("groups").unwrap().iter();
-    let rules = groups.flat_map(|group| group.as_mapping().unwrap().get_sequence("rules").unwrap().iter());
-    rules.map(|rule| rule.as_mapping().unwrap().get_scalar("expr").unwrap().as_str().to_owned()).collect()
+    let rules: serde_json::Value = serde_saphyr::from_str(rules).unwrap();
+    let groups = rules["groups"].as_array().unwrap().iter();
+    let rules = groups.flat_map(|group| group["rules"].as_array().unwrap());
+    rules.map(|rule| rule["expr"].as_str().unwrap().to_owned()).collect()
 }
 
 /// The labels of what the rules record, which its name begins with, and of what users set.

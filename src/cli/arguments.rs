@@ -1,32 +1,24 @@
-//! From arguments to a command and its flags. What the flags mean is [`crate::config`]'s.
+//! From arguments to a command and the texts of its flags. What they mean is the business of [`crate::config`].
 
 use std::ffi::OsString;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use clap_complete::Shell;
 
 use super::CommandError;
-use crate::config::{CommandOptions, Flags, OptionSpec};
+use crate::config::{Flags, Subcommand, invalid_value, is_boolean};
 
-/// What the arguments ask for.
-pub(super) enum Parsed {
-    /// A command and the values of its flags, by the option's name.
-    Command(CommandOptions, Flags),
-    /// Help or version.
-    Text(String),
+/// What the arguments request.
+pub(super) enum Request {
+    /// Run a command with these flags.
+    Run(Subcommand, Flags),
+    /// Print a text: help, version, completions or the man page.
+    Print(String),
 }
 
-const COMMANDS: [(&str, CommandOptions, &str); 6] = [
-    ("serve", CommandOptions::Serve, "Poll every account and serve metrics (the default)"),
-    ("demo", CommandOptions::Demo, "Serve against an embedded simulated TryVox: no account, key or network needed"),
-    ("simulate", CommandOptions::Simulate, "Run the simulated TryVox API alone"),
-    ("check", CommandOptions::Check, "List every account once and say what is there and what is wrong"),
-    ("once", CommandOptions::Once, "List every account once and print the metrics, or write them to a file"),
-    ("healthcheck", CommandOptions::Healthcheck, "Ask a running exporter whether it works"),
-];
-
-/// Commands that print something about this one.
+/// Commands that print something about the program itself.
 const COMPLETIONS: &str = "completions";
 const MAN: &str = "man";
 
@@ -39,44 +31,57 @@ const VERSION: &str = concat!(
     ")"
 );
 
-/// Reads the arguments; the first is the program's name.
-pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, CommandError> {
-    match command().try_get_matches_from(arguments) {
-        Ok(matches) => {
-            let (name, matches) = matches.subcommand().unwrap_or(("serve", &matches));
-            match (name, matches.try_get_one::<Shell>("SHELL")) {
-                (COMPLETIONS, Ok(Some(shell))) => return Ok(Parsed::Text(completions(*shell))),
-                (MAN, _) => return man().map(Parsed::Text),
-                _ => {}
-            }
-            let command =
-                COMMANDS.iter().find(|(other, ..)| *other == name).map_or(CommandOptions::Serve, |found| found.1);
-            Ok(Parsed::Command(command, flags(command, matches)))
-        }
-        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
-            Ok(Parsed::Text(error.render().to_string()))
-        }
-        Err(error) => Err(CommandError::Usage(one_line(&error.render().to_string()))),
+fn about(command: Subcommand) -> &'static str {
+    match command {
+        Subcommand::Serve => "Poll every account and serve metrics (the default)",
+        Subcommand::Demo => "Serve against an embedded simulated TryVox: no account, key or network needed",
+        Subcommand::Simulate => "Run only the simulated TryVox API",
+        Subcommand::Check => "List every account once and report what is there and what is wrong",
+        Subcommand::Once => "List every account once and print the metrics, or write them to a file",
+        Subcommand::Healthcheck => "Ask a running exporter whether it works",
     }
 }
 
-fn command() -> Command {
+/// Parses the arguments; the first is the program's name.
+pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, CommandError> {
+    match command().try_get_matches_from(arguments) {
+        Ok(matches) => {
+            let (name, matches) = matches.subcommand().unwrap_or((Subcommand::Serve.name(), &matches));
+            match (name, matches.try_get_one::<Shell>("SHELL")) {
+                (COMPLETIONS, Ok(Some(shell))) => return Ok(Request::Print(completions(*shell))),
+                (MAN, _) => return man().map(Request::Print),
+                _ => {}
+            }
+            let command = Subcommand::ALL.into_iter().find(|command| command.name() == name);
+            let command = command.unwrap_or(Subcommand::Serve);
+            Ok(Request::Run(command, flags(command, matches)?))
+        }
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            Ok(Request::Print(error.render().to_string()))
+        }
+        Err(error) => Err(CommandError::Usage(one_line(&error))),
+    }
+}
+
+/// Returns the definition of the command line, which help, man page, completions and documentation derive from.
+#[must_use]
+pub fn command() -> Command {
     let root = Command::new("tryvox-exporter")
         .version(VERSION)
         .about("A Prometheus exporter for the phone numbers that a company rents from TryVox")
         .after_help(
-            "Every option is also read from an environment variable: --poll.interval from \
-             TRYVOX_EXPORTER_POLL_INTERVAL. The API key is read from TRYVOX_API_KEY or from the file of \
-             --tryvox.api-key-file, never from a flag.",
+            "Every option can also be set by an environment variable: --poll.interval by \
+             TRYVOX_EXPORTER_POLL_INTERVAL. Every boolean flag has a --no- form, as in --no-collector.capability. \
+             The API key is read from TRYVOX_API_KEY or from the file of --tryvox.api-key-file, never from a flag.",
         )
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
-        .args(arguments(CommandOptions::Serve));
+        .args(arguments(Subcommand::Serve));
     let shell = Arg::new("SHELL").required(true).value_parser(clap::value_parser!(Shell)).help("The shell");
-    COMMANDS
-        .iter()
-        .fold(root, |root, (name, command, about)| {
-            root.subcommand(Command::new(*name).about(*about).args(arguments(*command)))
+    Subcommand::ALL
+        .into_iter()
+        .fold(root, |root, command| {
+            root.subcommand(Command::new(command.name()).about(about(command)).args(arguments(command)))
         })
         .subcommand(Command::new(COMPLETIONS).about("Print completions for a shell").arg(shell))
         .subcommand(Command::new(MAN).about("Print the manual page"))
@@ -88,7 +93,7 @@ fn completions(shell: Shell) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// One page: what all commands share, and each with its options.
+/// Returns one page for all commands: what they share, then each with its options.
 fn man() -> Result<String, CommandError> {
     let mut out = Vec::new();
     let mut command = command();
@@ -107,51 +112,78 @@ fn man() -> Result<String, CommandError> {
     Ok(String::from_utf8_lossy(&out).into_owned())
 }
 
-fn arguments(command: CommandOptions) -> impl Iterator<Item = Arg> {
-    OptionSpec::of(command).map(move |option| {
-        let default = option.default_of(command).map(|default| format!(" [default: {default}]")).unwrap_or_default();
-        let arg = Arg::new(option.name)
-            .long(option.name)
-            .value_name(option.value)
-            .action(if option.repeatable { ArgAction::Append } else { ArgAction::Set })
-            .help(format!("{}{default}", option.help));
-        if option.switch { arg.num_args(0..=1).require_equals(true).default_missing_value("true") } else { arg }
+/// Returns the flags of a command; a boolean one takes no value unless it is given with `=`, and has a `--no-` form.
+fn arguments(command: Subcommand) -> impl Iterator<Item = Arg> {
+    command.options().flat_map(|option| {
+        if !is_boolean(&option) {
+            return vec![option];
+        }
+        let negation = negation(option.get_id().as_str());
+        let negated = Arg::new(negation.clone())
+            .long(negation.clone())
+            .action(ArgAction::SetTrue)
+            .overrides_with(option.get_id())
+            .hide(true);
+        let option =
+            option.num_args(0..=1).require_equals(true).default_missing_value("true").hide_possible_values(true);
+        vec![option.overrides_with(negation), negated]
     })
 }
 
-fn flags(command: CommandOptions, matches: &ArgMatches) -> Flags {
-    OptionSpec::of(command)
-        .filter_map(|option| {
-            let values = matches.get_many::<String>(option.name)?;
-            Some((option.name, values.map(String::as_str).collect::<Vec<_>>().join(",")))
-        })
-        .collect()
+fn negation(id: &str) -> String {
+    format!("no-{id}")
 }
 
-/// What clap says over several lines, but not how all of the command is used.
-fn one_line(rendered: &str) -> String {
+/// Returns the texts of the flags that were used, those of a repeated flag separated by commas.
+fn flags(command: Subcommand, matches: &ArgMatches) -> Result<Flags, CommandError> {
+    let is_used = |id: &str| matches!(matches.value_source(id), Some(ValueSource::CommandLine));
+    let mut flags = Flags::new();
+    for option in command.options() {
+        let id = option.get_id().as_str();
+        if is_boolean(&option) && is_used(&negation(id)) {
+            flags.insert(id.to_owned(), "false".to_owned());
+        } else if is_used(id) {
+            let texts: Option<Vec<_>> = matches.get_raw(id).into_iter().flatten().map(|text| text.to_str()).collect();
+            let texts = texts.ok_or_else(|| CommandError::Usage(format!("--{id}: its value is not UTF-8")))?;
+            flags.insert(id.to_owned(), texts.join(","));
+        }
+    }
+    Ok(flags)
+}
+
+/// Returns clap's message in one line, without the usage.
+fn one_line(error: &clap::Error) -> String {
+    if let (ErrorKind::ValueValidation | ErrorKind::InvalidValue, Some(ContextValue::String(flag)), Some(value)) =
+        (error.kind(), error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue))
+        && let (Some(flag), ContextValue::String(value)) = (flag.split([' ', '[']).next(), value)
+        && flag.starts_with("--")
+        && !(value.is_empty() && error.kind() == ErrorKind::InvalidValue)
+    {
+        return format!("{}={}: {}", flag, value.escape_debug(), invalid_value(error));
+    }
+    let rendered = error.render().to_string();
     let lines = rendered.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
-    let said: Vec<_> = lines.filter(|line| !line.is_empty() && !line.starts_with("For more information")).collect();
-    let said = said.join(" ").replace(" tip: ", "; ");
-    format!("{}; see tryvox-exporter --help", said.trim_start_matches("error: "))
+    let message: Vec<_> = lines.filter(|line| !line.is_empty() && !line.starts_with("For more information")).collect();
+    let message = message.join(" ").replace(" tip: ", "; ");
+    format!("{}; see tryvox-exporter --help", message.trim_start_matches("error: "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parsed(arguments: &[&str]) -> Result<(CommandOptions, Flags), String> {
+    fn parsed(arguments: &[&str]) -> Result<(Subcommand, Flags), String> {
         let arguments = std::iter::once("tryvox-exporter").chain(arguments.iter().copied()).map(OsString::from);
         match parse(arguments) {
-            Ok(Parsed::Command(command, flags)) => Ok((command, flags)),
-            Ok(Parsed::Text(text)) => Err(text),
+            Ok(Request::Run(command, flags)) => Ok((command, flags)),
+            Ok(Request::Print(text)) => Err(text),
             Err(CommandError::Usage(message)) => Err(message),
             Err(other) => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn the_definition_is_consistent() {
+    fn definition_is_consistent() {
         command().debug_assert();
     }
 
@@ -159,8 +191,8 @@ mod tests {
     fn serve_is_the_default() {
         for arguments in [&["--poll.interval=1m"][..], &["serve", "--poll.interval", "1m"]] {
             let (command, flags) = parsed(arguments).unwrap();
-            assert_eq!(command, CommandOptions::Serve);
-            assert_eq!(flags, Flags::from([("poll.interval", "1m".to_owned())]));
+            assert_eq!(command, Subcommand::Serve);
+            assert_eq!(flags, Flags::from([("poll.interval".to_owned(), "1m".to_owned())]));
         }
     }
 
@@ -171,17 +203,31 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_flag_is_one_line_with_a_hint() {
+    fn a_boolean_flag_has_a_negative_form_and_the_last_one_wins() {
+        for (arguments, expected) in [
+            (&["--collector.region"][..], "true"),
+            (&["--collector.region=false"], "false"),
+            (&["--no-collector.region"], "false"),
+            (&["--collector.region", "--no-collector.region"], "false"),
+            (&["--no-collector.region", "--collector.region"], "true"),
+        ] {
+            let (_, flags) = parsed(arguments).unwrap();
+            assert_eq!(flags["collector.region"], expected, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn an_invalid_flag_is_one_line_with_a_hint() {
         let error = parsed(&["--poll.intervall=1m"]).unwrap_err();
         assert!(error.contains("--poll.intervall") && error.contains("'--poll.interval'"), "{error}");
-        for wrong in [
+        for invalid in [
             &["bogus"][..],
             &["serve", "x"],
             &["--seed=1"],
             &["--log.level"],
             &["--log.level=info", "--log.level=info"],
         ] {
-            let error = parsed(wrong).unwrap_err();
+            let error = parsed(invalid).unwrap_err();
             assert!(!error.contains('\n') && error.ends_with("--help"), "{error}");
         }
     }

@@ -1,30 +1,28 @@
 //! `demo`: `serve` against the embedded simulator.
 
-use std::collections::BTreeMap;
-
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
 use super::{CommandError, bind, bind_ports, local_url, print, serve, simulate};
-use crate::config::{ListenAddress, ServeConfig, Settings, SimulatorConfig};
+use crate::config::{Config, ListenAddress, Options};
 use crate::simulator::DEFAULT_KEY;
 use crate::tryvox::{ApiKey, KeySource};
 
-pub(super) async fn run(settings: &Settings, stop: CancellationToken) -> Result<(), CommandError> {
-    // No environment: a real key has no business in a demo.
-    let simulated = SimulatorConfig::new(settings, &BTreeMap::new())?;
-    let listeners = bind(&settings.listen_addresses)?;
+pub(super) async fn run(options: &Options, stop: CancellationToken) -> Result<(), CommandError> {
+    let listeners = bind(&options.web.listen_addresses)?;
     let loopback = ListenAddress::Tcp { host: Some("127.0.0.1".to_owned()), port: 0 };
     let api = bind_ports(&[loopback])?.pop().context("no socket for the simulated API")?;
     let api_url = local_url(api.local_addr().map_err(anyhow::Error::new)?);
 
     let key = ApiKey::new(&DEFAULT_KEY.into()).map_err(anyhow::Error::new)?;
-    let url = api_url.parse().map_err(anyhow::Error::new)?;
-    let account_id = settings.simulated_account_id.clone();
-    let config = ServeConfig::of_account(settings, account_id.clone(), url, KeySource::Given(key));
+    let account_id = options.simulator.account_id.clone();
+    let mut demo_options = options.clone();
+    demo_options.tryvox.url = api_url.parse().map_err(anyhow::Error::new)?;
+    let config = Config::of_account(demo_options, account_id.clone(), KeySource::Given(key));
 
-    let simulator = simulate::simulator(&simulated)?;
-    if let Some(life) = simulated.life {
+    // The key of the environment is not used: a demo needs no real key.
+    let simulator = simulate::simulator(&options.simulator, None)?;
+    if let Some(life) = options.simulator.life() {
         let (simulator, stop) = (simulator.clone(), stop.clone());
         tokio::spawn(async move { simulator.live(life, stop).await });
     }
@@ -46,9 +44,9 @@ pub(super) async fn run(settings: &Settings, stop: CancellationToken) -> Result<
          \x20   - job_name: tryvox\n\
          \x20     static_configs: [{{targets: [\"{target}\"]}}]\n\n\
          Ctrl-C ends it.\n",
-        simulated.numbers,
-        humantime::format_duration(settings.poll.interval),
-        path = config.fixed.telemetry_path,
+        options.simulator.numbers,
+        humantime::format_duration(options.poll.interval),
+        path = options.web.telemetry_path,
         account = account_id,
         target = page.trim_start_matches("http://"),
     ));

@@ -8,15 +8,15 @@ use reqwest::tls::Version;
 use reqwest::{Client, StatusCode};
 
 use super::{CommandError, print};
-use crate::config::{ListenAddress, Settings};
+use crate::config::{ListenAddress, WebOptions};
 use crate::web::toolkit::WebFile;
 
 /// An exporter that takes longer is not well.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub(super) async fn run(settings: &Settings) -> Result<(), CommandError> {
-    let address = settings.listen_addresses.first().context("no --web.listen-address")?;
-    let file = settings.web_config_file.as_deref().map(WebFile::open).transpose();
+pub(super) async fn run(options: &WebOptions) -> Result<(), CommandError> {
+    let address = options.listen_addresses.first().context("no --web.listen-address")?;
+    let file = options.config_file().map(WebFile::open).transpose();
     let file = file.map_err(|error| CommandError::Usage(format!("--web.config.file: {error}")))?;
     let scheme = if file.as_ref().is_some_and(WebFile::is_encrypted) { "https" } else { "http" };
     let certificate = file.as_ref().is_some_and(WebFile::asks_for_a_certificate);

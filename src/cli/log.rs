@@ -4,12 +4,12 @@ use tracing::error;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
-use crate::config::{LogFormat, LogLevel};
+use crate::config::{LogFormat, LogLevel, LogOptions};
 
 /// Starts logging. Only this program's own lines follow the level: at `trace` libraries would
 /// write down what they send.
-pub(super) fn start(level: LogLevel, format: LogFormat) {
-    let level = match level {
+pub(super) fn start(options: &LogOptions) {
+    let level = match options.level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
@@ -18,7 +18,7 @@ pub(super) fn start(level: LogLevel, format: LogFormat) {
     };
     let ours = Targets::new().with_target("tryvox_exporter", level);
     // A line that cannot be written is lost; there is nowhere to say so.
-    let layer = match format {
+    let layer = match options.format {
         LogFormat::Logfmt => tracing_logfmt::builder()
             .with_target(false)
             .layer()

@@ -23,10 +23,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{CommandOptions, ConfigError, ListenAddress, ProcessEnvironment, Settings, Source};
+use crate::config::{ConfigError, ListenAddress, LogOptions, Options, ProcessEnvironment, Source, Subcommand};
 use crate::web::Listener;
 use crate::web::toolkit::{WebFile, WebFileError};
-use arguments::Parsed;
+pub use arguments::command;
+
+use arguments::Request;
 
 /// A command that did not do what it was told to.
 #[derive(Debug)]
@@ -74,48 +76,38 @@ impl From<anyhow::Error> for CommandError {
 /// When the arguments are wrong or the work failed.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), CommandError> {
     let (command, flags) = match arguments::parse(arguments)? {
-        Parsed::Command(command, flags) => (command, flags),
-        Parsed::Text(text) => {
+        Request::Run(command, flags) => (command, flags),
+        Request::Print(text) => {
             print(&text);
             return Ok(());
         }
     };
-    let source = Source { command, flags, environment: ProcessEnvironment, more_problems: web_file_problems };
-    match command {
-        CommandOptions::Serve | CommandOptions::Check | CommandOptions::Once => {
-            let wrong = |error: ConfigError| {
-                if source.checks_only() { CommandError::Checked(error) } else { error.into() }
-            };
-            let (settings, config) = source.read().map_err(wrong)?;
-            match command {
-                CommandOptions::Check => {
-                    with_runtime(&settings, async |stop| check::run(&settings, &config, stop).await)
-                }
-                CommandOptions::Once => with_runtime(&settings, async |stop| once::run(&settings, &config, stop).await),
-                _ if settings.config_check => {
-                    serve::print_checked(&config);
-                    Ok(())
-                }
-                _ => with_runtime(&settings, async |stop| serve::run(source, config, stop).await),
-            }
-        }
-        CommandOptions::Healthcheck => {
-            let settings = source.settings()?;
-            with_runtime(&settings, async |_| healthcheck::run(&settings).await)
-        }
-        CommandOptions::Demo | CommandOptions::Simulate => {
-            let settings = crate::config::settings(command, &source.flags, &source.environment)?;
-            with_runtime(&settings, async |stop| match command {
-                CommandOptions::Demo => demo::run(&settings, stop).await,
-                _ => simulate::run(&settings, &source.environment, stop).await,
-            })
-        }
+    let source = Source { command, flags, environment: ProcessEnvironment, check_files };
+    if matches!(command, Subcommand::Demo | Subcommand::Simulate | Subcommand::Healthcheck) {
+        let options = source.options()?;
+        return with_runtime(&options.log, async |stop| match command {
+            Subcommand::Demo => demo::run(&options, stop).await,
+            Subcommand::Simulate => simulate::run(&options, &source.environment, stop).await,
+            _ => healthcheck::run(&options.web).await,
+        });
     }
+    let is_check = source.is_check();
+    let config = source.read().map_err(|error| if is_check { CommandError::Checked(error) } else { error.into() })?;
+    if is_check {
+        serve::print_checked(&config);
+        return Ok(());
+    }
+    let log = config.options.log.clone();
+    with_runtime(&log, async |stop| match command {
+        Subcommand::Check => check::run(&config, stop).await,
+        Subcommand::Once => once::run(&config, stop).await,
+        _ => serve::run(source, config, stop).await,
+    })
 }
 
-/// What is wrong with the web configuration file, if there is to be one.
-fn web_file_problems(settings: &Settings) -> Vec<String> {
-    let opened = settings.web_config_file.as_deref().map(WebFile::open).transpose();
+/// Returns what is wrong with the web configuration file, if there is one.
+fn check_files(options: &Options) -> Vec<String> {
+    let opened = options.web.config_file().map(WebFile::open).transpose();
     let problems =
         |error: WebFileError| error.problems().map(|problem| format!("--web.config.file: {problem}")).collect();
     opened.map_or_else(problems, |_| Vec::new())
@@ -123,10 +115,10 @@ fn web_file_problems(settings: &Settings) -> Vec<String> {
 
 /// Runs a command to its end, which SIGINT and SIGTERM bring about.
 fn with_runtime(
-    settings: &Settings,
+    log: &LogOptions,
     command: impl AsyncFnOnce(CancellationToken) -> Result<(), CommandError>,
 ) -> Result<(), CommandError> {
-    log::start(settings.log_level, settings.log_format);
+    log::start(log);
     allow_many_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

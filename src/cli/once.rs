@@ -11,15 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::serve::{configured, pollers};
 use super::{CommandError, print};
-use crate::config::{ServeConfig, Settings};
+use crate::config::Config;
 use crate::metrics::{Exporter, Format, Scrape};
 use crate::poller::{Account, Poller};
 
-pub(super) async fn run(
-    settings: &Settings,
-    config: &ServeConfig,
-    stop: CancellationToken,
-) -> Result<(), CommandError> {
+pub(super) async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandError> {
     let pollers = pollers(config)?;
     let polls = join_all(pollers.iter().map(Poller::once));
     stop.run_until_cancelled(polls).await.ok_or_else(|| anyhow!("interrupted before all accounts were listed"))?;
@@ -28,7 +24,7 @@ pub(super) async fn run(
     let failed = failures(&accounts);
     // Nobody asks about the process, which is about to end; and node_exporter has `process_*` of its own.
     let text = Scrape::new(&accounts, Arc::new(Exporter::new(configured(config)))).without_process().text(Format::Text);
-    match &settings.output_file {
+    match &config.options.output.file {
         // What was good there is better than nothing new.
         Some(_) if failed.len() == accounts.len() && !accounts.is_empty() => {}
         Some(path) => replace(path, &text).with_context(|| {

@@ -13,41 +13,42 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{CommandError, bind, print, systemd};
-use crate::config::{AccountConfig, Environment, ServeConfig, Source, stable_hash};
+use crate::config::{AccountConfig, Config, Environment, Source, stable_hash};
 use crate::metrics::{ConfigStatus, Exporter, render_listing};
 use crate::poller::{Account, FleetChange, FleetManager, Poller};
 use crate::tryvox::{Client, ClientContext, FairLimit, HttpClients};
 use crate::web::toolkit::WebFile;
 use crate::web::{AppState, Listener, Reload, Server, router, systemd_sockets};
 
-pub(super) async fn run<E>(source: Source<E>, config: ServeConfig, stop: CancellationToken) -> Result<(), CommandError>
+pub(super) async fn run<E>(source: Source<E>, config: Config, stop: CancellationToken) -> Result<(), CommandError>
 where
     E: Environment + Send + Sync + 'static,
 {
     // Read once more: what it is checked with knows nothing of the web.
-    let web_file = config.fixed.web_config_file.as_deref().map(WebFile::open).transpose();
+    let web_file = config.options.web.config_file().map(WebFile::open).transpose();
     let web_file = web_file.map_err(anyhow::Error::new)?.map(Arc::new);
-    let listeners = if config.fixed.systemd_socket {
+    let listeners = if config.options.web.systemd_socket {
         systemd_sockets().context("--web.systemd-socket")?
     } else {
-        bind(&config.fixed.listen_addresses)?
+        bind(&config.options.web.listen_addresses)?
     };
     let source = Arc::new(source);
-    let read = Arc::new(move || source.read().map(|(_, config)| config).map_err(|error| error.to_string()));
+    let read = Arc::new(move || source.read().map_err(|error| error.to_string()));
     Ok(serve(&config, listeners, web_file, Some(read), stop).await?)
 }
 
 /// Prints what a check of the configuration found: nothing wrong.
-pub(super) fn print_checked(config: &ServeConfig) {
+pub(super) fn print_checked(config: &Config) {
     for warning in &config.warnings {
         print(&format!("warning: {warning}\n"));
     }
-    let ServeConfig { accounts, all_accounts, shard, total_shards, .. } = config;
+    let Config { accounts, total_accounts, shard, options, .. } = config;
+    let total_shards = options.shard.total_shards;
     let here = match total_shards {
         1 => String::new(),
         _ => format!(", {} of them in shard {shard} of {total_shards}", accounts.len()),
     };
-    print(&format!("The configuration is good: accounts={all_accounts}{here}\n"));
+    print(&format!("The configuration is good: accounts={total_accounts}{here}\n"));
 }
 
 /// What is open besides connections: logs, sockets, keys.
@@ -59,11 +60,11 @@ fn open_files() -> Option<u64> {
 }
 
 /// Reads the configuration again.
-type Read = Arc<dyn Fn() -> Result<ServeConfig, String> + Send + Sync>;
+type Read = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
 /// PollStats and answers until `stop`. Without `read` the configuration stays as it is.
 pub(super) async fn serve(
-    config: &ServeConfig,
+    config: &Config,
     listeners: Vec<Listener>,
     web_file: Option<Arc<WebFile>>,
     read: Option<Read>,
@@ -74,7 +75,7 @@ pub(super) async fn serve(
     let exporter = Arc::new(Exporter::new(configured(config)));
     let mut work = Work {
         http: Arc::default(),
-        gate: Arc::new(FairLimit::new(config.total_concurrency)),
+        gate: Arc::new(FairLimit::new(config.options.tryvox.total_concurrency)),
         manager: FleetManager::new(polling.handle.clone(), stop.clone()),
     };
 
@@ -90,7 +91,8 @@ pub(super) async fn serve(
     for warning in &config.warnings {
         warn!("{warning}");
     }
-    let (files, needed) = (open_files(), config.fixed.max_connections + config.total_concurrency + SPARE_FILES);
+    let (files, needed) =
+        (open_files(), config.options.web.max_connections + config.options.tryvox.total_concurrency + SPARE_FILES);
     if files.is_some_and(|files| files < needed as u64) {
         warn!(
             files,
@@ -107,14 +109,14 @@ pub(super) async fn serve(
     let (ask, asked) = mpsc::channel(16);
     let mut lifecycle = None;
     if let Some((read, hangup)) = read {
-        let reloader = Reloader { work, read, exporter: exporter.clone(), fixed: config.fixed.clone() };
+        let reloader = Reloader { work, read, exporter: exporter.clone(), web: config.options.web.clone() };
         tokio::spawn(reloader.run(asked, hangup, stop.clone()));
-        lifecycle = config.fixed.enable_lifecycle.then(|| reload(ask));
+        lifecycle = config.options.web.enable_lifecycle.then(|| reload(ask));
     }
-    let telemetry_path = config.fixed.telemetry_path.clone();
+    let telemetry_path = config.options.web.telemetry_path.clone();
     let site = AppState { fleet, exporter, telemetry_path, reload: lifecycle, started, ready: false.into() };
     let router = router(Arc::new(site));
-    let server = Server { router, web_file, max_connections: config.fixed.max_connections };
+    let server = Server { router, web_file, max_connections: config.options.web.max_connections };
 
     systemd::ready(config.accounts.len());
     tokio::spawn(systemd::watchdog());
@@ -153,16 +155,16 @@ impl Drop for PollingThread {
     }
 }
 
-pub(super) fn configured(config: &ServeConfig) -> ConfigStatus {
-    let (shard, total_shards) = (config.shard, config.total_shards);
+pub(super) fn configured(config: &Config) -> ConfigStatus {
+    let (shard, total_shards) = (config.shard, config.options.shard.total_shards);
     ConfigStatus { successful: true, since: SystemTime::now(), shard, total_shards }
 }
 
 /// A poller for each account, for those who run them by themselves.
-pub(super) fn pollers(config: &ServeConfig) -> anyhow::Result<Vec<Poller>> {
+pub(super) fn pollers(config: &Config) -> anyhow::Result<Vec<Poller>> {
     let http = Arc::new(HttpClients::default());
     http.prepare(config.accounts.iter().map(|account| &account.tryvox.url)).map_err(anyhow::Error::msg)?;
-    let gate = Arc::new(FairLimit::new(config.total_concurrency));
+    let gate = Arc::new(FairLimit::new(config.options.tryvox.total_concurrency));
     Ok(config.accounts.iter().map(|account| poller(account, false, &http, &gate)).collect())
 }
 
@@ -175,13 +177,13 @@ struct Work {
 
 impl Work {
     /// PollStats as the configuration says; what it says as before goes on as before.
-    fn apply(&mut self, config: &ServeConfig) -> Result<FleetChange, String> {
+    fn apply(&mut self, config: &Config) -> Result<FleetChange, String> {
         self.http.prepare(config.accounts.iter().map(|account| &account.tryvox.url))?;
-        self.gate.resize(config.total_concurrency);
+        self.gate.resize(config.options.tryvox.total_concurrency);
         let accounts = config.accounts.iter().map(|account| (account.name.as_str(), account));
         let (http, gate) = (&self.http, &self.gate);
         // One account alone keeps to its interval from the start.
-        let spread = config.all_accounts > 1;
+        let spread = config.total_accounts > 1;
         Ok(self.manager.apply(accounts, |account| poller(account, spread, http, gate)))
     }
 }
@@ -213,7 +215,7 @@ struct Reloader {
     work: Work,
     read: Read,
     exporter: Arc<Exporter>,
-    fixed: crate::config::Fixed,
+    web: crate::config::WebOptions,
 }
 
 type Ask = oneshot::Sender<Result<(), String>>;
@@ -250,7 +252,7 @@ impl Reloader {
                 for warning in &config.warnings {
                     warn!("{warning}");
                 }
-                if config.fixed != self.fixed {
+                if config.options.web != self.web {
                     warn!("options of --web. take effect at the next start alone");
                 }
                 info!(unchanged, changed, added, removed, "configuration reloaded");

@@ -10,24 +10,25 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::{CommandError, bind_ports, local_url, print};
-use crate::config::{API_KEY_VARIABLE, Environment, Settings, SimulatorConfig};
-use crate::simulator::{DEFAULT_KEY, Faults, SimulatedAccount, Simulator};
+use crate::config::{API_KEY_VARIABLE, Environment, Options, key_from_environment};
+use crate::simulator::{DEFAULT_KEY, Faults, SimulatedAccount, Simulator, SimulatorOptions};
 use crate::tryvox::ApiKey;
 
 pub(super) async fn run(
-    settings: &Settings,
+    options: &Options,
     environment: &impl Environment,
     stop: CancellationToken,
 ) -> Result<(), CommandError> {
-    let config = SimulatorConfig::new(settings, environment)?;
-    let listeners = bind_ports(&settings.listen_addresses)?;
-    let simulator = simulator(&config)?;
-    if let Some(life) = config.life {
+    let own_key = key_from_environment(environment, API_KEY_VARIABLE).map_err(CommandError::Usage)?;
+    let listeners = bind_ports(&options.web.listen_addresses)?;
+    let key_text = if own_key.is_some() { format!("(yours, from {API_KEY_VARIABLE})") } else { DEFAULT_KEY.to_owned() };
+    let options = &options.simulator;
+    let simulator = simulator(options, own_key)?;
+    if let Some(life) = options.life() {
         let (simulator, stop) = (simulator.clone(), stop.clone());
         tokio::spawn(async move { simulator.live(life, stop).await });
     }
 
-    let key = if config.key.is_some() { format!("(yours, from {API_KEY_VARIABLE})") } else { DEFAULT_KEY.to_owned() };
     for listener in &listeners {
         let address = listener.local_addr().map_err(anyhow::Error::new)?;
         info!(%address, "listening");
@@ -36,9 +37,9 @@ pub(super) async fn run(
             "A simulated TryVox with {} numbers:\n\
              \x20 url         {url}\n\
              \x20 account id  {}\n\
-             \x20 API key     {key}\n",
-            config.numbers,
-            match &config.account_ids[..] {
+             \x20 API key     {key_text}\n",
+            options.numbers,
+            match &options.account_ids()[..] {
                 [first, .., last] => format!("{first} to {last}, each with so many"),
                 ids => ids.concat(),
             },
@@ -49,19 +50,17 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// The simulator of a configuration, not answering yet.
-pub(super) fn simulator(config: &SimulatorConfig) -> anyhow::Result<Arc<Simulator>> {
-    let key = match &config.key {
-        Some(key) => key.clone(),
-        None => ApiKey::new(&DEFAULT_KEY.into())?,
-    };
+/// Returns the simulator of these options, which accepts `key`, or by default [`DEFAULT_KEY`].
+pub(super) fn simulator(options: &SimulatorOptions, key: Option<ApiKey>) -> anyhow::Result<Arc<Simulator>> {
+    let key = key.map_or_else(|| ApiKey::new(&DEFAULT_KEY.into()), Ok)?;
     let now = SystemTime::now();
-    let world = |index: u64| RwLock::new(SimulatedAccount::new(config.numbers, config.seed.wrapping_add(index), now));
+    let account =
+        |index: u64| RwLock::new(SimulatedAccount::new(options.numbers, options.seed.wrapping_add(index), now));
     Ok(Arc::new(Simulator {
         authorization: key.bearer()?,
-        latency: config.latency,
-        faults: Faults::new(config.faults.clone(), config.seed),
-        accounts: (0..).zip(&config.account_ids).map(|(index, id)| (id.clone(), world(index))).collect(),
+        latency: options.latency,
+        faults: Faults::new(options.faults(), options.seed),
+        accounts: (0..).zip(options.account_ids()).map(|(index, id)| (id, account(index))).collect(),
         now: SystemTime::now,
         requests: AtomicU64::new(0),
     }))

@@ -1,73 +1,83 @@
-//! How to run: flags, environment and file in, one validated configuration out.
+//! How to run: flags, environment and configuration file in, one validated [`Config`] out.
 //!
-//! An option is one entry of [`OPTIONS`]: from it come its flag, its environment variable, its place
-//! in the file and its help. [`Settings`] is what was written, [`ServeConfig`] and
-//! [`SimulatorConfig`] are what it means; [`Source`] reads it all, as often as asked. Nothing here
-//! opens a port or asks the API.
+//! Each option is declared once, in an option group (see [`options`](crate::options)); its flag, environment variable,
+//! key in the file, default and help derive from that declaration. [`Source`] reads all of them, as often as it is
+//! asked to: a flag beats the environment, which beats the file, which beats the default. Everything that is wrong is
+//! reported together, each problem with its place and a remedy. Nothing here opens a port or calls the API.
 
+mod accounts;
 mod file;
-mod groups;
-mod option;
+mod listen_address;
 mod options;
-mod serve;
-mod settings;
 mod shard;
-mod simulator;
 mod source;
-mod values;
 
+pub use accounts::AccountConfig;
 pub use file::{ACCOUNT_FIELDS, AccountField};
-pub use groups::PollOptions;
-pub use option::{CommandOptions, OptionSpec};
-pub use options::OPTIONS;
-pub use serve::{AccountConfig, Fixed, ServeConfig, Source};
-pub use settings::{LogFormat, LogLevel, OutputFormat, Settings};
-pub use shard::{ShardOrdinal, shard_of, stable_hash};
-pub use simulator::SimulatorConfig;
-pub use source::{Environment, Flags, ProcessEnvironment, settings};
-pub use values::ListenAddress;
+pub use listen_address::ListenAddress;
+pub use options::{
+    ConfigOptions, LogFormat, LogLevel, LogOptions, Options, OutputFormat, OutputOptions, PollOptions, ShardOptions,
+    Subcommand, WebOptions, is_boolean, variable,
+};
+pub use shard::{Shard, shard_of, stable_hash};
+pub use source::{Environment, Flags, ProcessEnvironment, Source, invalid_value, key_from_environment};
 
 use std::fmt;
 
-/// Everything that is wrong with the configuration, at least one thing: each is a line that says
-/// what, where and what to do.
+/// A validated configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The options of the process.
+    pub options: Options,
+    /// The accounts to poll, with distinct names: those of this shard.
+    pub accounts: Vec<AccountConfig>,
+    /// The number of accounts over all shards.
+    pub total_accounts: usize,
+    /// The ordinal of this shard.
+    pub shard: u32,
+    /// What is valid, but should be known.
+    pub warnings: Vec<String>,
+}
+
+/// Everything that is wrong with a configuration, at least one problem. Each is one line that says what is wrong,
+/// where, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     first: String,
-    more: Vec<String>,
+    others: Vec<String>,
 }
 
 impl ConfigError {
-    /// These problems, if there are any.
-    pub(self) fn unless_empty(problems: Vec<String>) -> Option<Self> {
+    /// Returns these problems as an error, if there are any.
+    fn from_problems(problems: Vec<String>) -> Option<Self> {
         let mut problems = problems.into_iter();
-        Some(Self { first: problems.next()?, more: problems.collect() })
+        Some(Self { first: problems.next()?, others: problems.collect() })
     }
 
-    /// Each of them.
+    /// Returns each problem.
     pub fn problems(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(&self.first).chain(&self.more).map(String::as_str)
+        std::iter::once(&self.first).chain(&self.others).map(String::as_str)
     }
 }
 
 impl From<String> for ConfigError {
     fn from(problem: String) -> Self {
-        Self { first: problem, more: Vec::new() }
+        Self { first: problem, others: Vec::new() }
     }
 }
 
 impl fmt::Display for ConfigError {
-    /// The first, and how many more there are.
+    /// Writes the first problem and the number of others.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.first)?;
-        match self.more.len() {
+        match self.others.len() {
             0 => Ok(()),
-            more => write!(f, " (and {more} more; --config.check names them all)"),
+            others => write!(f, " (and {others} more; --config.check names them all)"),
         }
     }
 }
 
 impl std::error::Error for ConfigError {}
 
-/// The variable that holds the API key; there is no flag for it.
+/// The environment variable that holds the API key; there is no flag for it.
 pub const API_KEY_VARIABLE: &str = "TRYVOX_API_KEY";

@@ -1,463 +1,344 @@
-//! Every option, once.
+//! All options: the groups that several layers use, and which command has which.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use super::option::CommandOptions::{self, Check, Demo, Once, Serve, Simulate};
-use super::option::OptionSpec;
-use super::settings::{LogFormat, LogLevel, OutputFormat};
-use super::values::{
-    account_id, base_url, countries, duration, duration_or_zero, integer, listen_addresses, number_statuses, rate,
-    share, statuses, switch, telemetry_path, word,
-};
-use crate::simulator::Fault;
+use clap::builder::ValueParser;
+use clap::{Arg, ArgAction, Args, Command, ValueEnum};
 
-/// The commands that list the accounts of a configuration.
-const LISTING: &[CommandOptions] = &[Serve, Check, Once];
-/// The commands that list accounts, simulated ones too.
-const POLLING: &[CommandOptions] = &[Serve, Demo, Check, Once];
+use super::ListenAddress;
+use super::shard::Shard;
+use crate::duration;
+use crate::inventory::CollectorOptions;
+use crate::options::{List, defaults, integer};
+use crate::simulator::SimulatorOptions;
+use crate::tryvox::TryvoxOptions;
 
-/// What most options are like; the others say where they differ.
-const OPTION: OptionSpec = OptionSpec {
-    name: "",
-    value: "",
-    default: None,
-    other_defaults: &[],
-    commands: LISTING,
-    repeatable: false,
-    switch: false,
-    help: "",
-    set: |_, _| Ok(()),
-};
+/// Every option of every command. An option that a command does not have is at its default.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[expect(missing_docs, reason = "each group documents itself")]
+pub struct Options {
+    #[command(flatten)]
+    pub config: ConfigOptions,
+    #[command(flatten)]
+    pub tryvox: TryvoxOptions,
+    #[command(flatten)]
+    pub poll: PollOptions,
+    #[command(flatten)]
+    pub collector: CollectorOptions,
+    #[command(flatten)]
+    pub web: WebOptions,
+    #[command(flatten)]
+    pub shard: ShardOptions,
+    #[command(flatten)]
+    pub output: OutputOptions,
+    #[command(flatten)]
+    pub simulator: SimulatorOptions,
+    #[command(flatten)]
+    pub log: LogOptions,
+}
 
-/// All options, in the order of the help.
-pub static OPTIONS: &[OptionSpec] = &[
-    OptionSpec {
-        name: "config.file",
-        value: "PATH",
-        help: "A file in YAML that holds accounts, and any option below",
-        set: |settings, text| {
-            settings.config_file = Some(PathBuf::from(text));
-            Ok(())
-        },
-        ..OPTION
-    },
-    OptionSpec {
-        name: "config.check",
-        value: "BOOL",
-        default: Some("false"),
-        switch: true,
-        help: "Check the configuration, name every problem, and end: with 0, or 2 where there is one",
-        set: |settings, text| switch(text).map(|value| settings.config_check = value),
-        commands: &[Serve],
-        ..OPTION
-    },
-    OptionSpec {
-        name: "tryvox.url",
-        value: "URL",
-        default: Some("https://api.tryvox.io"),
-        help: "Where the TryVox API is",
-        set: |settings, text| base_url(text).map(|value| settings.tryvox.url = value),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "tryvox.account-id",
-        value: "ID",
-        help: "The account whose numbers are listed",
-        set: |settings, text| account_id(text).map(|value| settings.tryvox.account_id = Some(value)),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "tryvox.api-key-file",
-        value: "PATH",
-        help: "The file that holds the account's API key, read anew at each poll; without it the key is taken from \
-               the environment variable TRYVOX_API_KEY",
-        set: |settings, text| {
-            settings.tryvox.api_key_file = Some(PathBuf::from(text));
-            Ok(())
-        },
-        ..OPTION
-    },
-    OptionSpec {
-        name: "tryvox.timeout",
-        value: "DURATION",
-        default: Some("10s"),
-        commands: POLLING,
-        help: "What one request may take",
-        set: |settings, text| duration(text).map(|value| settings.tryvox.timeout = value),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "tryvox.concurrency",
-        value: "N",
-        default: Some("4"),
-        commands: POLLING,
-        help: "Requests in flight per account, 1 to 1000",
-        set: |settings, text| integer(text, 1..=1000).map(|value| settings.tryvox.concurrency = value),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "tryvox.total-concurrency",
-        value: "N",
-        default: Some("64"),
-        help: "Requests in flight over all accounts, shared fairly, 1 to 10000",
-        set: |settings, text| integer(text, 1..=10_000).map(|value| settings.tryvox.total_concurrency = value),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "tryvox.rate-limit",
-        value: "RATE",
-        default: Some("20"),
-        // The embedded API is there to be asked.
-        other_defaults: &[(Demo, "0")],
-        commands: POLLING,
-        help: "Requests a second per account, 0 for no limit",
-        set: |settings, text| rate(text).map(|value| settings.tryvox.rate_limit = value),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "tryvox.per-page",
-        value: "N",
-        default: Some("100"),
-        commands: POLLING,
-        help: "Numbers a page, 1 to 100",
-        set: |settings, text| integer(text, 1..=100).map(|value| settings.tryvox.per_page = value),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "tryvox.countries",
-        value: "CODES",
-        help: "List only numbers of these countries, as ISO 3166-1 alpha-2 codes separated by commas",
-        set: |settings, text| countries(text).map(|value| settings.tryvox.countries = Some(value)),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "tryvox.statuses",
-        value: "STATUSES",
-        help: "List only numbers in these statuses: active, pending, suspended, separated by commas",
-        set: |settings, text| statuses(text).map(|value| settings.tryvox.statuses = Some(value)),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "poll.interval",
-        value: "DURATION",
-        default: Some("5m"),
-        other_defaults: &[(Demo, "5s")],
-        commands: POLLING,
-        help: "From the start of one poll of an account to the start of the next",
-        set: |settings, text| duration(text).map(|value| settings.poll.interval = value),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "poll.timeout",
-        value: "DURATION",
-        commands: POLLING,
-        help: "What a whole poll may take; by default the interval",
-        set: |settings, text| duration(text).map(|value| settings.poll.timeout = Some(value)),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "poll.stale-after",
-        value: "DURATION",
-        commands: POLLING,
-        help: "How long the last good inventory is still served while polls fail; by default 3 intervals",
-        set: |settings, text| duration(text).map(|value| settings.poll.stale_after = Some(value)),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "poll.max-discrepancy",
-        value: "SHARE",
-        default: Some("0.01"),
-        commands: POLLING,
-        help: "What share of the numbers that the API reports a listing may miss and still be served, after three \
-               readings, 0 to 1; one number may always be missing",
-        set: |settings, text| share(text).map(|value| settings.poll.max_discrepancy = value),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "collector.capability",
-        value: "BOOL",
-        default: Some("true"),
-        switch: true,
-        commands: POLLING,
-        help: "Count numbers by capability",
-        set: |settings, text| switch(text).map(|value| settings.collector.capability = value),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "collector.assignment",
-        value: "BOOL",
-        default: Some("true"),
-        switch: true,
-        commands: POLLING,
-        help: "Count numbers and fees by whether they lead to a trunk, an application, both or none",
-        set: |settings, text| switch(text).map(|value| settings.collector.assignment = value),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "collector.lifecycle",
-        value: "BOOL",
-        default: Some("true"),
-        switch: true,
-        commands: POLLING,
-        help: "The oldest update by status, and the newest creation",
-        set: |settings, text| switch(text).map(|value| settings.collector.lifecycle = value),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "collector.region",
-        value: "BOOL",
-        default: Some("false"),
-        switch: true,
-        commands: POLLING,
-        help: "Count numbers by region",
-        set: |settings, text| switch(text).map(|value| settings.collector.region = value),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "collector.trunk",
-        value: "BOOL",
-        default: Some("false"),
-        switch: true,
-        commands: POLLING,
-        help: "Count numbers by trunk",
-        set: |settings, text| switch(text).map(|value| settings.collector.trunk = value),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "collector.application",
-        value: "BOOL",
-        default: Some("false"),
-        switch: true,
-        commands: POLLING,
-        help: "Count numbers by application",
-        set: |settings, text| switch(text).map(|value| settings.collector.application = value),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "collector.number.statuses",
-        value: "STATUSES",
-        default: Some("suspended"),
-        commands: POLLING,
-        help: "Numbers in these statuses have series of their own, separated by commas; none for no number",
-        set: |settings, text| number_statuses(text).map(|value| settings.collector.number_statuses = value),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "collector.number.limit",
-        value: "N",
-        default: Some("1000"),
-        commands: POLLING,
-        help: "So many numbers per account have series of their own: those updated longest ago",
-        set: |settings, text| integer(text, 0..=1_000_000).map(|value| settings.collector.number_limit = value),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "collector.label-limit",
-        value: "N",
-        default: Some("300"),
-        commands: POLLING,
-        help: "Distinct values of a label that comes from the API, per account: the most frequent stay, the rest is \
-               `other`",
-        set: |settings, text| integer(text, 1..=100_000).map(|value| settings.collector.label_limit = value),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "web.listen-address",
-        value: "ADDRESS",
-        default: Some(":10869"),
-        other_defaults: &[(Simulate, "127.0.0.1:10870")],
-        commands: &[Serve, Demo, Simulate],
-        repeatable: true,
-        help: "Where to listen: host:port, :port for all addresses, v4 and v6, or unix:PATH; can be repeated",
-        set: |settings, text| listen_addresses(text).map(|value| settings.listen_addresses = value),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "web.telemetry-path",
-        value: "PATH",
-        default: Some("/metrics"),
-        commands: &[Serve, Demo],
-        help: "The path that metrics are served at",
-        set: |settings, text| telemetry_path(text).map(|value| settings.telemetry_path = value),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "web.config.file",
-        value: "PATH",
-        commands: &[Serve],
-        help: "A web configuration file as Prometheus's exporter-toolkit has it: TLS, users, headers, a rate limit",
-        // Without a path there is none, as for the exporters whose file it is.
-        set: |settings, text| {
-            settings.web_config_file = Some(PathBuf::from(text)).filter(|path| !path.as_os_str().is_empty());
-            Ok(())
-        },
-        ..OPTION
-    },
-    OptionSpec {
-        name: "web.systemd-socket",
-        value: "BOOL",
-        default: Some("false"),
-        switch: true,
-        commands: &[Serve],
-        help: "Listen on the sockets that systemd passes, instead of --web.listen-address",
-        set: |settings, text| switch(text).map(|value| settings.systemd_socket = value),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "web.max-connections",
-        value: "N",
-        default: Some("512"),
-        commands: &[Serve, Demo],
-        help: "Connections at one time; a new one takes the place of one that does nothing, or is refused",
-        set: |settings, text| integer(text, 1..=100_000).map(|value| settings.max_connections = value),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "web.enable-lifecycle",
-        value: "BOOL",
-        default: Some("false"),
-        switch: true,
-        help: "Allow POST /-/reload, which reads the configuration again; SIGHUP always does",
-        set: |settings, text| switch(text).map(|value| settings.enable_lifecycle = value),
-        commands: &[Serve],
-        ..OPTION
-    },
-    OptionSpec {
-        name: "shard",
-        value: "N",
-        default: Some("0"),
-        help: "Poll only the accounts of this shard, from 0; auto takes it from the end of the host name, as in \
-               tryvox-exporter-2",
-        set: |settings, text| text.parse().map(|value| settings.shard = value),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "total-shards",
-        value: "N",
-        default: Some("1"),
-        help: "How many processes share the accounts",
-        set: |settings, text| integer(text, 1..=10_000).map(|value| settings.total_shards = value),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "output",
-        value: "FORMAT",
-        default: Some("table"),
-        commands: &[Check],
-        help: "table or json",
-        set: |settings, text| {
-            word(text, &[("table", OutputFormat::Table), ("json", OutputFormat::Json)])
-                .map(|value| settings.output = value)
-        },
-        ..OPTION
-    },
-    OptionSpec {
-        name: "output.file",
-        value: "PATH",
-        commands: &[Once],
-        help: "Write the metrics to this file, at once and whole, instead of stdout",
-        set: |settings, text| {
-            settings.output_file = Some(PathBuf::from(text));
-            Ok(())
-        },
-        ..OPTION
-    },
-    OptionSpec {
-        name: "account-id",
-        value: "ID",
-        default: Some("acc_demo"),
-        commands: &[Demo, Simulate],
-        help: "The simulated account",
-        set: |settings, text| account_id(text).map(|value| settings.simulated_account_id = value),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "accounts",
-        value: "N",
-        default: Some("1"),
-        commands: &[Simulate],
-        help: "How many simulated accounts; of several the ids are --account-id with _1, _2, … behind",
-        set: |settings, text| integer(text, 1..=100_000).map(|value| settings.simulated_accounts = value),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "numbers",
-        value: "N",
-        default: Some("5000"),
-        commands: &[Demo, Simulate],
-        help: "How many numbers a simulated account has at the start",
-        set: |settings, text| integer(text, 0..=10_000_000).map(|value| settings.numbers = value),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "seed",
-        value: "N",
-        default: Some("1"),
-        commands: &[Demo, Simulate],
-        help: "Another seed is another inventory, the same seed the same",
-        set: |settings, text| integer(text, 0..=u64::MAX).map(|value| settings.seed = value),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "latency",
-        value: "DURATION",
-        default: Some("0s"),
-        other_defaults: &[(Demo, "20ms")],
-        commands: &[Demo, Simulate],
-        help: "What the simulated API takes for an answer",
-        set: |settings, text| duration_or_zero(text).map(|value| settings.latency = value),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "life",
-        value: "DURATION",
-        default: Some("0s"),
-        other_defaults: &[(Demo, "3s")],
-        commands: &[Demo, Simulate],
-        help: "How often numbers are bought, released, suspended, reactivated and repriced; 0s for never",
-        set: |settings, text| duration_or_zero(text).map(|value| settings.life = value),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "fault",
-        value: "FAULT",
-        commands: &[Simulate],
-        repeatable: true,
-        help: "What the simulated API does wrong, like `429 retry-after=2 times=3` or `cut-body page=2 \
-               probability=0.1`; the README lists the faults",
-        set: |settings, text| Fault::list(text).map(|value| settings.faults = value),
-        ..OPTION
-    },
-    OptionSpec {
-        name: "log.level",
-        value: "LEVEL",
-        default: Some("info"),
-        // What went wrong is in what they print, and in their last line.
-        other_defaults: &[(Check, "error"), (Once, "error")],
-        commands: &[Serve, Demo, Simulate, Check, Once],
-        help: "error, warn, info, debug or trace",
-        set: |settings, text| {
-            let levels = [
-                ("error", LogLevel::Error),
-                ("warn", LogLevel::Warn),
-                ("info", LogLevel::Info),
-                ("debug", LogLevel::Debug),
-                ("trace", LogLevel::Trace),
-            ];
-            word(text, &levels).map(|value| settings.log_level = value)
-        },
-        ..OPTION
-    },
-    OptionSpec {
-        name: "log.format",
-        value: "FORMAT",
-        default: Some("logfmt"),
-        commands: &[Serve, Demo, Simulate, Check, Once],
-        help: "logfmt or json, on stderr",
-        set: |settings, text| {
-            word(text, &[("logfmt", LogFormat::Logfmt), ("json", LogFormat::Json)])
-                .map(|value| settings.log_format = value)
-        },
-        ..OPTION
-    },
+/// Where the configuration file is.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct ConfigOptions {
+    /// YAML file with accounts and any option below
+    #[arg(id = "config.file", long, value_name = "PATH")]
+    pub file: Option<PathBuf>,
+    /// Validate the configuration, report every problem and exit with 0 or 2
+    #[arg(id = "config.check", long, value_name = "BOOL", default_value = "false", action = ArgAction::Set)]
+    pub check: bool,
+}
+
+/// When accounts are polled, and which listings are valid.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct PollOptions {
+    /// Time between the starts of two polls of an account
+    #[arg(id = "poll.interval", long, value_name = "DURATION", default_value = "5m", value_parser = duration::parse_positive)]
+    pub interval: Duration,
+    /// Timeout for a whole poll; by default the interval
+    #[arg(id = "poll.timeout", long, value_name = "DURATION", value_parser = duration::parse_positive)]
+    pub explicit_timeout: Option<Duration>,
+    /// How long the last valid inventory is served while polls fail; by default 3 intervals
+    #[arg(id = "poll.stale-after", long, value_name = "DURATION", value_parser = duration::parse_positive)]
+    pub explicit_stale_after: Option<Duration>,
+    /// Maximum share of the reported numbers by which a listing may differ from them, 0 to 1
+    #[arg(id = "poll.max-discrepancy", long, value_name = "SHARE", default_value = "0.01", value_parser = share)]
+    pub max_discrepancy: f64,
+}
+
+impl PollOptions {
+    /// Returns the timeout for a whole poll.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.explicit_timeout.unwrap_or(self.interval)
+    }
+
+    /// Returns how long the last valid inventory is served while polls fail.
+    #[must_use]
+    pub fn stale_after(&self) -> Duration {
+        self.explicit_stale_after.unwrap_or(self.interval * 3)
+    }
+}
+
+impl Default for PollOptions {
+    fn default() -> Self {
+        defaults()
+    }
+}
+
+/// How metrics are served.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct WebOptions {
+    /// Address to listen on: host:port, :port for all IPv4 and IPv6 addresses, or unix:PATH; repeatable
+    #[arg(
+        id = "web.listen-address",
+        long,
+        value_name = "ADDRESS",
+        default_value = ":10869",
+        action = ArgAction::Append,
+        value_parser = ListenAddress::parse_list
+    )]
+    pub listen_addresses: List<ListenAddress>,
+    /// Path under which metrics are served
+    #[arg(id = "web.telemetry-path", long, value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
+    pub telemetry_path: String,
+    /// Web configuration file of the Prometheus exporter-toolkit: TLS, users, headers, rate limit
+    #[arg(id = "web.config.file", long, value_name = "PATH", value_parser = optional_path)]
+    config_file: Option<OptionalPath>,
+    /// Use sockets passed by systemd instead of --web.listen-address
+    #[arg(id = "web.systemd-socket", long, value_name = "BOOL", default_value = "false", action = ArgAction::Set)]
+    pub systemd_socket: bool,
+    /// Maximum open connections; a new one replaces an idle one or is refused
+    #[arg(id = "web.max-connections", long, value_name = "N", default_value = "512", value_parser = integer(1..=100_000_usize))]
+    pub max_connections: usize,
+    /// Allow POST /-/reload, which reads the configuration again like SIGHUP
+    #[arg(id = "web.enable-lifecycle", long, value_name = "BOOL", default_value = "false", action = ArgAction::Set)]
+    pub enable_lifecycle: bool,
+}
+
+impl WebOptions {
+    /// Returns the path of the web configuration file, if one is set.
+    #[must_use]
+    pub fn config_file(&self) -> Option<&std::path::Path> {
+        self.config_file.as_ref()?.0.as_deref()
+    }
+}
+
+/// A path that an empty text unsets, as other exporters with this web configuration file read it.
+#[derive(Debug, Clone, PartialEq)]
+struct OptionalPath(Option<PathBuf>);
+
+fn optional_path(text: &str) -> Result<OptionalPath, String> {
+    Ok(OptionalPath(Some(PathBuf::from(text)).filter(|_| !text.is_empty())))
+}
+
+/// Which accounts this process polls.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct ShardOptions {
+    /// Poll only the accounts of this shard, from 0; auto takes the ordinal from the host name, as in tryvox-exporter-2
+    #[arg(id = "shard", long, value_name = "N", default_value = "0")]
+    pub shard: Shard,
+    /// Number of processes that share the accounts
+    #[arg(id = "total-shards", long, value_name = "N", default_value = "1", value_parser = integer(1..=10_000_u32))]
+    pub total_shards: u32,
+}
+
+/// What `check` and `once` write.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct OutputOptions {
+    /// Output format
+    #[arg(id = "output", long, value_name = "FORMAT", default_value = "table", value_enum)]
+    pub format: OutputFormat,
+    /// Write the metrics to this file atomically instead of printing them
+    #[arg(id = "output.file", long, value_name = "PATH")]
+    pub file: Option<PathBuf>,
+}
+
+/// What is logged to stderr, and how.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct LogOptions {
+    /// Minimum severity of log lines
+    #[arg(id = "log.level", long, value_name = "LEVEL", default_value = "info", value_enum)]
+    pub level: LogLevel,
+    /// Format of log lines on stderr
+    #[arg(id = "log.format", long, value_name = "FORMAT", default_value = "logfmt", value_enum)]
+    pub format: LogFormat,
+}
+
+/// The minimum severity of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[expect(missing_docs, reason = "the names are their meaning")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// The format of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[expect(missing_docs, reason = "the names are their meaning")]
+pub enum LogFormat {
+    Logfmt,
+    Json,
+}
+
+/// The output format of `check`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[expect(missing_docs, reason = "the names are their meaning")]
+pub enum OutputFormat {
+    Table,
+    Json,
+}
+
+/// Parses a number from 0 to 1.
+fn share(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| "must be a number from 0 to 1, like 0.01 for one in a hundred".to_owned())
+}
+
+/// Parses the path of the metrics, which must not be one of the exporter's other paths.
+fn telemetry_path(text: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
+    if !text.starts_with('/') || text.len() > 256 || !text.chars().all(is_plain) || text.contains("//") {
+        Err("must be a path of letters, digits and -._~ like /metrics".to_owned())
+    } else if text == "/" || text == "/-" || text.starts_with("/-/") {
+        Err("is a path of the exporter itself; choose another like /metrics".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// A command that has options.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are their meaning")]
+pub enum Subcommand {
+    Serve,
+    Demo,
+    Simulate,
+    Check,
+    Once,
+    Healthcheck,
+}
+
+/// The defaults that differ from those of `serve`.
+const DEFAULTS: [(Subcommand, &str, &str); 7] = [
+    // The embedded API needs no protection.
+    (Subcommand::Demo, "tryvox.rate-limit", "0"),
+    (Subcommand::Demo, "poll.interval", "5s"),
+    (Subcommand::Demo, "latency", "20ms"),
+    (Subcommand::Demo, "life", "3s"),
+    (Subcommand::Simulate, "web.listen-address", "127.0.0.1:10870"),
+    // What fails is in the output and in the last line of stderr.
+    (Subcommand::Check, "log.level", "error"),
+    (Subcommand::Once, "log.level", "error"),
 ];
+
+impl Subcommand {
+    /// Every command that has options.
+    pub const ALL: [Self; 6] = [Self::Serve, Self::Demo, Self::Simulate, Self::Check, Self::Once, Self::Healthcheck];
+
+    /// Returns the command's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Serve => "serve",
+            Self::Demo => "demo",
+            Self::Simulate => "simulate",
+            Self::Check => "check",
+            Self::Once => "once",
+            Self::Healthcheck => "healthcheck",
+        }
+    }
+
+    /// Returns whether the command has an option. `healthcheck` has those of the `serve` that it asks.
+    fn has(self, id: &str) -> bool {
+        let group = id.split('.').next().unwrap_or(id);
+        let is_accounts = matches!(group, "tryvox" | "poll" | "collector" | "shard" | "total-shards" | "log");
+        match self {
+            Self::Serve | Self::Healthcheck => is_accounts || matches!(group, "config" | "web"),
+            Self::Check => is_accounts || matches!(id, "config.file" | "output"),
+            Self::Once => is_accounts || matches!(id, "config.file" | "output.file"),
+            Self::Demo => match group {
+                "tryvox" => {
+                    matches!(id, "tryvox.timeout" | "tryvox.concurrency" | "tryvox.rate-limit" | "tryvox.per-page")
+                }
+                "web" => matches!(id, "web.listen-address" | "web.telemetry-path" | "web.max-connections"),
+                _ => matches!(
+                    group,
+                    "poll" | "collector" | "account-id" | "numbers" | "seed" | "latency" | "life" | "log"
+                ),
+            },
+            Self::Simulate => {
+                let simulator = ["account-id", "accounts", "numbers", "seed", "latency", "life", "fault"];
+                simulator.contains(&id) || group == "log" || id == "web.listen-address"
+            }
+        }
+    }
+
+    /// Returns the options of the command, with its defaults.
+    pub fn options(self) -> impl Iterator<Item = Arg> {
+        self.all_options().filter(move |arg| self.has(arg.get_id().as_str()))
+    }
+
+    /// Returns a parser of all options, also of those that the command does not have, with its defaults.
+    pub(super) fn parser(self) -> Command {
+        Command::new("options").args(self.all_options().map(|arg| arg.action(ArgAction::Set)))
+    }
+
+    fn all_options(self) -> impl Iterator<Item = Arg> {
+        let options: Vec<Arg> = Options::augment_args(Command::new("options")).get_arguments().cloned().collect();
+        options.into_iter().map(move |arg| {
+            let own = DEFAULTS.iter().find(|(command, id, _)| *command == self && arg.get_id() == *id);
+            match own {
+                Some((.., default)) => arg.default_value(*default),
+                None => arg,
+            }
+        })
+    }
+}
+
+/// Returns the environment variable of an option: `--poll.interval` is `TRYVOX_EXPORTER_POLL_INTERVAL`.
+#[must_use]
+pub fn variable(id: &str) -> String {
+    format!("TRYVOX_EXPORTER_{}", id.replace(['.', '-'], "_").to_uppercase())
+}
+
+/// Returns whether an option is true or false, so that its flag alone means true.
+#[must_use]
+pub fn is_boolean(arg: &Arg) -> bool {
+    arg.get_value_parser().type_id() == ValueParser::bool().type_id()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_valid() {
+        for command in Subcommand::ALL {
+            command.parser().debug_assert();
+            let matches = command.parser().try_get_matches_from(["options"]).unwrap();
+            <Options as clap::FromArgMatches>::from_arg_matches(&matches).unwrap();
+        }
+    }
+
+    #[test]
+    fn telemetry_paths_are_not_the_exporters_own() {
+        assert!(telemetry_path("/metrics").is_ok());
+        for invalid in ["", "metrics", "/", "/-/healthy", "/a b", "/{x}", "/*a", "//", "/?"] {
+            assert!(telemetry_path(invalid).is_err(), "{invalid}");
+        }
+    }
+
+    #[test]
+    fn shares_are_from_0_to_1() {
+        assert_eq!(share("0.01"), Ok(0.01));
+        for invalid in ["-0.1", "1.1", "NaN", "1%", ""] {
+            assert!(share(invalid).is_err(), "{invalid}");
+        }
+    }
+}

@@ -1,39 +1,37 @@
 //! Which of several processes polls an account.
+//!
+//! Accounts are assigned to shards by a hash of their name, so the processes need not talk to each other.
 
 use std::str::FromStr;
 
-/// This process's number among several.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ShardOrdinal {
-    /// The number at the end of the host name, as a Kubernetes `StatefulSet` gives its pods.
+/// The value of `--shard`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shard {
+    /// The ordinal at the end of the host name, as the pods of a Kubernetes `StatefulSet` have one.
     Auto,
-    /// This one, from 0.
-    #[default]
-    First,
-    /// This one, from 0.
-    Given(u32),
+    /// This ordinal, from 0.
+    Ordinal(u32),
 }
 
-impl FromStr for ShardOrdinal {
+impl FromStr for Shard {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "auto" => Ok(Self::Auto),
-            _ => text.parse().map(Self::Given).map_err(|_| "must be auto or a whole number from 0".to_owned()),
+            _ => text.parse().map(Self::Ordinal).map_err(|_| "must be auto or a whole number from 0".to_owned()),
         }
     }
 }
 
-impl ShardOrdinal {
-    /// The number.
+impl Shard {
+    /// Returns the ordinal.
     ///
     /// # Errors
-    /// When it is to be taken from a host name that does not end in one.
+    /// If it is to be taken from a host name that does not end in one.
     pub(super) fn resolve(self, host: &str) -> Result<u32, String> {
         match self {
-            Self::First => Ok(0),
-            Self::Given(ordinal) => Ok(ordinal),
+            Self::Ordinal(ordinal) => Ok(ordinal),
             Self::Auto => {
                 let digits = host.rsplit_once('-').map_or("", |(_, end)| end);
                 let ordinal = Some(digits).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
@@ -47,10 +45,10 @@ impl ShardOrdinal {
     }
 }
 
-/// The shard of so many that an account belongs to: always the same, and of all accounts only one in
-/// `shards + 1` moves when one shard is added, always to that one.
+/// Returns the shard of an account, from 0 to `shards` - 1: always the same for the same name, and when a shard is
+/// added, one account in `shards` + 1 moves, always to the new shard.
 ///
-/// That is jump consistent hash (Lamping and Veach, <https://arxiv.org/abs/1406.2294>).
+/// This is jump consistent hash (Lamping and Veach, <https://arxiv.org/abs/1406.2294>).
 #[must_use]
 pub fn shard_of(name: &str, shards: u32) -> u32 {
     let mut key = stable_hash(name);
@@ -58,15 +56,15 @@ pub fn shard_of(name: &str, shards: u32) -> u32 {
     while next < u64::from(shards) {
         shard = next;
         key = key.wrapping_mul(2_862_933_555_777_941_757).wrapping_add(1);
-        // (shard + 1) × 2³¹ ÷ ((key >> 33) + 1), in whole numbers.
+        // (shard + 1) × 2³¹ ÷ ((key >> 33) + 1), in integers.
         next = ((shard + 1) << 31) / ((key >> 33) + 1);
     }
     u32::try_from(shard).unwrap_or_default()
 }
 
-/// A hash that is the same in every version: FNV-1a
-/// (<https://datatracker.ietf.org/doc/html/draft-eastlake-fnv>), its bits mixed as in `MurmurHash3`'s
-/// finalizer, so that names that differ in their last letter alone are far apart.
+/// Returns a hash that is the same in every version: FNV-1a
+/// (<https://datatracker.ietf.org/doc/html/draft-eastlake-fnv>) with its bits mixed by the finalizer of `MurmurHash3`,
+/// so that names that differ only in their last letter are far apart.
 #[must_use]
 pub fn stable_hash(name: &str) -> u64 {
     let mut hash = name
@@ -83,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn accounts_spread_evenly_and_few_move() {
+    fn accounts_spread_evenly_and_few_move_when_a_shard_is_added() {
         let names: Vec<_> = (0..10_000).map(|number| format!("account-{number}")).collect();
         for shards in 1..=9_u32 {
             let mut sizes = vec![0_u32; shards as usize];
@@ -92,7 +90,7 @@ mod tests {
                 let (now, later) = (shard_of(name, shards), shard_of(name, shards + 1));
                 sizes[now as usize] += 1;
                 if now != later {
-                    assert_eq!(later, shards, "it moves to the new one or not at all");
+                    assert_eq!(later, shards, "an account moves only to the new shard");
                     moved += 1;
                 }
             }
@@ -103,19 +101,19 @@ mod tests {
     }
 
     #[test]
-    fn a_name_stays_where_it_is_for_ever() {
-        // Another version that places accounts elsewhere would list them twice during a roll-out.
+    fn shard_of_a_name_never_changes() {
+        // A version that assigns accounts to other shards would list them twice during a rollout.
         let placed = ["production", "acc_4XQ2", "", "東京"].map(|name| shard_of(name, 7));
         assert_eq!(placed, [5, 5, 1, 1]);
     }
 
     #[test]
-    fn the_ordinal_is_a_number_or_the_end_of_the_host_name() {
-        assert_eq!("auto".parse::<ShardOrdinal>().unwrap().resolve("tryvox-exporter-12"), Ok(12));
-        assert_eq!("3".parse::<ShardOrdinal>().unwrap().resolve("x-1"), Ok(3));
+    fn ordinal_is_given_or_taken_from_the_end_of_the_host_name() {
+        assert_eq!("auto".parse::<Shard>().unwrap().resolve("tryvox-exporter-12"), Ok(12));
+        assert_eq!("3".parse::<Shard>().unwrap().resolve("x-1"), Ok(3));
         for host in ["", "host", "12", "host-", "host-x1", "host-+1", "host-99999999999"] {
-            assert!(ShardOrdinal::Auto.resolve(host).is_err(), "{host}");
+            assert!(Shard::Auto.resolve(host).is_err(), "{host}");
         }
-        assert!("-1".parse::<ShardOrdinal>().is_err());
+        assert!("-1".parse::<Shard>().is_err());
     }
 }

@@ -1,18 +1,25 @@
-//! Where values come from: a flag beats the environment, that beats the file, that beats the
-//! default.
+//! Where values come from: a flag beats the environment, which beats the file, which beats the default.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
+use std::error::Error;
 use std::ffi::OsString;
+use std::fmt;
 
-use super::ConfigError;
-use super::file::Written;
-use super::option::{CommandOptions, OptionSpec};
-use super::options::OPTIONS;
-use super::settings::Settings;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Command, FromArgMatches};
+use secrecy::SecretString;
 
-/// The variables of the environment; a value in tests.
+use super::accounts::Accounts;
+use super::file::{self, Document};
+use super::options::{Options, Subcommand, variable};
+use super::shard::shard_of;
+use super::{Config, ConfigError};
+use crate::tryvox::{ApiKey, KeySource};
+use crate::yaml::Place;
+
+/// The environment variables; a map in tests.
 pub trait Environment {
-    /// The value of a variable that is set.
+    /// Returns the value of a variable that is set.
     fn get(&self, name: &str) -> Option<OsString>;
 }
 
@@ -32,75 +39,203 @@ impl Environment for BTreeMap<String, String> {
     }
 }
 
-/// The values of the flags that were used, by the option's name.
-pub type Flags = HashMap<&'static str, String>;
+/// The texts of the flags on the command line, by the ID of their option.
+pub type Flags = BTreeMap<String, String>;
 
-/// Reads all options of a command that has no file. A variable that is set but empty counts as not
-/// set.
+/// The texts of options, by their ID.
+pub(super) type Values = BTreeMap<String, Sourced>;
+
+/// A text and where it comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Sourced {
+    pub(super) text: String,
+    pub(super) origin: Origin,
+}
+
+/// Where a text comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Origin {
+    /// The flag of this name.
+    Flag(String),
+    /// The environment variable of this name.
+    Variable(String),
+    /// A key of the file.
+    File { path: String, place: Place, key: String },
+}
+
+impl Sourced {
+    /// Returns whether the text beats the fields of accounts in the file.
+    pub(super) fn beats_the_file(&self) -> bool {
+        !matches!(self.origin, Origin::File { .. })
+    }
+}
+
+impl fmt::Display for Sourced {
+    /// Writes the text as its author wrote it, with its place.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.text.escape_debug();
+        match &self.origin {
+            Origin::Flag(id) => write!(f, "--{id}={text}"),
+            Origin::Variable(name) => write!(f, "{name}={text}"),
+            Origin::File { path, place, key } => write!(f, "{path}:{place}: {key}: {text}"),
+        }
+    }
+}
+
+/// The sources of a configuration; they can be read again at any time.
+#[derive(Debug, Clone)]
+pub struct Source<E> {
+    /// The command whose options are read.
+    pub command: Subcommand,
+    /// The flags on the command line.
+    pub flags: Flags,
+    /// The environment.
+    pub environment: E,
+    /// Returns what is wrong with files that the options name.
+    pub check_files: fn(&Options) -> Vec<String>,
+}
+
+impl<E: Environment> Source<E> {
+    /// Reads and validates options and accounts.
+    ///
+    /// # Errors
+    /// Everything that is wrong, not only the first problem.
+    pub fn read(&self) -> Result<Config, ConfigError> {
+        let mut problems = Vec::new();
+        let document = self.read_file(&mut problems);
+        let values = self.values(&document.values, &mut problems);
+        let options: Option<Options> = parse(&mut self.command.parser(), &values, &mut problems);
+        let accounts = Accounts::new(&self.environment, &values, options.as_ref(), &mut problems)
+            .read(document.accounts.as_deref());
+        let config = options.map(|options| {
+            problems.extend((self.check_files)(&options));
+            Config::assemble(options, accounts, &mut problems)
+        });
+        match (ConfigError::from_problems(problems), config) {
+            (None, Some(config)) => Ok(config),
+            (error, _) => Err(error.unwrap_or_else(|| "the options cannot be read".to_owned().into())),
+        }
+    }
+
+    /// Reads and validates the options alone, those in the file included.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them, not only the first problem.
+    pub fn options(&self) -> Result<Options, ConfigError> {
+        let mut problems = Vec::new();
+        let document = self.read_file(&mut problems);
+        let values = self.values(&document.values, &mut problems);
+        let options = parse(&mut self.command.parser(), &values, &mut problems);
+        match (ConfigError::from_problems(problems), options) {
+            (None, Some(options)) => Ok(options),
+            (error, _) => Err(error.unwrap_or_else(|| "the options cannot be read".to_owned().into())),
+        }
+    }
+
+    /// Returns whether the configuration is only to be checked.
+    #[must_use]
+    pub fn is_check(&self) -> bool {
+        let values = self.values(&Values::new(), &mut Vec::new());
+        values.get("config.check").is_some_and(|value| value.text == "true")
+    }
+
+    fn read_file(&self, problems: &mut Vec<String>) -> Document {
+        let values = self.values(&Values::new(), &mut Vec::new());
+        let path = values.get("config.file").map(|value| value.text.clone());
+        path.map_or_else(Document::default, |path| file::read(path.as_ref(), problems))
+    }
+
+    /// Returns the texts of the command's options. An environment variable that is empty counts as not set.
+    fn values(&self, file: &Values, problems: &mut Vec<String>) -> Values {
+        let mut values = Values::new();
+        for option in self.command.options() {
+            let id = option.get_id().to_string();
+            let name = variable(&id);
+            let value = if let Some(text) = self.flags.get(&id) {
+                Some(Sourced { text: text.clone(), origin: Origin::Flag(id.clone()) })
+            } else {
+                let text = variable_text(&self.environment, &name).unwrap_or_else(|problem| {
+                    problems.push(problem);
+                    None
+                });
+                text.map(|text| Sourced { text, origin: Origin::Variable(name) }).or_else(|| file.get(&id).cloned())
+            };
+            values.extend(value.map(|value| (id, value)));
+        }
+        values
+    }
+}
+
+impl Config {
+    /// Keeps the accounts of this shard.
+    fn assemble(options: Options, mut accounts: Vec<super::AccountConfig>, problems: &mut Vec<String>) -> Self {
+        let total_shards = options.shard.total_shards;
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let shard = options.shard.shard.resolve(&host).unwrap_or_else(|error| {
+            problems.push(format!("--shard: {error}"));
+            0
+        });
+        if shard >= total_shards {
+            problems.push(format!("--shard: is {shard}, but --total-shards is {total_shards}; the first shard is 0"));
+        }
+        let total_accounts = accounts.len();
+        let warnings = accounts.iter().filter_map(|account| account.key.warning()).collect();
+        accounts.retain(|account| shard_of(&account.name, total_shards) == shard);
+        Self { options, accounts, total_accounts, shard, warnings }
+    }
+
+    /// Returns the configuration of one account whose key is known.
+    #[must_use]
+    pub fn of_account(options: Options, account_id: String, key: KeySource) -> Self {
+        let account = super::AccountConfig::new(&options, account_id, key);
+        Self::assemble(options, vec![account], &mut Vec::new())
+    }
+}
+
+/// Parses options by their own value parsers and adds every invalid value, with its place, to `problems`.
+pub(super) fn parse<T: FromArgMatches>(parser: &mut Command, values: &Values, problems: &mut Vec<String>) -> Option<T> {
+    let flag = |(id, value): (&String, &Sourced)| format!("--{id}={}", value.text);
+    let flags = std::iter::once("options".to_owned()).chain(values.iter().map(flag));
+    if let Ok(mut matches) = parser.try_get_matches_from_mut(flags) {
+        return T::from_arg_matches_mut(&mut matches).map_err(|error| problems.push(error.to_string())).ok();
+    }
+    // clap stops at the first invalid value.
+    for value in values {
+        if let Err(error) = parser.try_get_matches_from_mut(["options".to_owned(), flag(value)]) {
+            problems.push(format!("{}: {}", value.1, invalid_value(&error)));
+        }
+    }
+    None
+}
+
+/// Returns why clap refused the value of an option.
+#[must_use]
+pub fn invalid_value(error: &clap::Error) -> String {
+    match (error.source(), error.get(ContextKind::ValidValue)) {
+        (Some(reason), _) => reason.to_string(),
+        (None, Some(ContextValue::Strings(valid))) if error.kind() == ErrorKind::InvalidValue && !valid.is_empty() => {
+            format!("must be one of {}", valid.join(", "))
+        }
+        _ => "is not a valid value".to_owned(),
+    }
+}
+
+/// Returns the text of a variable that is set and not empty.
+fn variable_text(environment: &impl Environment, name: &str) -> Result<Option<String>, String> {
+    let Some(value) = environment.get(name).filter(|value| !value.is_empty()) else { return Ok(None) };
+    value.into_string().map(Some).map_err(|_| format!("{name} is not UTF-8; set it to plain text"))
+}
+
+/// Returns the API key in an environment variable, if that is set.
 ///
 /// # Errors
-/// Every value that is wrong, with the flag or the variable that it came from.
-pub fn settings(
-    command: CommandOptions,
-    flags: &Flags,
-    environment: &impl Environment,
-) -> Result<Settings, ConfigError> {
-    let mut problems = Vec::new();
-    let (settings, _) = merge(command, flags, environment, &BTreeMap::new(), "", &mut problems);
-    ConfigError::unless_empty(problems).map_or(Ok(settings), Err)
-}
-
-/// Reads all options, and tells which of them a flag or a variable has set. What is wrong is added
-/// to `problems`.
-pub(super) fn merge(
-    command: CommandOptions,
-    flags: &Flags,
-    environment: &impl Environment,
-    file: &BTreeMap<&'static str, Written>,
-    path: &str,
-    problems: &mut Vec<String>,
-) -> (Settings, HashSet<&'static str>) {
-    let (mut settings, mut given) = (Settings::default(), HashSet::new());
-    // Also of options that this command does not have: what it shares with others may ask for them.
-    for option in OPTIONS {
-        if let Some(Err(error)) = option.default_of(command).map(|text| (option.set)(&mut settings, text)) {
-            problems.push(format!("the default of {}: {error}", option.name));
-        }
-    }
-    for option in OptionSpec::of(command) {
-        let from_environment = match flags.get(option.name) {
-            Some(_) => None,
-            None => variable(environment, &option.variable()).unwrap_or_else(|error| {
-                problems.push(error);
-                None
-            }),
-        };
-        let (place, text) = match (flags.get(option.name), &from_environment, file.get(option.name)) {
-            (Some(text), ..) => (format!("--{}={}", option.name, text.escape_debug()), text),
-            (_, Some(text), _) => (format!("{}={}", option.variable(), text.escape_debug()), text),
-            (_, _, Some(written)) => (in_file(path, option.name, written), &written.text),
-            (None, None, None) => continue,
-        };
-        if flags.contains_key(option.name) || from_environment.is_some() {
-            given.insert(option.name);
-        }
-        if let Err(error) = (option.set)(&mut settings, text) {
-            problems.push(format!("{place}: {error}"));
-        }
-    }
-    (settings, given)
-}
-
-/// How a value of a file is named in an error.
-pub(super) fn in_file(path: &str, name: &str, written: &Written) -> String {
-    format!("{path}:{}: {}: {}", written.place, name.replace('-', "_"), written.text.escape_debug())
-}
-
-/// The value of a variable, if it is set and not empty.
-pub(super) fn variable(environment: &impl Environment, name: &str) -> Result<Option<String>, String> {
-    let Some(value) = environment.get(name).filter(|value| !value.is_empty()) else { return Ok(None) };
-    let text = value.into_string().map_err(|_| format!("{name} is not UTF-8; set it anew"))?;
-    Ok(Some(text))
+/// If the text cannot be a key.
+pub fn key_from_environment(environment: &impl Environment, name: &str) -> Result<Option<ApiKey>, String> {
+    let key = |text| {
+        ApiKey::new(&SecretString::from(text))
+            .map_err(|error| format!("{name}: {error}; set it to the account's API key"))
+    };
+    variable_text(environment, name)?.map(key).transpose()
 }
 
 #[cfg(test)]
@@ -110,12 +245,13 @@ mod tests {
     fn interval(flag: Option<&str>, variable: Option<&str>) -> Result<u64, ConfigError> {
         let environment: BTreeMap<String, String> =
             variable.map(|value| ("TRYVOX_EXPORTER_POLL_INTERVAL".to_owned(), value.to_owned())).into_iter().collect();
-        let flags: Flags = flag.map(|value| ("poll.interval", value.to_owned())).into_iter().collect();
-        settings(CommandOptions::Serve, &flags, &environment).map(|settings| settings.poll.interval.as_secs())
+        let flags = flag.map(|value| ("poll.interval".to_owned(), value.to_owned())).into_iter().collect();
+        let source = Source { command: Subcommand::Serve, flags, environment, check_files: |_| Vec::new() };
+        source.options().map(|options| options.poll.interval.as_secs())
     }
 
     #[test]
-    fn a_flag_beats_the_environment_and_that_the_default() {
+    fn flag_beats_environment_beats_default() {
         assert_eq!(interval(Some("1s"), Some("2s")), Ok(1));
         assert_eq!(interval(None, Some("2s")), Ok(2));
         assert_eq!(interval(None, Some("")), Ok(300));
@@ -123,17 +259,10 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_its_source() {
+    fn error_names_the_source_of_the_value() {
         let error = interval(Some("soon"), Some("2s")).unwrap_err().to_string();
         assert_eq!(error, "--poll.interval=soon: is not a duration; write it like 30s or 5m");
         let error = interval(None, Some("0s")).unwrap_err().to_string();
         assert_eq!(error, "TRYVOX_EXPORTER_POLL_INTERVAL=0s: must be longer than 0; write it like 30s or 5m");
-    }
-
-    #[test]
-    fn every_default_is_a_value() {
-        for command in [CommandOptions::Serve, CommandOptions::Demo, CommandOptions::Simulate] {
-            settings(command, &Flags::new(), &BTreeMap::new()).unwrap();
-        }
     }
 }

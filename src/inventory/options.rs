@@ -1,35 +1,35 @@
 //! The `--collector.…` options: which tables an inventory has.
 
 use clap::ArgAction;
-use clap::builder::RangedU64ValueParser;
 
-use crate::options::{List, defaults, list};
+use crate::options::{List, defaults, integer, list};
 
 /// Which tables to make of a listing, and their limits.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct CollectorOptions {
     /// Count numbers by capability
-    #[arg(long = "collector.capability", value_name = "BOOL", default_value = "true", action = ArgAction::Set)]
+    #[arg(id = "collector.capability", long, value_name = "BOOL", default_value = "true", action = ArgAction::Set)]
     pub capability: bool,
     /// Count numbers and fees by assignment: trunk, application, both or none
-    #[arg(long = "collector.assignment", value_name = "BOOL", default_value = "true", action = ArgAction::Set)]
+    #[arg(id = "collector.assignment", long, value_name = "BOOL", default_value = "true", action = ArgAction::Set)]
     pub assignment: bool,
     /// Export the oldest update by status and the newest creation
-    #[arg(long = "collector.lifecycle", value_name = "BOOL", default_value = "true", action = ArgAction::Set)]
+    #[arg(id = "collector.lifecycle", long, value_name = "BOOL", default_value = "true", action = ArgAction::Set)]
     pub lifecycle: bool,
     /// Count numbers by region
-    #[arg(long = "collector.region", value_name = "BOOL", default_value = "false", action = ArgAction::Set)]
+    #[arg(id = "collector.region", long, value_name = "BOOL", default_value = "false", action = ArgAction::Set)]
     pub region: bool,
     /// Count numbers by trunk
-    #[arg(long = "collector.trunk", value_name = "BOOL", default_value = "false", action = ArgAction::Set)]
+    #[arg(id = "collector.trunk", long, value_name = "BOOL", default_value = "false", action = ArgAction::Set)]
     pub trunk: bool,
     /// Count numbers by application
-    #[arg(long = "collector.application", value_name = "BOOL", default_value = "false", action = ArgAction::Set)]
+    #[arg(id = "collector.application", long, value_name = "BOOL", default_value = "false", action = ArgAction::Set)]
     pub application: bool,
     /// Statuses whose numbers get per-number series, comma-separated; none disables them
     #[arg(
-        long = "collector.number.statuses",
+        id = "collector.number.statuses",
+        long,
         value_name = "STATUSES",
         default_value = "suspended",
         value_parser = number_statuses
@@ -37,18 +37,20 @@ pub struct CollectorOptions {
     pub number_statuses: List<String>,
     /// Maximum number of per-number series per account; the least recently updated numbers are kept
     #[arg(
-        long = "collector.number.limit",
+        id = "collector.number.limit",
+        long,
         value_name = "N",
         default_value = "1000",
-        value_parser = RangedU64ValueParser::<usize>::new().range(0..=1_000_000)
+        value_parser = integer(0..=1_000_000_usize)
     )]
     pub number_limit: usize,
     /// Maximum distinct values per API-provided label and account; the most frequent are kept, the rest is `other`
     #[arg(
-        long = "collector.label-limit",
+        id = "collector.label-limit",
+        long,
         value_name = "N",
         default_value = "300",
-        value_parser = RangedU64ValueParser::<usize>::new().range(1..=100_000)
+        value_parser = integer(1..=100_000_usize)
     )]
     pub label_limit: usize,
 }

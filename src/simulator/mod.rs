@@ -10,9 +10,11 @@ mod apply;
 mod catalogue;
 mod fault;
 mod number;
+mod options;
 mod serve;
 
 pub use account::SimulatedAccount;
 pub use api::{DEFAULT_KEY, Simulator};
 pub use apply::ConnectionClosed;
 pub use fault::{Fault, Faults};
+pub use options::SimulatorOptions;

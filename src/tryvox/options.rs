@@ -3,51 +3,45 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::RangedU64ValueParser;
 use reqwest::Url;
 
 use super::STATUSES;
 use crate::duration;
-use crate::options::{List, defaults, list};
+use crate::options::{List, defaults, integer, list};
 
 /// Where an account's API is, what to list there, and how many requests to send.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
 pub struct TryvoxOptions {
     /// Base URL of the TryVox API
-    #[arg(long = "tryvox.url", value_name = "URL", default_value = "https://api.tryvox.io", value_parser = base_url)]
+    #[arg(id = "tryvox.url", long, value_name = "URL", default_value = "https://api.tryvox.io", value_parser = base_url)]
     pub url: Url,
     /// ID of the account to list
-    #[arg(long = "tryvox.account-id", value_name = "ID", value_parser = account_id)]
+    #[arg(id = "tryvox.account-id", long, value_name = "ID", value_parser = account_id)]
     pub account_id: Option<String>,
     /// File with the account's API key, read again at each poll; without it the key is read from TRYVOX_API_KEY
-    #[arg(long = "tryvox.api-key-file", value_name = "PATH")]
+    #[arg(id = "tryvox.api-key-file", long, value_name = "PATH")]
     pub api_key_file: Option<PathBuf>,
     /// Timeout for one API request
-    #[arg(long = "tryvox.timeout", value_name = "DURATION", default_value = "10s", value_parser = duration::parse_positive)]
+    #[arg(id = "tryvox.timeout", long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse_positive)]
     pub timeout: Duration,
     /// Maximum requests in flight per account, 1 to 1000
-    #[arg(long = "tryvox.concurrency", value_name = "N", default_value = "4", value_parser = count(1, 1000))]
+    #[arg(id = "tryvox.concurrency", long, value_name = "N", default_value = "4", value_parser = integer(1..=1000_usize))]
     pub concurrency: usize,
     /// Maximum requests in flight over all accounts, shared fairly, 1 to 10000
-    #[arg(long = "tryvox.total-concurrency", value_name = "N", default_value = "64", value_parser = count(1, 10_000))]
+    #[arg(id = "tryvox.total-concurrency", long, value_name = "N", default_value = "64", value_parser = integer(1..=10_000_usize))]
     pub total_concurrency: usize,
     /// Maximum requests per second and account, 0 for unlimited
-    #[arg(long = "tryvox.rate-limit", value_name = "RATE", default_value = "20", value_parser = rate)]
+    #[arg(id = "tryvox.rate-limit", long, value_name = "RATE", default_value = "20", value_parser = rate)]
     pub rate_limit: f64,
     /// Numbers requested per page, 1 to 100
-    #[arg(long = "tryvox.per-page", value_name = "N", default_value = "100", value_parser = clap::value_parser!(u8).range(1..=100))]
+    #[arg(id = "tryvox.per-page", long, value_name = "N", default_value = "100", value_parser = integer(1..=100_u8))]
     pub per_page: u8,
     /// List only numbers of these countries: ISO 3166-1 alpha-2 codes, comma-separated
-    #[arg(long = "tryvox.countries", value_name = "CODES", value_parser = countries)]
+    #[arg(id = "tryvox.countries", long, value_name = "CODES", value_parser = countries)]
     pub countries: Option<List<String>>,
     /// List only numbers with these statuses: active, pending or suspended, comma-separated
-    #[arg(long = "tryvox.statuses", value_name = "STATUSES", value_parser = statuses)]
+    #[arg(id = "tryvox.statuses", long, value_name = "STATUSES", value_parser = statuses)]
     pub statuses: Option<List<String>>,
-}
-
-/// Returns a parser of whole numbers within a range.
-fn count(min: u64, max: u64) -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(min..=max)
 }
 
 /// Parses the URL that the API's paths are appended to.

@@ -151,8 +151,8 @@ pub(crate) fn poller(setup: &Setup, key: ApiKey, transport: Arc<dyn Transport>) 
     };
     let poll = PollOptions {
         interval: setup.interval,
-        timeout: Some(setup.timeout),
-        stale_after: Some(setup.stale_after),
+        explicit_timeout: Some(setup.timeout),
+        explicit_stale_after: Some(setup.stale_after),
         ..PollOptions::default()
     };
     let client = Client::new(&setup.account, &setup.account, tryvox.clone(), context);

@@ -14,18 +14,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::serve::pollers;
 use super::{CommandError, print};
-use crate::config::{OutputFormat, ServeConfig, Settings};
+use crate::config::{Config, OutputFormat};
 use crate::poller::{Account, Poller};
 use report::{AccountReport, Report};
 
 /// How often the bar moves.
 const BEAT: Duration = Duration::from_millis(100);
 
-pub(super) async fn run(
-    settings: &Settings,
-    config: &ServeConfig,
-    stop: CancellationToken,
-) -> Result<(), CommandError> {
+pub(super) async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandError> {
     let pollers = pollers(config)?;
     let reports = join_all(pollers.iter().map(check));
     let bar = std::io::stderr().is_terminal().then(|| Bar::start(&pollers, stop.child_token()));
@@ -34,7 +30,7 @@ pub(super) async fn run(
         bar.end().await;
     }
     let report = Report::new(reports.ok_or_else(|| anyhow!("interrupted before all accounts were listed"))?);
-    match settings.output {
+    match config.options.output.format {
         OutputFormat::Table => print(&table::render(&report, color())),
         OutputFormat::Json => {
             let json = serde_json::to_string_pretty(&report).map_err(anyhow::Error::new)?;

@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use super::WebFileError;
 use super::rate::{RateLimit, go_duration};
 use super::users::{self, Hashes};
-use super::yaml::{Problems, Section, root};
+use crate::yaml::{self, Section};
 
 /// What a file asks for.
 #[derive(Debug, Clone)]
@@ -137,23 +137,23 @@ const SUITES_OF_GO_ALONE: [&str; 11] = [
 
 /// Reads a file; relative paths in it are relative to its folder.
 pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Settings, WebFileError> {
-    let mut problems = Problems::default();
     let shown = path.display();
     let Ok(text) = std::str::from_utf8(bytes) else {
         return Err(WebFileError::new(format!("{shown}: is not UTF-8")));
     };
+    let root = yaml::parse(text, "basic_auth_users: {…}").map_err(|p| WebFileError::new(format!("{shown}:{p}")))?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let root = root(text.strip_prefix('\u{feff}').unwrap_or(text), &mut problems);
-    let mut file = Section::new("", root.as_ref(), &mut problems);
-    let tls = tls(file.section("tls_server_config", "tls_server_config."), folder);
-    let (http2, headers) = http(file.section("http_server_config", "http_server_config."));
-    let users = users(file.section("basic_auth_users", "basic_auth_users."));
-    let rate_limit = rate_limit(file.section("rate_limit", "rate_limit."));
+    let mut problems = Vec::new();
+    let mut file = Section::new("", &root, &mut problems);
+    let tls = tls(file.section("tls_server_config"), folder);
+    let (http2, headers) = http(file.section("http_server_config"));
+    let users = users(file.section("basic_auth_users"));
+    let rate_limit = rate_limit(file.section("rate_limit"));
     file.finish();
-    if problems.0.is_empty() {
+    if problems.is_empty() {
         Ok(Settings { tls, http2, headers, users, rate_limit })
     } else {
-        Err(WebFileError { problems: problems.0.iter().map(|problem| format!("{shown}:{problem}")).collect() })
+        Err(WebFileError { problems: problems.iter().map(|problem| format!("{shown}:{problem}")).collect() })
     }
 }
 
@@ -168,38 +168,38 @@ fn tls(mut section: Section<'_>, folder: &Path) -> Option<TlsSettings> {
     let newest = section.value("max_version", version).unwrap_or(&TLS13);
     let suites = section.list("cipher_suites", suite).unwrap_or_default();
     let groups = section.list("curve_preferences", group).unwrap_or_default();
-    let own_order = section.switch("prefer_server_cipher_suites").unwrap_or(true);
+    let own_order = section.boolean("prefer_server_cipher_suites").unwrap_or(true);
 
     if is_there && certificate.is_none() {
-        section.complain("cert_file", "cert_file: is missing, and so is cert; TLS needs a certificate");
+        section.report("cert_file", "cert_file: is missing, and so is cert; TLS needs a certificate");
     }
     if is_there && key.is_none() {
-        section.complain("key_file", "key_file: is missing, and so is key; TLS needs the certificate's key");
+        section.report("key_file", "key_file: is missing, and so is key; TLS needs the certificate's key");
     }
     if client_authority.is_some() && client_auth == ClientAuth::NoClientCert {
         let hint = "RequireAndVerifyClientCert has clients show a certificate of it";
-        section.complain("client_ca_file", format_args!("client_ca_file: needs a client_auth_type; {hint}"));
+        section.report("client_ca_file", format_args!("client_ca_file: needs a client_auth_type; {hint}"));
     }
     if client_authority.is_none() && client_auth.verifies() {
         let hint = "needs client_ca_file or client_ca: who signs the certificates of clients";
-        section.complain("client_auth_type", format_args!("client_auth_type: {client_auth:?} {hint}"));
+        section.report("client_auth_type", format_args!("client_auth_type: {client_auth:?} {hint}"));
     }
     if let Some(names) = &allowed_names {
         if names.is_empty() {
-            section.complain("client_allowed_sans", "client_allowed_sans: is empty, which would let nobody in");
+            section.report("client_allowed_sans", "client_allowed_sans: is empty, which would let nobody in");
         } else if client_auth == ClientAuth::NoClientCert {
             let hint = "needs a client_auth_type, like RequireAndVerifyClientCert";
-            section.complain("client_allowed_sans", format_args!("client_allowed_sans: {hint}"));
+            section.report("client_allowed_sans", format_args!("client_allowed_sans: {hint}"));
         }
     }
     let versions: Vec<_> = [&TLS13, &TLS12].into_iter().filter(|version| between(oldest, version, newest)).collect();
     if versions.is_empty() {
-        section.complain("min_version", "min_version: is above max_version");
+        section.report("min_version", "min_version: is above max_version");
     }
     let provider = ring::default_provider();
     let suites = with_both_versions(suites, &provider);
     if versions.len() == 1 && !suites.iter().any(|suite| suite.version() == versions[0]) {
-        section.complain("cipher_suites", "cipher_suites: has none for the versions that are allowed");
+        section.report("cipher_suites", "cipher_suites: has none for the versions that are allowed");
     }
     let groups = if groups.is_empty() { provider.kx_groups } else { groups };
     section.finish();
@@ -220,7 +220,7 @@ fn tls(mut section: Section<'_>, folder: &Path) -> Option<TlsSettings> {
 fn pem(section: &mut Section<'_>, inline: &'static str, file: &'static str, folder: &Path) -> Option<Pem> {
     match (section.text(inline), section.text(file)) {
         (Some(_), Some(_)) => {
-            section.complain(inline, format_args!("{inline}: excludes {file}; leave one of them out"));
+            section.report(inline, format_args!("{inline}: excludes {file}; leave one of them out"));
             None
         }
         (Some(text), None) => Some(Pem::Inline(text.into())),
@@ -287,9 +287,9 @@ fn group(name: &str) -> Result<&'static dyn SupportedKxGroup, String> {
 }
 
 fn http(mut section: Section<'_>) -> (bool, Vec<(HeaderName, HeaderValue)>) {
-    let http2 = section.switch("http2").unwrap_or(true);
+    let http2 = section.boolean("http2").unwrap_or(true);
     let mut headers = Vec::new();
-    let mut given = section.section("headers", "http_server_config.headers.");
+    let mut given = section.section("headers");
     for (name, allowed) in HEADERS {
         let read = |value: &str| {
             if allowed.is_empty() || value.is_empty() || allowed.contains(&value) {
@@ -306,19 +306,18 @@ fn http(mut section: Section<'_>) -> (bool, Vec<(HeaderName, HeaderValue)>) {
     (http2, headers)
 }
 
-fn users(section: Section<'_>) -> Hashes {
+fn users(mut section: Section<'_>) -> Hashes {
     let mut hashes = Hashes::new();
-    let (entries, problems) = section.texts();
-    for (name, hash, span) in entries {
-        let wrong = match users::cost(hash) {
-            Ok(_) if !name.contains(':') => {
-                hashes.insert(name.to_owned(), hash.to_owned().into());
+    for (name, hash) in section.texts() {
+        let problem = match users::cost(hash) {
+            Ok(_) if !name.text.contains(':') => {
+                hashes.insert(name.text.clone(), hash.to_owned().into());
                 continue;
             }
             Ok(_) => "a user's name cannot hold a colon".to_owned(),
             Err(error) => error,
         };
-        problems.add(span, format_args!("basic_auth_users.{}: {wrong}", name.escape_debug()));
+        section.report(&name.text, format_args!("{}: {problem}", name.text.escape_debug()));
     }
     hashes
 }
@@ -328,7 +327,7 @@ fn rate_limit(mut section: Section<'_>) -> Option<RateLimit> {
     let burst = section.value("burst", |text| text.parse().map_err(|_| "must be a whole number".to_owned()));
     let limit = interval.map(|interval| RateLimit { interval, burst: burst.unwrap_or(0) });
     if limit.is_some_and(|limit| limit.burst == 0) {
-        section.complain("burst", "burst: must be at least 1, or nothing is ever answered");
+        section.report("burst", "burst: must be at least 1, or nothing is ever answered");
     }
     section.finish();
     limit

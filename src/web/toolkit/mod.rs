@@ -4,14 +4,13 @@
 //!
 //! A file goes in with [`WebFile::open`]; connections pass [`WebFile::acceptor`] and requests
 //! [`WebFile::admit`], both of which read the file, the certificates and the users anew. Every key of
-//! the schema is honoured or refused by name. Nothing here knows of anything else in this program.
+//! the schema is honoured or refused by name. Nothing here knows of anything else in this program but the YAML reader.
 
 mod client;
 mod file;
 mod rate;
 mod tls;
 mod users;
-mod yaml;
 
 use std::fmt;
 use std::fs::File;

@@ -1,0 +1,291 @@
+//! The accounts of a configuration: those in the file, or the one that options name.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use clap::{Args, Command};
+
+use super::API_KEY_VARIABLE;
+use super::file::{ACCOUNT_FIELDS, AccountEntry};
+use super::options::{Options, PollOptions};
+use super::source::{Environment, Sourced, Values, key_from_environment, parse};
+use crate::inventory::{CollectorOptions, Money};
+use crate::tryvox::{Filter, KeySource, STATUSES, TryvoxOptions};
+
+/// Everything that polling one account needs, validated.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AccountConfig {
+    /// The value of the `account` label.
+    pub name: String,
+    /// The ID in the API's paths.
+    pub account_id: String,
+    /// Where its API key comes from.
+    pub key: KeySource,
+    /// Where its API is, what is listed there, and how many requests are sent.
+    pub tryvox: TryvoxOptions,
+    /// When it is polled, and which listings are valid.
+    pub poll: PollOptions,
+    /// Which tables are made of its listings.
+    pub collector: Arc<CollectorOptions>,
+    /// Maximum monthly fees by currency, in units of it.
+    pub budget: BTreeMap<String, Money>,
+}
+
+impl AccountConfig {
+    /// Returns an account with the options of the process.
+    #[must_use]
+    pub fn new(options: &Options, account_id: String, key: KeySource) -> Self {
+        Self {
+            name: account_id.clone(),
+            account_id,
+            key,
+            tryvox: options.tryvox.clone(),
+            poll: options.poll.clone(),
+            collector: Arc::new(options.collector.clone()),
+            budget: BTreeMap::new(),
+        }
+    }
+
+    /// Returns the queries whose results together are the listing; no number is in two of them.
+    #[must_use]
+    pub fn filters(&self) -> Vec<Filter> {
+        let TryvoxOptions { countries, statuses, .. } = &self.tryvox;
+        Filter::all(countries.as_deref().unwrap_or_default(), statuses.as_deref().unwrap_or_default())
+    }
+
+    /// Returns the documented statuses that a listing can contain.
+    #[must_use]
+    pub fn listed_statuses(&self) -> Vec<Arc<str>> {
+        let is_listed = |status: &str| {
+            self.tryvox.statuses.as_ref().is_none_or(|statuses| statuses.iter().any(|listed| listed == status))
+        };
+        STATUSES.into_iter().filter(|status| is_listed(status)).map(Arc::from).collect()
+    }
+}
+
+/// The option groups that the fields of an account override.
+#[derive(Args)]
+struct AccountOptions {
+    #[command(flatten)]
+    tryvox: TryvoxOptions,
+    #[command(flatten)]
+    poll: PollOptions,
+}
+
+/// Reads accounts and collects what is wrong with them.
+pub(super) struct Accounts<'a, E> {
+    environment: &'a E,
+    values: &'a Values,
+    /// `None` if some option is invalid; the accounts are still checked.
+    options: Option<&'a Options>,
+    collector: Arc<CollectorOptions>,
+    parser: Command,
+    problems: &'a mut Vec<String>,
+}
+
+impl<'a, E: Environment> Accounts<'a, E> {
+    pub(super) fn new(
+        environment: &'a E,
+        values: &'a Values,
+        options: Option<&'a Options>,
+        problems: &'a mut Vec<String>,
+    ) -> Self {
+        let collector = options.map(|options| Arc::new(options.collector.clone())).unwrap_or_default();
+        let parser = AccountOptions::augment_args(Command::new("options"));
+        Self { environment, values, options, collector, parser, problems }
+    }
+
+    /// Returns the valid accounts, of all shards.
+    pub(super) fn read(mut self, entries: Option<&[AccountEntry]>) -> Vec<AccountConfig> {
+        match (self.values.get("tryvox.account-id"), entries) {
+            (None, None) => {
+                // A problem of the file may be the reason.
+                if self.problems.is_empty() {
+                    self.report(
+                        "no account: set --tryvox.account-id, or accounts in the file of --config.file, or run \
+                         `tryvox-exporter demo` to see it without one",
+                    );
+                }
+                Vec::new()
+            }
+            (Some(id), None) => {
+                let id = id.text.clone();
+                let key = self.key(None, None, &format!("account {id:?}"));
+                let account = self.options.zip(key).map(|(options, key)| AccountConfig::new(options, id, key));
+                account.into_iter().collect()
+            }
+            (Some(_), Some(_)) => {
+                self.report("both --tryvox.account-id and accounts in the file are set; remove one of them");
+                Vec::new()
+            }
+            (None, Some([])) => {
+                let path = self.values.get("config.file").map_or("the file", |path| &path.text).to_owned();
+                self.report(format!("{path}: accounts is empty; add one"));
+                Vec::new()
+            }
+            (None, Some(entries)) => self.entries(entries),
+        }
+    }
+
+    fn entries(&mut self, entries: &[AccountEntry]) -> Vec<AccountConfig> {
+        let mut origins: HashMap<&str, &str> = HashMap::new();
+        let mut accounts = Vec::with_capacity(entries.len());
+        for entry in entries {
+            accounts.extend(self.entry(entry));
+            let name = entry.fields.get("name").or_else(|| entry.fields.get("account_id"));
+            let Some(name) = name.map(|name| &*name.text) else { continue };
+            if let Some(first) = origins.get(name) {
+                let origin = &entry.origin;
+                self.report(format!("{origin}: the name {name:?} is already used at {first}; choose another name"));
+            } else {
+                origins.insert(name, &entry.origin);
+            }
+        }
+        accounts
+    }
+
+    /// Reads one account: the options of the process, overridden by the fields of its entry.
+    fn entry(&mut self, entry: &AccountEntry) -> Option<AccountConfig> {
+        let problems = self.problems.len();
+        let values = self.overlay(entry);
+        let options: Option<AccountOptions> = parse(&mut self.parser, &values, self.problems);
+        let account_id = entry.fields.get("account_id").map(|value| value.text.clone());
+        if account_id.is_none() {
+            let origin = &entry.origin;
+            self.report(format!("{origin}: the account has no account_id; find it in the TryVox console"));
+        }
+        let name = entry.fields.get("name");
+        if let Some(Err(error)) = name.map(|name| check_name(&name.text).map_err(|error| format!("{name}: {error}"))) {
+            self.report(error);
+        }
+        let budget = self.budget(entry);
+        let key_file = entry.fields.get("api_key_file");
+        let key = self.key(entry.fields.get("api_key_env"), key_file, &entry.origin);
+        if self.problems.len() > problems {
+            return None;
+        }
+        let AccountOptions { tryvox, poll } = options?;
+        let account_id = account_id?;
+        Some(AccountConfig {
+            name: name.map_or_else(|| account_id.clone(), |name| name.text.clone()),
+            account_id,
+            key: key?,
+            tryvox,
+            poll,
+            collector: self.collector.clone(),
+            budget,
+        })
+    }
+
+    /// Returns the values of an account's options. A flag or a variable applies to all accounts, but each account
+    /// has a key of its own.
+    fn overlay(&self, entry: &AccountEntry) -> Values {
+        let mut values = Values::new();
+        // An invalid option of the process is reported once, not for each account.
+        if self.options.is_some() {
+            let overlaid = self.values.iter().filter(|(id, _)| id.starts_with("tryvox.") || id.starts_with("poll."));
+            values.extend(overlaid.map(|(id, value)| (id.clone(), value.clone())));
+        }
+        for field in &ACCOUNT_FIELDS {
+            let (Some(id), Some(value)) = (field.option, entry.fields.get(field.name)) else { continue };
+            let is_overridden = id != "tryvox.api-key-file" && self.values.get(id).is_some_and(Sourced::beats_the_file);
+            if !is_overridden {
+                values.insert(id.to_owned(), value.clone());
+            }
+        }
+        values
+    }
+
+    fn budget(&mut self, entry: &AccountEntry) -> BTreeMap<String, Money> {
+        let mut budget = BTreeMap::new();
+        for (currency, value) in &entry.budget {
+            match amount(currency, &value.text) {
+                Ok(amount) => _ = budget.insert(currency.clone(), amount),
+                Err(error) => self.report(format!("{value}: {error}")),
+            }
+        }
+        budget
+    }
+
+    /// Returns the key of an account: from the variable or the file that it names, or from those of the process.
+    fn key(&mut self, variable: Option<&Sourced>, file: Option<&Sourced>, origin: &str) -> Option<KeySource> {
+        let global = self.values.get("tryvox.api-key-file");
+        let (key, name) = match (variable, file.or(global)) {
+            (Some(_), Some(_)) if file.is_some() => {
+                self.report(format!("{origin}: both api_key_file and api_key_env are set; remove one of them"));
+                return None;
+            }
+            (Some(variable), _) => (self.key_of(&variable.text), &*variable.text),
+            (None, Some(path)) => {
+                let name = if file.is_some() { "api_key_file" } else { "--tryvox.api-key-file" };
+                (Ok(Some(KeySource::File(path.text.clone().into()))), name)
+            }
+            (None, None) => (self.key_of(API_KEY_VARIABLE), API_KEY_VARIABLE),
+        };
+        let problem = match key {
+            // A key file is read again at each poll, but a problem that exists at the start is reported at the start.
+            Ok(Some(key)) => match key.read() {
+                Ok(_) => return Some(key),
+                Err(error) => format!("{name}: {error}; check its path, owner and content"),
+            },
+            Ok(None) if variable.is_some() => format!("{origin}: the environment variable {name} is not set"),
+            Ok(None) => format!(
+                "no API key for {origin}: set the environment variable {API_KEY_VARIABLE}, or \
+                 --tryvox.api-key-file to a file that holds it"
+            ),
+            Err(problem) => problem,
+        };
+        let is_complete = origin.starts_with("account ") || problem.contains(origin);
+        self.report(if is_complete { problem } else { format!("{origin}: {problem}") });
+        None
+    }
+
+    fn key_of(&self, name: &str) -> Result<Option<KeySource>, String> {
+        Ok(key_from_environment(self.environment, name)?.map(KeySource::Given))
+    }
+
+    fn report(&mut self, problem: impl Into<String>) {
+        self.problems.push(problem.into());
+    }
+}
+
+/// Checks the name of an account, which is a label value.
+fn check_name(text: &str) -> Result<(), String> {
+    if text.trim().is_empty() || text.len() > 256 || text.chars().any(char::is_control) {
+        Err("must be 1 to 256 bytes without control characters".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+/// Parses an amount of money in a currency (ISO 4217), at least 0.
+fn amount(currency: &str, text: &str) -> Result<Money, String> {
+    if currency.len() != 3 || !currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        return Err("the currency must be an ISO 4217 code, like USD".to_owned());
+    }
+    text.parse::<Money>()
+        .ok()
+        .filter(|money| *money >= Money::default())
+        .ok_or_else(|| "must be an amount of at least 0, like 500 or 99.95".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budgets_are_amounts_in_a_currency() {
+        assert_eq!(amount("USD", "500"), Ok("500".parse().unwrap()));
+        for (currency, text) in [("usd", "5"), ("DOLLAR", "5"), ("USD", "-1"), ("USD", "much"), ("USD", "")] {
+            assert!(amount(currency, text).is_err(), "{currency} {text}");
+        }
+    }
+
+    #[test]
+    fn names_are_printable() {
+        assert_eq!(check_name("production"), Ok(()));
+        for invalid in ["", " ", "a\nb"] {
+            assert!(check_name(invalid).is_err(), "{invalid:?}");
+        }
+    }
+}
