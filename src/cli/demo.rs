@@ -26,7 +26,7 @@ pub(super) async fn run(settings: &Settings, stop: CancellationToken) -> Result<
     let simulator = simulate::simulator(&simulated)?;
     if let Some(life) = simulated.life {
         let (simulator, stop) = (simulator.clone(), stop.clone());
-        tokio::spawn(async move { simulator.live(life, stop).await });
+        tokio::spawn(async move { simulator.change_accounts(life, stop).await });
     }
     tokio::spawn(simulator.serve(api, stop.clone()));
 

@@ -24,7 +24,7 @@ pub(super) async fn run(
     let simulator = simulator(&config)?;
     if let Some(life) = config.life {
         let (simulator, stop) = (simulator.clone(), stop.clone());
-        tokio::spawn(async move { simulator.live(life, stop).await });
+        tokio::spawn(async move { simulator.change_accounts(life, stop).await });
     }
 
     let key = if config.key.is_some() { format!("(yours, from {API_KEY_VARIABLE})") } else { DEFAULT_KEY.to_owned() };

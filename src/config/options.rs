@@ -425,7 +425,7 @@ pub static OPTIONS: &[OptionSpec] = &[
         repeatable: true,
         help: "What the simulated API does wrong, like `429 retry-after=2 times=3` or `cut-body page=2 \
                probability=0.1`; the README lists the faults",
-        set: |settings, text| Fault::list(text).map(|value| settings.faults = value),
+        set: |settings, text| Fault::parse_list(text).map(|value| settings.faults = value),
         ..OPTION
     },
     OptionSpec {
