@@ -1,4 +1,4 @@
-//! `simulate`: the simulated API alone.
+//! The `simulate` command: serves the simulated API without an exporter.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
@@ -14,6 +14,7 @@ use crate::config::{API_KEY_VARIABLE, Environment, Settings, SimulatorConfig};
 use crate::simulator::{DEFAULT_KEY, Faults, SimulatedAccount, Simulator};
 use crate::tryvox::ApiKey;
 
+/// Serves the simulated API on all listen addresses until `stop` is cancelled, after printing how to reach it.
 pub(super) async fn run(
     settings: &Settings,
     environment: &impl Environment,
@@ -21,7 +22,7 @@ pub(super) async fn run(
 ) -> Result<(), CommandError> {
     let config = SimulatorConfig::new(settings, environment)?;
     let listeners = bind_ports(&settings.listen_addresses)?;
-    let simulator = simulator(&config)?;
+    let simulator = build_simulator(&config)?;
     if let Some(life) = config.life {
         let (simulator, stop) = (simulator.clone(), stop.clone());
         tokio::spawn(async move { simulator.change_accounts(life, stop).await });
@@ -44,24 +45,27 @@ pub(super) async fn run(
             },
         ));
     }
-    let sockets = listeners.into_iter().map(|listener| simulator.clone().serve(listener, stop.clone()));
-    try_join_all(sockets).await.context("cannot go on serving")?;
+    let servers = listeners.into_iter().map(|listener| simulator.clone().serve(listener, stop.clone()));
+    try_join_all(servers).await.context("cannot go on serving")?;
     Ok(())
 }
 
-/// The simulator of a configuration, not answering yet.
-pub(super) fn simulator(config: &SimulatorConfig) -> anyhow::Result<Arc<Simulator>> {
+/// Builds the simulator of a configuration; the caller starts it.
+///
+/// # Errors
+/// If the API key cannot be sent in a header.
+pub(super) fn build_simulator(config: &SimulatorConfig) -> anyhow::Result<Arc<Simulator>> {
     let key = match &config.key {
         Some(key) => key.clone(),
         None => ApiKey::new(&DEFAULT_KEY.into())?,
     };
     let now = SystemTime::now();
-    let world = |index: u64| RwLock::new(SimulatedAccount::new(config.numbers, config.seed.wrapping_add(index), now));
+    let account = |index: u64| RwLock::new(SimulatedAccount::new(config.numbers, config.seed.wrapping_add(index), now));
     Ok(Arc::new(Simulator {
         authorization: key.bearer()?,
         latency: config.latency,
         faults: Faults::new(config.faults.clone(), config.seed),
-        accounts: (0..).zip(&config.account_ids).map(|(index, id)| (id.clone(), world(index))).collect(),
+        accounts: (0..).zip(&config.account_ids).map(|(index, id)| (id.clone(), account(index))).collect(),
         now: SystemTime::now,
         requests: AtomicU64::new(0),
     }))
