@@ -23,7 +23,7 @@ pub(super) async fn run(settings: &Settings, stop: CancellationToken) -> Result<
     let account_id = settings.simulated_account_id.clone();
     let config = ServeConfig::of_account(settings, account_id.clone(), url, KeySource::Given(key));
 
-    let simulator = simulate::simulator(&simulated)?;
+    let simulator = simulate::build_simulator(&simulated)?;
     if let Some(life) = simulated.life {
         let (simulator, stop) = (simulator.clone(), stop.clone());
         tokio::spawn(async move { simulator.change_accounts(life, stop).await });
