@@ -114,7 +114,7 @@ fn listing(c: &mut Criterion) {
 
     let before = fold(&pages, &collect).snapshot;
     for _ in 0..100 {
-        world.live(SystemTime::now());
+        world.change(SystemTime::now());
     }
     let Folded { inventory, snapshot: after, .. } = fold(&Pages::of(&world), &collect);
     let mut group = c.benchmark_group("diff");

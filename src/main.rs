@@ -1,4 +1,4 @@
-//! The `tryvox-exporter` binary: it runs the command line and ends with its status.
+//! The `tryvox-exporter` binary: runs the command line and turns its result into an exit status.
 
 use std::process::ExitCode;
 

@@ -74,15 +74,15 @@ impl Scenario {
 
         // From here on the API is there, and so that there is something to see it lives fast and errs.
         let simulator = past.simulator();
-        let trouble = |simulator: &Simulator, faults| simulator.faults.set(Fault::list(faults).unwrap());
+        let trouble = |simulator: &Simulator, faults| simulator.faults.set(Fault::parse_list(faults).unwrap());
         trouble(&simulator, USUAL);
         tokio::spawn(simulator.clone().serve(listener, stop.clone()));
         let (api, alive) = (simulator.clone(), stop.clone());
         tokio::spawn(async move {
             // Much at first, so that there is a mass change, and then as things go.
             let burst = CancellationToken::new();
-            _ = timeout(Duration::from_secs(15), api.live(Duration::from_millis(50), burst)).await;
-            api.live(Duration::from_secs(20), alive).await;
+            _ = timeout(Duration::from_secs(15), api.change_accounts(Duration::from_millis(50), burst)).await;
+            api.change_accounts(Duration::from_secs(20), alive).await;
         });
 
         let targets = exporters.each_ref().map(|exporter| &*exporter.address);

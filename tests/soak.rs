@@ -68,7 +68,7 @@ async fn weeks_under_random_faults() {
     let lab =
         Lab::start(&Setup { numbers: 200, seed: rng.u64(..), latency: Duration::from_millis(200), ..Setup::default() });
     let (simulator, stop) = (lab.simulator.clone(), lab.stop.clone());
-    tokio::spawn(async move { simulator.live(Duration::from_mins(7), stop).await });
+    tokio::spawn(async move { simulator.change_accounts(Duration::from_mins(7), stop).await });
     let mut days = 0;
     while start.elapsed() < budget() {
         days += 1;

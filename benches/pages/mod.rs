@@ -20,7 +20,7 @@ pub(crate) fn world() -> SimulatedAccount {
 
 impl Pages {
     pub(crate) fn of(world: &SimulatedAccount) -> Self {
-        let records: Vec<&str> = world.listing().collect();
+        let records: Vec<&str> = world.records().collect();
         let (total, total_pages) = (records.len(), records.len().div_ceil(PER_PAGE));
         let page = |(index, records): (usize, &[&str])| {
             let pagination = format!(

@@ -21,10 +21,10 @@ pub(super) async fn run(options: &Options, stop: CancellationToken) -> Result<()
     let config = Config::of_account(demo_options, account_id.clone(), KeySource::Given(key));
 
     // The key of the environment is not used: a demo needs no real key.
-    let simulator = simulate::simulator(&options.simulator, None)?;
+    let simulator = simulate::build_simulator(&options.simulator, None)?;
     if let Some(life) = options.simulator.life() {
         let (simulator, stop) = (simulator.clone(), stop.clone());
-        tokio::spawn(async move { simulator.live(life, stop).await });
+        tokio::spawn(async move { simulator.change_accounts(life, stop).await });
     }
     tokio::spawn(simulator.serve(api, stop.clone()));
 

@@ -1,4 +1,7 @@
-//! `healthcheck`: ask a running exporter whether it works.
+//! The `healthcheck` command: requests `/-/healthy` from the exporter that runs with the same configuration.
+//!
+//! The exporter is healthy if it responds with success. It also is if it rejects the request for lack of a password or
+//! client certificate, because this command has neither.
 
 use std::error::Error;
 use std::time::Duration;
@@ -11,42 +14,45 @@ use super::{CommandError, print};
 use crate::config::{ListenAddress, WebOptions};
 use crate::web::toolkit::WebFile;
 
-/// An exporter that takes longer is not well.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Timeout for the request; an exporter that takes longer counts as unhealthy.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Requests `/-/healthy` from the first listen address, and prints and returns success if the exporter is healthy.
 pub(super) async fn run(options: &WebOptions) -> Result<(), CommandError> {
     let address = options.listen_addresses.first().context("no --web.listen-address")?;
     let file = options.config_file().map(WebFile::open).transpose();
     let file = file.map_err(|error| CommandError::Usage(format!("--web.config.file: {error}")))?;
     let scheme = if file.as_ref().is_some_and(WebFile::is_encrypted) { "https" } else { "http" };
-    let certificate = file.as_ref().is_some_and(WebFile::asks_for_a_certificate);
-    let password = file.as_ref().is_some_and(WebFile::asks_for_a_password);
+    let requires_certificate = file.as_ref().is_some_and(WebFile::asks_for_a_certificate);
+    let requires_password = file.as_ref().is_some_and(WebFile::asks_for_a_password);
 
-    // Fails only where one is installed already, and then that one serves.
+    // Fails only if a provider is already installed, which then stays in use.
     _ = rustls::crypto::ring::default_provider().install_default();
-    // It asks its own machine, and for nothing that is secret: any certificate will do.
+    // The request goes to this machine and nothing in it or its response is secret, so any certificate is accepted.
     let builder = Client::builder().no_proxy().tls_certs_only([]).tls_danger_accept_invalid_certs(true);
     let (builder, url) = match address {
         ListenAddress::Unix(path) => (builder.unix_socket(path.clone()), format!("{scheme}://localhost/-/healthy")),
         ListenAddress::Tcp { host, port } => {
-            (builder, format!("{scheme}://{}/-/healthy", reachable(host.as_deref(), *port)))
+            (builder, format!("{scheme}://{}/-/healthy", connect_address(host.as_deref(), *port)))
         }
     };
-    // In TLS 1.3 a client learns too late that it should have shown a certificate.
-    let builder = if certificate { builder.tls_version_max(Version::TLS_1_2) } else { builder };
-    let client = builder.timeout(PATIENCE).build().map_err(anyhow::Error::new)?;
-    let answer = client.get(&url).send().await;
-    // Whoever turns away those that it does not know works.
-    let healthy = match &answer {
-        Ok(answer) => answer.status().is_success() || password && answer.status() == StatusCode::UNAUTHORIZED,
-        Err(error) => certificate && was_refused(error),
+    // In TLS 1.3 the handshake is over for the client before the server rejects it for lack of a certificate; in TLS 1.2
+    // the rejection is part of the handshake.
+    let builder = if requires_certificate { builder.tls_version_max(Version::TLS_1_2) } else { builder };
+    let client = builder.timeout(TIMEOUT).build().map_err(anyhow::Error::new)?;
+    let response = client.get(&url).send().await;
+    let is_healthy = match &response {
+        Ok(response) => {
+            response.status().is_success() || requires_password && response.status() == StatusCode::UNAUTHORIZED
+        }
+        Err(error) => requires_certificate && is_tls_alert(error),
     };
-    match answer {
-        _ if healthy => {
+    match response {
+        _ if is_healthy => {
             print("healthy\n");
             Ok(())
         }
-        Ok(answer) => Err(anyhow!("{url} answered {}", answer.status()).into()),
+        Ok(response) => Err(anyhow!("{url} answered {}", response.status()).into()),
         Err(error) => {
             let hint = "is it running, and are --web.listen-address and --web.config.file the same?";
             let cause = anyhow::Error::new(error.without_url());
@@ -55,22 +61,22 @@ pub(super) async fn run(options: &WebOptions) -> Result<(), CommandError> {
     }
 }
 
-/// Whether the other side ended the handshake, which shows that it works.
-fn was_refused(error: &reqwest::Error) -> bool {
+/// Returns whether the server ended the TLS handshake with an alert, which shows that it is running.
+fn is_tls_alert(error: &reqwest::Error) -> bool {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = cause {
         if let Some(rustls::Error::AlertReceived(_)) = error.downcast_ref() {
             return true;
         }
-        // What an I/O error holds is not its source.
+        // `source` of an I/O error skips the error that it wraps and returns the source of that.
         let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         cause = inner.map(|inner| inner as &(dyn Error + 'static)).or_else(|| error.source());
     }
     false
 }
 
-/// Where this machine reaches what listens there.
-fn reachable(host: Option<&str>, port: u16) -> ListenAddress {
+/// Returns the address to connect to for a listen address; a wildcard host becomes the loopback address.
+fn connect_address(host: Option<&str>, port: u16) -> ListenAddress {
     let host = match host {
         None | Some("0.0.0.0") => "127.0.0.1",
         Some("::") => "::1",

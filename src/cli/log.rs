@@ -1,4 +1,4 @@
-//! Log lines on stderr.
+//! Logging to stderr, as logfmt or JSON.
 
 use tracing::error;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -6,8 +6,8 @@ use tracing_subscriber::prelude::*;
 
 use crate::config::{LogFormat, LogLevel, LogOptions};
 
-/// Starts logging. Only this program's own lines follow the level: at `trace` libraries would
-/// write down what they send.
+/// Starts logging, and logs panics. Only events of this crate are logged, at any level: at `trace`, libraries would log
+/// what they send, such as the API key.
 pub(super) fn start(options: &LogOptions) {
     let level = match options.level {
         LogLevel::Error => LevelFilter::ERROR,
@@ -16,8 +16,8 @@ pub(super) fn start(options: &LogOptions) {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    let ours = Targets::new().with_target("tryvox_exporter", level);
-    // A line that cannot be written is lost; there is nowhere to say so.
+    let own_events = Targets::new().with_target("tryvox_exporter", level);
+    // Write errors are ignored because there is no other place to report them.
     let layer = match options.format {
         LogFormat::Logfmt => tracing_logfmt::builder()
             .with_target(false)
@@ -33,12 +33,12 @@ pub(super) fn start(options: &LogOptions) {
             .log_internal_errors(false)
             .boxed(),
     };
-    // Fails only where a log was started before, and then that one serves.
-    _ = tracing_subscriber::registry().with(layer.with_filter(ours)).try_init();
-    // A fault of this program is a line like any other; what it costs is for others to say.
+    // Fails only if a subscriber is already installed, which then stays in use.
+    _ = tracing_subscriber::registry().with(layer.with_filter(own_events)).try_init();
+    // A panic is logged as one event like any other. What it aborts is decided where it is caught.
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
         let message = panic.payload_as_str().unwrap_or("no message");
-        error!(panic = message, place, "a fault of this program; please report it");
+        error!(panic = message, place = location, "a fault of this program; please report it");
     }));
 }

@@ -118,12 +118,12 @@ pub(super) async fn serve(
     let router = router(Arc::new(site));
     let server = Server { router, web_file, max_connections: config.options.web.max_connections };
 
-    systemd::ready(config.accounts.len());
-    tokio::spawn(systemd::watchdog());
+    systemd::notify_ready(config.accounts.len());
+    tokio::spawn(systemd::ping_watchdog());
     let tell = stop.clone();
     tokio::spawn(async move {
         tell.cancelled().await;
-        systemd::stopping();
+        systemd::notify_stopping();
     });
     crate::web::serve(listeners, server, stop).await;
     Ok(())
@@ -234,9 +234,9 @@ impl Reloader {
                 // Where nobody can ask, the channel is closed, and only the signal is left.
                 Some(answer) = asked.recv() => Some(answer),
             };
-            systemd::reloading();
+            systemd::notify_reloading();
             let result = self.reload().await;
-            systemd::ready(self.work.manager.fleet().accounts().len());
+            systemd::notify_ready(self.work.manager.fleet().accounts().len());
             // Whoever asked may be gone.
             answer.map(|answer| answer.send(result));
         }

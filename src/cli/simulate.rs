@@ -1,4 +1,4 @@
-//! `simulate`: the simulated API alone.
+//! The `simulate` command: serves the simulated API without an exporter.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
@@ -14,6 +14,7 @@ use crate::config::{API_KEY_VARIABLE, Environment, Options, key_from_environment
 use crate::simulator::{DEFAULT_KEY, Faults, SimulatedAccount, Simulator, SimulatorOptions};
 use crate::tryvox::ApiKey;
 
+/// Serves the simulated API on all listen addresses until `stop` is cancelled, after printing how to reach it.
 pub(super) async fn run(
     options: &Options,
     environment: &impl Environment,
@@ -23,10 +24,10 @@ pub(super) async fn run(
     let listeners = bind_ports(&options.web.listen_addresses)?;
     let key_text = if own_key.is_some() { format!("(yours, from {API_KEY_VARIABLE})") } else { DEFAULT_KEY.to_owned() };
     let options = &options.simulator;
-    let simulator = simulator(options, own_key)?;
+    let simulator = build_simulator(options, own_key)?;
     if let Some(life) = options.life() {
         let (simulator, stop) = (simulator.clone(), stop.clone());
-        tokio::spawn(async move { simulator.live(life, stop).await });
+        tokio::spawn(async move { simulator.change_accounts(life, stop).await });
     }
 
     for listener in &listeners {
@@ -45,13 +46,16 @@ pub(super) async fn run(
             },
         ));
     }
-    let sockets = listeners.into_iter().map(|listener| simulator.clone().serve(listener, stop.clone()));
-    try_join_all(sockets).await.context("cannot go on serving")?;
+    let servers = listeners.into_iter().map(|listener| simulator.clone().serve(listener, stop.clone()));
+    try_join_all(servers).await.context("cannot go on serving")?;
     Ok(())
 }
 
-/// Returns the simulator of these options, which accepts `key`, or by default [`DEFAULT_KEY`].
-pub(super) fn simulator(options: &SimulatorOptions, key: Option<ApiKey>) -> anyhow::Result<Arc<Simulator>> {
+/// Builds the simulator of these options, which accepts `key`, or by default [`DEFAULT_KEY`]; the caller starts it.
+///
+/// # Errors
+/// If the API key cannot be sent in a header.
+pub(super) fn build_simulator(options: &SimulatorOptions, key: Option<ApiKey>) -> anyhow::Result<Arc<Simulator>> {
     let key = key.map_or_else(|| ApiKey::new(&DEFAULT_KEY.into()), Ok)?;
     let now = SystemTime::now();
     let account =

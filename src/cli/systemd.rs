@@ -1,42 +1,46 @@
-//! What systemd is told (`sd_notify(3)`); nothing where it did not ask for it.
+//! Notifications to systemd (`sd_notify(3)`): ready, reloading, stopping and watchdog pings. Outside a systemd service
+//! that expects them, none are sent.
+
+use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, warn};
 
-/// It listens, and polls so many accounts.
-pub(super) fn ready(accounts: usize) {
+/// Notifies systemd that the exporter listens and polls this many accounts.
+pub(super) fn notify_ready(accounts: usize) {
     let status = format!("polling {accounts} account(s)");
-    tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
+    notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
 }
 
-/// The configuration is being read again; [`ready`] follows, however that goes.
-pub(super) fn reloading() {
+/// Notifies systemd that the configuration is being reloaded. [`notify_ready`] has to follow whether the reload succeeds
+/// or fails.
+pub(super) fn notify_reloading() {
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
         Err(error) => debug!(%error, "no monotonic clock to tell systemd of"),
     }
 }
 
-/// The end has come.
-pub(super) fn stopping() {
-    tell(&[NotifyState::Stopping]);
+/// Notifies systemd that the exporter is shutting down.
+pub(super) fn notify_stopping() {
+    notify(&[NotifyState::Stopping]);
 }
 
-/// Says again and again that the process works, for as long as its tasks are run, if systemd wants to
-/// know.
-pub(super) async fn watchdog() {
-    let Some(limit) = sd_notify::watchdog_enabled() else { return };
-    // Twice as often as need be, as `sd_watchdog_enabled(3)` has it.
-    let mut beat = interval((limit / 2).max(std::time::Duration::from_millis(1)));
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+/// Pings the watchdog forever, or returns at once if systemd does not expect pings. The pings stop when the runtime no
+/// longer runs its tasks, which makes systemd restart the exporter.
+pub(super) async fn ping_watchdog() {
+    let Some(timeout) = sd_notify::watchdog_enabled() else { return };
+    // Half of the timeout, as `sd_watchdog_enabled(3)` recommends. An interval of zero would panic.
+    let mut ticks = interval((timeout / 2).max(Duration::from_millis(1)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        beat.tick().await;
-        tell(&[NotifyState::Watchdog]);
+        ticks.tick().await;
+        notify(&[NotifyState::Watchdog]);
     }
 }
 
-fn tell(state: &[NotifyState<'_>]) {
+fn notify(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         warn!(%error, "systemd cannot be told");
     }

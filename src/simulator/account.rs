@@ -1,206 +1,203 @@
-//! A seeded inventory that can live.
+//! The numbers of one simulated account: generated from a seed, changed at random, read one page at a time.
+//!
+//! Everything but the dates follows from the seed and the calls made. No two numbers of an account have the same digits.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use fastrand::Rng;
 
-use super::catalogue::{COUNTRIES, Country};
-use super::number::{Number, Status};
+use super::countries::{COUNTRIES, Country, NUMBER_TYPES};
+use super::number::{SimulatedNumber, SimulatedStatus};
+use super::query::QueryFilter;
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// What the simulated account has: the same for the same seed, but for the dates, which are before
-/// the time that it was made at.
+/// The numbers of a simulated account. For the same seed they are the same except for their dates, which lie before
+/// the time of generation.
 #[derive(Debug)]
 pub struct SimulatedAccount {
     rng: Rng,
-    numbers: Vec<Owned>,
-    taken: HashSet<u64>,
+    /// In the order of the listing.
+    numbers: Vec<StoredNumber>,
+    /// The digits of `numbers`.
+    digits_in_use: HashSet<u64>,
 }
 
-/// A number with its JSON, which is written when it changes and not when it is asked for.
+/// A number with its JSON, which is made when the number changes rather than for each request.
 #[derive(Debug)]
-struct Owned {
-    number: Number,
+struct StoredNumber {
+    number: SimulatedNumber,
     json: Box<str>,
 }
 
-/// The numbers that a request is about.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Filter {
-    pub(super) country: Option<String>,
-    pub(super) status: Option<String>,
-}
-
 impl SimulatedAccount {
-    /// An inventory of so many numbers.
+    /// Generates an account with `count` numbers, all created before `now`.
     #[must_use]
-    pub fn new(numbers: usize, seed: u64, now: SystemTime) -> Self {
-        let mut world = Self { rng: Rng::with_seed(seed), numbers: Vec::with_capacity(numbers), taken: HashSet::new() };
-        for _ in 0..numbers {
-            let number = world.sell(now);
-            world.numbers.push(Owned::new(number));
+    pub fn new(count: usize, seed: u64, now: SystemTime) -> Self {
+        let rng = Rng::with_seed(seed);
+        let mut account = Self { rng, numbers: Vec::with_capacity(count), digits_in_use: HashSet::new() };
+        for _ in 0..count {
+            let number = account.generate_number(now);
+            account.numbers.push(StoredNumber::new(number));
         }
-        world
+        account
     }
 
-    /// How many numbers there are.
+    /// Returns how many numbers the account has.
     #[must_use]
     pub fn len(&self) -> usize {
         self.numbers.len()
     }
 
-    /// Whether there is no number.
+    /// Returns whether the account has no numbers.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.numbers.is_empty()
     }
 
-    /// Lets a moment pass: a few numbers are bought, released, suspended, reactivated or repriced.
-    pub fn live(&mut self, now: SystemTime) {
+    /// Changes a few numbers at random: purchases, releases, suspends, reactivates or reprices them.
+    pub fn change(&mut self, now: SystemTime) {
         let changes = self.rng.usize(1..=3 + self.numbers.len() / 500);
         for _ in 0..changes {
-            self.change(now);
+            self.change_one_number(now);
         }
     }
 
-    /// The JSON of all numbers, in the order of the listing.
-    pub fn listing(&self) -> impl Iterator<Item = &str> {
-        self.numbers.iter().map(|owned| &*owned.json)
+    /// Returns the JSON of all numbers, in the order of the listing.
+    pub fn records(&self) -> impl Iterator<Item = &str> {
+        self.numbers.iter().map(|stored| &*stored.json)
     }
 
-    /// Buys and releases up to three numbers anywhere in the list.
-    pub(super) fn shift(&mut self, now: SystemTime) {
+    /// Purchases or releases up to three numbers at random positions of the listing, which moves the numbers behind
+    /// them to other pages.
+    pub(super) fn move_page_boundaries(&mut self, now: SystemTime) {
         for _ in 0..self.rng.usize(0..=3) {
-            let at = self.rng.usize(..=self.numbers.len());
+            let index = self.rng.usize(..=self.numbers.len());
             if self.rng.bool() {
-                let number = self.buy(now);
-                self.numbers.insert(at, number);
-            } else if at < self.numbers.len() {
-                self.release(at);
+                let number = self.purchase(now);
+                self.numbers.insert(index, number);
+            } else if index < self.numbers.len() {
+                self.release(index);
             }
         }
     }
 
-    /// How many numbers match, and the records of those from the `skip`th on, at most `take`.
-    pub(super) fn records(&self, filter: &Filter, skip: usize, take: usize) -> (usize, Vec<&str>) {
-        if filter.country.is_none() && filter.status.is_none() {
-            let records = self.numbers.iter().skip(skip).take(take).map(|owned| &*owned.json).collect();
-            return (self.numbers.len(), records);
+    /// Returns how many numbers match, and the JSON of at most `take` of them after the first `skip`.
+    pub(super) fn select(&self, filter: &QueryFilter, skip: usize, take: usize) -> (usize, Vec<&str>) {
+        if filter.is_empty() {
+            return (self.numbers.len(), self.records().skip(skip).take(take).collect());
         }
-        let matching: Vec<_> = self.numbers.iter().filter(|owned| filter.matches(&owned.number)).collect();
-        let records = matching.iter().skip(skip).take(take).map(|owned| &*owned.json).collect();
+        let matching: Vec<_> = self.numbers.iter().filter(|stored| filter.matches(&stored.number)).collect();
+        let records = matching.iter().skip(skip).take(take).map(|stored| &*stored.json).collect();
         (matching.len(), records)
     }
 
-    fn change(&mut self, now: SystemTime) {
-        let bought = self.numbers.is_empty() || self.rng.u8(0..10) < 2;
-        if bought {
-            let number = self.buy(now);
+    fn change_one_number(&mut self, now: SystemTime) {
+        let is_purchase = self.numbers.is_empty() || self.rng.u8(0..10) < 2;
+        if is_purchase {
+            let number = self.purchase(now);
             self.numbers.push(number);
             return;
         }
         let index = self.rng.usize(..self.numbers.len());
-        let dice = self.rng.u8(0..8);
+        let action = self.rng.u8(0..8);
         let number = &mut self.numbers[index].number;
-        match (dice, number.status) {
+        match (action, number.status) {
             (0 | 1, _) => return self.release(index),
-            // A few cents and a tenth, up or down, but never for free.
+            // Up or down by less than 0.20, but never down to 0.
             (2, _) => {
                 let by = self.rng.u32(1..200);
-                number.monthly =
-                    if self.rng.bool() { number.monthly + by } else { number.monthly.saturating_sub(by).max(5) };
+                number.monthly_fee = if self.rng.bool() {
+                    number.monthly_fee + by
+                } else {
+                    number.monthly_fee.saturating_sub(by).max(5)
+                };
             }
-            (_, Status::Pending | Status::Suspended) => number.status = Status::Active,
-            // Mostly numbers go on as they are, or nothing would be active for long.
-            (3, Status::Active) => number.status = Status::Suspended,
+            (_, SimulatedStatus::Pending | SimulatedStatus::Suspended) => number.status = SimulatedStatus::Active,
+            (3, SimulatedStatus::Active) => number.status = SimulatedStatus::Suspended,
+            // Half of the draws leave an active number alone, or too few would be active after some time.
             _ => return,
         }
-        number.updated = now;
-        self.numbers[index].json = self.numbers[index].number.json().into();
+        number.updated_at = now;
+        self.numbers[index].json = self.numbers[index].number.to_json().into();
     }
 
-    fn buy(&mut self, now: SystemTime) -> Owned {
-        let mut number = self.sell(now);
-        number.status = Status::Pending;
-        (number.created, number.updated) = (now, now);
-        Owned::new(number)
+    /// Generates a pending number that is created now; the caller adds it to the listing.
+    fn purchase(&mut self, now: SystemTime) -> StoredNumber {
+        let mut number = self.generate_number(now);
+        number.status = SimulatedStatus::Pending;
+        (number.created_at, number.updated_at) = (now, now);
+        StoredNumber::new(number)
     }
 
     fn release(&mut self, index: usize) {
         let released = self.numbers.remove(index);
-        self.taken.remove(&released.number.digits);
+        self.digits_in_use.remove(&released.number.digits);
     }
 
-    /// A number that nobody has yet.
-    fn sell(&mut self, now: SystemTime) -> Number {
+    /// Generates a number whose digits are not in use, and marks them as used. The documentation shows numbers of the
+    /// default seed, so the order of the draws must not change.
+    fn generate_number(&mut self, now: SystemTime) -> SimulatedNumber {
         let rng = &mut self.rng;
-        let country = pick(rng, &COUNTRIES.each_ref().map(|country| country.weight));
-        let kind = pick(rng, &[70, 12, 18]);
+        let country = &COUNTRIES[pick_weighted(rng, &COUNTRIES.each_ref().map(|country| country.weight))];
+        let type_index = pick_weighted(rng, &[70, 12, 18]);
+        let is_toll_free = NUMBER_TYPES[type_index] == "toll_free";
         let digits = loop {
-            let digits = free_digits(rng, country);
-            if self.taken.insert(digits) {
+            let digits = generate_digits(rng, country);
+            if self.digits_in_use.insert(digits) {
                 break digits;
             }
         };
-        let status = [Status::Active, Status::Pending, Status::Suspended][pick(rng, &[93, 3, 4])];
-        let capabilities: &[&[&str]] = match kind {
-            1 => &[&["voice"], &["voice", "sms"]],
-            _ => &[&["voice"], &["voice", "sms"], &["voice", "sms", "mms"], &["sms"]],
+        let statuses = [SimulatedStatus::Active, SimulatedStatus::Pending, SimulatedStatus::Suspended];
+        let status = statuses[pick_weighted(rng, &[93, 3, 4])];
+        let capabilities: &[&[&str]] = if is_toll_free {
+            &[&["voice"], &["voice", "sms"]]
+        } else {
+            &[&["voice"], &["voice", "sms"], &["voice", "sms", "mms"], &["sms"]]
         };
         let age = match status {
-            Status::Pending => DAY.mul_f64(rng.f64() * 2.0),
+            SimulatedStatus::Pending => DAY.mul_f64(rng.f64() * 2.0),
             _ => DAY.mul_f64(2.0 + rng.f64() * 1000.0),
         };
-        let price = &COUNTRIES[country];
-        Number {
+        SimulatedNumber {
             digits,
             country,
-            kind,
-            region: (kind != 1 && rng.u8(0..20) > 0).then(|| rng.usize(..price.regions.len())),
+            number_type: NUMBER_TYPES[type_index],
+            region: (!is_toll_free && rng.u8(0..20) > 0).then(|| country.regions[rng.usize(..country.regions.len())]),
             status,
             capabilities: capabilities[rng.usize(..capabilities.len())],
-            monthly: price.monthly[kind],
-            setup: price.setup[kind],
+            monthly_fee: country.monthly_fees[type_index],
+            setup_fee: country.setup_fees[type_index],
             trunk: (rng.u8(0..10) < 8).then(|| rng.u16(1..=16)),
             application: (rng.u8(0..10) < 4).then(|| rng.u16(1..=8)),
-            created: now - age,
-            updated: now - age.mul_f64(rng.f64()),
+            created_at: now - age,
+            updated_at: now - age.mul_f64(rng.f64()),
         }
     }
 }
 
-impl Owned {
-    fn new(number: Number) -> Self {
-        let json = number.json().into();
+impl StoredNumber {
+    fn new(number: SimulatedNumber) -> Self {
+        let json = number.to_json().into();
         Self { number, json }
     }
 }
 
-impl Filter {
-    fn matches(&self, number: &Number) -> bool {
-        self.country.as_ref().is_none_or(|country| country == number.country().code)
-            && self.status.as_ref().is_none_or(|status| status == number.status.as_str())
-    }
-}
-
-/// An index, drawn by weight.
-fn pick(rng: &mut Rng, weights: &[u32]) -> usize {
-    let mut dice = rng.u32(..weights.iter().sum::<u32>());
+/// Draws an index with a probability in proportion to its weight.
+fn pick_weighted(rng: &mut Rng, weights: &[u32]) -> usize {
+    let mut remaining = rng.u32(..weights.iter().sum::<u32>());
     for (index, weight) in weights.iter().enumerate() {
-        match dice.checked_sub(*weight) {
-            Some(rest) => dice = rest,
+        match remaining.checked_sub(*weight) {
+            Some(rest) => remaining = rest,
             None => return index,
         }
     }
     0
 }
 
-fn free_digits(rng: &mut Rng, country: usize) -> u64 {
-    let Country { prefix, digits, .. } = &COUNTRIES[country];
-    // No subscriber number starts with a 0 or a 1 there.
-    let span = 10_u64.pow(*digits);
-    let prefix: u64 = prefix.parse().unwrap_or_default();
-    prefix * span + rng.u64(span / 5..span)
+fn generate_digits(rng: &mut Rng, country: &Country) -> u64 {
+    let span = 10_u64.pow(country.subscriber_digits);
+    // A subscriber number does not start with 0 or 1.
+    country.prefix * span + rng.u64(span / 5..span)
 }

@@ -1,20 +1,22 @@
-//! A simulated `TryVox`: the API as its documentation has it, on a real socket.
+//! A simulated `TryVox` API that behaves as its documentation says, except for the faults it is asked for.
 //!
-//! A [`SimulatedAccount`] is a seeded inventory that can live: numbers are bought, released, suspended,
-//! reactivated and repriced. [`Simulator`] answers for it as the real API does, with its
-//! authentication, filters and paging, and with every [`Fault`] that an API can have.
+//! Each [`SimulatedAccount`] holds numbers generated from a seed; over time they are purchased, released, suspended,
+//! reactivated and repriced. A [`Simulator`] responds to requests for them with the API's authentication, filters and
+//! pagination, on a socket or called directly. Every [`Fault`] makes some responses wrong in one way, to test and show
+//! how a client copes. The simulator shares no code with the client.
 
 mod account;
 mod api;
 mod apply;
-mod catalogue;
+mod countries;
 mod fault;
 mod number;
 mod options;
-mod serve;
+mod query;
+mod response;
 
 pub use account::SimulatedAccount;
 pub use api::{DEFAULT_KEY, Simulator};
-pub use apply::ConnectionClosed;
 pub use fault::{Fault, Faults};
 pub use options::SimulatorOptions;
+pub use response::ConnectionClosed;

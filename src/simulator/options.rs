@@ -28,7 +28,7 @@ pub struct SimulatorOptions {
     #[arg(id = "life", long, value_name = "DURATION", default_value = "0s", value_parser = duration::parse)]
     life: Duration,
     /// Fault of the simulated API, like `429 retry-after=2 times=3` or `cut-body page=2 probability=0.1`; repeatable
-    #[arg(id = "fault", long, value_name = "FAULT", action = clap::ArgAction::Append, value_parser = Fault::list)]
+    #[arg(id = "fault", long, value_name = "FAULT", action = clap::ArgAction::Append, value_parser = Fault::parse_list)]
     faults: Option<List<Fault>>,
 }
 

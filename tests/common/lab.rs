@@ -98,8 +98,8 @@ impl History {
     fn keep(&self, simulator: &Simulator) {
         if let Some(moments) = &mut *self.0.lock().unwrap() {
             let world = simulator.accounts["acc_demo"].read().unwrap();
-            if moments.last().is_none_or(|last| !world.listing().eq(last)) {
-                moments.push(world.listing().map(str::to_owned).collect());
+            if moments.last().is_none_or(|last| !world.records().eq(last)) {
+                moments.push(world.records().map(str::to_owned).collect());
             }
         }
     }
@@ -114,7 +114,7 @@ impl Transport for InProcess {
         async move {
             let request = Request::get(url.as_str()).header(AUTHORIZATION, authorization).body(Body::empty()).unwrap();
             self.1.keep(&self.0);
-            let answered = self.0.answer(request).await;
+            let answered = self.0.respond(request).await;
             self.1.keep(&self.0);
             let (head, body) = answered.map_err(|cut| Failure::new(Reason::Connect, cut.to_string()))?.into_parts();
             let body = if head.status == 200 { read_body(body.into_data_stream()).await } else { Ok([][..].into()) };
@@ -213,7 +213,7 @@ impl Lab {
     }
 
     pub(crate) fn set_faults(&self, faults: &str) {
-        self.simulator.faults.set(Fault::list(faults).unwrap());
+        self.simulator.faults.set(Fault::parse_list(faults).unwrap());
     }
 
     /// How many requests the API saw.
@@ -248,7 +248,7 @@ impl Lab {
 
     /// What the account has now.
     pub(crate) fn truth(&self) -> Series {
-        truth::of_records("acc_demo", self.simulator.accounts["acc_demo"].read().unwrap().listing())
+        truth::of_records("acc_demo", self.simulator.accounts["acc_demo"].read().unwrap().records())
     }
 }
 

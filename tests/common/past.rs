@@ -59,7 +59,7 @@ impl Past {
         let labs = ACCOUNTS.map(|(account, numbers)| Lab::start(&setup(account, numbers, collector)));
         for lab in &labs {
             let (simulator, stop) = (lab.simulator.clone(), lab.stop.clone());
-            tokio::spawn(async move { simulator.live(HOUR * 3, stop).await });
+            tokio::spawn(async move { simulator.change_accounts(HOUR * 3, stop).await });
         }
         let mut samples = vec![String::new(); labs.len()];
         // A moment after the polls of the hour.
