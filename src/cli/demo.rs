@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{CommandError, bind, bind_ports, local_url, print, serve, simulate};
 use crate::config::{ListenAddress, ServeConfig, Settings, SimulatorConfig};
 use crate::simulator::DEFAULT_KEY;
-use crate::tryvox::{ApiKey, KeySource};
+use crate::tryvox::{ApiKey, ApiKeySource};
 
 pub(super) async fn run(settings: &Settings, stop: CancellationToken) -> Result<(), CommandError> {
     // No environment: a real key has no business in a demo.
@@ -21,7 +21,7 @@ pub(super) async fn run(settings: &Settings, stop: CancellationToken) -> Result<
     let key = ApiKey::new(&DEFAULT_KEY.into()).map_err(anyhow::Error::new)?;
     let url = api_url.parse().map_err(anyhow::Error::new)?;
     let account_id = settings.simulated_account_id.clone();
-    let config = ServeConfig::of_account(settings, account_id.clone(), url, KeySource::Given(key));
+    let config = ServeConfig::of_account(settings, account_id.clone(), url, ApiKeySource::Value(key));
 
     let simulator = simulate::simulator(&simulated)?;
     if let Some(life) = simulated.life {

@@ -17,7 +17,7 @@ use super::source::{Environment, Flags, in_file, merge, variable};
 use super::values::{account_name, amount};
 use super::{API_KEY_VARIABLE, ConfigError, ListenAddress};
 use crate::inventory::{CollectorOptions, Money};
-use crate::tryvox::{ApiKey, Filter, KeySource, STATUSES, TryvoxOptions};
+use crate::tryvox::{ApiKey, ApiKeySource, ListingFilter, STATUSES, TryvoxOptions};
 
 /// All that serving needs, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,7 +63,7 @@ pub struct AccountConfig {
     /// The id in the API's paths.
     pub account_id: String,
     /// Where its key comes from.
-    pub key: KeySource,
+    pub key: ApiKeySource,
     /// Where its API is, what is listed there, and how many requests are sent.
     pub tryvox: TryvoxOptions,
     /// When it is polled, and which listings are valid.
@@ -214,9 +214,9 @@ fn assemble(
 impl AccountConfig {
     /// What is listed: the numbers of all of these queries, none twice.
     #[must_use]
-    pub fn filters(&self) -> Vec<Filter> {
+    pub fn filters(&self) -> Vec<ListingFilter> {
         let list = |values: &Option<Vec<String>>| values.clone().unwrap_or_default();
-        Filter::all(&list(&self.tryvox.countries), &list(&self.tryvox.statuses))
+        ListingFilter::combinations(&list(&self.tryvox.countries), &list(&self.tryvox.statuses))
     }
 
     /// The documented statuses that a listing can contain.
@@ -232,13 +232,13 @@ impl AccountConfig {
 impl ServeConfig {
     /// The settings of one account that is known otherwise.
     #[must_use]
-    pub fn of_account(settings: &Settings, account_id: String, url: Url, key: KeySource) -> Self {
+    pub fn of_account(settings: &Settings, account_id: String, url: Url, key: ApiKeySource) -> Self {
         let account = account(settings, account_id, url, key);
         assemble(settings, vec![account], Vec::new(), &mut Vec::new())
     }
 }
 
-fn account(settings: &Settings, account_id: String, url: Url, key: KeySource) -> AccountConfig {
+fn account(settings: &Settings, account_id: String, url: Url, key: ApiKeySource) -> AccountConfig {
     AccountConfig {
         name: account_id.clone(),
         account_id,
@@ -291,7 +291,7 @@ impl<E: Environment> Accounts<'_, E> {
             }
             (None, Some(entries)) => self.entries(entries),
         };
-        let warnings = accounts.iter().filter_map(|account| account.key.warning()).collect();
+        let warnings = accounts.iter().filter_map(|account| account.key.permission_warning()).collect();
         (accounts, warnings)
     }
 
@@ -361,7 +361,7 @@ impl<E: Environment> Accounts<'_, E> {
     }
 
     /// The key of an account: from the variable it names, from its file, or from the one for all.
-    fn key(&mut self, settings: &Settings, named: Option<&str>, place: &str) -> Option<KeySource> {
+    fn key(&mut self, settings: &Settings, named: Option<&str>, place: &str) -> Option<ApiKeySource> {
         let (source, what) = match (named, &settings.tryvox.api_key_file) {
             (Some(_), Some(_)) if self.settings.tryvox.api_key_file != settings.tryvox.api_key_file => {
                 self.problems
@@ -372,7 +372,7 @@ impl<E: Environment> Accounts<'_, E> {
             (None, Some(file)) => {
                 let own = self.settings.tryvox.api_key_file != settings.tryvox.api_key_file;
                 let what = if own { "api_key_file" } else { "--tryvox.api-key-file" };
-                (Ok(Some(KeySource::File(file.clone()))), what)
+                (Ok(Some(ApiKeySource::File(file.clone()))), what)
             }
             (None, None) => (self.key_of(API_KEY_VARIABLE), API_KEY_VARIABLE),
         };
@@ -395,8 +395,8 @@ impl<E: Environment> Accounts<'_, E> {
         None
     }
 
-    fn key_of(&self, name: &str) -> Result<Option<KeySource>, String> {
-        Ok(key_from_environment(&self.source.environment, name)?.map(KeySource::Given))
+    fn key_of(&self, name: &str) -> Result<Option<ApiKeySource>, String> {
+        Ok(key_from_environment(&self.source.environment, name)?.map(ApiKeySource::Value))
     }
 }
 
