@@ -1,4 +1,8 @@
-//! Lists the numbers of one account: the pages of a listing, and the attempts at each page.
+//! Lists the numbers of one account.
+//!
+//! A [`TryvoxClient`] requests the first page of a listing, then the others concurrently, and passes each page to a
+//! callback as it arrives. An attempt at a page that fails is repeated as `retry` decides. When a page fails for good,
+//! the listing fails and no further request is sent. Pages are not stored, and records are only passed on.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -102,8 +106,8 @@ impl TryvoxClient {
         stats.count + stats.retries.iter().sum::<u64>()
     }
 
-    /// Returns the number of pages of the current listing that are done, and how many there are. The latter is that of
-    /// the previous listing, or 0, until the first page is there.
+    /// Returns how many pages of the current listing are done, and how many it has. Until the first page has arrived, the
+    /// latter is that of the previous listing, or 0.
     #[must_use]
     pub fn progress(&self) -> (u32, u32) {
         (self.progress.done.load(Ordering::Relaxed), self.progress.total.load(Ordering::Relaxed))
@@ -158,10 +162,11 @@ impl TryvoxClient {
 struct Progress {
     /// Pages that arrived or failed.
     done: AtomicU32,
+    /// Pages of the listing, once its first page has arrived.
     total: AtomicU32,
 }
 
-/// One listing while it is read.
+/// One listing in progress.
 struct ListingRun<'a, F> {
     client: &'a TryvoxClient,
     key: &'a ApiKey,
@@ -169,7 +174,7 @@ struct ListingRun<'a, F> {
     url: Url,
     deadline: Instant,
     on_page: F,
-    /// Cancelled when a page has failed, so that no other page is requested any more.
+    /// Cancelled when a page fails, so that no other page is requested any more.
     failed: CancellationToken,
 }
 
@@ -182,7 +187,7 @@ enum PageError {
 }
 
 impl<F: Fn(u32, ListingPage<'_>)> ListingRun<'_, F> {
-    /// Reads all pages.
+    /// Fetches all pages.
     async fn run(&self) -> Result<ListingSummary, Failure> {
         let progress = &self.client.progress;
         progress.done.store(0, Ordering::Relaxed);
@@ -232,16 +237,16 @@ impl<F: Fn(u32, ListingPage<'_>)> ListingRun<'_, F> {
 
     /// Fetches a page. If that fails, no other page is requested any more.
     async fn fetch_page(&self, page: u32) -> Result<Pagination, PageError> {
-        self.try_page(page).await.inspect_err(|_| self.failed.cancel())
+        self.fetch_with_retries(page).await.inspect_err(|_| self.failed.cancel())
     }
 
     /// Makes attempts at a page, with a backoff in between.
-    async fn try_page(&self, page: u32) -> Result<Pagination, PageError> {
+    async fn fetch_with_retries(&self, page: u32) -> Result<Pagination, PageError> {
         let sender = &self.client.sender;
         let mut attempt = 1;
         loop {
             let permit = self.unless_failed(sender.acquire_permit()).await?;
-            let mut error = match self.attempt(page, permit).await {
+            let mut error = match self.attempt_page(page, permit).await {
                 Ok(pagination) => return Ok(pagination),
                 Err(error) => error,
             };
@@ -258,7 +263,7 @@ impl<F: Fn(u32, ListingPage<'_>)> ListingRun<'_, F> {
         }
     }
 
-    /// Waits for a future, but only until another page has failed.
+    /// Waits for a future until it completes or another page fails.
     async fn unless_failed<T>(&self, future: impl Future<Output = T>) -> Result<T, PageError> {
         self.failed.run_until_cancelled(future).await.ok_or(PageError::Cancelled)
     }
@@ -290,7 +295,7 @@ impl<F: Fn(u32, ListingPage<'_>)> ListingRun<'_, F> {
     }
 
     /// Makes one attempt at a page and passes it to `on_page`.
-    async fn attempt(&self, page: u32, permit: OwnedSemaphorePermit) -> Result<Pagination, AttemptError> {
+    async fn attempt_page(&self, page: u32, permit: OwnedSemaphorePermit) -> Result<Pagination, AttemptError> {
         let url = page_url(&self.url, page, self.client.options.per_page);
         let start = Instant::now();
         let response = self.client.sender.send(url, self.key, permit).await?;

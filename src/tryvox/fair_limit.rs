@@ -6,8 +6,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Limits the requests in flight over all accounts, fairly: accounts take turns, however many requests each has.
 ///
-/// Permits are granted first come, first served, and each account queues for one permit at a time (see
-/// [`AccountQueue`]), so a request waits behind at most one request of every other account.
+/// Permits are granted first come, first served, and each account queues for one permit at a time (its
+/// `AccountQueue`), so a request waits behind at most one request of every other account.
 #[derive(Debug)]
 pub struct FairLimit {
     permits: Arc<Semaphore>,

@@ -6,8 +6,8 @@
 //! are paced, limited over all accounts by a [`FairLimit`], retried if that can help, and counted in [`RequestStats`].
 //! They go through a [`Transport`], which tests replace.
 //!
-//! This module keeps no pages and no records, does not decide whether a listing is complete, and never follows a
-//! redirect or puts the API key into a message.
+//! This module keeps no pages and no records, does not decide whether a listing is complete, never follows a
+//! redirect, and never puts the API key into a message.
 //!
 //! The files, from the top down: `client` (a listing and the attempts at its pages), `retry` (whether an attempt is
 //! repeated), `sender` (one request), `pacer` and `fair_limit` (when it may start), `transport` (the network),

@@ -89,9 +89,9 @@ pub(super) struct RetryTimes {
 pub(super) enum RetryDecision {
     /// Another attempt after the backoff.
     Retry,
-    /// None: it cannot help, was the last one, or would start after the deadline.
+    /// No further attempt: it cannot help, this one was the last, or the next would start after the deadline.
     GiveUp,
-    /// None: the account's requests are paused until after the deadline.
+    /// No further attempt: the account's requests are paused until after the deadline.
     GiveUpPaused,
 }
 

@@ -1,6 +1,6 @@
 //! Sends HTTP requests over the network. No other module of the client opens connections.
 //!
-//! A URL and an `Authorization` header go in; an [`ApiResponse`] comes out, or the [`Failure`] to get one. Requests are
+//! A URL and an `Authorization` header go in; an [`ApiResponse`] comes out, or the [`Failure`] that prevented it. Requests are
 //! never repeated, redirects never followed, and the size of a body is bounded.
 
 use std::error::Error;
@@ -22,9 +22,10 @@ use super::response::ApiResponse;
 const MAX_BODY: usize = 16 << 20;
 
 /// Generous upper bound of the size of a page of 100 numbers, in bytes. A larger body needs the [`LARGE_BODY_PERMIT`].
-const MAX_USUAL_BODY: usize = 128 << 10;
+const LARGE_BODY_THRESHOLD: usize = 128 << 10;
 
-/// Only one oversized body is buffered at a time across all accounts, which bounds memory if the API misbehaves.
+/// The permit to buffer a large body: only one is buffered at a time across all accounts, which bounds memory if the API
+/// misbehaves.
 static LARGE_BODY_PERMIT: Semaphore = Semaphore::const_new(1);
 
 /// Sends a GET request and reads the response. Implementations do not follow redirects and send nothing twice.
@@ -86,7 +87,7 @@ impl Transport for HttpClients {
     }
 }
 
-/// Reads a body of at most [`MAX_BODY`] bytes.
+/// Reads a body of at most 16 MiB.
 ///
 /// # Errors
 /// If the body is cut off or too large.
@@ -100,7 +101,7 @@ pub async fn read_body<E: Error + 'static>(chunks: impl Stream<Item = Result<Byt
         if length > MAX_BODY {
             return Err(Failure::new(FailureReason::TooLarge, format!("the body is larger than {MAX_BODY} bytes")));
         }
-        if length > MAX_USUAL_BODY && large_body_permit.is_none() {
+        if length > LARGE_BODY_THRESHOLD && large_body_permit.is_none() {
             // The semaphore is never closed.
             large_body_permit = LARGE_BODY_PERMIT.acquire().await.ok();
             // The buffer gets its full size at once: while one grows, it takes memory twice.
