@@ -106,8 +106,8 @@ impl TryvoxClient {
         stats.count + stats.retries.iter().sum::<u64>()
     }
 
-    /// Returns how many pages of the current listing are done, and how many it has. Until the first page has arrived, the
-    /// latter is that of the previous listing, or 0.
+    /// Returns how many pages of the current listing are done, and how many it has. Until the first page has arrived,
+    /// the latter is that of the previous listing, or 0.
     #[must_use]
     pub fn progress(&self) -> (u32, u32) {
         (self.progress.done.load(Ordering::Relaxed), self.progress.total.load(Ordering::Relaxed))

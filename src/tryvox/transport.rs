@@ -1,7 +1,7 @@
 //! Sends HTTP requests over the network. No other module of the client opens connections.
 //!
-//! A URL and an `Authorization` header go in; an [`ApiResponse`] comes out, or the [`Failure`] that prevented it. Requests are
-//! never repeated, redirects never followed, and the size of a body is bounded.
+//! A URL and an `Authorization` header go in; an [`ApiResponse`] comes out, or the [`Failure`] that prevented it. Requests
+//! are never repeated, redirects never followed, and the size of a body is bounded.
 
 use std::error::Error;
 use std::fmt;
@@ -24,8 +24,8 @@ const MAX_BODY: usize = 16 << 20;
 /// Generous upper bound of the size of a page of 100 numbers, in bytes. A larger body needs the [`LARGE_BODY_PERMIT`].
 const LARGE_BODY_THRESHOLD: usize = 128 << 10;
 
-/// The permit to buffer a large body: only one is buffered at a time across all accounts, which bounds memory if the API
-/// misbehaves.
+/// The permit to buffer a large body: only one is buffered at a time across all accounts, which bounds memory if the
+/// API misbehaves.
 static LARGE_BODY_PERMIT: Semaphore = Semaphore::const_new(1);
 
 /// Sends a GET request and reads the response. Implementations do not follow redirects and send nothing twice.
