@@ -9,12 +9,13 @@
 mod pages;
 
 use std::borrow::Cow;
+use std::time::SystemTime;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use pages::Pages;
 use serde::Deserialize;
 use sonic_rs::LazyValue;
-use tryvox_exporter::tryvox::{OptionalText, OptionalTimestamp, Page, Pagination};
+use tryvox_exporter::tryvox::{ListingPage, Pagination, optional_text, optional_timestamp};
 
 #[derive(Deserialize)]
 struct Envelope<R> {
@@ -38,14 +39,16 @@ struct Record<'a, Amount, Capabilities> {
     monthly_fee: Amount,
     setup_fee: Amount,
     capabilities: Capabilities,
-    #[serde(borrow)]
-    region: OptionalText<'a>,
-    #[serde(borrow)]
-    trunk_id: OptionalText<'a>,
-    #[serde(borrow)]
-    application_id: OptionalText<'a>,
-    created_at: OptionalTimestamp,
-    updated_at: OptionalTimestamp,
+    #[serde(borrow, deserialize_with = "optional_text")]
+    region: Option<Cow<'a, str>>,
+    #[serde(borrow, deserialize_with = "optional_text")]
+    trunk_id: Option<Cow<'a, str>>,
+    #[serde(borrow, deserialize_with = "optional_text")]
+    application_id: Option<Cow<'a, str>>,
+    #[serde(deserialize_with = "optional_timestamp")]
+    created_at: Option<SystemTime>,
+    #[serde(deserialize_with = "optional_timestamp")]
+    updated_at: Option<SystemTime>,
 }
 
 fn decoders(c: &mut Criterion) {
@@ -55,7 +58,7 @@ fn decoders(c: &mut Criterion) {
     let mut bench = |name: &str, records: &dyn Fn(&[u8]) -> usize| {
         group.bench_function(name, |b| b.iter(|| pages.0.iter().map(|page| records(page)).sum::<usize>()));
     };
-    bench("serde_json", &|page| Page::read(page).unwrap().records.len());
+    bench("serde_json", &|page| ListingPage::parse(page).unwrap().records.len());
     bench("sonic-rs", &|page| {
         type Lazy<'a> = Envelope<Record<'a, LazyValue<'a>, LazyValue<'a>>>;
         sonic_rs::from_slice::<Lazy<'_>>(page).unwrap().data.len()

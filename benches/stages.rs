@@ -28,7 +28,8 @@ use tryvox_exporter::inventory::{CollectorOptions, Difference, Fold, Folded};
 use tryvox_exporter::metrics::{ConfigStatus, Exporter, render_listing};
 use tryvox_exporter::poller::{Account, Budget, Fleet, Listing, Poller};
 use tryvox_exporter::tryvox::{
-    ApiKey, ApiResponse, Client, ClientContext, Failure, FairLimit, KeySource, Page, STATUSES, Transport, TryvoxOptions,
+    ApiKey, ApiKeySource, ApiResponse, ClientContext, Failure, FairLimit, ListingPage, STATUSES, Transport,
+    TryvoxClient, TryvoxOptions,
 };
 use tryvox_exporter::web::{AppState, router};
 
@@ -39,7 +40,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0,applicati
 fn fold(pages: &Pages, collect: &Arc<CollectorOptions>) -> Folded {
     let mut fold = Fold::new(collect.clone(), STATUSES.map(Arc::from).to_vec(), HashSet::new());
     for (page, number) in pages.0.iter().zip(1..) {
-        fold.page(number, &Page::read(page).unwrap(), |_| {});
+        fold.page(number, &ListingPage::parse(page).unwrap(), |_| {});
     }
     fold.finish()
 }
@@ -61,7 +62,7 @@ fn everything() -> Arc<CollectorOptions> {
 fn poller(pages: Pages, collect: Arc<CollectorOptions>) -> Poller {
     let context = ClientContext {
         transport: Arc::new(pages),
-        gate: Arc::new(FairLimit::new(64)),
+        fair_limit: Arc::new(FairLimit::new(64)),
         now: SystemTime::now,
         rng: fastrand::Rng::new(),
     };
@@ -69,13 +70,13 @@ fn poller(pages: Pages, collect: Arc<CollectorOptions>) -> Poller {
         TryvoxOptions { rate_limit: 0.0, per_page: u8::try_from(PER_PAGE).unwrap(), ..TryvoxOptions::default() };
     let poll = PollOptions { max_discrepancy: 0.0, ..PollOptions::default() };
     let interval = poll.interval;
-    let client = Client::new("acc_demo", "acc_demo", tryvox.clone(), context);
+    let client = TryvoxClient::new("acc_demo", "acc_demo", tryvox.clone(), context);
     Poller {
         account: Arc::new(Account::new("acc_demo", interval, Budget::new(), client)),
         config: Arc::new(AccountConfig {
             name: "acc_demo".into(),
             account_id: "acc_demo".into(),
-            key: KeySource::Given(ApiKey::new(&"key".into()).unwrap()),
+            key: ApiKeySource::Value(ApiKey::new(&"key".into()).unwrap()),
             tryvox,
             poll,
             collector: collect,
@@ -94,11 +95,11 @@ fn listing(c: &mut Criterion) {
     let mut group = c.benchmark_group("decode");
     group.throughput(Throughput::Bytes(pages.bytes()));
     group.bench_function("pages", |b| {
-        b.iter(|| pages.0.iter().map(|page| Page::read(page).unwrap().records.len()).sum::<usize>());
+        b.iter(|| pages.0.iter().map(|page| ListingPage::parse(page).unwrap().records.len()).sum::<usize>());
     });
     group.finish();
 
-    let read: Vec<Page<'_>> = pages.0.iter().map(|page| Page::read(page).unwrap()).collect();
+    let read: Vec<ListingPage<'_>> = pages.0.iter().map(|page| ListingPage::parse(page).unwrap()).collect();
     let mut group = c.benchmark_group("fold");
     group.throughput(Throughput::Elements(NUMBERS as u64));
     group.bench_function("numbers", |b| {

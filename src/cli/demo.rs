@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use super::{CommandError, bind, bind_ports, local_url, print, serve, simulate};
 use crate::config::{Config, ListenAddress, Options};
 use crate::simulator::DEFAULT_KEY;
-use crate::tryvox::{ApiKey, KeySource};
+use crate::tryvox::{ApiKey, ApiKeySource};
 
 pub(super) async fn run(options: &Options, stop: CancellationToken) -> Result<(), CommandError> {
     let listeners = bind(&options.web.listen_addresses)?;
@@ -18,7 +18,7 @@ pub(super) async fn run(options: &Options, stop: CancellationToken) -> Result<()
     let account_id = options.simulator.account_id.clone();
     let mut demo_options = options.clone();
     demo_options.tryvox.url = api_url.parse().map_err(anyhow::Error::new)?;
-    let config = Config::of_account(demo_options, account_id.clone(), KeySource::Given(key));
+    let config = Config::of_account(demo_options, account_id.clone(), ApiKeySource::Value(key));
 
     // The key of the environment is not used: a demo needs no real key.
     let simulator = simulate::build_simulator(&options.simulator, None)?;

@@ -16,7 +16,7 @@ use super::{CommandError, bind, print, systemd};
 use crate::config::{AccountConfig, Config, Environment, Source, stable_hash};
 use crate::metrics::{ConfigStatus, Exporter, render_listing};
 use crate::poller::{Account, FleetChange, FleetManager, Poller};
-use crate::tryvox::{Client, ClientContext, FairLimit, HttpClients};
+use crate::tryvox::{ClientContext, FairLimit, HttpClients, TryvoxClient};
 use crate::web::toolkit::WebFile;
 use crate::web::{AppState, Listener, Reload, Server, router, systemd_sockets};
 
@@ -189,9 +189,13 @@ impl Work {
 }
 
 fn poller(config: &AccountConfig, spread: bool, http: &Arc<HttpClients>, gate: &Arc<FairLimit>) -> Poller {
-    let context =
-        ClientContext { transport: http.clone(), gate: gate.clone(), now: SystemTime::now, rng: fastrand::Rng::new() };
-    let client = Client::new(&config.name, &config.account_id, config.tryvox.clone(), context);
+    let context = ClientContext {
+        transport: http.clone(),
+        fair_limit: gate.clone(),
+        now: SystemTime::now,
+        rng: fastrand::Rng::new(),
+    };
+    let client = TryvoxClient::new(&config.name, &config.account_id, config.tryvox.clone(), context);
     let interval = config.poll.interval;
     Poller {
         account: Arc::new(Account::new(&config.name, interval, config.budget.clone(), client)),

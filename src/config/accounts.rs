@@ -10,7 +10,7 @@ use super::file::{ACCOUNT_FIELDS, AccountEntry};
 use super::options::{Options, PollOptions};
 use super::source::{Environment, Sourced, Values, key_from_environment, parse};
 use crate::inventory::{CollectorOptions, Money};
-use crate::tryvox::{Filter, KeySource, STATUSES, TryvoxOptions};
+use crate::tryvox::{ApiKeySource, ListingFilter, STATUSES, TryvoxOptions};
 
 /// Everything that polling one account needs, validated.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,7 +20,7 @@ pub struct AccountConfig {
     /// The ID in the API's paths.
     pub account_id: String,
     /// Where its API key comes from.
-    pub key: KeySource,
+    pub key: ApiKeySource,
     /// Where its API is, what is listed there, and how many requests are sent.
     pub tryvox: TryvoxOptions,
     /// When it is polled, and which listings are valid.
@@ -34,7 +34,7 @@ pub struct AccountConfig {
 impl AccountConfig {
     /// Returns an account with the options of the process.
     #[must_use]
-    pub fn new(options: &Options, account_id: String, key: KeySource) -> Self {
+    pub fn new(options: &Options, account_id: String, key: ApiKeySource) -> Self {
         Self {
             name: account_id.clone(),
             account_id,
@@ -48,9 +48,9 @@ impl AccountConfig {
 
     /// Returns the queries whose results together are the listing; no number is in two of them.
     #[must_use]
-    pub fn filters(&self) -> Vec<Filter> {
+    pub fn filters(&self) -> Vec<ListingFilter> {
         let TryvoxOptions { countries, statuses, .. } = &self.tryvox;
-        Filter::all(countries.as_deref().unwrap_or_default(), statuses.as_deref().unwrap_or_default())
+        ListingFilter::combinations(countries.as_deref().unwrap_or_default(), statuses.as_deref().unwrap_or_default())
     }
 
     /// Returns the documented statuses that a listing can contain.
@@ -208,7 +208,7 @@ impl<'a, E: Environment> Accounts<'a, E> {
     }
 
     /// Returns the key of an account: from the variable or the file that it names, or from those of the process.
-    fn key(&mut self, variable: Option<&Sourced>, file: Option<&Sourced>, origin: &str) -> Option<KeySource> {
+    fn key(&mut self, variable: Option<&Sourced>, file: Option<&Sourced>, origin: &str) -> Option<ApiKeySource> {
         let global = self.values.get("tryvox.api-key-file");
         let (key, name) = match (variable, file.or(global)) {
             (Some(_), Some(_)) if file.is_some() => {
@@ -218,7 +218,7 @@ impl<'a, E: Environment> Accounts<'a, E> {
             (Some(variable), _) => (self.key_of(&variable.text), &*variable.text),
             (None, Some(path)) => {
                 let name = if file.is_some() { "api_key_file" } else { "--tryvox.api-key-file" };
-                (Ok(Some(KeySource::File(path.text.clone().into()))), name)
+                (Ok(Some(ApiKeySource::File(path.text.clone().into()))), name)
             }
             (None, None) => (self.key_of(API_KEY_VARIABLE), API_KEY_VARIABLE),
         };
@@ -240,8 +240,8 @@ impl<'a, E: Environment> Accounts<'a, E> {
         None
     }
 
-    fn key_of(&self, name: &str) -> Result<Option<KeySource>, String> {
-        Ok(key_from_environment(self.environment, name)?.map(KeySource::Given))
+    fn key_of(&self, name: &str) -> Result<Option<ApiKeySource>, String> {
+        Ok(key_from_environment(self.environment, name)?.map(ApiKeySource::Value))
     }
 
     fn report(&mut self, problem: impl Into<String>) {

@@ -14,7 +14,7 @@ use super::file::{self, Document};
 use super::options::{Options, Subcommand, variable};
 use super::shard::shard_of;
 use super::{Config, ConfigError};
-use crate::tryvox::{ApiKey, KeySource};
+use crate::tryvox::{ApiKey, ApiKeySource};
 use crate::yaml::Place;
 
 /// The environment variables; a map in tests.
@@ -179,14 +179,14 @@ impl Config {
             problems.push(format!("--shard: is {shard}, but --total-shards is {total_shards}; the first shard is 0"));
         }
         let total_accounts = accounts.len();
-        let warnings = accounts.iter().filter_map(|account| account.key.warning()).collect();
+        let warnings = accounts.iter().filter_map(|account| account.key.permission_warning()).collect();
         accounts.retain(|account| shard_of(&account.name, total_shards) == shard);
         Self { options, accounts, total_accounts, shard, warnings }
     }
 
     /// Returns the configuration of one account whose key is known.
     #[must_use]
-    pub fn of_account(options: Options, account_id: String, key: KeySource) -> Self {
+    pub fn of_account(options: Options, account_id: String, key: ApiKeySource) -> Self {
         let account = super::AccountConfig::new(&options, account_id, key);
         Self::assemble(options, vec![account], &mut Vec::new())
     }

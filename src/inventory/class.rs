@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 use indexmap::IndexSet;
 
 use super::{CollectorOptions, InvalidE164, InvalidMoney, Money};
-use crate::tryvox::Record;
+use crate::tryvox::NumberRecord;
 
 /// A longer text is no name of anything.
 const MAX_TEXT: usize = 256;
@@ -124,7 +124,7 @@ impl RequiredFields {
 }
 
 impl<'a> ClassTexts<'a> {
-    pub(super) fn of(record: &'a Record<'_>) -> Self {
+    pub(super) fn of(record: &'a NumberRecord<'_>) -> Self {
         Self {
             country: &record.country,
             kind: &record.kind,
@@ -133,7 +133,7 @@ impl<'a> ClassTexts<'a> {
             monthly_fee: record.monthly_fee.get(),
             setup_fee: record.setup_fee.get(),
             capabilities: record.capabilities.map_or("", |text| text.get()),
-            assignment: match (record.trunk_id.0.is_some(), record.application_id.0.is_some()) {
+            assignment: match (record.trunk_id.is_some(), record.application_id.is_some()) {
                 (true, true) => "both",
                 (true, false) => "trunk",
                 (false, true) => "application",

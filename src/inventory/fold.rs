@@ -1,5 +1,6 @@
 //! The fold of records into an inventory.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,7 +13,7 @@ use super::{
     CollectorOptions, E164, GroupTotals, InvalidRecord, Inventory, Money, NumberDetails, NumberState, NumberStates,
     Table,
 };
-use crate::tryvox::{OptionalText, Page, Record, WriteWindow};
+use crate::tryvox::{GenerationWindow, ListingPage, NumberRecord};
 
 /// Takes the pages of one listing, the first one first, the others in any order, and makes the
 /// inventory as of the first page of them.
@@ -111,18 +112,18 @@ impl Fold {
     ///
     /// A record that lacks what a group needs is counted as invalid, and only that. `complain` is
     /// told why, at least of the first few.
-    pub fn page(&mut self, number: u32, page: &Page<'_>, mut complain: impl FnMut(InvalidRecord)) {
+    pub fn page(&mut self, number: u32, page: &ListingPage<'_>, mut complain: impl FnMut(InvalidRecord)) {
         if self.began.is_none() {
-            self.began = page.written.map(|written| written.from);
+            self.began = page.generated.map(|generated| generated.earliest);
             // All at once, and what a list that shifts shows twice; what is not used costs nothing.
             let total = usize::try_from(page.pagination.total).unwrap_or(usize::MAX).min(MAX_RESERVED);
             self.numbers.reserve_exact(total + total / 16);
         }
-        if page.unreadable.count > 0 {
+        if page.malformed.count > 0 {
             *self.invalid.entry(InvalidRecord::InvalidRecords(String::new()).kind()).or_default() +=
-                page.unreadable.count;
+                page.malformed.count;
         }
-        for example in &page.unreadable.examples {
+        for example in &page.malformed.examples {
             complain(InvalidRecord::InvalidRecords(example.clone()));
         }
         for record in &page.records {
@@ -137,7 +138,7 @@ impl Fold {
         dedup_to_last(&mut read, |(entry, _)| entry.e164);
         self.make_room(read.len());
         for (entry, created) in read.drain(..) {
-            if self.is_newcomer(created, page.written) {
+            if self.is_newcomer(created, page.generated) {
                 self.newcomers.push((entry, seconds(created)));
             } else {
                 self.numbers.push(entry);
@@ -147,7 +148,7 @@ impl Fold {
         self.page = read;
     }
 
-    fn record(&mut self, page: u32, record: &Record<'_>) -> Result<(), InvalidRecord> {
+    fn record(&mut self, page: u32, record: &NumberRecord<'_>) -> Result<(), InvalidRecord> {
         let e164 = record.e164.parse()?;
         let texts = ClassTexts::of(record);
         texts.key(&mut self.key);
@@ -159,7 +160,7 @@ impl Fold {
             (self.classes.insert_full(self.key.as_slice().into(), class).0, required)
         };
         let place = if required.place {
-            let mut name = |name: &OptionalText<'_>| self.labels.of(name.0.as_deref().unwrap_or_default());
+            let mut name = |name: &Option<Cow<'_, str>>| self.labels.of(name.as_deref().unwrap_or_default());
             let place = Place {
                 region: name(&record.region),
                 trunk: name(&record.trunk_id),
@@ -170,10 +171,10 @@ impl Fold {
             NOWHERE as usize
         };
         let index = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
-        let updated = if required.updated { seconds(record.updated_at.0) } else { UNKNOWN };
+        let updated = if required.updated { seconds(record.updated_at) } else { UNKNOWN };
         let entry = Entry { e164, page, class: index(class), place: index(place), updated };
 
-        self.page.push((entry, record.created_at.0));
+        self.page.push((entry, record.created_at));
         Ok(())
     }
 
@@ -187,9 +188,9 @@ impl Fold {
 
     /// Whether a number was bought after the first page had been asked for and before this page was
     /// written. A time that is yet to come tells of a clock, not of a purchase.
-    fn is_newcomer(&self, created: Option<SystemTime>, written: Option<WriteWindow>) -> bool {
+    fn is_newcomer(&self, created: Option<SystemTime>, written: Option<GenerationWindow>) -> bool {
         let (Some(began), Some(written)) = (self.began, written) else { return false };
-        created.is_some_and(|created| began <= created && created <= written.to)
+        created.is_some_and(|created| began <= created && created <= written.latest)
     }
 
     /// The inventory of all pages taken.

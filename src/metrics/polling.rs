@@ -7,7 +7,7 @@ use super::family::{Family, Metric, MetricType};
 use tokio::time::Instant;
 
 use crate::poller::{Account, AccountSnapshot, LastListing};
-use crate::tryvox::{DURATION_BUCKETS, Reason, RequestStats};
+use crate::tryvox::{DURATION_BUCKETS, FailureReason, RequestStats};
 
 /// An account as one scrape sees it.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ pub static POLLING: &[Metric<Polled>] = &[
         &["account", "reason"],
         "PollStats that failed, by reason.",
         |polled, samples| {
-            for (reason, count) in Reason::ALL.into_iter().zip(polled.published.polls.failures) {
+            for (reason, count) in FailureReason::ALL.into_iter().zip(polled.published.polls.failures) {
                 samples.push([reason.as_str()], count);
             }
         },
@@ -204,7 +204,7 @@ pub static POLLING: &[Metric<Polled>] = &[
         &["account", "reason"],
         "RequestStats to the API that were made because the one before had failed, by why that one had.",
         |polled, samples| {
-            for reason in Reason::RETRIED {
+            for reason in FailureReason::RETRIED {
                 samples.push([reason.as_str()], polled.requests.retries[reason as usize]);
             }
         },

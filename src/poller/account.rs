@@ -12,7 +12,7 @@ use super::history::History;
 use super::text::Text;
 
 use crate::inventory::{Difference, Inventory, Money, OTHER, Overview};
-use crate::tryvox::{Client, Failure, Reason, RequestStats, STATUSES};
+use crate::tryvox::{Failure, FailureReason, RequestStats, STATUSES, TryvoxClient};
 
 /// An inventory written down, one text for each metric family; what is in them is not read here.
 pub type Encoded = Vec<Arc<Text>>;
@@ -38,8 +38,8 @@ pub struct Listing {
 pub struct PollStats {
     /// PollStats that gave a listing.
     pub successes: u64,
-    /// PollStats that failed, by [`Reason::ALL`].
-    pub failures: [u64; Reason::ALL.len()],
+    /// PollStats that failed, by [`FailureReason::ALL`].
+    pub failures: [u64; FailureReason::ALL.len()],
     /// Why the last poll failed, if it did.
     pub failure: Option<Failure>,
     /// The last poll that ended, however it did.
@@ -161,7 +161,7 @@ pub struct Account {
     name: Arc<str>,
     interval: Duration,
     budget: Budget,
-    client: Client,
+    client: TryvoxClient,
     snapshot: ArcSwap<AccountSnapshot>,
     activity: Mutex<PollPhase>,
 }
@@ -178,7 +178,7 @@ pub enum PollPhase {
 impl Account {
     /// An account that was never polled.
     #[must_use]
-    pub fn new(name: &str, interval: Duration, budget: Budget, client: Client) -> Self {
+    pub fn new(name: &str, interval: Duration, budget: Budget, client: TryvoxClient) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
 
         let serial = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -213,13 +213,13 @@ impl Account {
     /// What the requests came to, up to now.
     #[must_use]
     pub fn requests(&self) -> RequestStats {
-        self.client.requests()
+        self.client.request_stats()
     }
 
     /// Another number whenever that is something else.
     #[must_use]
     pub fn requests_version(&self) -> u64 {
-        self.client.requests_version()
+        self.client.request_stats_version()
     }
 
     /// How many pages of the poll that goes on were read, and of how many.
@@ -239,7 +239,7 @@ impl Account {
     pub fn activity(&self) -> PollPhase {
         match *self.activity.lock().unwrap_or_else(PoisonError::into_inner) {
             // The API may have asked for patience.
-            PollPhase::Waiting(until) => PollPhase::Waiting(until.max(self.client.ready_at())),
+            PollPhase::Waiting(until) => PollPhase::Waiting(until.max(self.client.paused_until())),
             polling @ PollPhase::Polling(_) => polling,
         }
     }
@@ -249,7 +249,7 @@ impl Account {
         *self.activity.lock().unwrap_or_else(PoisonError::into_inner) = activity;
     }
 
-    pub(super) fn client(&self) -> &Client {
+    pub(super) fn client(&self) -> &TryvoxClient {
         &self.client
     }
 

@@ -73,7 +73,7 @@ impl History {
 mod tests {
     use super::*;
     use crate::inventory::E164;
-    use crate::tryvox::Reason;
+    use crate::tryvox::FailureReason;
     use std::time::Duration;
 
     fn at(seconds: u64) -> SystemTime {
@@ -107,10 +107,10 @@ mod tests {
     fn failures_of_one_kind_in_a_row_are_one_entry() {
         let failure = |reason, cause: &str| Failure::new(reason, cause);
         let mut history = History::default();
-        history.failed(at(1), &failure(Reason::Timeout, "a"), false);
-        history.failed(at(2), &failure(Reason::Timeout, "b"), true);
-        history.failed(at(3), &failure(Reason::Connect, "c"), true);
-        history.failed(at(9), &failure(Reason::Connect, "d"), false);
+        history.failed(at(1), &failure(FailureReason::Timeout, "a"), false);
+        history.failed(at(2), &failure(FailureReason::Timeout, "b"), true);
+        history.failed(at(3), &failure(FailureReason::Connect, "c"), true);
+        history.failed(at(9), &failure(FailureReason::Connect, "d"), false);
         let entries: Vec<_> = history
             .failures
             .iter()

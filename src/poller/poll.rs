@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 use super::account::Listing;
 use super::run::Poller;
 use crate::inventory::{E164, Fold, Folded, InvalidRecord, NumberStates};
-use crate::tryvox::{ApiKey, Failure, Page, Reason};
+use crate::tryvox::{ApiKey, Failure, FailureReason, ListingPage};
 
 /// How often a listing is read, at most, until its pages add up.
 const READINGS: u32 = 3;
@@ -50,13 +50,13 @@ impl<'a> Poll<'a> {
     pub(super) async fn listing(&self) -> Result<(Listing, NumberStates), Failure> {
         timeout_at(self.deadline, self.readings()).await.unwrap_or_else(|_| {
             let after = humantime::format_duration(self.poller.config.poll.timeout());
-            Err(Failure::new(Reason::Timeout, format!("the poll was not done within {after} (--poll.timeout)")))
+            Err(Failure::new(FailureReason::Timeout, format!("the poll was not done within {after} (--poll.timeout)")))
         })
     }
 
     async fn readings(&self) -> Result<(Listing, NumberStates), Failure> {
         let key = self.key().await?;
-        let (mut best, mut known) = (Err(Failure::new(Reason::Internal, "nothing was read")), HashSet::new());
+        let (mut best, mut known) = (Err(Failure::new(FailureReason::Internal, "nothing was read")), HashSet::new());
         for reading in 1..=READINGS {
             let start = Instant::now();
             match self.read(&key, std::mem::take(&mut known)).await {
@@ -72,7 +72,7 @@ impl<'a> Poll<'a> {
                         best = Ok((listed, snapshot));
                     }
                 }
-                Err(failure) if failure.reason == Reason::Inconsistent => best = best.or(Err(failure)),
+                Err(failure) if failure.reason == FailureReason::Inconsistent => best = best.or(Err(failure)),
                 Err(failure) => return Err(failure),
             }
             // Half a reading would be of no use.
@@ -89,7 +89,7 @@ impl<'a> Poll<'a> {
         let fold = Mutex::new(Fold::new(config.collector.clone(), config.listed_statuses(), known));
         let (mut before, mut reported, mut steady) = (0_u32, 0_u64, true);
         for filter in &config.filters() {
-            let take = |number: u32, page: Page<'_>| {
+            let take = |number: u32, page: ListingPage<'_>| {
                 self.pages.fetch_add(1, Ordering::Relaxed);
                 let mut fold = fold.lock().unwrap_or_else(PoisonError::into_inner);
                 fold.page(number.saturating_add(before), &page, |error| self.complain(number, &error));
@@ -97,8 +97,8 @@ impl<'a> Poll<'a> {
             fold.lock().unwrap_or_else(PoisonError::into_inner).next_series();
             let listing = self.poller.account.client().list(key, filter, self.deadline, take).await?;
             before = listing.pages.saturating_add(before);
-            reported = listing.reported.saturating_add(reported);
-            steady &= listing.steady;
+            reported = listing.reported_total.saturating_add(reported);
+            steady &= listing.is_total_stable;
         }
         let fold = fold.into_inner().unwrap_or_else(PoisonError::into_inner);
         let Folded { inventory, snapshot, newcomers } = aside(move || fold.finish()).await;
@@ -138,12 +138,12 @@ impl<'a> Poll<'a> {
             listed.inventory.listed + listed.inventory.invalid,
             listed.inventory.invalid,
         );
-        Err(Failure::new(Reason::Inconsistent, cause))
+        Err(Failure::new(FailureReason::Inconsistent, cause))
     }
 
     async fn key(&self) -> Result<ApiKey, Failure> {
         let source = self.poller.config.key.clone();
-        aside(move || source.read()).await.map_err(|error| Failure::new(Reason::ApiKey, error.to_string()))
+        aside(move || source.read()).await.map_err(|error| Failure::new(FailureReason::ApiKey, error.to_string()))
     }
 }
 

@@ -12,7 +12,7 @@ use super::account::{Account, AccountSnapshot, Encode, Encoded, LastListing, Las
 use super::poll::{Poll, aside};
 use crate::config::AccountConfig;
 use crate::inventory::{Difference, NumberChange, NumberStates, Overview};
-use crate::tryvox::{Failure, Reason};
+use crate::tryvox::{Failure, FailureReason};
 
 /// What a poll needs beside the account.
 #[derive(Debug, Clone)]
@@ -67,7 +67,7 @@ impl Poller {
                 self.account.does(PollPhase::Polling(Instant::now()));
                 snapshot = self.poll_and_publish(snapshot).await;
                 self.account.does(PollPhase::Waiting(next));
-                self.account.client().ready().await;
+                self.account.client().wait_while_paused().await;
                 sleep_until(next).await;
                 next = beat_after(Instant::now(), next, self.account.interval());
             }
@@ -96,7 +96,10 @@ impl Poller {
         // A task of its own, so that a fault of this program costs one poll and not the account.
         let poll = AbortOnDropHandle::new(tokio::spawn(async move { poller.poll(before).await }));
         let Outcome { good, pages, snapshot } = poll.await.unwrap_or_else(|_| Outcome {
-            good: Err(Failure::new(Reason::Internal, "the poll ended in a fault of this program; please report it")),
+            good: Err(Failure::new(
+                FailureReason::Internal,
+                "the poll ended in a fault of this program; please report it",
+            )),
             pages: 0,
             snapshot: None,
         });

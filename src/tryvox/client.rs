@@ -1,331 +1,318 @@
-//! A whole listing: its pages, each asked for until it is there or there is no hope.
+//! Lists the numbers of one account.
+//!
+//! A [`TryvoxClient`] requests the first page of a listing, then the others concurrently, and passes each page to a
+//! callback as it arrives. An attempt at a page that fails is repeated as `retry` decides. When a page fails for good,
+//! the listing fails and no further request is sent. Pages are not stored, and records are only passed on.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use fastrand::Rng;
 use futures_util::{StreamExt, stream};
 use reqwest::{StatusCode, Url};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::address::{Filter, listing_url, numbers_url, page_url};
-use super::answer::{date, plausible, refusal};
-use super::gate::{FairLimit, Turnstile};
-use super::pacing::Pacer;
-use super::retry::{ATTEMPTS, Refused, pause};
-use super::transport::{ApiResponse, Transport};
-use super::wire::{Page, Pagination, WriteWindow};
-use super::{ApiKey, Attempt, Failure, Reason, RequestStats, TryvoxOptions};
+use super::failure::{Failure, FailureReason, PageAttempt};
+use super::fair_limit::FairLimit;
+use super::key::ApiKey;
+use super::options::TryvoxOptions;
+use super::request_stats::RequestStats;
+use super::retry::{AttemptError, RetryDecision, RetryTimes, backoff};
+use super::round_up_to_seconds;
+use super::sender::RequestSender;
+use super::transport::Transport;
+use super::urls::{ListingFilter, listing_url, numbers_url, page_url};
+use super::wire::{GenerationWindow, ListingPage, Pagination};
 
-/// What a whole listing was like; its records went elsewhere.
+/// What is known of a complete listing apart from its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListingSummary {
-    /// Pages that were read.
+    /// Number of pages.
     pub pages: u32,
-    /// `pagination.total` of the first page.
-    pub reported: u64,
-    /// Whether every page reported that same total.
-    pub steady: bool,
+    /// Number of records that the first page reports, `pagination.total`.
+    pub reported_total: u64,
+    /// Whether every page reported that total. If not, the listing changed while it was read.
+    pub is_total_stable: bool,
 }
 
-/// Asks for one account's numbers.
-pub struct Client {
-    name: Arc<str>,
-    transport: Arc<dyn Transport>,
-    numbers: Url,
+/// Lists the numbers of one account.
+///
+/// It is made for one listing at a time: the progress is that of the most recent one. Pacing, pauses and statistics
+/// continue from one listing to the next.
+pub struct TryvoxClient {
+    /// The account's name in log messages.
+    account: Arc<str>,
+    numbers_url: Url,
     options: TryvoxOptions,
+    sender: RequestSender,
+    progress: Progress,
     now: fn() -> SystemTime,
     rng: Mutex<Rng>,
-    pacer: Pacer,
-    gate: Arc<FairLimit>,
-    turnstile: Turnstile,
-    requests: Mutex<RequestStats>,
-    progress: (AtomicU32, AtomicU32),
 }
 
-impl fmt::Debug for Client {
+impl fmt::Debug for TryvoxClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client")
-            .field("name", &self.name)
-            .field("numbers", &self.numbers.as_str())
+        f.debug_struct("TryvoxClient")
+            .field("account", &self.account)
+            .field("numbers_url", &self.numbers_url.as_str())
             .finish_non_exhaustive()
     }
 }
 
-/// What a [`Client`] needs beside its options.
+/// What a [`TryvoxClient`] needs besides its options.
 #[derive(Debug, Clone)]
 pub struct ClientContext {
     /// Sends the requests.
     pub transport: Arc<dyn Transport>,
     /// Limits the requests in flight over all accounts.
-    pub gate: Arc<FairLimit>,
+    pub fair_limit: Arc<FairLimit>,
     /// The wall clock, for responses without a `Date` header.
     pub now: fn() -> SystemTime,
     /// Randomness for the jitter of retries.
     pub rng: Rng,
 }
 
-impl Client {
-    /// A client that has asked for nothing yet.
+impl TryvoxClient {
+    /// Creates a client, which sends nothing yet.
     #[must_use]
-    pub fn new(name: &str, account_id: &str, options: TryvoxOptions, context: ClientContext) -> Self {
-        let ClientContext { transport, gate, now, rng } = context;
+    pub fn new(account: &str, account_id: &str, options: TryvoxOptions, context: ClientContext) -> Self {
+        let ClientContext { transport, fair_limit, now, rng } = context;
         Self {
-            name: name.into(),
-            transport,
-            numbers: numbers_url(&options.url, account_id),
+            account: account.into(),
+            numbers_url: numbers_url(&options.url, account_id),
+            sender: RequestSender::new(transport, fair_limit, options.timeout, options.rate_limit),
+            options,
+            progress: Progress::default(),
             now,
             rng: Mutex::new(rng),
-            pacer: Pacer::new(options.rate_limit),
-            options,
-            gate,
-            turnstile: Turnstile::default(),
-            requests: Mutex::default(),
-            progress: Default::default(),
         }
     }
 
-    /// What the requests came to so far.
+    /// Returns the statistics of all requests so far.
     #[must_use]
-    pub fn requests(&self) -> RequestStats {
-        self.lock_requests().clone()
+    pub fn request_stats(&self) -> RequestStats {
+        self.sender.stats().clone()
     }
 
-    /// Another number whenever that is something else.
+    /// Returns a number that changes whenever [`request_stats`](Self::request_stats) does.
     #[must_use]
-    pub fn requests_version(&self) -> u64 {
-        let requests = self.lock_requests();
-        requests.count + requests.retries.iter().sum::<u64>()
+    pub fn request_stats_version(&self) -> u64 {
+        let stats = self.sender.stats();
+        stats.count + stats.retries.iter().sum::<u64>()
     }
 
-    /// How many pages of the listing that goes on were read, and of how many, as far as that is known.
+    /// Returns how many pages of the current listing are done, and how many it has. Until the first page has arrived,
+    /// the latter is that of the previous listing, or 0.
     #[must_use]
     pub fn progress(&self) -> (u32, u32) {
-        let (read, pages) = &self.progress;
-        (read.load(Ordering::Relaxed), pages.load(Ordering::Relaxed))
+        (self.progress.done.load(Ordering::Relaxed), self.progress.total.load(Ordering::Relaxed))
     }
 
-    /// When the API, which may have asked for patience, may be asked again; that may have passed.
+    /// Returns when the pause ends that the API last asked for; in the past if requests may start.
     #[must_use]
-    pub fn ready_at(&self) -> Instant {
-        self.pacer.held_until()
+    pub fn paused_until(&self) -> Instant {
+        self.sender.pacer().paused_until()
     }
 
-    /// Waits until then.
-    pub async fn ready(&self) {
-        while self.ready_at() > Instant::now() {
-            sleep_until(self.ready_at()).await;
+    /// Waits until requests may start, as far as pauses are concerned.
+    pub async fn wait_while_paused(&self) {
+        while self.sender.pacer().is_paused() {
+            sleep_until(self.paused_until()).await;
         }
     }
 
-    /// Lists every number that matches once: page 1 first, then the rest, as many at a time as may be in flight.
+    /// Lists the numbers that match a filter: page 1 first, then the others concurrently.
     ///
-    /// `take` is given each page as it arrives, in any order. When nothing fails there are as many
-    /// requests as pages. It is the caller who ends it at the `deadline`; here that only tells what
-    /// is not worth starting.
+    /// `on_page` is called with each page and its number as it arrives, in any order after page 1. If nothing fails,
+    /// there is one request per page.
+    ///
+    /// The listing does not end by itself at the `deadline`: the caller drops the future then. The deadline only
+    /// prevents attempts and pages that cannot be done in time.
     ///
     /// # Errors
-    /// The first page that could not be had; other pages may have been taken by then. No request is
-    /// started after it, and those in flight are heard out: the API sees them, so they count.
+    /// The failure of the first page that failed; other pages may have been passed to `on_page` before. No request
+    /// starts afterwards, but the requests in flight are awaited: the API has seen them, so they must count.
     pub async fn list<F>(
         &self,
         key: &ApiKey,
-        filter: &Filter,
+        filter: &ListingFilter,
         deadline: Instant,
-        take: F,
+        on_page: F,
     ) -> Result<ListingSummary, Failure>
     where
-        F: Fn(u32, Page<'_>),
+        F: Fn(u32, ListingPage<'_>),
     {
-        let failed = CancellationToken::new();
-        let listing = listing_url(&self.numbers, filter);
-        let page = |page| {
-            let request = Request { page, url: page_url(&listing, page, self.options.per_page), key };
-            let attempts = self.page(request, deadline, &take, &failed);
-            async { attempts.await.inspect_err(|_| failed.cancel()) }
-        };
-        let (read, of) = &self.progress;
-        read.store(0, Ordering::Relaxed);
-        let first = page(1).await.map_err(given_up)?;
-        let Pagination { total, total_pages } = first;
-        let pages = plausible(total, total_pages)?;
-        read.store(1, Ordering::Relaxed);
-        of.store(pages, Ordering::Relaxed);
-        self.fits(pages, deadline)?;
-        let mut rest = stream::iter((2..=pages).map(page)).buffer_unordered(self.options.concurrency);
-        let (mut steady, mut failure) = (true, None);
-        while let Some(page) = rest.next().await {
-            read.fetch_add(1, Ordering::Relaxed);
-            match page {
-                Ok(pagination) => steady &= pagination.total == total,
-                Err(why) => failure = failure.or(why),
-            }
-        }
-        failure.map_or(Ok(ListingSummary { pages, reported: total, steady }), Err)
+        let url = listing_url(&self.numbers_url, filter);
+        ListingRun { client: self, key, url, deadline, on_page, failed: CancellationToken::new() }.run().await
     }
 
-    /// Whether the pages that follow the first can all be asked for before the deadline.
-    fn fits(&self, pages: u32, deadline: Instant) -> Result<(), Failure> {
-        let needed = self.pacer.at_least(pages - 1);
-        let left = deadline.saturating_duration_since(Instant::now());
+    /// Returns a random number from 0 to 1.
+    fn jitter(&self) -> f64 {
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner).f64()
+    }
+}
+
+/// How far a listing has come, in pages.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Pages that arrived or failed.
+    done: AtomicU32,
+    /// Pages of the listing, once its first page has arrived.
+    total: AtomicU32,
+}
+
+/// One listing in progress.
+struct ListingRun<'a, F> {
+    client: &'a TryvoxClient,
+    key: &'a ApiKey,
+    /// The URL of the listing, without a page.
+    url: Url,
+    deadline: Instant,
+    on_page: F,
+    /// Cancelled when a page fails, so that no other page is requested any more.
+    failed: CancellationToken,
+}
+
+/// Why there is no page.
+enum PageError {
+    /// The last attempt at the page failed.
+    Failed(Failure),
+    /// Another page failed before this one arrived.
+    Cancelled,
+}
+
+impl<F: Fn(u32, ListingPage<'_>)> ListingRun<'_, F> {
+    /// Fetches all pages.
+    async fn run(&self) -> Result<ListingSummary, Failure> {
+        let progress = &self.client.progress;
+        progress.done.store(0, Ordering::Relaxed);
+        let first = self.fetch_page(1).await.map_err(|error| match error {
+            PageError::Failed(failure) => failure,
+            PageError::Cancelled => Failure::new(FailureReason::Internal, "given up without a reason"),
+        })?;
+        let pages = first.page_count()?;
+        progress.done.store(1, Ordering::Relaxed);
+        progress.total.store(pages, Ordering::Relaxed);
+        self.check_rate_limit(pages)?;
+
+        let concurrency = self.client.options.concurrency;
+        let mut others = stream::iter((2..=pages).map(|page| self.fetch_page(page))).buffer_unordered(concurrency);
+        let (mut is_total_stable, mut first_failure) = (true, None);
+        while let Some(page) = others.next().await {
+            progress.done.fetch_add(1, Ordering::Relaxed);
+            match page {
+                Ok(pagination) => is_total_stable &= pagination.total == first.total,
+                Err(PageError::Failed(failure)) => first_failure = first_failure.or(Some(failure)),
+                Err(PageError::Cancelled) => {}
+            }
+        }
+        first_failure.map_or(Ok(ListingSummary { pages, reported_total: first.total, is_total_stable }), Err)
+    }
+
+    /// Checks that the rate limit lets all pages after the first be requested before the deadline.
+    fn check_rate_limit(&self, pages: u32) -> Result<(), Failure> {
+        let needed = self.client.sender.pacer().minimum_time(pages - 1);
+        let left = self.deadline.saturating_duration_since(Instant::now());
         if needed <= left {
             return Ok(());
         }
-        let rate = f64::from(pages) / left.as_secs_f64().max(0.001);
+        let sufficient_rate = f64::from(pages) / left.as_secs_f64().max(0.001);
         Err(Failure::new(
-            Reason::Timeout,
+            FailureReason::Timeout,
             format!(
                 "{pages} pages at {} requests a second take {} and the poll has {} left: set --tryvox.rate-limit to \
                  {} or more, or --poll.interval and --poll.timeout to more than that",
-                self.options.rate_limit,
-                round(needed),
-                round(left),
-                rate.ceil(),
+                self.client.options.rate_limit,
+                humantime::format_duration(round_up_to_seconds(needed)),
+                humantime::format_duration(round_up_to_seconds(left)),
+                sufficient_rate.ceil(),
             ),
         ))
     }
 
-    /// Asks for a page, up to [`ATTEMPTS`] times. The error is `None` when another page `failed`
-    /// before this one was there.
-    async fn page<F>(
-        &self,
-        request: Request<'_>,
-        deadline: Instant,
-        take: &F,
-        failed: &CancellationToken,
-    ) -> Result<Pagination, Option<Failure>>
-    where
-        F: Fn(u32, Page<'_>),
-    {
+    /// Fetches a page. If that fails, no other page is requested any more.
+    async fn fetch_page(&self, page: u32) -> Result<Pagination, PageError> {
+        self.fetch_with_retries(page).await.inspect_err(|_| self.failed.cancel())
+    }
+
+    /// Makes attempts at a page, with a backoff in between.
+    async fn fetch_with_retries(&self, page: u32) -> Result<Pagination, PageError> {
+        let sender = &self.client.sender;
         let mut attempt = 1;
         loop {
-            let place = failed.run_until_cancelled(self.turn()).await.ok_or(None)?;
-            let Refused { failure, again, retry_after } = match self.attempt(&request, place, take).await {
+            let permit = self.unless_failed(sender.acquire_permit()).await?;
+            let mut error = match self.attempt_page(page, permit).await {
                 Ok(pagination) => return Ok(pagination),
-                Err(refused) => refused,
+                Err(error) => error,
             };
-            let cause = request.key.redact(&failure.cause);
-            let failure = Failure { at: Some(Attempt { page: request.page, attempt }), cause, ..failure };
+            error.failure.attempt = Some(PageAttempt { page, attempt });
+            error.failure.cause = self.key.redact(&error.failure.cause);
 
-            let now = Instant::now();
-            let pause = pause(attempt, self.lock_rng().f64());
-            match retry_after {
-                Some(wait) => self.pacer.hold(now + wait),
-                // Without a word of when, the others need not find out by themselves.
-                None if failure.reason == Reason::RateLimited => self.pacer.hold(now + pause),
-                None => {}
-            }
-            if again && self.pacer.held_until() > deadline {
-                let wait = round(self.pacer.held_until() - now);
-                let cause = format!("{}; it asks for patience for {wait}, past the end of this poll", failure.cause);
-                return Err(Some(Failure { reason: Reason::RateLimited, cause, ..failure }));
-            }
-            if !again || attempt == ATTEMPTS || now + pause > deadline {
-                return Err(Some(failure));
-            }
-            debug!(account = &*self.name, reason = failure.reason.as_str(), error = %failure, ?pause, "trying again");
-            failed.run_until_cancelled(sleep(pause)).await.ok_or(None)?;
-            self.lock_requests().retry(failure.reason);
+            let backoff = backoff(attempt, self.client.jitter());
+            let failure = self.check_retry(error, attempt, backoff).map_err(PageError::Failed)?;
+            let (account, reason) = (&*self.client.account, failure.reason);
+            debug!(account, reason = reason.as_str(), error = %failure, pause = ?backoff, "trying again");
+            self.unless_failed(sleep(backoff)).await?;
+            sender.stats().record_retry(reason);
             attempt += 1;
         }
     }
 
-    /// Waits until a request may start, and takes its place among those of all accounts.
-    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        loop {
-            self.pacer.turn().await;
-            let place = self.gate.enter(&self.turnstile).await;
-            // While this one queued, another may have been told to wait.
-            if self.pacer.held_until() <= Instant::now() {
-                return place;
+    /// Waits for a future until it completes or another page fails.
+    async fn unless_failed<T>(&self, future: impl Future<Output = T>) -> Result<T, PageError> {
+        self.failed.run_until_cancelled(future).await.ok_or(PageError::Cancelled)
+    }
+
+    /// Pauses the account's requests if the API asks for it, and decides whether an attempt is repeated. If so, returns
+    /// the failure of the attempt.
+    ///
+    /// # Errors
+    /// The failure to report if the attempt is not repeated.
+    fn check_retry(&self, error: AttemptError, attempt: u32, backoff: Duration) -> Result<Failure, Failure> {
+        let pacer = self.client.sender.pacer();
+        let now = Instant::now();
+        if let Some(pause) = error.account_pause(backoff) {
+            pacer.pause_until(now + pause);
+        }
+        let paused_until = pacer.paused_until();
+        let times = RetryTimes { retry_at: now + backoff, paused_until, deadline: self.deadline };
+        let decision = error.decide(attempt, times);
+        let failure = error.failure;
+        match decision {
+            RetryDecision::Retry => Ok(failure),
+            RetryDecision::GiveUp => Err(failure),
+            RetryDecision::GiveUpPaused => {
+                let wait = humantime::format_duration(round_up_to_seconds(paused_until - now));
+                let cause = format!("{}; it asks for patience for {wait}, past the end of this poll", failure.cause);
+                Err(Failure { reason: FailureReason::RateLimited, cause, ..failure })
             }
         }
     }
 
-    /// One request and what it means. Its `place` is free again when the answer is there.
-    async fn attempt<F>(
-        &self,
-        request: &Request<'_>,
-        place: Option<OwnedSemaphorePermit>,
-        take: &F,
-    ) -> Result<Pagination, Refused>
-    where
-        F: Fn(u32, Page<'_>),
-    {
-        let asked = Instant::now();
-        let answer = self.request(request).await;
-        drop(place);
-        let ApiResponse { status, headers, body } = answer?;
-        let now = date(&headers).unwrap_or_else(self.now);
-        if status != StatusCode::OK {
-            return Err(Refused::by_status(status, &headers, refusal(status, &headers), now));
+    /// Makes one attempt at a page and passes it to `on_page`.
+    async fn attempt_page(&self, page: u32, permit: OwnedSemaphorePermit) -> Result<Pagination, AttemptError> {
+        let url = page_url(&self.url, page, self.client.options.per_page);
+        let start = Instant::now();
+        let response = self.client.sender.send(url, self.key, permit).await?;
+        let date = response.date().unwrap_or_else(self.client.now);
+        if response.status != StatusCode::OK {
+            return Err(AttemptError::from_status(&response, date));
         }
-        let body = body?;
-        let mut read = Page::read(&body)
-            .map_err(|error| Failure::new(Reason::Decode, format!("the body is not a page of numbers: {error}")))?;
-        for example in &mut read.unreadable.examples {
-            *example = request.key.redact(example);
+        let body = response.body?;
+        let mut parsed = ListingPage::parse(&body).map_err(|error| {
+            Failure::new(FailureReason::Decode, format!("the body is not a page of numbers: {error}"))
+        })?;
+        for example in &mut parsed.malformed.examples {
+            *example = self.key.redact(example);
         }
-        read.written = Some(WriteWindow::answered(now, asked.elapsed()));
-        let pagination = read.pagination;
-        take(request.page, read);
+        parsed.generated = Some(GenerationWindow::of_response(date, start.elapsed()));
+        let pagination = parsed.pagination;
+        (self.on_page)(page, parsed);
         Ok(pagination)
     }
-
-    /// Sends a request, which is counted however it ends.
-    async fn request(&self, request: &Request<'_>) -> Result<ApiResponse, Failure> {
-        let bearer = request.key.bearer().map_err(|error| Failure::new(Reason::ApiKey, error.to_string()))?;
-        let mut counted = Counted { requests: &self.requests, start: Instant::now(), status: None };
-        let answer = timeout(self.options.timeout, self.transport.get(request.url.clone(), bearer)).await;
-        let answer = answer.unwrap_or_else(|_| {
-            let after = humantime::format_duration(self.options.timeout);
-            Err(Failure::new(Reason::Timeout, format!("no whole answer within {after} (--tryvox.timeout)")))
-        })?;
-        counted.status = Some(answer.status.as_u16());
-        Ok(answer)
-    }
-
-    fn lock_requests(&self) -> MutexGuard<'_, RequestStats> {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock_rng(&self) -> MutexGuard<'_, Rng> {
-        self.rng.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What to ask for.
-struct Request<'a> {
-    page: u32,
-    url: Url,
-    key: &'a ApiKey,
-}
-
-/// A request in flight; it is counted when this is dropped, and so also when the poll is given up.
-struct Counted<'a> {
-    requests: &'a Mutex<RequestStats>,
-    start: Instant,
-    status: Option<u16>,
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        requests.observe(self.status, self.start.elapsed());
-    }
-}
-
-/// Why a page is not there that nothing but itself can have stopped.
-fn given_up(failure: Option<Failure>) -> Failure {
-    failure.unwrap_or_else(|| Failure::new(Reason::Internal, "given up without a reason"))
-}
-
-/// Whole seconds, rounded up, for people.
-fn round(duration: Duration) -> humantime::FormattedDuration {
-    humantime::format_duration(Duration::from_secs(duration.as_secs() + u64::from(duration.subsec_nanos() > 0)))
 }

@@ -1,44 +1,45 @@
-//! Why a poll failed.
+//! Why a request, and with it a poll, failed: the reason for the metrics, the details for the log, and advice for the
+//! operator.
 
 use std::fmt;
 
-/// The reasons that `tryvox_poll_errors_total` tells apart.
+/// Classifies failures: the `reason` label of `tryvox_poll_errors_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// A request, or the whole poll, took longer than it may.
+pub enum FailureReason {
+    /// A request or the whole poll exceeded its timeout.
     Timeout,
-    /// No connection, or it broke before an answer.
+    /// There was no connection, or it closed before the response.
     Connect,
-    /// A connection, but not a trusted one.
+    /// The server's certificate is not trusted, or the TLS handshake failed for another reason.
     Tls,
-    /// 401: the key is not accepted.
+    /// Status 401: the API key is not accepted.
     Unauthorized,
-    /// 403: the key may not list this account.
+    /// Status 403: the API key may not list this account.
     Forbidden,
-    /// 404: there is no such account.
+    /// Status 404: the account does not exist.
     NotFound,
-    /// 429: too many requests.
+    /// Status 429: too many requests.
     RateLimited,
-    /// 5xx.
+    /// Status 5xx.
     ServerError,
-    /// Any other status that is not 200.
+    /// Any other status except 200.
     HttpStatus,
-    /// 3xx: never followed, so that the key goes nowhere else.
+    /// Status 3xx. Redirects are not followed, so that the API key is not sent anywhere else.
     Redirect,
-    /// 200, but the body is cut or is not the JSON expected.
+    /// Status 200, but the body is cut off or is not the expected JSON.
     Decode,
-    /// The body is larger than a page can be.
+    /// The body exceeds the maximum size of a page.
     TooLarge,
     /// The pages do not add up to one listing.
     Inconsistent,
-    /// The key could not be read.
+    /// The API key could not be read.
     ApiKey,
-    /// A fault of this program.
+    /// A bug in this program.
     Internal,
 }
 
-impl Reason {
-    /// Every reason, in the order of their declaration.
+impl FailureReason {
+    /// All reasons, in the order of their declaration: `ALL[reason as usize] == reason`.
     pub const ALL: [Self; 15] = [
         Self::Timeout,
         Self::Connect,
@@ -57,11 +58,11 @@ impl Reason {
         Self::Internal,
     ];
 
-    /// The reasons for which a request is made again; [`Reason::HttpStatus`] for 408 and 425.
+    /// The reasons for which a request can be retried; [`FailureReason::HttpStatus`] only for 408 and 425.
     pub const RETRIED: [Self; 7] =
         [Self::Timeout, Self::Connect, Self::Tls, Self::RateLimited, Self::ServerError, Self::HttpStatus, Self::Decode];
 
-    /// The value of the `reason` label.
+    /// Returns the value of the `reason` label.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -82,22 +83,11 @@ impl Reason {
             Self::Internal => "internal",
         }
     }
-}
 
-/// What a failure means to somebody who has to do something about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Advice {
-    /// What happened, in plain words.
-    pub what: &'static str,
-    /// What to do about it.
-    pub to_do: &'static str,
-}
-
-impl Reason {
-    /// What it means, and what to do.
+    /// Returns what the reason means and what to do about it.
     #[must_use]
     pub fn advice(self) -> Advice {
-        let (what, to_do) = match self {
+        let (summary, remedy) = match self {
             Self::Timeout => (
                 "The API did not answer in time.",
                 "If that goes on, allow more time with --tryvox.timeout or --poll.timeout.",
@@ -153,40 +143,49 @@ impl Reason {
             Self::ApiKey => ("The account's key cannot be read.", "Check the key file's path, owner and content."),
             Self::Internal => ("A fault of this program.", "Please report it, with what the log says."),
         };
-        Advice { what, to_do }
+        Advice { summary, remedy }
     }
 }
 
-/// Which request of a poll failed.
+/// Explains a failure to the operator who has to fix it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Attempt {
-    /// The page that was asked for, from 1.
+pub struct Advice {
+    /// What happened, as a sentence.
+    pub summary: &'static str,
+    /// What to do about it, as one or more sentences.
+    pub remedy: &'static str,
+}
+
+/// Identifies an attempt at a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageAttempt {
+    /// The number of the page, from 1.
     pub page: u32,
-    /// The how many-th time, from 1.
+    /// The number of the attempt at this page, from 1.
     pub attempt: u32,
 }
 
-/// A poll that gave no listing: what was counted, and the story for the log.
+/// Why a request or a poll failed. It is displayed in logs and on the status page.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Failure {
-    /// What the metrics count.
-    pub reason: Reason,
-    /// The request that failed; none when it was not about one.
-    pub at: Option<Attempt>,
-    /// What happened, in words; never the key.
+    /// The reason by which the metrics count it.
+    pub reason: FailureReason,
+    /// The attempt that failed; `None` if the failure is not that of a single request.
+    pub attempt: Option<PageAttempt>,
+    /// What happened, in words. The client removes the API key from it.
     pub cause: String,
 }
 
 impl Failure {
-    /// A failure that is about no request in particular.
-    pub fn new(reason: Reason, cause: impl Into<String>) -> Self {
-        Self { reason, at: None, cause: cause.into() }
+    /// Creates a failure that is not that of a single request.
+    pub fn new(reason: FailureReason, cause: impl Into<String>) -> Self {
+        Self { reason, attempt: None, cause: cause.into() }
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(Attempt { page, attempt }) = self.at {
+        if let Some(PageAttempt { page, attempt }) = self.attempt {
             write!(f, "page {page}, attempt {attempt}: ")?;
         }
         f.write_str(&self.cause)

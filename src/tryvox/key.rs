@@ -1,4 +1,7 @@
-//! The API key, kept out of sight.
+//! The API key of an account: where it comes from, and how it stays secret.
+//!
+//! A key is read from a file or given as a value, and leaves this module only as a header value that is marked as
+//! sensitive. No `Debug` output, error or log message contains it.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,11 +11,10 @@ use std::path::{Path, PathBuf};
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 
-/// What a log line shows of a text from elsewhere, in characters.
-const MAX_SHOWN: usize = 300;
+/// Maximum length of a redacted text, in characters.
+const MAX_REDACTED_CHARS: usize = 300;
 
-/// A key that can stand in an `Authorization` header. It is zeroed when dropped, and no
-/// formatting shows it.
+/// An API key that is valid in an `Authorization` header. Its memory is zeroed on drop, and `Debug` does not show it.
 #[derive(Debug, Clone)]
 pub struct ApiKey(SecretString);
 
@@ -22,115 +24,116 @@ impl PartialEq for ApiKey {
     }
 }
 
-/// Why a text cannot be a key; it never quotes the text.
+/// Why a text is not a valid API key. The text is never quoted.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum InvalidKey {
-    /// Nothing but blanks.
+pub enum InvalidApiKey {
+    /// The text is empty or contains only white space.
     #[error("the key is empty")]
     Empty,
-    /// A key is one word of visible ASCII: what RFC 9110 lets a bearer token be, and more.
+    /// The text contains more than visible ASCII characters. RFC 6750 allows fewer in a bearer token.
     #[error("the key holds a blank, a control character or a character that is not ASCII")]
-    NotOneWord,
+    NotVisibleAscii,
 }
 
 impl ApiKey {
-    /// Takes a key as a file or a variable holds it; blanks and line ends around it do not count.
+    /// Parses the content of a key file or an environment variable, ignoring white space around the key.
     ///
     /// # Errors
-    /// When what is left is not one word of visible ASCII.
-    pub fn new(text: &SecretString) -> Result<Self, InvalidKey> {
+    /// If the rest is empty or contains anything but visible ASCII characters.
+    pub fn new(text: &SecretString) -> Result<Self, InvalidApiKey> {
         let key = text.expose_secret().trim();
         if key.is_empty() {
-            Err(InvalidKey::Empty)
+            Err(InvalidApiKey::Empty)
         } else if key.bytes().all(|byte| byte.is_ascii_graphic()) {
             Ok(Self(key.into()))
         } else {
-            Err(InvalidKey::NotOneWord)
+            Err(InvalidApiKey::NotVisibleAscii)
         }
     }
 
-    /// A text that came from elsewhere, fit to be shown: without the key, should the other side have
-    /// sent it back, and no longer than a line may be.
+    /// Returns a text from outside this program in a form that is safe to show: the key, which the other side may have
+    /// echoed, is replaced, and the length is limited.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
         let text = text.replace(self.0.expose_secret(), "<key>");
-        match text.char_indices().nth(MAX_SHOWN) {
+        match text.char_indices().nth(MAX_REDACTED_CHARS) {
             Some((end, _)) => format!("{}…", &text[..end]),
             None => text,
         }
     }
 
-    /// The value of the `Authorization` header, marked so that no log of a request shows it.
+    /// Returns the value of the `Authorization` header, marked as sensitive so that HTTP libraries do not log it.
     ///
     /// # Errors
-    /// Never for a key that [`ApiKey::new`] took.
-    pub fn bearer(&self) -> Result<HeaderValue, InvalidKey> {
+    /// Never for a key that [`ApiKey::new`] accepted.
+    pub fn bearer(&self) -> Result<HeaderValue, InvalidApiKey> {
         let text = SecretString::from(format!("Bearer {}", self.0.expose_secret()));
-        let mut value = HeaderValue::from_str(text.expose_secret()).map_err(|_| InvalidKey::NotOneWord)?;
+        let mut value = HeaderValue::from_str(text.expose_secret()).map_err(|_| InvalidApiKey::NotVisibleAscii)?;
         value.set_sensitive(true);
         Ok(value)
     }
 }
 
-/// Where an account's key comes from.
+/// Where an account's API key comes from.
 #[derive(Debug, Clone, PartialEq)]
-pub enum KeySource {
-    /// Given at the start.
-    Given(ApiKey),
-    /// A file that is read anew at each poll, so that a key can be rotated.
+pub enum ApiKeySource {
+    /// A key that stays the same until restart.
+    Value(ApiKey),
+    /// A file that is read again at each poll, so that the key can be rotated.
     File(PathBuf),
 }
 
-/// Why there is no key.
+/// Why an API key file gives no key.
 #[derive(Debug, thiserror::Error)]
-pub enum KeyError {
+pub enum ApiKeyError {
     /// The file cannot be read.
     #[error("the key file {} cannot be read: {error}", path.display())]
     File {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         error: io::Error,
     },
-    /// The file was read, but holds no key.
+    /// The file does not contain a valid key.
     #[error("the key file {} is of no use: {error}", path.display())]
     Invalid {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
-        error: InvalidKey,
+        /// What is wrong with the content.
+        error: InvalidApiKey,
     },
 }
 
-/// A longer file is no key file.
+/// Maximum size of a key file, in bytes.
 const MAX_KEY_FILE: u64 = 64 << 10;
 
-impl KeySource {
-    /// The key as of now. It may block while the file is read.
+impl ApiKeySource {
+    /// Returns the current key. It blocks while the file is read.
     ///
     /// # Errors
-    /// When the file cannot be read or holds no key.
-    pub fn read(&self) -> Result<ApiKey, KeyError> {
+    /// If the file cannot be read or does not contain a valid key.
+    pub fn read(&self) -> Result<ApiKey, ApiKeyError> {
         match self {
-            Self::Given(key) => Ok(key.clone()),
+            Self::Value(key) => Ok(key.clone()),
             Self::File(path) => {
-                let text = read_secret(path).map_err(|error| KeyError::File { path: path.clone(), error })?;
-                ApiKey::new(&text).map_err(|error| KeyError::Invalid { path: path.clone(), error })
+                let text = read_secret(path).map_err(|error| ApiKeyError::File { path: path.clone(), error })?;
+                ApiKey::new(&text).map_err(|error| ApiKeyError::Invalid { path: path.clone(), error })
             }
         }
     }
 
-    /// What should be known of a key that can be read: that everybody on this machine can.
+    /// Returns a warning if every user of this machine can read the key file.
     #[must_use]
-    pub fn warning(&self) -> Option<String> {
+    pub fn permission_warning(&self) -> Option<String> {
         let Self::File(path) = self else { return None };
         let mode = std::fs::metadata(path).ok()?.permissions().mode();
         (mode & 0o004 != 0).then(|| format!("the key file {} can be read by everybody; chmod o= it", path.display()))
     }
 }
 
+/// Reads a file into memory that is zeroed on drop.
 fn read_secret(path: &Path) -> io::Result<SecretString> {
-    // All of the room at once: a buffer that grows leaves copies behind that nobody zeroes.
+    // The buffer has its full size from the start: one that grows leaves copies behind that are not zeroed.
     let mut text = String::with_capacity(usize::try_from(MAX_KEY_FILE + 1).unwrap_or(usize::MAX));
     let length = File::open(path)?.take(MAX_KEY_FILE + 1).read_to_string(&mut text)?;
     let text = SecretString::from(text);
@@ -145,27 +148,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_one_visible_word() {
-        for good in ["k", " key\n", "\tkey\r\n", "a-b._~+/=0"] {
-            assert!(ApiKey::new(&good.into()).is_ok(), "{good:?}");
+    fn key_consists_of_visible_ascii_characters() {
+        for valid in ["k", " key\n", "\tkey\r\n", "a-b._~+/=0"] {
+            assert!(ApiKey::new(&valid.into()).is_ok(), "{valid:?}");
         }
         for empty in ["", " \n"] {
-            assert_eq!(ApiKey::new(&empty.into()).unwrap_err(), InvalidKey::Empty);
+            assert_eq!(ApiKey::new(&empty.into()).unwrap_err(), InvalidApiKey::Empty);
         }
-        for bad in ["two words", "two\nlines", "a\u{0}b", "clé"] {
-            assert_eq!(ApiKey::new(&bad.into()).unwrap_err(), InvalidKey::NotOneWord, "{bad:?}");
+        for invalid in ["two words", "two\nlines", "a\u{0}b", "clé"] {
+            assert_eq!(ApiKey::new(&invalid.into()).unwrap_err(), InvalidApiKey::NotVisibleAscii, "{invalid:?}");
         }
     }
 
     #[test]
-    fn what_the_other_side_says_is_shown_without_it_and_in_short() {
+    fn redacted_text_is_short_and_without_the_key() {
         let key = ApiKey::new(&"sesame".into()).unwrap();
         assert_eq!(key.redact("open sesame, sesame!"), "open <key>, <key>!");
-        assert_eq!(key.redact(&"é".repeat(400)).chars().count(), MAX_SHOWN + 1);
+        assert_eq!(key.redact(&"é".repeat(400)).chars().count(), MAX_REDACTED_CHARS + 1);
     }
 
     #[test]
-    fn no_formatting_shows_it() {
+    fn debug_output_does_not_contain_the_key() {
         let key = ApiKey::new(&"sesame".into()).unwrap();
         assert!(!format!("{key:?} {:?}", key.bearer()).contains("sesame"));
     }

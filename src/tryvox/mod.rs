@@ -1,33 +1,52 @@
-//! How to ask `TryVox`: one account's credentials and limits in, the pages of a listing out.
+//! Client of the `TryVox` API: lists the phone numbers of one account.
 //!
-//! [`Client::list`] lists every number of an account once, at the pace that the account allows, and
-//! hands each [`Page`] on as it arrives; nothing of a page is kept. A page that cannot be had is
-//! asked for again, patiently, where that can help. What goes wrong in the end is a [`Failure`],
-//! whose [`Reason`] is what the metrics count. A [`Transport`] is what sends a request; a [`FairLimit`]
-//! is what all accounts have to pass.
+//! A [`TryvoxClient`] is made from an account's [`TryvoxOptions`]. Its [`list`](TryvoxClient::list) requests every
+//! page of a listing and passes each [`ListingPage`] to a callback as it arrives; what comes back is a
+//! [`ListingSummary`], or the [`Failure`] that ended the listing, whose [`FailureReason`] is a metric label. Requests
+//! are paced, limited over all accounts by a [`FairLimit`], retried if that can help, and counted in [`RequestStats`].
+//! They go through a [`Transport`], which tests replace.
+//!
+//! This module keeps no pages and no records, does not decide whether a listing is complete, never follows a
+//! redirect, and never puts the API key into a message.
+//!
+//! The files, from the top down: `client` (a listing and the attempts at its pages), `retry` (whether an attempt is
+//! repeated), `sender` (one request), `pacer` and `fair_limit` (when it may start), `transport` (the network),
+//! `response` and `wire` (what comes back). Each imports only files further down, and those on their own: `urls`,
+//! `key`, `failure`, `request_stats`, `options`.
 
-mod address;
-mod answer;
 mod client;
 mod failure;
-mod gate;
+mod fair_limit;
 mod key;
 mod options;
-mod pacing;
-mod requests;
+mod pacer;
+mod request_stats;
+mod response;
 mod retry;
+mod sender;
 mod transport;
+mod urls;
 mod wire;
 
-pub use address::{Filter, numbers_url};
-pub use client::{Client, ClientContext, ListingSummary};
-pub use failure::{Advice, Attempt, Failure, Reason};
-pub use gate::FairLimit;
-pub use key::{ApiKey, InvalidKey, KeyError, KeySource};
+use std::time::Duration;
+
+pub use client::{ClientContext, ListingSummary, TryvoxClient};
+pub use failure::{Advice, Failure, FailureReason, PageAttempt};
+pub use fair_limit::FairLimit;
+pub use key::{ApiKey, ApiKeyError, ApiKeySource, InvalidApiKey};
 pub use options::{TryvoxOptions, account_id};
-pub use requests::{DURATION_BUCKETS, RequestStats};
-pub use transport::{ApiResponse, HttpClients, Transport, read_body};
-pub use wire::{InvalidRecords, OptionalText, OptionalTimestamp, Page, Pagination, Record, WriteWindow};
+pub use request_stats::{DURATION_BUCKETS, RequestStats};
+pub use response::ApiResponse;
+pub use transport::{HttpClients, Transport, read_body};
+pub use urls::ListingFilter;
+pub use wire::{
+    GenerationWindow, ListingPage, MalformedRecords, NumberRecord, Pagination, optional_text, optional_timestamp,
+};
 
 /// The statuses that the API documents.
 pub const STATUSES: [&str; 3] = ["active", "pending", "suspended"];
+
+/// Returns the duration in whole seconds, rounded up.
+fn round_up_to_seconds(duration: Duration) -> Duration {
+    Duration::from_secs(duration.as_secs() + u64::from(duration.subsec_nanos() > 0))
+}

@@ -1,4 +1,7 @@
-//! How a request gets to the API and its answer back: the only place that knows of sockets.
+//! Sends HTTP requests over the network. No other module of the client opens connections.
+//!
+//! A URL and an `Authorization` header go in; an [`ApiResponse`] comes out, or the [`Failure`] that prevented it. Requests
+//! are never repeated, redirects never followed, and the size of a body is bounded.
 
 use std::error::Error;
 use std::fmt;
@@ -8,43 +11,35 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, Stream, StreamExt};
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use reqwest::{StatusCode, Url};
 use tokio::sync::Semaphore;
 
-use super::{Failure, Reason};
+use super::failure::{Failure, FailureReason};
+use super::response::ApiResponse;
 
-/// A page's body is read to at most this many bytes, after decompression.
+/// Maximum size of a body, in bytes after decompression.
 const MAX_BODY: usize = 16 << 20;
 
-/// What a page of 100 numbers comes to, generously. A body that is larger waits for its turn.
-const USUAL_BODY: usize = 128 << 10;
+/// Generous upper bound of the size of a page of 100 numbers, in bytes. A larger body needs the [`LARGE_BODY_PERMIT`].
+const LARGE_BODY_THRESHOLD: usize = 128 << 10;
 
-/// One body at a time may be larger than usual, over all accounts: so an API that sends nonsense
-/// without end costs no more memory than that.
-static LARGE_BODY: Semaphore = Semaphore::const_new(1);
+/// The permit to buffer a large body: only one is buffered at a time across all accounts, which bounds memory if the
+/// API misbehaves.
+static LARGE_BODY_PERMIT: Semaphore = Semaphore::const_new(1);
 
-/// An answer of the API.
-#[derive(Debug)]
-pub struct ApiResponse {
-    /// Its status.
-    pub status: StatusCode,
-    /// Its headers.
-    pub headers: HeaderMap,
-    /// Its body, if the status is 200: of other answers it is not read.
-    pub body: Result<Bytes, Failure>,
-}
-
-/// A way to send one GET request and read the answer. Redirects are not followed and nothing is
-/// sent twice.
+/// Sends a GET request and reads the response. Implementations do not follow redirects and send nothing twice.
 pub trait Transport: fmt::Debug + Send + Sync {
-    /// Sends a request. The future may be dropped at any time, and that ends the request.
+    /// Sends a request with this `Authorization` header. Dropping the future cancels the request.
     ///
-    /// The error is the reason of no answer at all: no connection, or no trusted one.
+    /// # Errors
+    /// If there is no response at all. A body that cannot be read is an error within the [`ApiResponse`].
     fn get(&self, url: Url, authorization: HeaderValue) -> BoxFuture<'_, Result<ApiResponse, Failure>>;
 }
 
-/// The connections that accounts share, one pool for `https` and one for `http`.
+/// The HTTP clients that all accounts share: a connection pool for `https` URLs and one for `http` URLs.
+///
+/// A request fails unless [`prepare`](Self::prepare) was called with a URL of its scheme.
 #[derive(Debug, Default)]
 pub struct HttpClients {
     https: OnceLock<reqwest::Client>,
@@ -52,22 +47,22 @@ pub struct HttpClients {
 }
 
 impl HttpClients {
-    /// Sees to it that there is a pool for each scheme that the URLs have.
+    /// Creates a connection pool for each scheme of the URLs, if there is none yet.
     ///
     /// # Errors
-    /// When TLS cannot be set up: as a rule because this machine has no certificates to trust.
+    /// If TLS cannot be set up, usually because this machine has no CA certificates.
     pub fn prepare<'a>(&self, urls: impl IntoIterator<Item = &'a Url>) -> Result<(), String> {
         for url in urls {
-            let pool = self.of(url);
+            let pool = self.pool(url);
             if pool.get().is_none() {
-                // Where another was faster, its pool serves as well.
+                // If another thread was faster, its pool is used.
                 _ = pool.set(http_client(url.scheme() == "https")?);
             }
         }
         Ok(())
     }
 
-    fn of(&self, url: &Url) -> &OnceLock<reqwest::Client> {
+    fn pool(&self, url: &Url) -> &OnceLock<reqwest::Client> {
         if url.scheme() == "https" { &self.https } else { &self.http }
     }
 }
@@ -75,12 +70,12 @@ impl HttpClients {
 impl Transport for HttpClients {
     fn get(&self, url: Url, authorization: HeaderValue) -> BoxFuture<'_, Result<ApiResponse, Failure>> {
         async move {
-            let pool = self.of(&url).get().ok_or_else(|| {
-                Failure::new(Reason::Internal, format!("there are no connections for {}", url.scheme()))
+            let pool = self.pool(&url).get().ok_or_else(|| {
+                Failure::new(FailureReason::Internal, format!("there are no connections for {}", url.scheme()))
             })?;
             let host = url.host_str().unwrap_or_default().to_owned();
             let request = pool.get(url).header(AUTHORIZATION, authorization).header(ACCEPT, "application/json");
-            let response = request.send().await.map_err(|error| no_answer(&host, &error))?;
+            let response = request.send().await.map_err(|error| connection_failure(&host, &error))?;
             let (status, headers) = (response.status(), response.headers().clone());
             let body = match status {
                 StatusCode::OK => read_body(response.bytes_stream()).await,
@@ -92,24 +87,24 @@ impl Transport for HttpClients {
     }
 }
 
-/// Reads a body to its end, but no further than a page can reach.
+/// Reads a body of at most 16 MiB.
 ///
 /// # Errors
-/// When the body is cut or too large.
+/// If the body is cut off or too large.
 pub async fn read_body<E: Error + 'static>(chunks: impl Stream<Item = Result<Bytes, E>>) -> Result<Bytes, Failure> {
     let mut chunks = std::pin::pin!(chunks);
-    let (mut body, mut permit) = (Vec::new(), None);
+    let (mut body, mut large_body_permit) = (Vec::new(), None);
     while let Some(chunk) = chunks.next().await {
-        let chunk =
-            chunk.map_err(|error| Failure::new(Reason::Decode, format!("the body is cut: {}", innermost(&error))))?;
+        let chunk = chunk
+            .map_err(|error| Failure::new(FailureReason::Decode, format!("the body is cut: {}", root_cause(&error))))?;
         let length = body.len() + chunk.len();
         if length > MAX_BODY {
-            return Err(Failure::new(Reason::TooLarge, format!("the body is larger than {MAX_BODY} bytes")));
+            return Err(Failure::new(FailureReason::TooLarge, format!("the body is larger than {MAX_BODY} bytes")));
         }
-        if length > USUAL_BODY && permit.is_none() {
+        if length > LARGE_BODY_THRESHOLD && large_body_permit.is_none() {
             // The semaphore is never closed.
-            permit = LARGE_BODY.acquire().await.ok();
-            // All at once: a buffer that grows is there twice while it does.
+            large_body_permit = LARGE_BODY_PERMIT.acquire().await.ok();
+            // The buffer gets its full size at once: while one grows, it takes memory twice.
             body.reserve_exact(MAX_BODY - body.len());
         }
         body.extend_from_slice(&chunk);
@@ -117,31 +112,38 @@ pub async fn read_body<E: Error + 'static>(chunks: impl Stream<Item = Result<Byt
     Ok(body.into())
 }
 
+/// Creates a client, which has a connection pool of its own.
 fn http_client(https: bool) -> Result<reqwest::Client, String> {
-    // Fails only where one is installed already, and then that one serves.
+    // This fails only if a provider is installed already, and then that one is used.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = reqwest::Client::builder()
         .user_agent(concat!("tryvox-exporter/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
-        // RequestStats are counted, so none is sent that was not asked for.
+        // Every request is counted by the caller, so the library must not repeat one on its own.
         .retry(reqwest::retry::never());
-    // Over plain http a proxy would read the key, and no certificate is ever looked at.
+    // A proxy could read the key of a plain HTTP request. Without TLS there are no certificates to load.
     let builder = if https { builder } else { builder.no_proxy().tls_certs_only([]) };
     builder.build().map_err(|error| {
-        format!("TLS cannot be set up: {}; is the package ca-certificates installed?", innermost(&error))
+        format!("TLS cannot be set up: {}; is the package ca-certificates installed?", root_cause(&error))
     })
 }
 
-fn no_answer(host: &str, error: &reqwest::Error) -> Failure {
-    let reason = if causes(error).any(<dyn Error>::is::<rustls::Error>) { Reason::Tls } else { Reason::Connect };
-    Failure::new(reason, format!("no answer from {host}: {}", innermost(error)))
+/// Classifies an error that occurred before there was a response.
+fn connection_failure(host: &str, error: &reqwest::Error) -> Failure {
+    let reason = if error_chain(error).any(<dyn Error>::is::<rustls::Error>) {
+        FailureReason::Tls
+    } else {
+        FailureReason::Connect
+    };
+    Failure::new(reason, format!("no answer from {host}: {}", root_cause(error)))
 }
 
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+/// Returns an error and its causes, outermost first.
+fn error_chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error| {
         let error: &'a (dyn Error + 'static) = *error;
-        // An `io::Error` that wraps another shows that one's source as its own, not the other.
+        // The `source` of an `io::Error` skips the error that it wraps.
         match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(wrapped) => Some(wrapped as &(dyn Error + 'static)),
             None => error.source(),
@@ -149,7 +151,7 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
     })
 }
 
-/// The text of the last cause, which is what happened; those before it only say where.
-fn innermost(error: &(dyn Error + 'static)) -> String {
-    causes(error).last().unwrap_or(error).to_string()
+/// Returns the message of the innermost cause, which says what happened; the others only say where.
+fn root_cause(error: &(dyn Error + 'static)) -> String {
+    error_chain(error).last().unwrap_or(error).to_string()
 }

@@ -1,4 +1,8 @@
-//! The JSON of `GET /v1/account/{account_id}/numbers`, borrowed from the body.
+//! The JSON of `GET /v1/account/{account_id}/numbers`.
+//!
+//! [`ListingPage::parse`] turns the bytes of a body into records that borrow from it. A malformed record is left out
+//! and counted; only a body that is not a page at all is an error. Whether the texts of a record are valid is not
+//! checked here but in `inventory`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,90 +15,89 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// No page that was asked for has so many records: a longer one is refused before it costs memory.
+use super::failure::{Failure, FailureReason};
+use super::round_up_to_seconds;
+
+/// Maximum number of records in a page, far above any page size. A longer page is rejected, which bounds memory.
 const MAX_RECORDS: usize = 10_000;
 
-/// Of records that cannot be read this many are told of.
+/// Maximum number of malformed records per page whose error messages are kept.
 const MAX_EXAMPLES: usize = 5;
 
-/// One number of the listing, as the API wrote it. Fields that nothing asks about are not read.
+/// One number of the listing, with its fields as the API sends them. Other fields are ignored.
 #[derive(Debug, Deserialize)]
-pub struct Record<'a> {
+pub struct NumberRecord<'a> {
     /// The number in E.164 format.
     #[serde(borrow)]
     pub e164: Cow<'a, str>,
-    /// ISO 3166-1 alpha-2.
+    /// The country as an ISO 3166-1 alpha-2 code.
     #[serde(borrow)]
     pub country: Cow<'a, str>,
-    /// `local`, `toll_free` or `mobile`.
+    /// The type of the number: `local`, `toll_free` or `mobile`.
     #[serde(borrow, rename = "type")]
     pub kind: Cow<'a, str>,
-    /// `active`, `pending` or `suspended`.
+    /// The status of the number: `active`, `pending` or `suspended`.
     #[serde(borrow)]
     pub status: Cow<'a, str>,
-    /// ISO 4217.
+    /// The currency of the fees as an ISO 4217 code.
     #[serde(borrow)]
     pub currency: Cow<'a, str>,
-    /// What the number costs a month: the digits of the JSON number, untouched.
+    /// The monthly fee as raw JSON, so that sums are made from the API's own digits.
     #[serde(borrow)]
     pub monthly_fee: &'a RawValue,
-    /// What the number cost once.
+    /// The one-time setup fee as raw JSON.
     #[serde(borrow)]
     pub setup_fee: &'a RawValue,
-    /// Of `voice`, `sms`, `mms`: whatever the API wrote there.
+    /// The capabilities as raw JSON: an array of `voice`, `sms` and `mms`.
     #[serde(borrow, default)]
     pub capabilities: Option<&'a RawValue>,
-    /// A state or region, if there is one.
-    #[serde(borrow, default)]
-    pub region: OptionalText<'a>,
-    /// The trunk that it leads to, if any.
-    #[serde(borrow, default)]
-    pub trunk_id: OptionalText<'a>,
-    /// The application that it leads to, if any.
-    #[serde(borrow, default)]
-    pub application_id: OptionalText<'a>,
-    /// When it was bought, if the API says so.
-    #[serde(default)]
-    pub created_at: OptionalTimestamp,
-    /// When it was last updated, if the API says so.
-    #[serde(default)]
-    pub updated_at: OptionalTimestamp,
+    /// The state or region, if any.
+    #[serde(borrow, default, deserialize_with = "optional_text")]
+    pub region: Option<Cow<'a, str>>,
+    /// The ID of the trunk that the number is assigned to, if any.
+    #[serde(borrow, default, deserialize_with = "optional_text")]
+    pub trunk_id: Option<Cow<'a, str>>,
+    /// The ID of the application that the number is assigned to, if any.
+    #[serde(borrow, default, deserialize_with = "optional_text")]
+    pub application_id: Option<Cow<'a, str>>,
+    /// When the number was purchased, if known.
+    #[serde(default, deserialize_with = "optional_timestamp")]
+    pub created_at: Option<SystemTime>,
+    /// When the number was last updated, if known.
+    #[serde(default, deserialize_with = "optional_timestamp")]
+    pub updated_at: Option<SystemTime>,
 }
 
-/// A longer text is no id or name.
+/// Maximum length of an optional text, in bytes: longer than any ID or name.
 const MAX_TEXT: usize = 256;
 
-/// A text that is there and neither empty nor longer than any name: whatever else the API wrote is none.
-#[derive(Debug, Default)]
-pub struct OptionalText<'a>(pub Option<Cow<'a, str>>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for OptionalText<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = |text: Cow<'de, str>| Some(text).filter(|text| !text.is_empty() && text.len() <= MAX_TEXT);
-        deserializer.deserialize_any(IfText(name)).map(Self)
-    }
+/// Deserializes a string of 1 to 256 bytes; any other value becomes `None`.
+///
+/// # Errors
+/// If the value is not valid JSON.
+pub fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'de, str>>, D::Error> {
+    let within_limits = |text: Cow<'de, str>| Some(text).filter(|text| !text.is_empty() && text.len() <= MAX_TEXT);
+    deserializer.deserialize_any(StringVisitor(within_limits))
 }
 
-/// A time as in RFC 3339, the profile of ISO 8601 that the API's documentation shows: whatever else the
-/// API wrote is none.
-#[derive(Debug, Default)]
-pub struct OptionalTimestamp(pub Option<SystemTime>);
-
-impl<'de> Deserialize<'de> for OptionalTimestamp {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let moment = |text: Cow<'de, str>| {
-            // A time of UTC, as nearly all are, is read in a tenth of the time.
-            let utc = humantime::parse_rfc3339(&text).ok();
-            utc.or_else(|| OffsetDateTime::parse(&text, &Rfc3339).ok().map(SystemTime::from))
-        };
-        deserializer.deserialize_any(IfText(moment)).map(Self)
-    }
+/// Deserializes an RFC 3339 timestamp, the profile of ISO 8601 that the API's documentation shows; any other value
+/// becomes `None`.
+///
+/// # Errors
+/// If the value is not valid JSON.
+pub fn optional_timestamp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>, D::Error> {
+    let parse = |text: Cow<'de, str>| {
+        // Nearly all timestamps are UTC, which `humantime` parses in a tenth of the time.
+        let utc = humantime::parse_rfc3339(&text).ok();
+        utc.or_else(|| OffsetDateTime::parse(&text, &Rfc3339).ok().map(SystemTime::from))
+    };
+    deserializer.deserialize_any(StringVisitor(parse))
 }
 
-/// Makes something of a text, and nothing of all else.
-struct IfText<F>(F);
+/// Applies a function to a string and returns `None` for any other JSON value.
+struct StringVisitor<F>(F);
 
-impl<'de, T, F: FnOnce(Cow<'de, str>) -> Option<T>> Visitor<'de> for IfText<F> {
+impl<'de, T, F: FnOnce(Cow<'de, str>) -> Option<T>> Visitor<'de> for StringVisitor<F> {
     type Value = Option<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -138,82 +141,100 @@ impl<'de, T, F: FnOnce(Cow<'de, str>) -> Option<T>> Visitor<'de> for IfText<F> {
     }
 }
 
-/// Where a page stands in its listing.
+/// The totals of a listing, as reported by each of its pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Pagination {
-    /// Numbers that match the filter, over all pages.
+    /// Number of records that match the filter, over all pages.
     pub total: u64,
-    /// How many pages there are; 0 or 1 when there is no number.
+    /// Number of pages, 0 or 1 if there are no records. It is not checked; see `page_count`.
     pub total_pages: u64,
+}
+
+impl Pagination {
+    /// Returns the number of pages to request, at least 1.
+    ///
+    /// # Errors
+    /// If it exceeds 10 pages per record plus 1000, which no real listing does even though pages may be partly filled
+    /// or empty. Without this limit a listing might never end.
+    pub(super) fn page_count(self) -> Result<u32, Failure> {
+        let Self { total, total_pages } = self;
+        let limit = total.saturating_mul(10).saturating_add(1000);
+        u32::try_from(total_pages.max(1)).ok().filter(|pages| u64::from(*pages) <= limit).ok_or_else(|| {
+            Failure::new(
+                FailureReason::Inconsistent,
+                format!("total_pages is {total_pages} where total is {total}; no listing is like that"),
+            )
+        })
+    }
 }
 
 /// One page of a listing.
 #[derive(Debug)]
-pub struct Page<'a> {
-    /// The records, in the page's order.
-    pub records: Vec<Record<'a>>,
-    /// The others, if any.
-    pub unreadable: InvalidRecords,
-    /// Where the page stands.
+pub struct ListingPage<'a> {
+    /// The well-formed records, in the order of the page.
+    pub records: Vec<NumberRecord<'a>>,
+    /// The other records.
+    pub malformed: MalformedRecords,
+    /// The totals of the listing.
     pub pagination: Pagination,
-    /// When the API wrote it, where that is known.
-    pub written: Option<WriteWindow>,
+    /// When the API generated the page. The body does not tell, so [`parse`](Self::parse) leaves it `None`.
+    pub generated: Option<GenerationWindow>,
 }
 
-/// Records of a page that are not of a [`Record`]'s shape.
+/// Elements of a page that do not have the fields of a [`NumberRecord`].
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct InvalidRecords {
-    /// How many.
+pub struct MalformedRecords {
+    /// Number of malformed records.
     pub count: u64,
-    /// What is wrong with the first few; it may quote them.
+    /// Error messages of the first few. They may quote the records.
     pub examples: Vec<String>,
 }
 
-/// When the API wrote a page, by its own clock: not before `from` and not after `to`, both in whole
-/// seconds, as the API's timestamps are.
+/// The time window in which the API generated a page, by the API's own clock and in whole seconds, like the timestamps
+/// that it is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WriteWindow {
-    /// When the page was asked for, or earlier.
-    pub from: SystemTime,
-    /// When the answer began, or later.
-    pub to: SystemTime,
+pub struct GenerationWindow {
+    /// When the request was sent, or earlier.
+    pub earliest: SystemTime,
+    /// When the response began, or later.
+    pub latest: SystemTime,
 }
 
-impl WriteWindow {
-    /// Of an answer that is dated `date` and that came within `took`.
+impl GenerationWindow {
+    /// Returns the window of a response with this `Date` header that arrived this long after its request was sent.
     #[must_use]
-    pub fn answered(date: SystemTime, took: Duration) -> Self {
-        let second = Duration::from_secs(1);
-        let since = date.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let date = SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs());
-        // A date is cut to its second, and so is what `from` is compared with.
-        let took = Duration::from_secs(took.as_secs() + u64::from(took.subsec_nanos() > 0));
-        Self { from: date.checked_sub(took).unwrap_or(date), to: date + second }
+    pub fn of_response(date: SystemTime, elapsed: Duration) -> Self {
+        let since_epoch = date.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let date = SystemTime::UNIX_EPOCH + Duration::from_secs(since_epoch.as_secs());
+        // A `Date` header and the timestamps compared with `earliest` are truncated to seconds, so round outwards.
+        let earliest = date.checked_sub(round_up_to_seconds(elapsed)).unwrap_or(date);
+        Self { earliest, latest: date + Duration::from_secs(1) }
     }
 }
 
+/// The body of a page, with records of type `R`.
 #[derive(Deserialize)]
-struct Envelope<R> {
+struct PageBody<R> {
     #[serde(bound(deserialize = "R: Deserialize<'de>"))]
-    data: Records<R>,
+    data: BoundedRecords<R>,
     pagination: Pagination,
 }
 
-/// At most [`MAX_RECORDS`] of them.
-struct Records<R>(Vec<R>);
+/// At most [`MAX_RECORDS`] records; deserializing more of them is an error.
+struct BoundedRecords<R>(Vec<R>);
 
-impl<'de, R: Deserialize<'de>> Deserialize<'de> for Records<R> {
+impl<'de, R: Deserialize<'de>> Deserialize<'de> for BoundedRecords<R> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bounded<R>(PhantomData<R>);
+        struct BoundedVisitor<R>(PhantomData<R>);
 
-        impl<'de, R: Deserialize<'de>> Visitor<'de> for Bounded<R> {
-            type Value = Records<R>;
+        impl<'de, R: Deserialize<'de>> Visitor<'de> for BoundedVisitor<R> {
+            type Value = BoundedRecords<R>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an array of numbers")
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Records<R>, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<BoundedRecords<R>, A::Error> {
                 let mut records = Vec::with_capacity(100);
                 while let Some(record) = array.next_element()? {
                     if records.len() == MAX_RECORDS {
@@ -221,41 +242,40 @@ impl<'de, R: Deserialize<'de>> Deserialize<'de> for Records<R> {
                     }
                     records.push(record);
                 }
-                Ok(Records(records))
+                Ok(BoundedRecords(records))
             }
         }
 
-        deserializer.deserialize_seq(Bounded(PhantomData))
+        deserializer.deserialize_seq(BoundedVisitor(PhantomData))
     }
 }
 
-impl<'a> Page<'a> {
-    /// Reads a page's body.
+impl<'a> ListingPage<'a> {
+    /// Parses the body of a page. Malformed records are left out and counted.
     ///
     /// # Errors
-    /// When the body is not JSON of the shape of a page. A record of another shape than
-    /// [`Record`]'s is no error of the page: it is left out and said in `unreadable`.
-    pub fn read(body: &'a [u8]) -> serde_json::Result<Self> {
-        // Once for all of it, and not for each text in it.
+    /// If the body is not valid JSON, or does not have the structure of a page.
+    pub fn parse(body: &'a [u8]) -> serde_json::Result<Self> {
+        // Checking UTF-8 once for the whole body is faster than once per string.
         let body = std::str::from_utf8(body).map_err(serde_json::Error::custom)?;
-        if let Ok(Envelope { data, pagination }) = serde_json::from_str::<Envelope<Record<'a>>>(body) {
-            return Ok(Self { records: data.0, unreadable: InvalidRecords::default(), pagination, written: None });
+        if let Ok(PageBody { data, pagination }) = serde_json::from_str::<PageBody<NumberRecord<'a>>>(body) {
+            return Ok(Self { records: data.0, malformed: MalformedRecords::default(), pagination, generated: None });
         }
-        // Something is odd: if it is a record, only that one is lost.
-        let Envelope { data, pagination } = serde_json::from_str::<Envelope<&'a RawValue>>(body)?;
-        let (mut records, mut unreadable) = (Vec::with_capacity(data.0.len()), InvalidRecords::default());
+        // Something is malformed. Parsing each record on its own loses only the malformed ones.
+        let PageBody { data, pagination } = serde_json::from_str::<PageBody<&'a RawValue>>(body)?;
+        let (mut records, mut malformed) = (Vec::with_capacity(data.0.len()), MalformedRecords::default());
         for record in data.0 {
             match serde_json::from_str(record.get()) {
                 Ok(record) => records.push(record),
                 Err(error) => {
-                    unreadable.count += 1;
-                    if unreadable.examples.len() < MAX_EXAMPLES {
-                        unreadable.examples.push(error.to_string());
+                    malformed.count += 1;
+                    if malformed.examples.len() < MAX_EXAMPLES {
+                        malformed.examples.push(error.to_string());
                     }
                 }
             }
         }
-        Ok(Self { records, unreadable, pagination, written: None })
+        Ok(Self { records, malformed, pagination, generated: None })
     }
 }
 
@@ -274,104 +294,128 @@ mod tests {
     }
 
     #[test]
-    fn the_documented_example_is_read_with_its_digits() {
+    fn documented_example_is_parsed_with_exact_fees() {
         let body = page(&[RECORD]);
-        let page = Page::read(body.as_bytes()).unwrap();
+        let page = ListingPage::parse(body.as_bytes()).unwrap();
         assert_eq!(page.pagination, Pagination { total: 1, total_pages: 1 });
-        assert_eq!(page.unreadable, InvalidRecords::default());
-        assert_eq!(page.records[0].created_at.0, Some(humantime::parse_rfc3339("2025-03-11T09:24:00Z").unwrap()));
+        assert_eq!(page.malformed, MalformedRecords::default());
+        assert_eq!(page.records[0].created_at, Some(humantime::parse_rfc3339("2025-03-11T09:24:00Z").unwrap()));
         let [record] = &page.records[..] else { panic!("{page:?}") };
         assert_eq!((&*record.e164, &*record.kind, &*record.status), ("+14155550123", "local", "active"));
         assert_eq!((record.monthly_fee.get(), record.setup_fee.get()), ("1.15", "0.0"));
     }
 
     #[test]
-    fn an_odd_record_costs_itself_alone() {
+    fn malformed_record_does_not_affect_the_others() {
         let no_status = RECORD.replace(r#""status":"active","#, "");
         let surrogate = RECORD.replace("local", r"\ud800");
         let twice = RECORD.replacen('{', r#"{"e164":"+1","#, 1);
-        for odd in ["7", "null", "[]", "{}", r#""x""#, &no_status, &surrogate, &twice] {
-            let body = page(&[RECORD, odd, RECORD]);
-            let page = Page::read(body.as_bytes()).unwrap();
-            assert_eq!((page.records.len(), page.unreadable.count, page.unreadable.examples.len()), (2, 1, 1), "{odd}");
+        for malformed in ["7", "null", "[]", "{}", r#""x""#, &no_status, &surrogate, &twice] {
+            let body = page(&[RECORD, malformed, RECORD]);
+            let page = ListingPage::parse(body.as_bytes()).unwrap();
+            assert_eq!(
+                (page.records.len(), page.malformed.count, page.malformed.examples.len()),
+                (2, 1, 1),
+                "{malformed}"
+            );
         }
     }
 
     #[test]
-    fn when_a_number_was_bought_is_read_where_it_can_be() {
-        let created = |text: &str| {
+    fn timestamp_is_rfc_3339_or_none() {
+        let created_at = |text: &str| {
             let body = page(&[&RECORD.replace(r#""2025-03-11T09:24:00Z""#, text)]);
-            let page = Page::read(body.as_bytes()).unwrap();
-            page.records[0].created_at.0.map(|at| humantime::format_rfc3339_seconds(at).to_string())
+            let page = ListingPage::parse(body.as_bytes()).unwrap();
+            page.records[0].created_at.map(|at| humantime::format_rfc3339_seconds(at).to_string())
         };
-        for good in [r#""2025-03-11T09:24:00Z""#, r#""2025-03-11T11:24:00+02:00""#, r#""2025-03-11T09:24:00.000Z""#] {
-            assert_eq!(created(good).as_deref(), Some("2025-03-11T09:24:00Z"), "{good}");
+        for valid in [r#""2025-03-11T09:24:00Z""#, r#""2025-03-11T11:24:00+02:00""#, r#""2025-03-11T09:24:00.000Z""#] {
+            assert_eq!(created_at(valid).as_deref(), Some("2025-03-11T09:24:00Z"), "{valid}");
         }
-        for odd in ["null", "7", "{}", r#""""#, r#""yesterday""#, r#""2025-13-11T09:24:00Z""#] {
-            assert_eq!(created(odd), None, "{odd}");
+        for invalid in ["null", "7", "{}", r#""""#, r#""yesterday""#, r#""2025-13-11T09:24:00Z""#] {
+            assert_eq!(created_at(invalid), None, "{invalid}");
         }
     }
 
     #[test]
-    fn a_name_is_a_text_and_whatever_else_is_there_is_none() {
-        let region = |text: &str| {
-            let body = page(&[&RECORD.replace(r#""CA""#, text)]);
-            let page = Page::read(body.as_bytes()).unwrap();
-            assert_eq!((page.records.len(), page.unreadable.count), (1, 0), "{text}");
-            page.records[0].region.0.as_deref().map(str::to_owned)
+    fn optional_text_is_a_string_or_none() {
+        let region = |json: &str| {
+            let body = page(&[&RECORD.replace(r#""CA""#, json)]);
+            let page = ListingPage::parse(body.as_bytes()).unwrap();
+            assert_eq!((page.records.len(), page.malformed.count), (1, 0), "{json}");
+            page.records[0].region.as_deref().map(str::to_owned)
         };
-        for (text, name) in [(r#""Québec""#, "Québec"), (r#""Qu\u00e9bec""#, "Québec"), (r#""a \"b\"""#, "a \"b\"")]
+        for (json, text) in [(r#""Québec""#, "Québec"), (r#""Qu\u00e9bec""#, "Québec"), (r#""a \"b\"""#, "a \"b\"")]
         {
-            assert_eq!(region(text).as_deref(), Some(name));
+            assert_eq!(region(json).as_deref(), Some(text));
         }
         let long = format!("{:?}", "x".repeat(MAX_TEXT + 1));
-        for none in ["null", "7", "-7", "1.5", "true", r#"[1,["x"]]"#, r#"{"x":{}}"#, r#""""#, &long] {
-            assert_eq!(region(none), None, "{none}");
+        for other in ["null", "7", "-7", "1.5", "true", r#"[1,["x"]]"#, r#"{"x":{}}"#, r#""""#, &long] {
+            assert_eq!(region(other), None, "{other}");
         }
     }
 
     #[test]
-    fn many_odd_records_cost_no_memory() {
-        let many = |count| format!(r#"{{"data":[{}],"pagination":{PAGINATION}}}"#, vec!["7"; count].join(","));
-        let body = many(MAX_RECORDS);
-        let unreadable = Page::read(body.as_bytes()).unwrap().unreadable;
-        assert_eq!((unreadable.count, unreadable.examples.len()), (MAX_RECORDS as u64, MAX_EXAMPLES));
-        let error = Page::read(many(MAX_RECORDS + 1).as_bytes()).unwrap_err();
+    fn implausible_page_counts_are_rejected() {
+        let page_count = |total, total_pages| Pagination { total, total_pages }.page_count();
+        assert_eq!(page_count(0, 0), Ok(1));
+        assert_eq!(page_count(47, 3), Ok(3));
+        assert_eq!(page_count(0, 1000), Ok(1000));
+        for (total, total_pages) in [(0, 1001), (47, 1_000_000_000), (u64::MAX, u64::MAX)] {
+            assert_eq!(page_count(total, total_pages).unwrap_err().reason, FailureReason::Inconsistent);
+        }
+    }
+
+    #[test]
+    fn many_malformed_records_take_bounded_memory() {
+        let malformed_page =
+            |count| format!(r#"{{"data":[{}],"pagination":{PAGINATION}}}"#, vec!["7"; count].join(","));
+        let body = malformed_page(MAX_RECORDS);
+        let malformed = ListingPage::parse(body.as_bytes()).unwrap().malformed;
+        assert_eq!((malformed.count, malformed.examples.len()), (MAX_RECORDS as u64, MAX_EXAMPLES));
+        let error = ListingPage::parse(malformed_page(MAX_RECORDS + 1).as_bytes()).unwrap_err();
         assert!(error.to_string().contains("more than 10000 records"), "{error}");
     }
 
     #[test]
-    fn an_answer_was_written_between_the_request_and_its_date() {
+    fn generation_window_contains_request_and_date_in_whole_seconds() {
         let second = |s| SystemTime::UNIX_EPOCH + Duration::from_secs(s);
-        let written = |took| WriteWindow::answered(second(100), Duration::from_millis(took));
-        assert_eq!(written(0), WriteWindow { from: second(100), to: second(101) });
-        assert_eq!(written(20), WriteWindow { from: second(99), to: second(101) });
-        assert_eq!(written(2001), WriteWindow { from: second(97), to: second(101) });
+        let window = |elapsed| GenerationWindow::of_response(second(100), Duration::from_millis(elapsed));
+        assert_eq!(window(0), GenerationWindow { earliest: second(100), latest: second(101) });
+        assert_eq!(window(20), GenerationWindow { earliest: second(99), latest: second(101) });
+        assert_eq!(window(2001), GenerationWindow { earliest: second(97), latest: second(101) });
     }
 
     #[test]
-    fn what_is_no_page_is_an_error() {
-        let good = page(&[RECORD]);
-        let cut = &good[..good.len() - 1];
-        let more = format!("{good}x");
-        for bad in
-            ["", "null", "[]", "{}", "<html>", r#"{"data":[]}"#, r#"{"data":null,"pagination":null}"#, cut, &more]
-        {
-            assert!(Page::read(bad.as_bytes()).is_err(), "{bad}");
+    fn body_that_is_not_a_page_is_an_error() {
+        let valid = page(&[RECORD]);
+        let truncated = &valid[..valid.len() - 1];
+        let trailing = format!("{valid}x");
+        for invalid in [
+            "",
+            "null",
+            "[]",
+            "{}",
+            "<html>",
+            r#"{"data":[]}"#,
+            r#"{"data":null,"pagination":null}"#,
+            truncated,
+            &trailing,
+        ] {
+            assert!(ListingPage::parse(invalid.as_bytes()).is_err(), "{invalid}");
         }
     }
 
     proptest! {
         #[test]
-        fn arbitrary_bytes_are_a_page_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-            let _ = Page::read(&bytes);
+        fn arbitrary_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let _ = ListingPage::parse(&bytes);
         }
 
         #[test]
-        fn a_changed_byte_is_a_page_or_an_error(at in 0..300_usize, byte in any::<u8>()) {
+        fn page_with_a_changed_byte_does_not_panic(at in 0..300_usize, byte in any::<u8>()) {
             let mut body = page(&[RECORD, RECORD]).into_bytes();
             body[at] = byte;
-            let _ = Page::read(&body);
+            let _ = ListingPage::parse(&body);
         }
     }
 }

@@ -8,14 +8,14 @@ use std::time::{Duration, SystemTime};
 use tryvox_exporter::inventory::{CollectorOptions, Difference, Fold};
 use tryvox_exporter::metrics::render_listing;
 use tryvox_exporter::poller::Listing;
-use tryvox_exporter::tryvox::{Page, STATUSES, WriteWindow};
+use tryvox_exporter::tryvox::{GenerationWindow, ListingPage, STATUSES};
 
 /// Reads the bytes as the two pages of a listing and checks what comes of it.
 pub(crate) fn listing(bytes: &[u8]) {
-    let Ok(mut page) = Page::read(bytes) else { return };
-    let records = (page.records.len() as u64 + page.unreadable.count) * 2;
+    let Ok(mut page) = ListingPage::parse(bytes) else { return };
+    let records = (page.records.len() as u64 + page.malformed.count) * 2;
     let answered = SystemTime::UNIX_EPOCH + Duration::from_secs(1_762_105_212);
-    page.written = Some(WriteWindow::answered(answered, Duration::from_secs(1)));
+    page.generated = Some(GenerationWindow::of_response(answered, Duration::from_secs(1)));
 
     let mut fold = Fold::new(Arc::new(everything()), STATUSES.map(Arc::from).to_vec(), HashSet::new());
     let mut complaints = 0;

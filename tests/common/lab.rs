@@ -21,8 +21,8 @@ use tryvox_exporter::metrics::{self, ConfigStatus, Exporter, Format, render_list
 use tryvox_exporter::poller::{Account, Budget, Poller};
 use tryvox_exporter::simulator::{Fault, Faults, SimulatedAccount, Simulator};
 use tryvox_exporter::tryvox::{
-    ApiKey, ApiResponse, Client, ClientContext, Failure, FairLimit, KeySource, Reason, Transport, TryvoxOptions,
-    read_body,
+    ApiKey, ApiKeySource, ApiResponse, ClientContext, Failure, FailureReason, FairLimit, Transport, TryvoxClient,
+    TryvoxOptions, read_body,
 };
 
 use super::truth::{self, Series};
@@ -116,7 +116,8 @@ impl Transport for InProcess {
             self.1.keep(&self.0);
             let answered = self.0.respond(request).await;
             self.1.keep(&self.0);
-            let (head, body) = answered.map_err(|cut| Failure::new(Reason::Connect, cut.to_string()))?.into_parts();
+            let (head, body) =
+                answered.map_err(|cut| Failure::new(FailureReason::Connect, cut.to_string()))?.into_parts();
             let body = if head.status == 200 { read_body(body.into_data_stream()).await } else { Ok([][..].into()) };
             Ok(ApiResponse { status: head.status, headers: head.headers, body })
         }
@@ -136,7 +137,7 @@ pub(crate) fn now() -> SystemTime {
 pub(crate) fn poller(setup: &Setup, key: ApiKey, transport: Arc<dyn Transport>) -> Poller {
     let context = ClientContext {
         transport,
-        gate: Arc::new(FairLimit::new(64)),
+        fair_limit: Arc::new(FairLimit::new(64)),
         now: setup.now,
         rng: fastrand::Rng::with_seed(setup.seed),
     };
@@ -155,13 +156,13 @@ pub(crate) fn poller(setup: &Setup, key: ApiKey, transport: Arc<dyn Transport>) 
         explicit_stale_after: Some(setup.stale_after),
         ..PollOptions::default()
     };
-    let client = Client::new(&setup.account, &setup.account, tryvox.clone(), context);
+    let client = TryvoxClient::new(&setup.account, &setup.account, tryvox.clone(), context);
     Poller {
         account: Arc::new(Account::new(&setup.account, setup.interval, Budget::new(), client)),
         config: Arc::new(AccountConfig {
             name: setup.account.clone(),
             account_id: setup.account.clone(),
-            key: KeySource::Given(key),
+            key: ApiKeySource::Value(key),
             tryvox,
             poll,
             collector: Arc::new(setup.collector.clone()),

@@ -191,7 +191,7 @@ impl<'a> Seen<'a> {
         let problem = failure.map(|failure| {
             let advice = failure.reason.advice();
             let cause = format!("{}: {failure}", failure.reason.as_str());
-            Problem { what: advice.what, to_do: advice.to_do, cause }
+            Problem { what: advice.summary, to_do: advice.remedy, cause }
         });
         let note = match (state, failure) {
             (State::Stale, _) => "Its last good listing is too old to be shown: its metrics of numbers are gone.",
@@ -327,7 +327,7 @@ fn title(unwell: usize, accounts: usize) -> String {
 fn notice(all: &[Seen<'_>]) -> Option<Notice> {
     let unwell: Vec<_> = all.iter().filter(|seen| seen.state < State::New).collect();
     let first = unwell.first()?;
-    let what = first.published.polls.failure.as_ref().map_or("Its polls are overdue.", |f| f.reason.advice().what);
+    let what = first.published.polls.failure.as_ref().map_or("Its polls are overdue.", |f| f.reason.advice().summary);
     let text = match unwell.len() {
         1 => format!("The account {} is not up. {what}", first.account.name()),
         many => format!("{} accounts are not up.", words::count(many as u64)),

@@ -81,7 +81,7 @@ pub(super) fn changed(changed: &ChangeEvent) -> String {
 /// Why polls failed, and how often.
 pub(super) fn failed(failed: &FailureStreak, now: SystemTime) -> String {
     let FailureStreak { since, times, failure, .. } = failed;
-    let (what, reason) = (failure.reason.advice().what, failure.reason.as_str());
+    let (what, reason) = (failure.reason.advice().summary, failure.reason.as_str());
     let times =
         if *times > 1 { format!(" {times} times in a row, first {}.", ago(*since, now)) } else { String::new() };
     format!("{what} ({reason}: {failure}){times}")

@@ -1,0 +1,141 @@
+//! Decides when the next request of an account may start.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+/// Spaces the starts of one account's requests evenly, without bursts, and pauses all of them while the API asks to
+/// wait.
+#[derive(Debug)]
+pub(super) struct Pacer {
+    /// Minimum time between the starts of two requests; zero if unlimited.
+    interval: Duration,
+    schedule: Mutex<Schedule>,
+}
+
+#[derive(Debug)]
+struct Schedule {
+    /// The earliest start that is not reserved, apart from a pause.
+    next_start: Instant,
+    /// No request starts before this. It never moves back.
+    paused_until: Instant,
+}
+
+impl Pacer {
+    /// Creates a pacer for at most `rate` requests per second; 0 means unlimited.
+    pub(super) fn new(rate: f64) -> Self {
+        let interval = if rate > 0.0 { Duration::from_secs_f64(rate.recip()) } else { Duration::ZERO };
+        let now = Instant::now();
+        Self { interval, schedule: Mutex::new(Schedule { next_start: now, paused_until: now }) }
+    }
+
+    /// Waits until the next request may start.
+    pub(super) async fn wait(&self) {
+        let mut start = self.reserve_start();
+        loop {
+            if start > Instant::now() {
+                sleep_until(start).await;
+            }
+            // A pause that began during the sleep also applies to this request.
+            if !self.is_paused() {
+                return;
+            }
+            start = self.reserve_start();
+        }
+    }
+
+    /// Lets no request start before `until`, including those already waiting. A pause is never shortened.
+    pub(super) fn pause_until(&self, until: Instant) {
+        let mut schedule = self.lock_schedule();
+        schedule.paused_until = schedule.paused_until.max(until);
+    }
+
+    /// Returns when the last pause ends or ended.
+    pub(super) fn paused_until(&self) -> Instant {
+        self.lock_schedule().paused_until
+    }
+
+    /// Returns whether requests are paused.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused_until() > Instant::now()
+    }
+
+    /// Returns the minimum time that the starts of this many requests take.
+    pub(super) fn minimum_time(&self, requests: u32) -> Duration {
+        self.interval.saturating_mul(requests)
+    }
+
+    fn reserve_start(&self) -> Instant {
+        let mut schedule = self.lock_schedule();
+        let start = schedule.next_start.max(schedule.paused_until).max(Instant::now());
+        schedule.next_start = start + self.interval;
+        start
+    }
+
+    fn lock_schedule(&self) -> MutexGuard<'_, Schedule> {
+        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::future::{join, join_all};
+    use tokio::time::sleep;
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_are_spaced_evenly_however_many_wait() {
+        let pacer = Pacer::new(20.0);
+        let start = Instant::now();
+        join_all((0..41).map(|_| pacer.wait())).await;
+        assert_eq!(start.elapsed(), Duration::from_secs(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_time_does_not_allow_a_burst() {
+        let pacer = Pacer::new(10.0);
+        pacer.wait().await;
+        sleep(Duration::from_mins(1)).await;
+        let start = Instant::now();
+        pacer.wait().await;
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        pacer.wait().await;
+        assert_eq!(start.elapsed(), Duration::from_millis(100));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn unlimited_rate_never_waits() {
+        let pacer = Pacer::new(0.0);
+        let start = Instant::now();
+        for _ in 0..1000 {
+            pacer.wait().await;
+        }
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pause_applies_to_waiting_requests_which_are_spaced_afterwards() {
+        for rate in [0.0, 10.0] {
+            let pacer = Pacer::new(rate);
+            let start = Instant::now();
+            let pause = async {
+                sleep(Duration::from_millis(150)).await;
+                pacer.pause_until(start + Duration::from_mins(1));
+                // A shorter pause does not end the longer one.
+                pacer.pause_until(start + Duration::from_secs(1));
+            };
+            let requests = join_all((0..10).map(|_| async {
+                pacer.wait().await;
+                start.elapsed()
+            }));
+            let (mut starts, ()) = join(requests, pause).await;
+            starts.sort_unstable();
+            let before_pause = starts.iter().filter(|at| **at < Duration::from_mins(1)).count();
+            // At 10 requests per second two start before the pause; without a limit all of them do.
+            assert_eq!(before_pause, if rate > 0.0 { 2 } else { 10 });
+            let is_spaced = |pair: &[Duration]| pair[1] >= pair[0] + Duration::from_millis(100);
+            assert!(starts[before_pause..].windows(2).all(is_spaced), "{starts:?}");
+        }
+    }
+}
