@@ -179,6 +179,8 @@ async fn greedy_client(address: &str) -> TcpStream {
 async fn connection_is_refused_with_503_while_all_others_are_in_use() {
     let (_simulator, mut exporter) = large_exporter(&["--web.max-connections=2"]).await;
     let (mut first, _second) = (greedy_client(&exporter.address).await, greedy_client(&exporter.address).await);
+    // Until the buffers are full, a connection is idle for a moment after each response.
+    exporter.wait_until_idle().await;
     let refused = exchange(&exporter.address, "").await.unwrap();
     assert!(refused.starts_with("HTTP/1.1 503 ") && refused.ends_with("Too many connections.\r\n"), "{refused}");
     exporter.logged("connections refused", 1).await;
@@ -328,10 +330,8 @@ async fn shutdown_waits_five_seconds_for_an_unfinished_request_and_not_at_all_fo
     let mut idle = TcpStream::connect(&exporter.address).await.unwrap();
     let mut half = TcpStream::connect(&exporter.address).await.unwrap();
     half.write_all(b"GET /metrics HTTP/1.1\r\n").await.unwrap();
-    // Once these have a response, the exporter has read what was sent before them.
-    for _ in 0..50 {
-        exchange(&exporter.address, HEALTH_CHECK_AND_CLOSE).await.unwrap();
-    }
+    // Once the exporter is idle, it has read the half of a request.
+    exporter.wait_until_idle().await;
     let start = Instant::now();
     let (status, output) = exporter.stop_with_output(Signal::INT).await;
     assert!(status == Some(0) && output.contains(CUT_OFF), "{output}");
