@@ -1,10 +1,10 @@
-//! What is served at which path, and where.
+//! The paths that are served, the addresses that are listened on, and the demo.
 
 use crate::common::api::{Api, one_number};
 use crate::common::{KEY, Running, http};
 
 #[tokio::test]
-async fn each_path_has_its_answer_and_others_have_none() {
+async fn known_paths_accept_get_and_head_and_others_are_not_found() {
     let api = Api::start(|_| async { one_number() }).await;
     let mut exporter = Running::exporter(&api.url(), &["--web.telemetry-path=/here"]).await;
     exporter.polled(1).await;
@@ -15,9 +15,9 @@ async fn each_path_has_its_answer_and_others_have_none() {
         ("/-/healthy", 200, "text/plain; charset=utf-8"),
         ("/-/ready", 200, "text/plain; charset=utf-8"),
     ] {
-        let answer = exporter.get(path).await;
+        let response = exporter.get(path).await;
         assert_eq!(
-            (answer.status().as_u16(), &answer.headers()["content-type"]),
+            (response.status().as_u16(), &response.headers()["content-type"]),
             (status, &media_type.parse().unwrap())
         );
         let url = format!("{}{path}", exporter.url());
@@ -36,7 +36,7 @@ async fn each_path_has_its_answer_and_others_have_none() {
 }
 
 #[tokio::test]
-async fn without_a_host_all_addresses_are_listened_on() {
+async fn address_without_a_host_listens_on_ipv4_and_ipv6() {
     let mut simulator = crate::common::command(&[
         "simulate",
         "--numbers=1",
@@ -60,7 +60,7 @@ async fn without_a_host_all_addresses_are_listened_on() {
 }
 
 #[tokio::test]
-async fn the_demo_serves_an_inventory_that_changes() {
+async fn demo_serves_a_changing_inventory_and_prints_how_to_scrape_it() {
     let mut demo = Running::start(
         &["demo", "--numbers=300", "--life=50ms", "--poll.interval=200ms", "--poll.timeout=30s", "--log.level=debug"],
         &[],
@@ -70,7 +70,7 @@ async fn the_demo_serves_an_inventory_that_changes() {
     let first = demo.scrape().await;
     first.lint();
     assert_eq!(first.value(r#"tryvox_up{account="acc_demo"}"#), Some(1.0));
-    // One change in 50 ms moves some gauge within a few polls, or the account does not live.
+    // With a change every 50 ms some fee differs within a few polls.
     for polls in 2.. {
         demo.polled(polls).await;
         if demo.scrape().await.family("tryvox_monthly_fees") != first.family("tryvox_monthly_fees") {
@@ -78,14 +78,14 @@ async fn the_demo_serves_an_inventory_that_changes() {
         }
         assert!(polls < 50, "nothing changes");
     }
-    let said = demo.said();
+    let output = demo.said();
     for word in [&*demo.url(), "/metrics", "scrape_configs"] {
-        assert!(said.contains(word), "{word} is not in: {said}");
+        assert!(output.contains(word), "{word} is missing: {output}");
     }
 }
 
 #[tokio::test]
-async fn the_demo_takes_no_real_key() {
+async fn demo_ignores_a_real_api_key() {
     let mut demo = Running::start(&["demo", "--numbers=1"], &[("TRYVOX_API_KEY", KEY)]).await;
     demo.polled(1).await;
     assert_eq!(demo.scrape().await.value(r#"tryvox_up{account="acc_demo"}"#), Some(1.0));

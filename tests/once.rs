@@ -1,4 +1,5 @@
-//! `once` and `check`: every account listed once, for files, scripts and people.
+//! `once` and `check` list every account once, for files, scripts and people; `healthcheck`,
+//! `completions` and `man`.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
@@ -8,27 +9,31 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::common::accounts::{File, Kind, api, text, truth as truth_of};
-use crate::common::{BINARY, KEY, PATIENCE, Running, Scrape, command, http, output, seed, truth};
+use crate::common::accounts::{File, Kind, api, text, truth as expected_series};
+use crate::common::api::{Api, page, record};
+use crate::common::{
+    BINARY, KEY, PATIENCE, Running, Scrape, command, http, output, output_to_closed_pipe, seed, truth,
+};
 
-async fn simulated(numbers: usize) -> (Running, String) {
+/// Starts a simulator; also returns the flag with its URL.
+async fn simulator(numbers: usize) -> (Running, String) {
     let simulator = Running::simulator(numbers, seed(), &[]).await;
     let url = format!("--tryvox.url={}", simulator.url());
     (simulator, url)
 }
 
-const ID: &str = "--tryvox.account-id=acc_demo";
+const ACCOUNT: &str = "--tryvox.account-id=acc_demo";
 
 #[tokio::test]
-async fn once_prints_what_a_scrape_has() {
-    let (simulator, url) = simulated(700).await;
-    let printed = output(&["once", &url, ID], &[("TRYVOX_API_KEY", KEY)]).await;
+async fn once_prints_the_families_of_a_scrape_without_the_process() {
+    let (simulator, url) = simulator(700).await;
+    let printed = output(&["once", &url, ACCOUNT], &[("TRYVOX_API_KEY", KEY)]).await;
     assert!(printed.status.success() && printed.stderr.is_empty(), "{}", String::from_utf8_lossy(&printed.stderr));
     let printed = Scrape(String::from_utf8(printed.stdout).unwrap());
     printed.lint();
     assert_eq!(printed.inventory(), truth::of(&simulator).await);
     assert_eq!(printed.of("tryvox_up", ""), 1.0);
-    // The families are those of a scrape, but for the process.
+    // Apart from `process_*`, the families are those of a scrape.
     let mut exporter = Running::exporter(&simulator.url(), &[]).await;
     exporter.polled(1).await;
     let names = |scrape: &Scrape| -> Vec<String> {
@@ -39,73 +44,75 @@ async fn once_prints_what_a_scrape_has() {
 }
 
 #[tokio::test]
-async fn a_file_is_replaced_in_one_step_and_only_by_something_good() {
+async fn output_file_is_replaced_atomically_and_only_if_an_account_was_listed() {
     let api = api(150, |account| if account == 1 { Kind::Refused } else { Kind::Good }).await;
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("tryvox.prom");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tryvox.prom");
     let flag = format!("--output.file={}", path.display());
     let run = async |accounts: &[usize]| {
         let file = File::new(&text(&api.url(), accounts.iter().copied()));
-        let ended = output(&["once", &file.flag(), &flag], &[("TRYVOX_API_KEY", KEY)]).await;
-        (ended.status.code(), String::from_utf8(ended.stderr).unwrap())
+        let exited = output(&["once", &file.flag(), &flag], &[("TRYVOX_API_KEY", KEY)]).await;
+        (exited.status.code(), String::from_utf8(exited.stderr).unwrap())
     };
 
-    // One account fails: the others are written, and tryvox_up says which.
-    let (status, said) = run(&[0, 1, 2]).await;
-    assert_eq!((status, said.lines().count()), (Some(1), 1), "{said}");
-    assert!(said.contains("1 of 3 account(s)") && said.contains("acc_1") && said.contains("401"), "{said}");
+    // If one account fails, the others are written, and `tryvox_up` says which one failed.
+    let (status, stderr) = run(&[0, 1, 2]).await;
+    assert_eq!((status, stderr.lines().count()), (Some(1), 1), "{stderr}");
+    assert!(stderr.contains("1 of 3 account(s)") && stderr.contains("acc_1") && stderr.contains("401"), "{stderr}");
     let written = Scrape(std::fs::read_to_string(&path).unwrap());
     written.lint();
     let up: Vec<_> = (0..3).map(|n| written.value(&format!(r#"tryvox_up{{account="acc_{n}"}}"#)).unwrap()).collect();
     assert_eq!(up, [1.0, 0.0, 1.0]);
-    let expected: truth::Series = [0, 2].into_iter().flat_map(|account| truth_of(account, 150)).collect();
+    let expected: truth::Series = [0, 2].into_iter().flat_map(|account| expected_series(account, 150)).collect();
     assert_eq!(written.inventory(), expected);
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
 
-    // None is good: the file is left as it was.
+    // If all accounts fail, the file stays as it was.
     assert_eq!(run(&[1]).await.0, Some(1));
     assert_eq!(std::fs::read_to_string(&path).unwrap(), written.0);
-    // And nothing else is left in the folder.
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    // No temporary file is left in the directory.
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
 
-    let nowhere = output(
+    let unwritable = output(
         &["once", &File::new(&text(&api.url(), [0])).flag(), "--output.file=/nowhere/x"],
         &[("TRYVOX_API_KEY", KEY)],
     )
     .await;
-    let said = String::from_utf8(nowhere.stderr).unwrap();
-    assert!(nowhere.status.code() == Some(1) && said.contains("/nowhere/x") && said.lines().count() == 1, "{said}");
+    let stderr = String::from_utf8(unwritable.stderr).unwrap();
+    assert!(
+        unwritable.status.code() == Some(1) && stderr.contains("/nowhere/x") && stderr.lines().count() == 1,
+        "{stderr}"
+    );
 }
 
-/// `node_exporter`, Debian's, reads the file and serves what is in it.
 #[tokio::test]
-async fn node_exporter_serves_the_file() {
-    let (simulator, url) = simulated(300).await;
-    let folder = tempfile::tempdir().unwrap();
-    let flag = format!("--output.file={}", folder.path().join("tryvox.prom").display());
-    let written = output(&["once", &url, ID, &flag], &[("TRYVOX_API_KEY", KEY)]).await;
+async fn node_exporter_of_debian_serves_the_output_file() {
+    let (simulator, url) = simulator(300).await;
+    let directory = tempfile::tempdir().unwrap();
+    let flag = format!("--output.file={}", directory.path().join("tryvox.prom").display());
+    let written = output(&["once", &url, ACCOUNT, &flag], &[("TRYVOX_API_KEY", KEY)]).await;
     assert!(written.status.success());
 
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let _node = Command::new("prometheus-node-exporter")
         .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-        .arg(format!("--collector.textfile.directory={}", folder.path().display()))
+        .arg(format!("--collector.textfile.directory={}", directory.path().display()))
         .args(["--collector.disable-defaults", "--collector.textfile"])
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn()
-        .expect("node_exporter is there: `make setup` installs it");
+        .expect("node_exporter is missing: `make setup` installs it");
     let url = format!("http://127.0.0.1:{port}/metrics");
     let start = std::time::Instant::now();
     let scrape = loop {
         match http().get(&url).send().await {
-            Ok(answer) if answer.status() == 200 => break Scrape(answer.text().await.unwrap()),
-            _ => assert!(start.elapsed() < PATIENCE, "node_exporter does not answer"),
+            Ok(response) if response.status() == 200 => break Scrape(response.text().await.unwrap()),
+            _ => assert!(start.elapsed() < PATIENCE, "node_exporter does not respond"),
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     assert_eq!(scrape.value("node_textfile_scrape_error"), Some(0.0));
-    // It orders labels by name.
+    // It sorts labels by name, so series are not compared one by one.
     let sum = |family: &str| scrape.family(family).values().sum::<f64>();
     assert_eq!((sum("tryvox_numbers"), sum("tryvox_listed_numbers"), sum("tryvox_up")), (300.0, 300.0, 1.0));
     let fees: f64 = truth::of(&simulator)
@@ -118,10 +125,10 @@ async fn node_exporter_serves_the_file() {
 }
 
 #[tokio::test]
-async fn check_says_what_is_there() {
-    let (simulator, url) = simulated(1_234).await;
+async fn check_reports_numbers_problems_and_advice() {
+    let (simulator, url) = simulator(1_234).await;
     simulator.set_faults("bad-records page=2 times=1").await;
-    let checked = output(&["check", &url, ID, "--output=json"], &[("TRYVOX_API_KEY", KEY)]).await;
+    let checked = output(&["check", &url, ACCOUNT, "--output=json"], &[("TRYVOX_API_KEY", KEY)]).await;
     assert!(checked.status.success() && checked.stderr.is_empty());
     let report: Value = serde_json::from_slice(&checked.stdout).unwrap();
     let account = &report["accounts"][0];
@@ -134,10 +141,10 @@ async fn check_says_what_is_there() {
     assert!(account["problems"].to_string().contains("could not be read"), "{report}");
     assert!(account["advice"].to_string().contains("13 pages"), "{report}");
 
-    let checked = output(&["check", &url, ID], &[("TRYVOX_API_KEY", KEY)]).await;
+    let checked = output(&["check", &url, ACCOUNT], &[("TRYVOX_API_KEY", KEY)]).await;
     let table = String::from_utf8(checked.stdout).unwrap();
     assert!(checked.status.success() && checked.stderr.is_empty());
-    // Not a terminal: no bar and no colour.
+    // Stdout is no terminal, so there is no progress bar and no color.
     assert!(!table.contains('\x1b'), "{table}");
     for (series, value) in truth::of(&simulator)
         .await
@@ -148,52 +155,71 @@ async fn check_says_what_is_there() {
             |name: &str| series.split(&format!("{name}=\"")).nth(1).unwrap().split('"').next().unwrap().to_owned();
         let row = [label("country"), label("type"), label("status"), value.to_string()];
         let has = |line: &str| line.split_whitespace().take(4).eq(row.iter());
-        assert!(table.lines().any(has), "{row:?} is not in\n{table}");
+        assert!(table.lines().any(has), "{row:?} is missing\n{table}");
     }
     assert!(table.contains("13 pages in ") && table.contains("of an interval of 300 s"), "{table}");
 }
 
 #[tokio::test]
-async fn check_says_what_is_wrong() {
+async fn check_reports_failed_accounts_with_status_1() {
     let api = api(10, |account| if account == 1 { Kind::Refused } else { Kind::Good }).await;
     let file = File::new(&text(&api.url(), [0, 1]));
     let checked = output(&["check", &file.flag()], &[("TRYVOX_API_KEY", KEY)]).await;
-    let (table, said) = (String::from_utf8(checked.stdout).unwrap(), String::from_utf8(checked.stderr).unwrap());
-    assert_eq!((checked.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+    let (table, stderr) = (String::from_utf8(checked.stdout).unwrap(), String::from_utf8(checked.stderr).unwrap());
+    assert_eq!((checked.status.code(), stderr.lines().count()), (Some(1), 1), "{stderr}");
     assert!(
         table.contains("acc_0  listed") && table.contains("acc_1  failed") && table.contains("unauthorized"),
         "{table}"
     );
     assert!(table.contains("all accounts  10 numbers"), "{table}");
-    // A reader that goes away is no error.
-    let script = format!(
-        "'{BINARY}' check --tryvox.url={} --tryvox.account-id=acc_0 | true; exit ${{PIPESTATUS[0]}}",
-        api.url()
-    );
-    let piped = Command::new("bash").args(["-c", &script]).env("TRYVOX_API_KEY", KEY).output().await.unwrap();
-    assert_eq!((piped.status.code(), piped.stderr.len()), (Some(0), 0), "{}", String::from_utf8_lossy(&piped.stderr));
 }
 
+/// The reader has closed the pipe. That holds for output of any size: a pipe buffers 64 KiB, and the
+/// metrics of a thousand countries are larger.
 #[tokio::test]
-async fn a_signal_ends_them_with_status_1() {
-    let api = api(10, |_| Kind::Hanging).await;
+async fn closed_stdout_is_not_an_error_for_once_and_check() {
+    let api = Api::start(|_| async {
+        let record =
+            |n: usize| record(&format!("+1{n:04}"), "active", "1", "USD").replace("\"US\"", &format!("\"C{n}\""));
+        page(&(0..1000).map(record).collect::<Vec<_>>(), 1000, 1, 1)
+    })
+    .await;
     let url = format!("--tryvox.url={}", api.url());
-    for name in ["once", "check"] {
-        let asked = api.asked().len();
-        let child = command(&[name, &url, "--tryvox.account-id=acc_0"]).env("TRYVOX_API_KEY", KEY).spawn().unwrap();
-        while api.asked().len() == asked {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        let pid = rustix::process::Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
-        rustix::process::kill_process(pid, Signal::INT).unwrap();
-        let ended = tokio::time::timeout(PATIENCE, child.wait_with_output()).await.unwrap().unwrap();
-        let said = String::from_utf8(ended.stderr).unwrap();
-        assert!(ended.status.code() == Some(1) && said.contains("interrupted"), "{name}: {said}");
+    for arguments in [
+        &["check", &url, ACCOUNT][..],
+        &["check", &url, ACCOUNT, "--output=json"],
+        &["once", &url, ACCOUNT, "--collector.label-limit=1000"],
+    ] {
+        let key = [("TRYVOX_API_KEY", KEY)];
+        let read = output(arguments, &key).await;
+        assert!(read.status.success() && !read.stdout.is_empty(), "{read:?}");
+        assert!(arguments[0] != "once" || read.stdout.len() > 128 << 10, "{} bytes", read.stdout.len());
+        let output = output_to_closed_pipe(arguments, &key).await;
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), &*stderr), (Some(0), ""), "{arguments:?}");
     }
 }
 
 #[tokio::test]
-async fn a_health_check_asks_the_running_exporter() {
+async fn sigint_stops_once_and_check_with_status_1() {
+    let api = api(10, |_| Kind::Hanging).await;
+    let url = format!("--tryvox.url={}", api.url());
+    for name in ["once", "check"] {
+        let requests = api.requests().len();
+        let child = command(&[name, &url, "--tryvox.account-id=acc_0"]).env("TRYVOX_API_KEY", KEY).spawn().unwrap();
+        while api.requests().len() == requests {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let pid = rustix::process::Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
+        rustix::process::kill_process(pid, Signal::INT).unwrap();
+        let exited = tokio::time::timeout(PATIENCE, child.wait_with_output()).await.unwrap().unwrap();
+        let stderr = String::from_utf8(exited.stderr).unwrap();
+        assert!(exited.status.code() == Some(1) && stderr.contains("interrupted"), "{name}: {stderr}");
+    }
+}
+
+#[tokio::test]
+async fn healthcheck_reports_whether_the_exporter_responds() {
     let exporter = Running::start(&["demo", "--numbers=1"], &[]).await;
     let flag = format!("--web.listen-address={}", exporter.address);
     let checked = output(&["healthcheck", &flag], &[]).await;
@@ -201,14 +227,14 @@ async fn a_health_check_asks_the_running_exporter() {
     let port = exporter.address.rsplit(':').next().unwrap().to_owned();
     let checked = output(&["healthcheck"], &[("TRYVOX_EXPORTER_WEB_LISTEN_ADDRESS", &format!(":{port}"))]).await;
     assert_eq!(checked.status.code(), Some(0));
-    assert_eq!(exporter.end(Signal::TERM).await, Some(0));
+    assert_eq!(exporter.stop(Signal::TERM).await, Some(0));
     let checked = output(&["healthcheck", &flag], &[]).await;
-    let said = String::from_utf8(checked.stderr).unwrap();
-    assert!(checked.status.code() == Some(1) && said.lines().count() == 1 && said.contains(&port), "{said}");
+    let stderr = String::from_utf8(checked.stderr).unwrap();
+    assert!(checked.status.code() == Some(1) && stderr.lines().count() == 1 && stderr.contains(&port), "{stderr}");
 }
 
 #[tokio::test]
-async fn completions_and_the_manual_page_have_every_command() {
+async fn completions_and_manual_page_cover_commands_and_options() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let printed = output(&["completions", shell], &[]).await;
         let text = String::from_utf8(printed.stdout).unwrap();

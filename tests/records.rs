@@ -1,49 +1,50 @@
-//! What a record may hold: unknown fields and values, any Unicode, and what makes it invalid.
+//! Records with unknown fields and values, any Unicode, missing optional fields, and invalid records.
 
 use std::fmt::Write;
 
 use crate::common::api::{Api, page, record};
 use crate::common::{Running, Scrape};
 
-/// One poll of one page of these records.
-async fn listed(records: Vec<String>, arguments: &[&str]) -> (Scrape, String) {
+/// Polls one page with these records; returns a scrape and the log.
+async fn poll_records(records: Vec<String>, arguments: &[&str]) -> (Scrape, String) {
     let api = Api::start(move |_| {
-        let answer = page(&records, records.len(), 1, 1);
-        async move { answer }
+        let response = page(&records, records.len(), 1, 1);
+        async move { response }
     })
     .await;
     let mut exporter = Running::exporter(&api.url(), arguments).await;
     exporter.polled(1).await;
-    assert_eq!(api.asked().len(), 1);
+    assert_eq!(api.requests().len(), 1);
     let scrape = exporter.scrape().await;
     scrape.lint();
     (scrape, exporter.said())
 }
 
-fn good() -> String {
+/// Returns a valid record.
+fn valid_record() -> String {
     record("+14155550123", "active", "1.15", "USD")
 }
 
 #[tokio::test]
-async fn what_is_unknown_is_kept_as_it_is_written() {
-    let record = good()
+async fn unknown_fields_are_ignored_and_unknown_values_become_labels() {
+    let record = valid_record()
         .replace("\"local\"", r#""satellite \"\\\n東京都 🛰""#)
         .replace("\"active\"", "\"Porting-Out\"")
         .replace("\"US\"", "\"XK\"")
         .replace("\"voice\"", r#""voice","fax",7,null"#)
         .replacen('{', r#"{"unknown":{"a":[1,2,{"b":null}]},"tags":["x"],"#, 1);
-    let (scrape, _) = listed(vec![record], &[]).await;
+    let (scrape, _) = poll_records(vec![record], &[]).await;
     let labels = r#"account="acc_demo",country="XK",type="satellite \"\\\n東京都 🛰",status="Porting-Out""#;
     assert_eq!(scrape.value(&format!("tryvox_numbers{{{labels}}}")), Some(1.0));
     assert_eq!(scrape.value(&format!(r#"tryvox_monthly_fees{{{labels},currency="USD"}}"#)), Some(1.15));
-    // The documented statuses are there all the same.
+    // The documented statuses have series, too.
     assert_eq!(scrape.family("tryvox_numbers").len(), 4);
     assert_eq!(scrape.of("tryvox_invalid_records", ""), 0.0);
 }
 
 #[tokio::test]
-async fn optional_fields_may_be_anything() {
-    for (field, odd) in [
+async fn missing_or_unreadable_optional_fields_do_not_invalidate_a_record() {
+    for (field, replacement) in [
         ("\"region\":null", "\"region\":{}"),
         (",\"capabilities\":[\"voice\"]", ""),
         ("\"trunk_id\":null", "\"trunk_id\":7"),
@@ -51,18 +52,18 @@ async fn optional_fields_may_be_anything() {
         ("\"created_at\":\"2025-03-11T09:24:00Z\",", ""),
         ("\"updated_at\":\"2025-11-02T17:40:12Z\"", "\"updated_at\":null"),
     ] {
-        let record = good();
+        let record = valid_record();
         assert!(record.contains(field), "{field}");
-        let (scrape, _) = listed(vec![record.replace(field, odd)], &[]).await;
-        assert_eq!((scrape.of("tryvox_listed_numbers", ""), scrape.of("tryvox_up", "")), (1.0, 1.0), "{odd}");
-        assert_eq!(scrape.of("tryvox_invalid_records", ""), 0.0, "{odd}");
+        let (scrape, _) = poll_records(vec![record.replace(field, replacement)], &[]).await;
+        assert_eq!((scrape.of("tryvox_listed_numbers", ""), scrape.of("tryvox_up", "")), (1.0, 1.0), "{replacement}");
+        assert_eq!(scrape.of("tryvox_invalid_records", ""), 0.0, "{replacement}");
     }
 }
 
 #[tokio::test]
-async fn a_bad_record_is_one_bad_record() {
-    let long = format!("\"{}\"", "x".repeat(300));
-    let bad: Vec<String> = [
+async fn each_invalid_record_is_counted_once_and_skipped() {
+    let long_country = format!("\"{}\"", "x".repeat(300));
+    let invalid: Vec<String> = [
         ("\"+14155550123\"", "\"14155550123\""),
         ("\"+14155550123\"", "\"+1234567890123456\""),
         ("\"+14155550123\"", "\"+1 415\""),
@@ -70,7 +71,7 @@ async fn a_bad_record_is_one_bad_record() {
         ("\"e164\":\"+14155550123\",", ""),
         ("\"US\"", "\"\""),
         ("\"US\"", "null"),
-        ("\"US\"", &long),
+        ("\"US\"", &long_country),
         ("\"local\"", "[]"),
         ("\"active\"", "7"),
         ("\"USD\"", "null"),
@@ -80,47 +81,47 @@ async fn a_bad_record_is_one_bad_record() {
         ("\"setup_fee\":0,", ""),
     ]
     .into_iter()
-    .map(|(field, odd)| {
-        assert!(good().contains(field), "{field}");
-        good().replace(field, odd)
+    .map(|(field, replacement)| {
+        assert!(valid_record().contains(field), "{field}");
+        valid_record().replace(field, replacement)
     })
     .collect();
-    let count = bad.len();
+    let count = invalid.len();
     let mut records = vec![record("+14155550001", "active", "2", "USD")];
-    records.extend(bad);
+    records.extend(invalid);
     records.push(record("+14155550002", "active", "3", "USD"));
-    let (scrape, said) = listed(records, &[]).await;
+    let (scrape, log) = poll_records(records, &[]).await;
     assert_eq!(scrape.of("tryvox_up", ""), 1.0);
     assert_eq!(scrape.of("tryvox_listed_numbers", ""), 2.0);
     assert_eq!(scrape.of("tryvox_invalid_records", ""), count as f64);
     let series = r#"tryvox_monthly_fees{account="acc_demo",country="US",type="local",status="active",currency="USD"}"#;
     assert_eq!(scrape.value(series), Some(5.0));
-    // Five are told of, all are counted.
-    assert_eq!(said.matches("invalid record").count(), 5, "{said}");
-    assert!(said.contains(&format!("invalid={count}")), "{said}");
+    // Five are logged, all are counted.
+    assert_eq!(log.matches("invalid record").count(), 5, "{log}");
+    assert!(log.contains(&format!("invalid={count}")), "{log}");
 }
 
 #[tokio::test]
-async fn a_label_has_so_many_values_and_the_rest_is_other() {
+async fn values_beyond_the_label_limit_are_counted_as_other() {
     let mut records = Vec::new();
     for country in 0..40 {
-        // The first country has 40 numbers, the last one.
+        // The first country has 40 numbers, the next 39, and so on to 1.
         for number in country..40 {
             let mut e164 = String::new();
             write!(e164, "+1{country:02}{number:02}").unwrap();
             records.push(record(&e164, "active", "0.1", "USD").replace("\"US\"", &format!("\"C{country}\"")));
         }
     }
-    let all = records.len() as f64;
-    let (scrape, _) = listed(records, &["--collector.label-limit=10"]).await;
+    let total = records.len() as f64;
+    let (scrape, _) = poll_records(records, &["--collector.label-limit=10"]).await;
     let numbers = |country: &str| {
         let labels = format!(r#"account="acc_demo",country="{country}",type="local",status="active""#);
         scrape.value(&format!("tryvox_numbers{{{labels}}}"))
     };
-    let kept: f64 = (0..10).map(|country| numbers(&format!("C{country}")).unwrap()).sum();
+    let within_limit: f64 = (0..10).map(|country| numbers(&format!("C{country}")).unwrap()).sum();
     assert_eq!((numbers("C0"), numbers("C9"), numbers("C10")), (Some(40.0), Some(31.0), None));
-    assert_eq!(numbers("other"), Some(all - kept));
+    assert_eq!(numbers("other"), Some(total - within_limit));
     assert_eq!(scrape.family("tryvox_numbers").len(), 11 * 3);
     let fees: f64 = scrape.family("tryvox_monthly_fees").values().sum();
-    assert_eq!(format!("{fees:.3}"), format!("{:.3}", all * 0.1));
+    assert_eq!(format!("{fees:.3}"), format!("{:.3}", total * 0.1));
 }

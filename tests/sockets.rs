@@ -1,5 +1,5 @@
-//! Faults where the network is the point: connections that are cut, bodies without end, redirects,
-//! and a process that is killed. Two real processes and a real socket between them.
+//! Faults of the network: aborted connections, endless bodies, redirects, and a killed process. The
+//! exporter and the simulator are real processes that talk over real sockets.
 
 use std::time::Duration;
 
@@ -9,8 +9,7 @@ use rustix::process::Signal;
 use crate::common::api::{Api, one_number};
 use crate::common::{Running, seed, truth};
 
-/// What a poll with the fault comes to while it strikes each time, by whether it is worth asking
-/// again.
+/// Each fault, the reason that a failed poll has because of it, and whether the request is retried.
 const FAULTS: [(&str, &str, bool); 11] = [
     ("503 retry-after=1", "server_error", true),
     ("hang", "timeout", true),
@@ -25,12 +24,19 @@ const FAULTS: [(&str, &str, bool); 11] = [
     ("redirect", "redirect", false),
 ];
 
-/// Pages: 6. The first, a middle and the last; once, twice, for good.
-const PLACES: [usize; 3] = [1, 4, 6];
-const LASTING: [Option<usize>; 3] = [Some(1), Some(2), None];
+/// The first page, one in the middle and the last of 6.
+const FAULTY_PAGES: [usize; 3] = [1, 4, 6];
+/// How often a fault occurs; none is always.
+const TIMES: [Option<usize>; 3] = [Some(1), Some(2), None];
 
-async fn strikes(fault: &str, reason: &str, passes: bool, place: usize, lasts: Option<usize>, elsewhere: &str) {
-    let case = format!("{fault}, page {place}, {lasts:?} times");
+/// Asserts that a fault on a page is retried or fails the poll, and that the exporter recovers.
+async fn assert_recovers(
+    (fault, reason, is_retried): (&str, &str, bool),
+    faulty_page: usize,
+    times: Option<usize>,
+    other_host: &str,
+) {
+    let case = format!("{fault}, page {faulty_page}, {times:?} times");
     let simulator = Running::simulator(60, seed(), &[]).await;
     let arguments = [
         "--tryvox.per-page=10",
@@ -43,58 +49,57 @@ async fn strikes(fault: &str, reason: &str, passes: bool, place: usize, lasts: O
     ];
     let mut exporter = Running::exporter(&simulator.url(), &arguments).await;
     exporter.polled(1).await;
-    let good = exporter.scrape().await.inventory();
-    assert_eq!(good, truth::of(&simulator).await, "{case}");
+    let inventory = exporter.scrape().await.inventory();
+    assert_eq!(inventory, truth::of(&simulator).await, "{case}");
 
-    let times = lasts.map(|times| format!(" times={times}")).unwrap_or_default();
-    let target = if fault == "redirect" { format!(" to={elsewhere}") } else { String::new() };
+    let times_option = times.map(|times| format!(" times={times}")).unwrap_or_default();
+    let target = if fault == "redirect" { format!(" to={other_host}") } else { String::new() };
     let polls = exporter.polls();
-    simulator.set_faults(&format!("{fault}{target} page={place}{times}")).await;
-    if passes && lasts.is_some() {
-        // Asked again, and nobody outside notices: the poll after the next began with the fault.
+    simulator.set_faults(&format!("{fault}{target} page={faulty_page}{times_option}")).await;
+    if is_retried && times.is_some() {
+        // Retries hide the fault. The second poll from here began after the fault was set.
         exporter.polled(polls + 2).await;
         assert!(!exporter.said().contains("poll failed"), "{case}: {}", exporter.said());
         let retries = exporter.scrape().await.of("tryvox_api_retries_total", &format!("reason=\"{reason}\""));
-        assert_eq!(Some(retries), lasts.map(|times| times as f64), "{case}");
+        assert_eq!(Some(retries), times.map(|times| times as f64), "{case}");
     } else {
         let line = exporter.logged("poll failed", 1).await;
         assert!(line.contains(&format!("reason={reason} ")) && line.contains("inventory=kept"), "{case}: {line}");
         let scrape = exporter.scrape().await;
         assert!(scrape.of("tryvox_poll_errors_total", &format!("reason=\"{reason}\"")) >= 1.0, "{case}");
-        assert_eq!(scrape.inventory(), good, "{case}");
+        assert_eq!(scrape.inventory(), inventory, "{case}");
     }
 
     simulator.set_faults("").await;
     let polls = exporter.polls();
-    // The poll after the next began after the fault was gone.
+    // The second poll from here began after the fault was removed.
     exporter.polled(polls + 2).await;
     let scrape = exporter.scrape().await;
     assert_eq!(scrape.of("tryvox_up", ""), 1.0, "{case}: {}", exporter.said());
-    assert_eq!(scrape.inventory(), good, "{case}");
+    assert_eq!(scrape.inventory(), inventory, "{case}");
     let peak = exporter.memory("VmHWM") >> 20;
     assert!(peak < 100, "{case}: {peak} MiB");
 }
 
 #[tokio::test]
-async fn each_fault_on_the_network_is_told_and_heals() {
-    let other = Api::start(|_| async { one_number() }).await;
-    let elsewhere = other.url();
+async fn exporter_reports_each_network_fault_and_recovers() {
+    let other_host = Api::start(|_| async { one_number() }).await;
+    let other_url = other_host.url();
     let mut cases = Vec::new();
-    for (fault, reason, passes) in FAULTS {
-        for place in PLACES {
-            for lasts in LASTING {
-                cases.push(strikes(fault, reason, passes, place, lasts, &elsewhere));
+    for fault in FAULTS {
+        for faulty_page in FAULTY_PAGES {
+            for times in TIMES {
+                cases.push(assert_recovers(fault, faulty_page, times, &other_url));
             }
         }
     }
-    // They wait most of the time.
+    // They mostly wait, so many run at one time.
     stream::iter(cases).buffer_unordered(12).collect::<Vec<()>>().await;
-    assert!(other.asked().is_empty(), "a redirect was followed");
+    assert!(other_host.requests().is_empty(), "a redirect was followed");
 }
 
-/// Many bodies without end at one time, and memory stays where it is.
 #[tokio::test]
-async fn bombs_and_endless_bodies_cost_no_memory() {
+async fn gzip_bombs_and_endless_bodies_do_not_exhaust_memory() {
     let simulator = Running::simulator(6_400, seed(), &[]).await;
     let arguments = ["--tryvox.rate-limit=0", "--tryvox.concurrency=16", "--poll.interval=300ms", "--poll.timeout=2s"];
     let mut exporter = Running::exporter(&simulator.url(), &arguments).await;
@@ -112,33 +117,33 @@ async fn bombs_and_endless_bodies_cost_no_memory() {
 }
 
 #[tokio::test]
-async fn after_kill_9_one_poll_makes_it_right() {
+async fn first_poll_after_kill_9_is_exact() {
     let simulator = Running::simulator(2_000, seed(), &["--latency=5ms"]).await;
     let truth = truth::of(&simulator).await;
     let arguments = ["--tryvox.rate-limit=0", "--poll.interval=50ms", "--poll.timeout=30s"];
     for _ in 0..10 {
         let exporter = Running::exporter(&simulator.url(), &arguments).await;
-        // A moment in a poll, or between two.
+        // A random moment during a poll or between two.
         tokio::time::sleep(Duration::from_millis(fastrand::u64(0..200))).await;
-        assert_eq!(exporter.end(Signal::KILL).await, None);
-        let mut again = Running::exporter(&simulator.url(), &arguments).await;
-        again.polled(1).await;
-        let scrape = again.scrape().await;
+        assert_eq!(exporter.stop(Signal::KILL).await, None);
+        let mut restarted = Running::exporter(&simulator.url(), &arguments).await;
+        restarted.polled(1).await;
+        let scrape = restarted.scrape().await;
         assert_eq!((scrape.of("tryvox_up", ""), scrape.inventory()), (1.0, truth.clone()));
     }
 }
 
 #[tokio::test]
-async fn the_control_endpoint_says_what_is_in_force_and_what_is_wrong() {
+async fn faults_endpoint_lists_replaces_and_validates_faults() {
     let simulator = Running::simulator(1, seed(), &["--fault=503 times=1", "--fault=hang page=9"]).await;
     let url = format!("{}/-/faults", simulator.url());
     let state = async || simulator.get("/-/faults").await.text().await.unwrap();
     assert_eq!(state().await, r#"{"faults":["503 times=1","hang page=9"],"requests":0}"#);
-    let bad = crate::common::http().post(&url).body("bogus").send().await.unwrap();
-    assert_eq!(bad.status(), 400);
-    assert!(bad.text().await.unwrap().contains("cut-body"));
+    let rejected = crate::common::http().post(&url).body("bogus").send().await.unwrap();
+    assert_eq!(rejected.status(), 400);
+    assert!(rejected.text().await.unwrap().contains("cut-body"));
     assert_eq!(simulator.get("/v1/account/acc_demo/numbers").await.status(), 503);
     assert_eq!(state().await, r#"{"faults":["hang page=9"],"requests":1}"#);
-    let gone = crate::common::http().delete(&url).send().await.unwrap();
-    assert_eq!(gone.text().await.unwrap(), r#"{"faults":[],"requests":1}"#);
+    let cleared = crate::common::http().delete(&url).send().await.unwrap();
+    assert_eq!(cleared.text().await.unwrap(), r#"{"faults":[],"requests":1}"#);
 }

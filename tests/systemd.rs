@@ -1,4 +1,4 @@
-//! Sockets of the file system and of systemd, and what systemd is told.
+//! Listening on Unix sockets and on sockets passed by systemd, and notifications to systemd.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,17 +12,17 @@ use crate::common::api::{Api, one_number};
 use crate::common::web::Curl;
 use crate::common::{BINARY, KEY, PATIENCE, Running, output};
 
-/// The status of an answer on a socket of the file system.
-async fn by_path(socket: &Path) -> u16 {
+/// Returns the status of a health check over a Unix socket.
+async fn health_over(socket: &Path) -> u16 {
     let socket = socket.display().to_string();
     Curl::http(Path::new("/"), &["--unix-socket", &socket, "http://x/-/healthy"]).await.0
 }
 
 #[tokio::test]
-async fn all_addresses_are_listened_on_ports_and_paths() {
+async fn exporter_listens_on_all_addresses_and_removes_only_its_own_sockets() {
     let api = Api::start(|_| async { one_number() }).await;
-    let folder = tempfile::tempdir().unwrap();
-    let (one, two) = (folder.path().join("one.sock"), folder.path().join("two.sock"));
+    let directory = tempfile::tempdir().unwrap();
+    let (one, two) = (directory.path().join("one.sock"), directory.path().join("two.sock"));
     let addresses = [format!("unix:{}", one.display()), format!("unix:{}", two.display()), "[::1]:0".to_owned()];
     let flags = addresses.map(|address| format!("--web.listen-address={address}"));
     let flags: Vec<_> = flags.iter().map(String::as_str).collect();
@@ -32,32 +32,32 @@ async fn all_addresses_are_listened_on_ports_and_paths() {
     let third = exporter.logged("message=listening", 3).await;
     let v6 = format!("http://{}/-/healthy", third.split("address=").nth(1).unwrap().trim());
     assert_eq!(Curl::http(Path::new("/"), &[&v6]).await.0, 200);
-    assert_eq!((by_path(&one).await, by_path(&two).await), (200, 200));
+    assert_eq!((health_over(&one).await, health_over(&two).await), (200, 200));
     let healthy = output(&["healthcheck", flags[0]], &[]).await;
     assert!(healthy.status.success(), "{healthy:?}");
 
-    // A path that is in use is not taken away, one that was left behind is.
+    // A socket in use is not replaced; one that was left behind is.
     let second = output(&["--tryvox.account-id=a", flags[0]], &[("TRYVOX_API_KEY", KEY)]).await;
-    let said = String::from_utf8(second.stderr).unwrap();
-    assert!(second.status.code() == Some(1) && said.contains("one.sock: Address already in use"), "{said}");
-    assert_eq!(by_path(&one).await, 200);
-    assert_eq!(exporter.end(Signal::KILL).await, None);
+    let stderr = String::from_utf8(second.stderr).unwrap();
+    assert!(second.status.code() == Some(1) && stderr.contains("one.sock: Address already in use"), "{stderr}");
+    assert_eq!(health_over(&one).await, 200);
+    assert_eq!(exporter.stop(Signal::KILL).await, None);
     assert!(one.exists());
     let exporter = Running::exporter(&api.url(), &flags).await;
-    assert_eq!(by_path(&one).await, 200);
-    // Another one has taken the place meanwhile.
+    assert_eq!(health_over(&one).await, 200);
+    // At its exit the exporter keeps a file that has replaced its socket.
     std::fs::remove_file(&two).unwrap();
     std::fs::write(&two, "precious").unwrap();
-    assert_eq!(exporter.end(Signal::TERM).await, Some(0));
+    assert_eq!(exporter.stop(Signal::TERM).await, Some(0));
     assert!(!one.exists() && two.exists());
-    // A file that is no socket is nobody's to remove.
+    // A file that is no socket is never removed.
     let refused = output(&["--tryvox.account-id=a", flags[1]], &[("TRYVOX_API_KEY", KEY)]).await;
     assert_eq!(refused.status.code(), Some(1));
     assert_eq!(std::fs::read_to_string(&two).unwrap(), "precious");
 }
 
-/// The next thing that systemd is told, but for signs of life.
-async fn told(socket: &UnixDatagram) -> String {
+/// Returns the next notification that is no watchdog keep-alive.
+async fn notification(socket: &UnixDatagram) -> String {
     loop {
         let message = message(socket).await;
         if message != "WATCHDOG=1" {
@@ -66,23 +66,24 @@ async fn told(socket: &UnixDatagram) -> String {
     }
 }
 
+/// Returns the next notification.
 async fn message(socket: &UnixDatagram) -> String {
     let mut message = [0; 4096];
-    let length = timeout(PATIENCE, socket.recv(&mut message)).await.expect("systemd is told nothing").unwrap();
+    let length = timeout(PATIENCE, socket.recv(&mut message)).await.expect("no notification").unwrap();
     String::from_utf8_lossy(&message[..length]).trim().to_owned()
 }
 
 #[tokio::test]
-async fn systemd_is_told_how_it_goes() {
+async fn systemd_is_notified_of_readiness_watchdog_reload_and_stop() {
     let api = Api::start(|_| async { one_number() }).await;
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("notify");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
     let url = format!("--tryvox.url={}", api.url());
     let environment = [("TRYVOX_API_KEY", KEY), ("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "200000")];
     let exporter = Running::start(&[&url, "--tryvox.account-id=a"], &environment).await;
-    assert_eq!(told(&socket).await, "READY=1\nSTATUS=polling 1 account(s)");
-    // Signs of life, twice as often as asked for.
+    assert_eq!(notification(&socket).await, "READY=1\nSTATUS=polling 1 account(s)");
+    // Keep-alives come twice in each watchdog interval of 0.2 s; the limit leaves room for a busy machine.
     let start = std::time::Instant::now();
     for _ in 0..10 {
         assert_eq!(message(&socket).await, "WATCHDOG=1");
@@ -90,14 +91,14 @@ async fn systemd_is_told_how_it_goes() {
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 
     exporter.signal(Signal::HUP);
-    let reloading = told(&socket).await;
+    let reloading = notification(&socket).await;
     assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
-    assert!(told(&socket).await.starts_with("READY=1\n"));
-    assert_eq!(exporter.end(Signal::TERM).await, Some(0));
-    assert_eq!(told(&socket).await, "STOPPING=1");
+    assert!(notification(&socket).await.starts_with("READY=1\n"));
+    assert_eq!(exporter.stop(Signal::TERM).await, Some(0));
+    assert_eq!(notification(&socket).await, "STOPPING=1");
 }
 
-/// As systemd starts it: the sockets are there already, from the third descriptor on.
+/// Starts a command as systemd does: with listening sockets from file descriptor 3 on.
 const ACTIVATE: &str = "
 import os, socket, sys
 sockets = [socket.socket(socket.AF_INET6), socket.socket(socket.AF_UNIX)]
@@ -114,10 +115,10 @@ os.execv(sys.argv[2], sys.argv[2:])
 ";
 
 #[tokio::test]
-async fn sockets_of_systemd_are_listened_on() {
+async fn exporter_listens_on_sockets_passed_by_systemd() {
     use tokio::io::{AsyncBufReadExt, BufReader};
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("passed.sock");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("passed.sock");
     let mut child = Command::new("/usr/bin/python3")
         .args(["-c", ACTIVATE, path.to_str().unwrap(), BINARY])
         .args(["--tryvox.account-id=a", "--tryvox.url=http://127.0.0.1:1", "--web.systemd-socket"])
@@ -128,9 +129,9 @@ async fn sockets_of_systemd_are_listened_on() {
         .spawn()
         .unwrap();
     let port = BufReader::new(child.stdout.take().unwrap()).lines().next_line().await.unwrap().unwrap();
-    // They queue until the exporter takes them.
+    // Connections queue until the exporter accepts them.
     assert_eq!(Curl::http(Path::new("/"), &[&format!("http://[::1]:{port}/-/healthy")]).await.0, 200);
-    assert_eq!(by_path(&path).await, 200);
+    assert_eq!(health_over(&path).await, 200);
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
     let mut listening = Vec::new();
     while listening.len() < 2 {
@@ -141,6 +142,6 @@ async fn sockets_of_systemd_are_listened_on() {
     assert!(listening[1].contains("passed.sock"), "{listening:?}");
 
     let none = output(&["--tryvox.account-id=a", "--web.systemd-socket"], &[("TRYVOX_API_KEY", KEY)]).await;
-    let said = String::from_utf8(none.stderr).unwrap();
-    assert!(none.status.code() == Some(1) && said.contains("systemd passed none"), "{said}");
+    let stderr = String::from_utf8(none.stderr).unwrap();
+    assert!(none.status.code() == Some(1) && stderr.contains("systemd passed none"), "{stderr}");
 }

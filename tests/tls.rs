@@ -1,4 +1,5 @@
-//! TLS to the API: a trusted certificate lists, any other is refused before the key is sent.
+//! TLS to the API: with a trusted certificate the account is listed; with any other the connection is
+//! closed before the key is sent.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::common::{KEY, Running};
 
-/// An API with one number behind a certificate of its own; it counts the requests it could read.
+/// Starts an API of an empty account with a self-signed certificate. Returns its URL, the certificate as
+/// PEM and the number of requests that it could decrypt.
 async fn https_api() -> (String, String, Arc<AtomicUsize>) {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     _ = rustls::crypto::ring::default_provider().install_default();
@@ -22,7 +24,7 @@ async fn https_api() -> (String, String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
     let requests = Arc::new(AtomicUsize::new(0));
-    let count = requests.clone();
+    let counter = requests.clone();
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
@@ -30,7 +32,7 @@ async fn https_api() -> (String, String, Arc<AtomicUsize>) {
             let mut request = vec![0; 8192];
             let length = stream.read(&mut request).await.unwrap_or(0);
             if length > 0 {
-                count.fetch_add(1, Ordering::SeqCst);
+                counter.fetch_add(1, Ordering::SeqCst);
                 let body = r#"{"data":[],"pagination":{"total":0,"total_pages":0}}"#;
                 let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
                 stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
@@ -42,11 +44,11 @@ async fn https_api() -> (String, String, Arc<AtomicUsize>) {
 }
 
 #[tokio::test]
-async fn a_certificate_of_a_trusted_authority_is_enough() {
+async fn account_is_listed_if_the_certificate_is_trusted() {
     let (url, certificate, requests) = https_api().await;
-    let mut trusted = tempfile::NamedTempFile::new().unwrap();
-    trusted.write_all(certificate.as_bytes()).unwrap();
-    let trusted = trusted.path().display().to_string();
+    let mut trust_file = tempfile::NamedTempFile::new().unwrap();
+    trust_file.write_all(certificate.as_bytes()).unwrap();
+    let trusted = trust_file.path().display().to_string();
     let arguments = [&*format!("--tryvox.url={url}"), "--tryvox.account-id=acc_demo"];
     let environment = [("TRYVOX_API_KEY", KEY), ("SSL_CERT_FILE", &*trusted)];
     let mut exporter = Running::start(&arguments, &environment).await;
@@ -56,7 +58,7 @@ async fn a_certificate_of_a_trusted_authority_is_enough() {
 }
 
 #[tokio::test]
-async fn any_other_certificate_is_refused_and_no_key_is_sent() {
+async fn poll_fails_without_sending_the_key_if_the_certificate_is_not_trusted() {
     let (url, _, requests) = https_api().await;
     let mut exporter = Running::exporter(&url, &[]).await;
     let line = exporter.logged("poll failed", 1).await;

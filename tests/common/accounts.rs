@@ -1,4 +1,4 @@
-//! Many made-up accounts behind one API, and the file that lists them.
+//! Many made-up accounts behind one mock API, and the configuration file that lists them.
 
 use std::fmt::Write;
 
@@ -6,20 +6,24 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use tempfile::TempDir;
 
-use super::api::{Api, Asked, page};
+use super::api::{Api, ApiRequest, page};
 use super::truth::{self, Series};
 
-/// What an account is like; its id is `acc_` and its number.
+/// How the API responds to requests for an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
+    /// With its records.
     Good,
+    /// Never.
     Hanging,
+    /// With status 401.
     Refused,
 }
 
 const PER_PAGE: usize = 100;
 
-/// The records of an account, which differ from those of any other.
+/// Returns the records of an account, which differ between accounts. The account's ID is `acc_` and its
+/// number.
 pub(crate) fn records(account: usize, numbers: usize) -> Vec<String> {
     (0..numbers)
         .map(|number| {
@@ -37,17 +41,17 @@ pub(crate) fn records(account: usize, numbers: usize) -> Vec<String> {
         .collect()
 }
 
-/// What the exporter must say of a good account.
+/// Returns the series that a correct exporter serves of a valid account.
 pub(crate) fn truth(account: usize, numbers: usize) -> Series {
     truth::of_records(&format!("acc_{account}"), records(account, numbers).into_iter())
 }
 
-/// An API with such accounts, each with so many numbers.
+/// Starts an API with `numbers` numbers in each account.
 pub(crate) async fn api(numbers: usize, kind: impl Fn(usize) -> Kind + Copy + Send + Sync + 'static) -> Api {
-    Api::start(move |asked| async move {
-        let account = account_of(&asked);
+    Api::start(move |request| async move {
+        let account = account_of(&request);
         match kind(account) {
-            Kind::Good => answer(account, numbers, asked.page),
+            Kind::Good => listing_page(account, numbers, request.page),
             Kind::Hanging => std::future::pending().await,
             Kind::Refused => StatusCode::UNAUTHORIZED.into_response(),
         }
@@ -55,41 +59,41 @@ pub(crate) async fn api(numbers: usize, kind: impl Fn(usize) -> Kind + Copy + Se
     .await
 }
 
-/// The account that a request is for.
-pub(crate) fn account_of(asked: &Asked) -> usize {
-    asked.uri.path().split('/').nth(3).unwrap().trim_start_matches("acc_").parse().unwrap()
+/// Returns the number of the account that a request is for.
+pub(crate) fn account_of(request: &ApiRequest) -> usize {
+    request.uri.path().split('/').nth(3).unwrap().trim_start_matches("acc_").parse().unwrap()
 }
 
-fn answer(account: usize, numbers: usize, number: usize) -> Response {
-    let start = ((number - 1) * PER_PAGE).min(numbers);
+fn listing_page(account: usize, numbers: usize, page_number: usize) -> Response {
+    let start = ((page_number - 1) * PER_PAGE).min(numbers);
     let records = records(account, (start + PER_PAGE).min(numbers)).split_off(start);
-    page(&records, numbers, number, numbers.div_ceil(PER_PAGE))
+    page(&records, numbers, page_number, numbers.div_ceil(PER_PAGE))
 }
 
-/// A configuration file in a folder of its own.
+/// A configuration file in a directory of its own, which is removed on drop.
 pub(crate) struct File {
-    folder: TempDir,
+    directory: TempDir,
 }
 
 impl File {
-    /// A file with this text.
+    /// Creates a file with this text.
     pub(crate) fn new(text: &str) -> Self {
-        let file = Self { folder: tempfile::tempdir().unwrap() };
+        let file = Self { directory: tempfile::tempdir().unwrap() };
         file.write(text);
         file
     }
 
-    /// Replaces the text.
+    /// Replaces the text of the file.
     pub(crate) fn write(&self, text: &str) {
-        std::fs::write(self.folder.path().join("config.yml"), text).unwrap();
+        std::fs::write(self.directory.path().join("config.yml"), text).unwrap();
     }
 
     pub(crate) fn flag(&self) -> String {
-        format!("--config.file={}", self.folder.path().join("config.yml").display())
+        format!("--config.file={}", self.directory.path().join("config.yml").display())
     }
 }
 
-/// The text of a file with these accounts.
+/// Returns the text of a configuration file with these accounts.
 pub(crate) fn text(url: &str, accounts: impl IntoIterator<Item = usize>) -> String {
     let mut text = format!("tryvox: {{url: '{url}', rate_limit: 0}}\naccounts:\n");
     for account in accounts {

@@ -1,4 +1,5 @@
-//! An API that a test scripts: it answers what the test says and remembers what it was asked.
+//! A mock of the API: the test provides a handler for its requests, and can look at all requests
+//! that were received.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,16 +11,16 @@ use axum::response::{IntoResponse, Response};
 use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
 
-/// What a request asked for.
+/// A request that the API received.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
+pub(crate) struct ApiRequest {
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
-    /// The `page` of the query.
+    /// The `page` of the query; 0 if there is none.
     pub(crate) page: usize,
 }
 
-type ApiResponse = dyn Fn(Asked) -> BoxFuture<'static, Response> + Send + Sync;
+type Handler = dyn Fn(ApiRequest) -> BoxFuture<'static, Response> + Send + Sync;
 
 /// A running API.
 #[derive(Clone)]
@@ -27,25 +28,25 @@ pub(crate) struct Api(Arc<Shared>);
 
 struct Shared {
     address: std::net::SocketAddr,
-    answer: Box<ApiResponse>,
-    asked: Mutex<Vec<Asked>>,
+    handler: Box<Handler>,
+    requests: Mutex<Vec<ApiRequest>>,
     in_flight: AtomicUsize,
-    most_in_flight: AtomicUsize,
+    max_in_flight: AtomicUsize,
 }
 
 impl Api {
     /// Starts an API on a free port.
-    pub(crate) async fn start<F>(answer: impl Fn(Asked) -> F + Send + Sync + 'static) -> Self
+    pub(crate) async fn start<F>(handler: impl Fn(ApiRequest) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Response> + Send + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api = Self(Arc::new(Shared {
             address: listener.local_addr().unwrap(),
-            answer: Box::new(move |asked| Box::pin(answer(asked))),
-            asked: Mutex::default(),
+            handler: Box::new(move |request| Box::pin(handler(request))),
+            requests: Mutex::default(),
             in_flight: AtomicUsize::new(0),
-            most_in_flight: AtomicUsize::new(0),
+            max_in_flight: AtomicUsize::new(0),
         }));
         let router = Router::new().fallback(handle).with_state(api.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -56,14 +57,14 @@ impl Api {
         format!("http://{}", self.0.address)
     }
 
-    /// All requests so far.
-    pub(crate) fn asked(&self) -> Vec<Asked> {
-        self.0.asked.lock().unwrap().clone()
+    /// Returns all requests so far, in the order in which they were received.
+    pub(crate) fn requests(&self) -> Vec<ApiRequest> {
+        self.0.requests.lock().unwrap().clone()
     }
 
-    /// The most requests that were in flight at one time.
-    pub(crate) fn most_in_flight(&self) -> usize {
-        self.0.most_in_flight.load(Ordering::SeqCst)
+    /// Returns the highest number of requests that were in flight at one time.
+    pub(crate) fn max_in_flight(&self) -> usize {
+        self.0.max_in_flight.load(Ordering::SeqCst)
     }
 }
 
@@ -71,21 +72,16 @@ async fn handle(State(Api(shared)): State<Api>, request: Request) -> Response {
     let uri = request.uri().clone();
     let query = uri.query().unwrap_or_default();
     let page = query.split('&').find_map(|pair| pair.strip_prefix("page=")).and_then(|page| page.parse().ok());
-    let asked = {
-        let mut all = shared.asked.lock().unwrap();
-        let headers = request.headers().clone();
-        let asked = Asked { page: page.unwrap_or(0), headers, uri };
-        all.push(asked.clone());
-        asked
-    };
-    let now = shared.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
-    shared.most_in_flight.fetch_max(now, Ordering::SeqCst);
-    let answer = (shared.answer)(asked).await;
+    let request = ApiRequest { page: page.unwrap_or(0), headers: request.headers().clone(), uri };
+    shared.requests.lock().unwrap().push(request.clone());
+    let in_flight = shared.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
+    shared.max_in_flight.fetch_max(in_flight, Ordering::SeqCst);
+    let response = (shared.handler)(request).await;
     shared.in_flight.fetch_sub(1, Ordering::SeqCst);
-    answer
+    response
 }
 
-/// A record with this number, status, and fees as they are written.
+/// Returns a record with this number, status, monthly fee (as JSON) and currency.
 pub(crate) fn record(e164: &str, status: &str, monthly_fee: &str, currency: &str) -> String {
     format!(
         r#"{{"e164":"{e164}","country":"US","type":"local","region":null,"status":"{status}","capabilities":["voice"],
@@ -94,7 +90,7 @@ pub(crate) fn record(e164: &str, status: &str, monthly_fee: &str, currency: &str
     )
 }
 
-/// A page of these records.
+/// Returns a page with these records, with these values in its `pagination`.
 pub(crate) fn page(records: &[String], total: usize, page: usize, total_pages: usize) -> Response {
     let body = format!(
         r#"{{"data":[{}],"pagination":{{"total":{total},"count":{},"per_page":100,"current_page":{page},"total_pages":{total_pages}}}}}"#,
@@ -104,7 +100,7 @@ pub(crate) fn page(records: &[String], total: usize, page: usize, total_pages: u
     ([("content-type", "application/json")], body).into_response()
 }
 
-/// A listing of one page with one number.
+/// Returns a listing of one page with one number.
 pub(crate) fn one_number() -> Response {
     page(&[record("+14155550123", "active", "1.15", "USD")], 1, 1, 1)
 }

@@ -1,5 +1,5 @@
-//! What must hold for any bytes that an API sends as a page: no panic, and what is made of them is
-//! one listing, written as Prometheus reads it.
+//! Invariants for arbitrary bytes as the body of a page: decoding, folding and rendering never panic,
+//! all counts agree, and each rendered line is a valid sample. Bytes that are no page are rejected.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,27 +10,30 @@ use tryvox_exporter::metrics::render_listing;
 use tryvox_exporter::poller::Listing;
 use tryvox_exporter::tryvox::{GenerationWindow, ListingPage, STATUSES};
 
-/// Reads the bytes as the two pages of a listing and checks what comes of it.
+/// Uses the bytes as both pages of a listing and asserts the invariants.
+///
+/// # Panics
+/// If an invariant does not hold.
 pub(crate) fn listing(bytes: &[u8]) {
     let Ok(mut page) = ListingPage::parse(bytes) else { return };
     let records = (page.records.len() as u64 + page.malformed.count) * 2;
-    let answered = SystemTime::UNIX_EPOCH + Duration::from_secs(1_762_105_212);
-    page.generated = Some(GenerationWindow::of_response(answered, Duration::from_secs(1)));
+    let response_date = SystemTime::UNIX_EPOCH + Duration::from_secs(1_762_105_212);
+    page.generated = Some(GenerationWindow::of_response(response_date, Duration::from_secs(1)));
 
-    let mut fold = Fold::new(Arc::new(everything()), STATUSES.map(Arc::from).to_vec(), HashSet::new());
-    let mut complaints = 0;
-    fold.page(1, &page, |_| complaints += 1);
-    fold.page(2, &page, |_| complaints += 1);
+    let mut fold = Fold::new(Arc::new(all_collectors()), STATUSES.map(Arc::from).to_vec(), HashSet::new());
+    let mut logged_records = 0;
+    fold.page(1, &page, |_| logged_records += 1);
+    fold.page(2, &page, |_| logged_records += 1);
     let (reported, folded) = (page.pagination.total, fold.finish());
     let difference = Difference::between(&folded.snapshot, &folded.snapshot);
     assert_eq!(difference, Difference::default());
     let inventory = folded.inventory.with_label_limit(3);
 
-    assert!(complaints <= inventory.invalid);
+    assert!(logged_records <= inventory.invalid);
     assert!(inventory.listed + inventory.invalid <= records);
     assert_eq!(inventory.groups.values().map(|group| group.numbers).sum::<u64>(), inventory.listed);
-    let listed = Listing { inventory, reported };
-    for family in render_listing("a", &listed, None) {
+    let listing = Listing { inventory, reported };
+    for family in render_listing("a", &listing, None) {
         let family = std::str::from_utf8(family.bytes()).unwrap();
         for line in family.lines() {
             let (series, value) = line.rsplit_once(' ').expect(line);
@@ -40,8 +43,8 @@ pub(crate) fn listing(bytes: &[u8]) {
     }
 }
 
-/// Every collector there is.
-fn everything() -> CollectorOptions {
+/// Returns options that enable every collector.
+fn all_collectors() -> CollectorOptions {
     let number_statuses = ["active", "suspended", "pending", "a"].map(str::to_owned).to_vec();
     CollectorOptions {
         region: true,

@@ -1,5 +1,5 @@
-//! What the tests share: the binary as a user starts it, an API that a test scripts, and a count of
-//! a simulated account that knows nothing of the exporter's code.
+//! Shared test support: processes of the binary as a user starts them, mock APIs, and expected values
+//! that are computed without any of the exporter's code.
 
 pub(crate) mod accounts;
 pub(crate) mod api;
@@ -25,13 +25,14 @@ use tokio::time::timeout;
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_tryvox-exporter");
 
-/// Far longer than anything here takes: it only turns a hang into a failure.
+/// Limit of every wait. It is far longer than any step takes, so it only turns a hang into a failure.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(100);
 
-/// A key that no output may hold.
+/// The API key of the tests, which no output may contain.
 pub(crate) const KEY: &str = "sk-5e5ame-0pen-U";
 
-/// The binary, without what the environment of the tests may hold.
+/// Returns the binary with these arguments, with all streams piped and without the `TRYVOX_` variables
+/// of the environment that the tests run in.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(BINARY);
     for (name, _) in std::env::vars_os() {
@@ -43,23 +44,33 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs the binary to its end.
+/// Runs the binary until it exits and returns its exit status and output.
 pub(crate) async fn output(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let run = command(arguments).envs(environment.iter().copied()).output();
-    timeout(PATIENCE, run).await.expect("the command does not end").unwrap()
+    timeout(PATIENCE, run).await.expect("the command does not exit").unwrap()
 }
 
-/// A running binary.
+/// Runs the binary with a stdout that nobody reads: the read end of the pipe is closed before the
+/// binary starts, so its first write fails with EPIPE, however little it prints.
+pub(crate) async fn output_to_closed_pipe(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    // `Command::output` would replace stdout.
+    let child = command(arguments).envs(environment.iter().copied()).stdout(writer).spawn().unwrap();
+    timeout(PATIENCE, child.wait_with_output()).await.expect("the command does not exit").unwrap()
+}
+
+/// A process of the binary that serves HTTP: an exporter, a simulator or a demo.
 pub(crate) struct Running {
     child: Child,
-    /// Where it listens, as `host:port`.
+    /// The last listening address that was logged, as `host:port`.
     pub(crate) address: String,
     log: watch::Receiver<String>,
     printed: watch::Receiver<String>,
 }
 
 impl Running {
-    /// Starts a command on a free port and waits until it listens.
+    /// Starts a command on a free port and waits until it listens. Both log formats are understood.
     pub(crate) async fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut child = command(arguments)
             .arg("--web.listen-address=127.0.0.1:0")
@@ -69,11 +80,11 @@ impl Running {
         let log = follow(child.stderr.take().unwrap());
         let printed = follow(child.stdout.take().unwrap());
         let mut running = Self { child, address: String::new(), log, printed };
-        let line = running.logged("message=listening", 1).await;
-        Self { address: line.split("address=").nth(1).unwrap().trim().to_owned(), ..running }
+        let address = listen_address(&running.logged("listening", 1).await);
+        Self { address, ..running }
     }
 
-    /// An exporter of one account, with [`KEY`].
+    /// Starts an exporter of the account `acc_demo` with [`KEY`], logging at `debug`.
     pub(crate) async fn exporter(url: &str, arguments: &[&str]) -> Self {
         let url = format!("--tryvox.url={url}");
         let mut all = vec![&*url, "--tryvox.account-id=acc_demo", "--log.level=debug"];
@@ -81,7 +92,7 @@ impl Running {
         Self::start(&all, &[("TRYVOX_API_KEY", KEY)]).await
     }
 
-    /// A simulator whose account takes [`KEY`].
+    /// Starts a simulator whose account accepts [`KEY`].
     pub(crate) async fn simulator(numbers: usize, seed: u64, arguments: &[&str]) -> Self {
         let (numbers, seed) = (format!("--numbers={numbers}"), format!("--seed={seed}"));
         let mut all = vec!["simulate", &*numbers, &*seed];
@@ -93,31 +104,31 @@ impl Running {
         format!("http://{}", self.address)
     }
 
-    /// Waits until this was logged so many times and gives the last of those lines.
+    /// Waits until `times` log lines contain `text` and returns the last of them.
     pub(crate) async fn logged(&mut self, text: &str, times: usize) -> String {
         let found = |log: &String| log.lines().filter(|line| line.contains(text)).nth(times - 1).map(str::to_owned);
         let waited = timeout(PATIENCE, self.log.wait_for(|log| found(log).is_some())).await;
         let line = waited.ok().and_then(|log| found(&*log.ok()?));
-        line.unwrap_or_else(|| panic!("never logged {times} times: {text}\n{}", self.said()))
+        line.unwrap_or_else(|| panic!("not logged {times} times: {text}\n{}", self.said()))
     }
 
-    /// Waits until so many polls ended, one way or the other.
-    pub(crate) async fn polled(&mut self, times: usize) {
-        let waited = timeout(PATIENCE, self.log.wait_for(|log| polls_of(log) >= times)).await;
-        waited.expect("no poll ends").unwrap();
+    /// Waits until `polls` polls in all have succeeded or failed.
+    pub(crate) async fn polled(&mut self, polls: usize) {
+        let waited = timeout(PATIENCE, self.log.wait_for(|log| count_polls(log) >= polls)).await;
+        waited.expect("too few polls").expect("the process exited");
     }
 
-    /// How many polls ended.
+    /// Returns how many polls have succeeded or failed so far.
     pub(crate) fn polls(&self) -> usize {
-        polls_of(&self.log.borrow())
+        count_polls(&self.log.borrow())
     }
 
-    /// All it said so far, on both streams.
+    /// Returns everything that was printed so far, on both streams.
     pub(crate) fn said(&self) -> String {
         format!("{}{}", *self.log.borrow(), *self.printed.borrow())
     }
 
-    /// The answer to a GET.
+    /// Sends a GET and returns the response.
     pub(crate) async fn get(&self, path: &str) -> reqwest::Response {
         http().get(format!("{}{path}", self.url())).send().await.unwrap()
     }
@@ -128,27 +139,47 @@ impl Running {
         Scrape(response.text().await.unwrap())
     }
 
-    /// Has a simulator do this wrong from now on, and nothing else.
+    /// Replaces the faults of a simulator.
     pub(crate) async fn set_faults(&self, faults: &str) {
         let url = format!("{}/-/faults", self.url());
-        let answer = http().post(url).body(faults.to_owned()).send().await.unwrap();
-        assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+        let response = http().post(url).body(faults.to_owned()).send().await.unwrap();
+        assert_eq!(response.status(), 200, "{}", response.text().await.unwrap());
     }
 
-    /// How often a simulator was asked for numbers.
+    /// Returns how many requests for numbers a simulator has received.
     pub(crate) async fn requests(&self) -> u64 {
         let body = self.get("/-/faults").await.bytes().await.unwrap();
         serde_json::from_slice::<serde_json::Value>(&body).unwrap()["requests"].as_u64().unwrap()
     }
 
-    /// Memory in bytes: `VmRSS` for what it has, `VmHWM` for the most that it ever had.
+    /// Returns resident memory in bytes: `VmRSS` is the current size, `VmHWM` the peak.
     pub(crate) fn memory(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
     }
 
-    /// What `ps` shows of it.
+    /// Waits until all threads of the process sleep: then it has handled all that was sent to it, as far
+    /// as it can without further input.
+    pub(crate) async fn wait_until_idle(&self) {
+        let all_sleep = || {
+            let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id().unwrap())).unwrap();
+            let mut stats =
+                threads.filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("stat")).ok());
+            stats.all(|stat| stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('S')))
+        };
+        let idle = async {
+            // Threads are looked at one after the other, so one look may miss that one wakes another.
+            let mut consecutive = 0;
+            while consecutive < 5 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                consecutive = if all_sleep() { consecutive + 1 } else { 0 };
+            }
+        };
+        timeout(PATIENCE, idle).await.expect("the process is never idle");
+    }
+
+    /// Returns the command line that `ps` shows.
     pub(crate) fn command_line(&self) -> String {
         std::fs::read_to_string(format!("/proc/{}/cmdline", self.child.id().unwrap())).unwrap()
     }
@@ -158,18 +189,37 @@ impl Running {
         kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
     }
 
-    /// Sends a signal and gives the exit status.
-    pub(crate) async fn end(mut self, signal: Signal) -> Option<i32> {
+    /// Sends a signal, waits for the exit and returns the exit status: none if the signal killed it.
+    pub(crate) async fn stop(self, signal: Signal) -> Option<i32> {
+        self.stop_with_output(signal).await.0
+    }
+
+    /// Does the same and also returns everything that was ever printed, on both streams.
+    pub(crate) async fn stop_with_output(mut self, signal: Signal) -> (Option<i32>, String) {
         self.signal(signal);
-        timeout(PATIENCE, self.child.wait()).await.expect("it does not end").unwrap().code()
+        let status = timeout(PATIENCE, self.child.wait()).await.expect("the process does not exit").unwrap();
+        for stream in [&mut self.log, &mut self.printed] {
+            // The sender is dropped at the end of the stream.
+            let closed = async { while stream.changed().await.is_ok() {} };
+            timeout(PATIENCE, closed).await.expect("a stream of the process stays open");
+        }
+        (status.code(), self.said())
     }
 }
 
-fn polls_of(log: &str) -> usize {
+/// Returns the address in a log line that says where the process listens, in logfmt or JSON.
+fn listen_address(line: &str) -> String {
+    match serde_json::from_str::<serde_json::Value>(line) {
+        Ok(line) => line["address"].as_str().unwrap().to_owned(),
+        Err(_) => line.split("address=").nth(1).unwrap().trim().to_owned(),
+    }
+}
+
+fn count_polls(log: &str) -> usize {
     log.lines().filter(|line| line.contains("account listed") || line.contains("poll failed")).count()
 }
 
-/// The text of a stream, up to now.
+/// Reads a stream line by line and returns the text that has been read so far, as it grows.
 fn follow(stream: impl AsyncRead + Unpin + Send + 'static) -> watch::Receiver<String> {
     let (sender, receiver) = watch::channel(String::new());
     tokio::spawn(async move {
@@ -184,7 +234,7 @@ fn follow(stream: impl AsyncRead + Unpin + Send + 'static) -> watch::Receiver<St
     receiver
 }
 
-/// A client that follows nothing and knows no proxy.
+/// Returns a client that follows no redirects and uses no proxy.
 pub(crate) fn http() -> reqwest::Client {
     let builder = reqwest::Client::builder().no_proxy().tls_certs_only([]);
     _ = rustls::crypto::ring::default_provider().install_default();
@@ -195,12 +245,12 @@ pub(crate) fn http() -> reqwest::Client {
 pub(crate) struct Scrape(pub(crate) String);
 
 impl Scrape {
-    /// The value of a series, written as in the exposition.
+    /// Returns the value of a series, which is written as in the exposition.
     pub(crate) fn value(&self, series: &str) -> Option<f64> {
         self.family(series.split('{').next().unwrap()).get(series).copied()
     }
 
-    /// All series of a family.
+    /// Returns the series of a family and their values.
     pub(crate) fn family(&self, name: &str) -> BTreeMap<String, f64> {
         let samples = self.0.lines().filter(|line| !line.starts_with('#'));
         samples
@@ -210,7 +260,7 @@ impl Scrape {
             .collect()
     }
 
-    /// All series of the inventory that says how many numbers there are and what they cost.
+    /// Returns the series that are computed from a listing: counts and fees of numbers.
     pub(crate) fn inventory(&self) -> truth::Series {
         let families = [
             "tryvox_numbers",
@@ -222,14 +272,14 @@ impl Scrape {
         families.into_iter().flat_map(|family| self.family(family)).collect()
     }
 
-    /// The value of a series of the one account, with this label besides.
+    /// Returns the value of a series of `acc_demo`; `label` is one more label pair, or empty.
     pub(crate) fn of(&self, family: &str, label: &str) -> f64 {
         let label = if label.is_empty() { String::new() } else { format!(",{label}") };
         let series = format!(r#"{family}{{account="acc_demo"{label}}}"#);
         self.value(&series).unwrap_or_else(|| panic!("no {series} in {}", self.0))
     }
 
-    /// Has Prometheus's own linter look at it.
+    /// Asserts that `promtool check metrics` finds nothing to complain about.
     pub(crate) fn lint(&self) {
         let mut promtool = std::process::Command::new("promtool")
             .args(["check", "metrics"])
@@ -237,15 +287,15 @@ impl Scrape {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("promtool is there: `make setup` installs it");
+            .expect("promtool is missing: `make setup` installs it");
         promtool.stdin.take().unwrap().write_all(self.0.as_bytes()).unwrap();
         let output = promtool.wait_with_output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && said.is_empty(), "{said}");
+        let complaints = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && complaints.is_empty(), "{complaints}");
     }
 }
 
-/// A number that differs from run to run.
+/// Returns a random seed and prints it, so that a failure can be reproduced.
 pub(crate) fn seed() -> u64 {
     let seed = fastrand::u64(..);
     println!("seed: {seed}");

@@ -1,4 +1,4 @@
-//! A web configuration file, the certificates that it needs, and curl to try them.
+//! A directory with a web configuration file and the certificates that it names, and curl as a client.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -10,12 +10,12 @@ use tempfile::TempDir;
 use time::{Duration, OffsetDateTime};
 use tokio::process::Command;
 
-/// A folder with a web configuration file.
+/// A directory with a web configuration file, which is removed on drop.
 pub(crate) struct Web {
-    folder: TempDir,
+    directory: TempDir,
 }
 
-/// Who signs certificates.
+/// A certificate authority.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -30,7 +30,7 @@ impl Authority {
         self.0.pem()
     }
 
-    /// A certificate for these names, and its key; it ends so many days from now.
+    /// Returns a certificate for these names and its key, as PEM. It expires `days` days from now.
     pub(crate) fn issue(&self, names: &[&str], days: i64) -> (String, String) {
         let mut params = CertificateParams::new([]).unwrap();
         params.subject_alt_names = names
@@ -43,8 +43,8 @@ impl Authority {
             })
             .collect();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        let end = OffsetDateTime::now_utc() + Duration::days(days);
-        (params.not_before, params.not_after) = (end - Duration::days(90), end);
+        let expiry = OffsetDateTime::now_utc() + Duration::days(days);
+        (params.not_before, params.not_after) = (expiry - Duration::days(90), expiry);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         (certificate.pem(), key.serialize_pem())
@@ -52,10 +52,10 @@ impl Authority {
 }
 
 impl Web {
-    /// A folder with an authority `ca.pem` and a certificate of it for this machine, `cert.pem` and
-    /// `key.pem`.
+    /// Creates a directory with the certificate of a new authority, `ca.pem`, and a server certificate
+    /// that it issued for this machine, `cert.pem` and `key.pem`.
     pub(crate) fn new() -> (Self, Authority) {
-        let web = Self { folder: tempfile::tempdir().unwrap() };
+        let web = Self { directory: tempfile::tempdir().unwrap() };
         let authority = Authority::new("the exporters");
         web.write("ca.pem", &authority.pem());
         web.write_pair("cert.pem", "key.pem", authority.issue(&["localhost", "127.0.0.1"], 30));
@@ -63,10 +63,10 @@ impl Web {
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
-    /// Replaces a file in one step, as those do who rotate certificates.
+    /// Replaces a file atomically, as certificate rotation does.
     pub(crate) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.path("new"), text).unwrap();
         std::fs::rename(self.path("new"), self.path(name)).unwrap();
@@ -87,43 +87,43 @@ impl Web {
     }
 }
 
-/// `cert.pem` and `key.pem`, and what else is to stand beside them.
+/// Returns the section `tls_server_config` with `cert.pem`, `key.pem` and more keys.
 pub(crate) fn tls(more: &str) -> String {
     format!("tls_server_config:\n  cert_file: cert.pem\n  key_file: key.pem\n{}", indented(more))
 }
 
-/// A text two blanks further in.
+/// Indents each line by two spaces.
 pub(crate) fn indented(text: &str) -> String {
-    text.lines().fold(String::new(), |mut all, line| {
-        writeln!(all, "  {line}").unwrap();
-        all
+    text.lines().fold(String::new(), |mut text, line| {
+        writeln!(text, "  {line}").unwrap();
+        text
     })
 }
 
-/// What curl printed and how it ended.
+/// Exit status and output of curl.
 #[derive(Debug)]
 pub(crate) struct Curl {
     pub(crate) status: i32,
-    pub(crate) answer: String,
-    pub(crate) complaint: String,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Curl {
-    /// Runs curl with these arguments, in the folder of the file.
-    pub(crate) async fn run(folder: &Path, arguments: &[&str]) -> Self {
+    /// Runs curl with these arguments in this directory.
+    pub(crate) async fn run(directory: &Path, arguments: &[&str]) -> Self {
         let mut command = Command::new("curl");
-        command.current_dir(folder).args(["--silent", "--show-error", "--noproxy", "*", "--max-time", "100"]);
-        let output = command.args(arguments).output().await.expect("curl is there: `make setup` installs it");
+        command.current_dir(directory).args(["--silent", "--show-error", "--noproxy", "*", "--max-time", "100"]);
+        let output = command.args(arguments).output().await.expect("curl is missing: `make setup` installs it");
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Self { status: output.status.code().unwrap_or(-1), answer: text(output.stdout), complaint: text(output.stderr) }
+        Self { status: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
-    /// The status of an HTTP answer, and the version that it came in; 0 where there was none.
-    pub(crate) async fn http(folder: &Path, arguments: &[&str]) -> (u16, String) {
+    /// Returns the status and the HTTP version of a response; the status is 0 if there was none.
+    pub(crate) async fn http(directory: &Path, arguments: &[&str]) -> (u16, String) {
         let mut all = vec!["--output", "/dev/null", "--write-out", "%{http_code} %{http_version}"];
         all.extend(arguments);
-        let answer = Self::run(folder, &all).await.answer;
-        let (status, version) = answer.split_once(' ').unwrap();
+        let written = Self::run(directory, &all).await.stdout;
+        let (status, version) = written.split_once(' ').unwrap();
         (status.parse().unwrap(), version.to_owned())
     }
 }
