@@ -1,4 +1,4 @@
-//! Every option from every source, and the file: what it may say and what is wrong with it.
+//! Options from flags, environment variables and the configuration file: precedence, validation, messages.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -8,11 +8,11 @@ use tryvox_exporter::config::{CommandOptions, Flags, OPTIONS, OptionSpec, Settin
 
 use crate::common::{KEY, output};
 
-/// Three values that an option can have, none of them its default.
+/// Returns three valid values of an option, none of them its default.
 fn samples(option: &OptionSpec) -> [&'static str; 3] {
     match (option.name, option.value) {
         ("tryvox.per-page" | "collector.label-limit" | "total-shards", _) => ["11", "22", "33"],
-        // A shard that is there whatever the total.
+        // The only shard that is valid for every total.
         ("shard", _) => ["0", "0", "0"],
         (_, "URL") => ["http://a", "http://b", "http://c"],
         (_, "ID") => ["acc_a", "acc_b", "acc_c"],
@@ -31,7 +31,7 @@ fn samples(option: &OptionSpec) -> [&'static str; 3] {
     }
 }
 
-/// A file whose only value is this.
+/// Returns a configuration file that sets only this option.
 fn file(option: &OptionSpec, value: &str) -> String {
     let keys: Vec<_> = option.name.split('.').map(|key| key.replace('-', "_")).collect();
     let mut text = String::new();
@@ -43,10 +43,10 @@ fn file(option: &OptionSpec, value: &str) -> String {
 }
 
 #[test]
-fn a_flag_beats_the_environment_that_the_file_and_that_the_default() {
+fn precedence_is_flag_then_environment_then_file_then_default() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.yml");
-    // What the account needs, where the option is not of that.
+    // The account needs an id and a key, unless they are what is tested.
     let read = |name: &'static str, flag: Option<&str>, variable: Option<&str>, text: &str| -> Settings {
         std::fs::write(&path, text).unwrap();
         let mut environment = BTreeMap::from([("TRYVOX_API_KEY".to_owned(), KEY.to_owned())]);
@@ -85,7 +85,7 @@ fn a_flag_beats_the_environment_that_the_file_and_that_the_default() {
 }
 
 #[test]
-fn an_accounts_own_value_beats_that_for_all_and_a_flag_or_a_variable_beats_both() {
+fn per_account_value_overrides_the_file_but_not_flag_or_environment() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.yml");
     let text = "poll: {interval: 1m}\naccounts: [{account_id: a, interval: 2m}, {account_id: b}]\n";
@@ -108,7 +108,8 @@ fn an_accounts_own_value_beats_that_for_all_and_a_flag_or_a_variable_beats_both(
     assert_eq!(intervals(&[("poll.interval", "4m")], &variable), [240, 240]);
 }
 
-/// `--config.check` of a file beside a key: its status and its lines.
+/// Runs `--config.check` on a file with the file `key` next to it. Returns the exit status and the printed
+/// lines, with paths relative to the folder.
 async fn check(text: &str, arguments: &[&str], environment: &[(&str, &str)]) -> (i32, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("key");
@@ -121,12 +122,12 @@ async fn check(text: &str, arguments: &[&str], environment: &[(&str, &str)]) -> 
     all.extend(arguments);
     let output = output(&all, environment).await;
     let prefix = format!("{}/", folder.path().display());
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    (output.status.code().unwrap(), said.lines().map(|line| line.replace(&prefix, "")).collect())
+    let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    (output.status.code().unwrap(), printed.lines().map(|line| line.replace(&prefix, "")).collect())
 }
 
 #[tokio::test]
-async fn a_good_file_is_good() {
+async fn valid_file_passes_the_check() {
     let text = "
 poll: {interval: 1m, timeout: 50s}
 tryvox:
@@ -147,18 +148,20 @@ accounts:
   - account_id: acc_3
 ";
     let environment = [("OTHER", KEY), ("TRYVOX_API_KEY", KEY)];
-    let (status, said) = check(text, &[], &environment).await;
-    assert_eq!((status, &*said[said.len() - 1]), (0, "The configuration is good: accounts=3"));
-    // The key beside it is as an editor would leave it.
-    assert_eq!(said[0], "warning: the key file key can be read by everybody; chmod o= it");
-    let (status, said) = check(text, &["--total-shards=2", "--shard=1"], &environment).await;
+    let (status, lines) = check(text, &[], &environment).await;
+    assert_eq!((status, &*lines[lines.len() - 1]), (0, "The configuration is good: accounts=3"));
+    // The key file has the usual mode of a new file, which is readable by everybody.
+    assert_eq!(lines[0], "warning: the key file key can be read by everybody; chmod o= it");
+    let (status, lines) = check(text, &["--total-shards=2", "--shard=1"], &environment).await;
     assert!(
-        status == 0 && said[said.len() - 1].contains("accounts=3, ") && said[said.len() - 1].contains("shard 1 of 2")
+        status == 0
+            && lines[lines.len() - 1].contains("accounts=3, ")
+            && lines[lines.len() - 1].contains("shard 1 of 2")
     );
 }
 
 #[tokio::test]
-async fn every_problem_of_a_file_is_named_with_its_place() {
+async fn check_reports_every_problem_with_its_line_and_column() {
     let text = "
 poll: {interval: 5m, stale_aftr: 3m}
 tryvox:
@@ -182,7 +185,7 @@ accounts:
     api_key_file: key
     api_key_env: OTHER
 ";
-    let (status, said) = check(text, &[], &[("OTHER", KEY)]).await;
+    let (status, lines) = check(text, &[], &[("OTHER", KEY)]).await;
     assert_eq!(status, 2);
     let expected = [
         "c.yml:2:22: poll.stale_aftr is not known; did you mean stale_after?",
@@ -200,15 +203,15 @@ accounts:
         "no API key for c.yml:18:5: set the environment variable TRYVOX_API_KEY",
         "c.yml:20:5: there are both api_key_file and api_key_env",
     ];
-    for (line, expected) in said.iter().zip(expected) {
+    for (line, expected) in lines.iter().zip(expected) {
         assert!(line.contains(expected), "{expected}\nis not in\n{line}");
     }
-    assert_eq!(said.len(), expected.len(), "{said:#?}");
-    assert!(!said.join("").contains(KEY));
+    assert_eq!(lines.len(), expected.len(), "{lines:#?}");
+    assert!(!lines.join("").contains(KEY));
 }
 
 #[tokio::test]
-async fn what_else_is_refused() {
+async fn invalid_configurations_are_rejected() {
     let key = [("TRYVOX_API_KEY", KEY)];
     for (text, arguments, words) in [
         ("accounts: [{account_id: a}]", &["--tryvox.account-id=b"][..], "both --tryvox.account-id and accounts"),
@@ -222,29 +225,29 @@ async fn what_else_is_refused() {
         ("tryvox: {account-id: a}", &[], "did you mean account_id?"),
         ("poll.interval: 5m", &[], "poll.interval is not known"),
     ] {
-        let (status, said) = check(text, arguments, &key).await;
-        assert!(status == 2 && said[0].contains(words), "{text} {arguments:?}: {said:?}");
+        let (status, lines) = check(text, arguments, &key).await;
+        assert!(status == 2 && lines[0].contains(words), "{text} {arguments:?}: {lines:?}");
     }
-    // Without the check it is one line, that tells of the others.
+    // Without `--config.check` only the first problem is printed, with the number of the others.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("c.yml");
     std::fs::write(&path, "pol: 1\ntryvo: 2\n").unwrap();
     let path = format!("--config.file={}", path.display());
     let output = output(&[&path], &key).await;
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{said}");
-    assert!(said.contains("(and 1 more; --config.check names them all)"), "{said}");
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), printed.lines().count()), (Some(2), 1), "{printed}");
+    assert!(printed.contains("(and 1 more; --config.check names them all)"), "{printed}");
 }
 
 #[tokio::test]
-async fn the_shard_is_at_the_end_of_the_host_name() {
+async fn automatic_shard_is_the_ordinal_in_the_host_name() {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let ordinal = host.trim().rsplit_once('-').and_then(|(_, end)| end.parse::<u32>().ok());
-    let (status, said) =
+    let (status, lines) =
         check("accounts: [{account_id: a}]", &["--shard=auto", "--total-shards=10000"], &[("TRYVOX_API_KEY", KEY)])
             .await;
     match ordinal {
-        Some(ordinal) => assert!(said[0].contains(&format!("shard {ordinal} of 10000")), "{said:?}"),
-        None => assert!(status == 2 && said[0].contains("does not end in a number"), "{said:?}"),
+        Some(ordinal) => assert!(lines[0].contains(&format!("shard {ordinal} of 10000")), "{lines:?}"),
+        None => assert!(status == 2 && lines[0].contains("does not end in a number"), "{lines:?}"),
     }
 }

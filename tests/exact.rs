@@ -1,9 +1,10 @@
-//! Every gauge equals the truth, to the last digit.
+//! Every inventory gauge equals, to the last digit, what an independent count of the records gives.
 
 use crate::common::api::{Api, page, record};
-use crate::common::{Running, seed, truth};
+use crate::common::{Running, expected, seed};
 
-async fn listed_exactly(numbers: usize) {
+/// Polls an account of this many numbers once and compares the scrape with an independent count.
+async fn assert_exact_listing(numbers: usize) {
     let simulator = Running::simulator(numbers, seed(), &[]).await;
     let arguments = ["--tryvox.rate-limit=0", "--tryvox.concurrency=8"];
     let mut exporter = Running::exporter(&simulator.url(), &arguments).await;
@@ -15,29 +16,29 @@ async fn listed_exactly(numbers: usize) {
     let pages = numbers.div_ceil(100).max(1) as f64;
     assert_eq!(scrape.value(r#"tryvox_last_poll_pages{account="acc_demo"}"#), Some(pages));
     assert_eq!(scrape.value(r#"tryvox_api_requests_total{account="acc_demo",code="200"}"#), Some(pages));
-    assert_eq!(scrape.inventory(), truth::of(&simulator).await);
+    assert_eq!(scrape.inventory(), expected::from_simulator(&simulator).await);
 }
 
 #[tokio::test]
-async fn accounts_around_a_page_are_listed_exactly() {
+async fn listing_is_exact_around_the_page_size() {
     for numbers in [0, 1, 99, 100, 101] {
-        listed_exactly(numbers).await;
+        assert_exact_listing(numbers).await;
     }
 }
 
 #[tokio::test]
-async fn an_account_of_5_000_is_listed_exactly() {
-    listed_exactly(5_000).await;
+async fn listing_of_5_000_numbers_is_exact() {
+    assert_exact_listing(5_000).await;
 }
 
 #[tokio::test]
-async fn an_account_of_100_000_is_listed_exactly() {
-    listed_exactly(100_000).await;
+async fn listing_of_100_000_numbers_is_exact() {
+    assert_exact_listing(100_000).await;
 }
 
-/// Fees as an API may write them, and the double nearest to their exact sum.
+/// Sums fees in every notation that JSON allows; the expected value is the double nearest to the exact sum.
 #[tokio::test]
-async fn fees_are_summed_by_their_digits() {
+async fn fees_are_summed_as_exact_decimals() {
     let cases: [(&[&str], f64); 7] = [
         (&["0.1", "0.2"], 0.3),
         (&["1.15", "1.150", "115e-2", "0.00115E+3"], 4.6),
@@ -66,7 +67,7 @@ async fn fees_are_summed_by_their_digits() {
 }
 
 #[tokio::test]
-async fn currencies_are_never_added_and_zeros_are_there() {
+async fn currencies_stay_separate_and_documented_statuses_are_zero() {
     let api = Api::start(|_| async {
         let records = [
             record("+14155550001", "active", "1.15", "USD"),
