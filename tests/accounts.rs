@@ -33,7 +33,7 @@ async fn until(exporter: &Running, so: impl Fn(&Scrape) -> bool) -> Scrape {
     }
 }
 
-fn inventory_of(scrape: &Scrape, account: usize) -> crate::common::truth::Series {
+fn inventory_of(scrape: &Scrape, account: usize) -> crate::common::expected::Series {
     let label = format!("{{account=\"acc_{account}\"");
     scrape
         .inventory()
@@ -231,7 +231,7 @@ async fn a_thousand_reloads_in_a_row_lose_nothing() {
 #[tokio::test]
 async fn filters_are_merged_exactly() {
     let simulator = Running::simulator(3_000, seed(), &[]).await;
-    let all = crate::common::truth::of(&simulator).await;
+    let all = crate::common::expected::from_simulator(&simulator).await;
     for (countries, statuses) in [("", "suspended"), ("US,DE", ""), ("US,JP,CA", "active,suspended"), ("AQ", "")] {
         let (by_country, by_status) =
             (format!("--tryvox.countries={countries}"), format!("--tryvox.statuses={statuses}"));
@@ -245,7 +245,7 @@ async fn filters_are_merged_exactly() {
         let asked = |list: &str, series: &str, label: &str| {
             list.is_empty() || list.split(',').any(|value| series.contains(&format!("{label}=\"{value}\"")))
         };
-        let expected: crate::common::truth::Series = all
+        let expected: crate::common::expected::Series = all
             .iter()
             .filter(|(series, _)| {
                 series.contains("country=") && asked(countries, series, "country") && asked(statuses, series, "status")
@@ -256,7 +256,7 @@ async fn filters_are_merged_exactly() {
         let listed = seen.remove(r#"tryvox_listed_numbers{account="acc_demo"}"#).unwrap();
         assert_eq!(seen.remove(r#"tryvox_reported_numbers{account="acc_demo"}"#), Some(listed));
         // A group that no listed number is in is only known to the whole account.
-        let zeros_apart = |series: &crate::common::truth::Series| -> crate::common::truth::Series {
+        let zeros_apart = |series: &crate::common::expected::Series| -> crate::common::expected::Series {
             series.iter().filter(|(_, value)| **value != 0.0).map(|(series, value)| (series.clone(), *value)).collect()
         };
         assert_eq!(zeros_apart(&seen), zeros_apart(&expected), "{countries} {statuses}");

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use crate::common::accounts::{File, Kind, api, text, truth as truth_of};
-use crate::common::{BINARY, KEY, PATIENCE, Running, Scrape, command, http, output, seed, truth};
+use crate::common::{BINARY, KEY, PATIENCE, Running, Scrape, command, expected, http, output, seed};
 
 async fn simulated(numbers: usize) -> (Running, String) {
     let simulator = Running::simulator(numbers, seed(), &[]).await;
@@ -26,7 +26,7 @@ async fn once_prints_what_a_scrape_has() {
     assert!(printed.status.success() && printed.stderr.is_empty(), "{}", String::from_utf8_lossy(&printed.stderr));
     let printed = Scrape(String::from_utf8(printed.stdout).unwrap());
     printed.lint();
-    assert_eq!(printed.inventory(), truth::of(&simulator).await);
+    assert_eq!(printed.inventory(), expected::from_simulator(&simulator).await);
     assert_eq!(printed.of("tryvox_up", ""), 1.0);
     // The families are those of a scrape, but for the process.
     let mut exporter = Running::exporter(&simulator.url(), &[]).await;
@@ -58,7 +58,7 @@ async fn a_file_is_replaced_in_one_step_and_only_by_something_good() {
     written.lint();
     let up: Vec<_> = (0..3).map(|n| written.value(&format!(r#"tryvox_up{{account="acc_{n}"}}"#)).unwrap()).collect();
     assert_eq!(up, [1.0, 0.0, 1.0]);
-    let expected: truth::Series = [0, 2].into_iter().flat_map(|account| truth_of(account, 150)).collect();
+    let expected: expected::Series = [0, 2].into_iter().flat_map(|account| truth_of(account, 150)).collect();
     assert_eq!(written.inventory(), expected);
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
 
@@ -108,7 +108,7 @@ async fn node_exporter_serves_the_file() {
     // It orders labels by name.
     let sum = |family: &str| scrape.family(family).values().sum::<f64>();
     assert_eq!((sum("tryvox_numbers"), sum("tryvox_listed_numbers"), sum("tryvox_up")), (300.0, 300.0, 1.0));
-    let fees: f64 = truth::of(&simulator)
+    let fees: f64 = expected::from_simulator(&simulator)
         .await
         .iter()
         .filter(|(series, _)| series.starts_with("tryvox_monthly_fees"))
@@ -139,7 +139,7 @@ async fn check_says_what_is_there() {
     assert!(checked.status.success() && checked.stderr.is_empty());
     // Not a terminal: no bar and no colour.
     assert!(!table.contains('\x1b'), "{table}");
-    for (series, value) in truth::of(&simulator)
+    for (series, value) in expected::from_simulator(&simulator)
         .await
         .iter()
         .filter(|(series, value)| series.starts_with("tryvox_numbers{") && **value > 0.0)

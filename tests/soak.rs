@@ -5,8 +5,8 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::time::Instant;
 
-use crate::common::lab::{Lab, Setup};
-use crate::common::{KEY, Running, seed, truth};
+use crate::common::harness::{Harness, HarnessOptions};
+use crate::common::{KEY, Running, expected, seed};
 
 /// What a run may take, in real time.
 fn budget() -> Duration {
@@ -65,8 +65,12 @@ async fn weeks_under_random_faults() {
     const DAY: Duration = Duration::from_hours(24);
     let (start, born) = (std::time::Instant::now(), Instant::now());
     let mut rng = Rng::with_seed(seed());
-    let lab =
-        Lab::start(&Setup { numbers: 200, seed: rng.u64(..), latency: Duration::from_millis(200), ..Setup::default() });
+    let lab = Harness::start(&HarnessOptions {
+        numbers: 200,
+        seed: rng.u64(..),
+        latency: Duration::from_millis(200),
+        ..HarnessOptions::default()
+    });
     let (simulator, stop) = (lab.simulator.clone(), lab.stop.clone());
     tokio::spawn(async move { simulator.live(Duration::from_mins(7), stop).await });
     let mut days = 0;
@@ -82,10 +86,10 @@ async fn weeks_under_random_faults() {
 
         lab.set_faults("");
         let polls = lab.polls();
-        lab.polled(polls + 2).await;
+        lab.wait_for_polls(polls + 2).await;
         let (scrape, requests) = (lab.scrape(), lab.requests());
         assert_eq!(scrape.of("tryvox_up", ""), 1.0, "day {days}");
-        assert_eq!(scrape.inventory(), lab.truth(), "day {days}");
+        assert_eq!(scrape.inventory(), lab.expected_series(), "day {days}");
         assert_eq!(scrape.family("tryvox_api_requests_total").values().sum::<f64>(), requests as f64, "day {days}");
         let polls = scrape.family("tryvox_polls_total").values().sum::<f64>();
         assert_eq!(polls, lab.polls() as f64);
@@ -183,6 +187,6 @@ async fn when_the_trouble_is_over_it_is_exact() {
         simulator.set_faults("").await;
         let polls = exporter.polls();
         exporter.polled(polls + 2).await;
-        assert_eq!(exporter.scrape().await.inventory(), truth::of(&simulator).await);
+        assert_eq!(exporter.scrape().await.inventory(), expected::from_simulator(&simulator).await);
     }
 }

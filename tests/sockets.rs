@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use rustix::process::Signal;
 
 use crate::common::api::{Api, one_number};
-use crate::common::{Running, seed, truth};
+use crate::common::{Running, expected, seed};
 
 /// What a poll with the fault comes to while it strikes each time, by whether it is worth asking
 /// again.
@@ -44,7 +44,7 @@ async fn strikes(fault: &str, reason: &str, passes: bool, place: usize, lasts: O
     let mut exporter = Running::exporter(&simulator.url(), &arguments).await;
     exporter.polled(1).await;
     let good = exporter.scrape().await.inventory();
-    assert_eq!(good, truth::of(&simulator).await, "{case}");
+    assert_eq!(good, expected::from_simulator(&simulator).await, "{case}");
 
     let times = lasts.map(|times| format!(" times={times}")).unwrap_or_default();
     let target = if fault == "redirect" { format!(" to={elsewhere}") } else { String::new() };
@@ -114,7 +114,7 @@ async fn bombs_and_endless_bodies_cost_no_memory() {
 #[tokio::test]
 async fn after_kill_9_one_poll_makes_it_right() {
     let simulator = Running::simulator(2_000, seed(), &["--latency=5ms"]).await;
-    let truth = truth::of(&simulator).await;
+    let truth = expected::from_simulator(&simulator).await;
     let arguments = ["--tryvox.rate-limit=0", "--poll.interval=50ms", "--poll.timeout=30s"];
     for _ in 0..10 {
         let exporter = Running::exporter(&simulator.url(), &arguments).await;

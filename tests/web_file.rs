@@ -59,8 +59,8 @@ async fn prometheus_scrapes_with_tls_and_a_password() {
     };
     let jobs = [job("right", "secret", "its own"), job("wrong", "guess", "its own"), job("unknown", "secret", "")];
     let prometheus = Prometheus::with_jobs(&jobs).await;
-    prometheus.until("tryvox_listed_numbers{job=\"right\"} == 1").await;
-    prometheus.until("count(up) == 3").await;
+    prometheus.wait_for("tryvox_listed_numbers{job=\"right\"} == 1").await;
+    prometheus.wait_for("count(up) == 3").await;
     let up = prometheus.query("up == 1").await;
     assert_eq!(up.len(), 1, "{up:?}");
     assert_eq!(up[0].0["job"], "right");

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use tempfile::TempDir;
 
 use super::api::{Api, Asked, page};
-use super::truth::{self, Series};
+use super::expected::{self, Series};
 
 /// What an account is like; its id is `acc_` and its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub(crate) fn records(account: usize, numbers: usize) -> Vec<String> {
 
 /// What the exporter must say of a good account.
 pub(crate) fn truth(account: usize, numbers: usize) -> Series {
-    truth::of_records(&format!("acc_{account}"), records(account, numbers).into_iter())
+    expected::from_records(&format!("acc_{account}"), records(account, numbers).into_iter())
 }
 
 /// An API with such accounts, each with so many numbers.

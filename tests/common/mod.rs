@@ -5,11 +5,11 @@ pub(crate) mod accounts;
 pub(crate) mod api;
 pub(crate) mod bytes;
 pub(crate) mod dashboards;
-pub(crate) mod lab;
-pub(crate) mod past;
+pub(crate) mod expected;
+pub(crate) mod harness;
+pub(crate) mod history;
 pub(crate) mod prometheus;
 pub(crate) mod promql;
-pub(crate) mod truth;
 pub(crate) mod web;
 
 use std::collections::BTreeMap;
@@ -211,7 +211,7 @@ impl Scrape {
     }
 
     /// All series of the inventory that says how many numbers there are and what they cost.
-    pub(crate) fn inventory(&self) -> truth::Series {
+    pub(crate) fn inventory(&self) -> expected::Series {
         let families = [
             "tryvox_numbers",
             "tryvox_monthly_fees",
