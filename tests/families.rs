@@ -126,7 +126,7 @@ async fn every_family_is_served_with_exactly_its_labels() {
     }
 }
 
-/// Parses the OpenMetrics exposition with Prometheus's Python client, which rejects everything that the
+/// Parses the `OpenMetrics` exposition with Prometheus's Python client, which rejects everything that the
 /// specification forbids.
 #[tokio::test]
 async fn openmetrics_exposition_passes_a_strict_parser() {

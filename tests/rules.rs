@@ -101,7 +101,7 @@ fn every_alert_has_a_severity_a_team_and_a_runbook() {
     assert_eq!(runbooks, alerts.len());
 }
 
-/// Returns the PromQL expression of every rule.
+/// Returns the `PromQL` expression of every rule.
 fn expressions(rules: &str) -> Vec<String> {
     let node = marked_yaml::parse_yaml(0, rules).unwrap();
     let groups = node.as_mapping().unwrap().get_sequence("groups").unwrap().iter();

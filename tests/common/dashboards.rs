@@ -110,7 +110,7 @@ impl Dashboard {
         humantime::parse_duration(string_field(&self.json["time"], "from").strip_prefix("now-").unwrap()).unwrap()
     }
 
-    /// Returns the PromQL expressions of all panels and annotations.
+    /// Returns the query expressions of all panels and annotations.
     pub(crate) fn queries(&self) -> Vec<&str> {
         let panels = self.panels();
         let targets = panels.iter().flat_map(Panel::targets).map(|target| string_field(target, "expr"));

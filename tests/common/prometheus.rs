@@ -39,7 +39,7 @@ impl Prometheus {
     }
 
     /// Starts a Prometheus that scrapes these targets every second and already stores `samples`, in the
-    /// OpenMetrics format. They are an hour apart, so the lookback is longer than the default five minutes.
+    /// `OpenMetrics` format. They are an hour apart, so the lookback is longer than the default five minutes.
     pub(crate) async fn with_history(samples: &str, targets: &[&str]) -> Self {
         let create_blocks = |data: &Path| {
             let file = data.with_extension("om");

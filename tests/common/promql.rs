@@ -1,4 +1,4 @@
-//! Extracts the metrics and labels that a PromQL query names, and checks that they exist.
+//! Extracts the metrics and labels that a `PromQL` query names, and checks that they exist.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use promql_parser::label::Matchers;
 use promql_parser::parser::{AggregateExpr, Call, Expr, LabelModifier, parse};
 use tryvox_exporter::metrics::families;
 
-/// The selectors and labels of a PromQL query.
+/// The selectors and labels of a `PromQL` query.
 #[derive(Debug, Default)]
 pub(crate) struct Query {
     pub(crate) selectors: Vec<Selector>,
