@@ -190,8 +190,8 @@ async fn assert_fault_handled(fault: &str, page: u64, times: Option<u64>, expect
 async fn transient_faults_are_retried() {
     for (fault, reason) in TRANSIENT {
         for page in FIRST_FAULTY_PAGES {
-            // The pages before, then the maximum number of attempts at each page in flight. The first page
-            // is requested alone.
+            // The pages before, then the maximum number of attempts at each page in flight. No other
+            // page is requested before the first one has arrived.
             let in_flight = if page == 1 { 1 } else { IN_FLIGHT.min(PAGES - page + 1) };
             for times in OCCURRENCES {
                 let expected = match times {

@@ -111,7 +111,7 @@ struct Picture {
     panels: Vec<DrawnPanel>,
     /// Errors on the console of the browser.
     #[serde(rename = "said")]
-    console_errors: Vec<String>,
+    errors: Vec<String>,
 }
 
 /// A panel as drawn.
@@ -278,7 +278,7 @@ async fn assert_every_panel_is_drawn(prometheus: &Prometheus, folder: &Path) {
     for picture in &pictures {
         let dashboard = dashboards.iter().find(|dashboard| dashboard.path.contains(&picture.uid)).unwrap();
         let location = format!("{} at {}", picture.uid, picture.width);
-        assert!(picture.console_errors.is_empty(), "{location}: {:?}", picture.console_errors);
+        assert!(picture.errors.is_empty(), "{location}: {:?}", picture.errors);
         let drawn: BTreeSet<_> = picture.panels.iter().map(|panel| panel.id).collect();
         let shipped = dashboard.panels().iter().map(|panel| panel.json["id"].as_u64().unwrap()).collect();
         assert_eq!(drawn, shipped, "{location}");
