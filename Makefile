@@ -45,7 +45,7 @@ dashboards: setup ## write the dashboards anew from tools/dashboards
 	node tools/dashboards/built/source/main.mjs dashboards
 
 pictures: setup ## draw the dashboards for docs/dashboards.md, from five minutes of data
-	TRYVOX_PICTURES=docs/dashboards cargo test --test promises -- panels:: --nocapture
+	TRYVOX_PICTURES=docs/dashboards cargo test --test integration -- panels:: --nocapture
 
 bench: ## measure all that docs/performance.md speaks of, some ten minutes; the table is in target/bench.md
 	@scripts/setup bench
@@ -53,7 +53,7 @@ bench: ## measure all that docs/performance.md speaks of, some ten minutes; the 
 	cargo bench --locked --bench compare
 
 soak: ## run the long tests for ten minutes, under random faults
-	TRYVOX_SOAK_SECONDS=600 cargo test --locked --test promises -- soak:: --nocapture
+	TRYVOX_SOAK_SECONDS=600 cargo test --locked --test integration -- soak:: --nocapture
 
 fuzz: ## feed arbitrary bytes to the decoder for a minute; needs cargo-fuzz and a nightly compiler
 	cargo +nightly fuzz run listing -- -max_total_time=60 -max_len=65536

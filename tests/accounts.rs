@@ -4,17 +4,17 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::common::accounts::{File, Kind, account_of, api, text, truth};
-use crate::common::{KEY, PATIENCE, Running, Scrape, http, seed};
+use crate::common::accounts::{AccountBehavior, ConfigFile, account_of, api, text, truth};
+use crate::common::{KEY, Scrape, ServerProcess, TEST_TIMEOUT, http, seed};
 use reqwest::StatusCode;
 use rustix::process::Signal;
 use tokio::time::timeout;
 
-async fn start(file: &File, arguments: &[&str]) -> Running {
+async fn start(file: &ConfigFile, arguments: &[&str]) -> ServerProcess {
     let flag = file.flag();
     let mut all = vec![&*flag];
     all.extend(arguments);
-    Running::start(&all, &[("TRYVOX_API_KEY", KEY)]).await
+    ServerProcess::start(&all, &[("TRYVOX_API_KEY", KEY)]).await
 }
 
 /// Returns the value of a series of one account; `label` is empty or begins with a comma.
@@ -23,19 +23,19 @@ fn account_value(scrape: &Scrape, family: &str, account: usize, label: &str) -> 
 }
 
 /// Scrapes until a scrape meets the condition and returns that scrape.
-async fn scrape_until(exporter: &Running, is_met: impl Fn(&Scrape) -> bool) -> Scrape {
+async fn scrape_until(exporter: &ServerProcess, is_met: impl Fn(&Scrape) -> bool) -> Scrape {
     let start = Instant::now();
     loop {
         let scrape = exporter.scrape().await;
         if is_met(&scrape) {
             return scrape;
         }
-        assert!(start.elapsed() < PATIENCE, "{}", exporter.said());
+        assert!(start.elapsed() < TEST_TIMEOUT, "{}", exporter.output_so_far());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
-fn inventory_of(scrape: &Scrape, account: usize) -> crate::common::truth::Series {
+fn inventory_of(scrape: &Scrape, account: usize) -> crate::common::expected::Series {
     let label = format!("{{account=\"acc_{account}\"");
     scrape
         .inventory()
@@ -57,15 +57,16 @@ async fn hanging_and_unauthorized_accounts_do_not_delay_the_other_200() {
     const ACCOUNTS: usize = 200;
     const NUMBERS: usize = 500;
     let kind = |account| match account % 40 {
-        7 => Kind::Hanging,
-        _ if account % 100 == 11 => Kind::Refused,
-        _ => Kind::Good,
+        7 => AccountBehavior::Hanging,
+        _ if account % 100 == 11 => AccountBehavior::Unauthorized,
+        _ => AccountBehavior::Valid,
     };
-    let (valid, failing): (Vec<_>, Vec<_>) = (0..ACCOUNTS).partition(|account| kind(*account) == Kind::Good);
+    let (valid, failing): (Vec<_>, Vec<_>) =
+        (0..ACCOUNTS).partition(|account| kind(*account) == AccountBehavior::Valid);
     assert_eq!(valid.len(), 193);
-    let reason = |account| if kind(account) == Kind::Refused { "unauthorized" } else { "timeout" };
+    let reason = |account| if kind(account) == AccountBehavior::Unauthorized { "unauthorized" } else { "timeout" };
     let api = api(NUMBERS, kind).await;
-    let file = File::new(&text(&api.url(), 0..ACCOUNTS));
+    let file = ConfigFile::new(&text(&api.url(), 0..ACCOUNTS));
     let exporter = start(&file, &["--poll.interval=3s"]).await;
     let scrape = scrape_until(&exporter, |scrape| {
         valid.iter().all(|account| successes(scrape, *account) >= 3.0)
@@ -74,7 +75,7 @@ async fn hanging_and_unauthorized_accounts_do_not_delay_the_other_200() {
     .await;
     for account in 0..ACCOUNTS {
         let up = account_value(&scrape, "tryvox_up", account, "").unwrap();
-        if kind(account) == Kind::Good {
+        if kind(account) == AccountBehavior::Valid {
             assert_eq!(up, 1.0, "{account}");
             assert_eq!(inventory_of(&scrape, account), truth(account, NUMBERS), "{account}");
             let failures = account_value(&scrape, "tryvox_polls_total", account, r#",result="failure""#);
@@ -100,8 +101,8 @@ async fn hanging_and_unauthorized_accounts_do_not_delay_the_other_200() {
 
 #[tokio::test]
 async fn total_concurrency_limits_requests_of_all_accounts_fairly() {
-    let api = api(300, |_| Kind::Good).await;
-    let file = File::new(&text(&api.url(), 0..30));
+    let api = api(300, |_| AccountBehavior::Valid).await;
+    let file = ConfigFile::new(&text(&api.url(), 0..30));
     let exporter = start(&file, &["--tryvox.total-concurrency=3", "--tryvox.concurrency=10"]).await;
     scrape_until(&exporter, |scrape| (0..30).all(|account| successes(scrape, account) >= 1.0)).await;
     assert!(api.max_in_flight() <= 3, "{}", api.max_in_flight());
@@ -113,7 +114,7 @@ async fn total_concurrency_limits_requests_of_all_accounts_fairly() {
 }
 
 /// Returns the time until the next poll of each account, as the status page shows it.
-async fn next_polls(exporter: &Running) -> Vec<Duration> {
+async fn next_polls(exporter: &ServerProcess) -> Vec<Duration> {
     let mut next_polls = Vec::new();
     for page in 1.. {
         let text = exporter.get(&format!("/?page={page}")).await.text().await.unwrap();
@@ -133,8 +134,8 @@ async fn next_polls(exporter: &Running) -> Vec<Duration> {
 #[tokio::test]
 async fn first_polls_start_at_once_and_later_polls_spread_over_the_interval() {
     const ACCOUNTS: usize = 60;
-    let api = api(10, |_| Kind::Good).await;
-    let file = File::new(&text(&api.url(), 0..ACCOUNTS));
+    let api = api(10, |_| AccountBehavior::Valid).await;
+    let file = ConfigFile::new(&text(&api.url(), 0..ACCOUNTS));
     let exporter = start(&file, &["--poll.interval=4h"]).await;
     scrape_until(&exporter, |scrape| (0..ACCOUNTS).all(|account| successes(scrape, account) >= 1.0)).await;
     let polled: BTreeSet<_> = api.requests().iter().map(account_of).collect();
@@ -149,7 +150,7 @@ async fn first_polls_start_at_once_and_later_polls_spread_over_the_interval() {
             }
         }
     };
-    let next_polls = timeout(PATIENCE, all_waiting).await.expect("the status page does not show all next polls");
+    let next_polls = timeout(TEST_TIMEOUT, all_waiting).await.expect("the status page does not show all next polls");
     // The second poll is due between half an interval and one and a half intervals after the first.
     let mut polls_by_hour = [0; 6];
     for next_poll in &next_polls {
@@ -161,17 +162,17 @@ async fn first_polls_start_at_once_and_later_polls_spread_over_the_interval() {
     assert!(polls_by_hour[2..].iter().all(|polls| (3..=35).contains(polls)), "{polls_by_hour:?}");
 }
 
-async fn reload(exporter: &Running) -> (StatusCode, String) {
+async fn reload(exporter: &ServerProcess) -> (StatusCode, String) {
     let response = http().post(format!("{}/-/reload", exporter.url())).send().await.unwrap();
     (response.status(), response.text().await.unwrap())
 }
 
 #[tokio::test]
 async fn reload_changes_only_what_differs_and_keeps_the_configuration_if_the_file_is_invalid() {
-    let api = api(150, |_| Kind::Good).await;
-    let file = File::new(&text(&api.url(), [0, 1, 2]));
+    let api = api(150, |_| AccountBehavior::Valid).await;
+    let file = ConfigFile::new(&text(&api.url(), [0, 1, 2]));
     let mut exporter = start(&file, &["--web.enable-lifecycle", "--poll.interval=1h", "--log.level=debug"]).await;
-    exporter.polled(3).await;
+    exporter.wait_for_polls(3).await;
     let before = exporter.scrape().await;
     assert_eq!(before.value("tryvox_exporter_config_last_reload_successful"), Some(1.0));
     let since = before.value("tryvox_exporter_config_last_reload_success_timestamp_seconds").unwrap();
@@ -180,9 +181,9 @@ async fn reload_changes_only_what_differs_and_keeps_the_configuration_if_the_fil
     let changed = text(&api.url(), [3, 1, 0]).replace("acc_1}", "acc_1, concurrency: 2, monthly_budget: {USD: 7.5}}");
     file.write(&changed);
     assert_eq!(reload(&exporter).await.0, StatusCode::OK);
-    let line = exporter.logged("configuration reloaded", 1).await;
+    let line = exporter.wait_for_log("configuration reloaded", 1).await;
     assert!(line.contains("unchanged=1 changed=1 added=1 removed=1"), "{line}");
-    exporter.polled(5).await;
+    exporter.wait_for_polls(5).await;
     let after = exporter.scrape().await;
     assert_eq!(inventory_of(&after, 0), truth(0, 150));
     assert_eq!(
@@ -203,7 +204,7 @@ async fn reload_changes_only_what_differs_and_keeps_the_configuration_if_the_fil
     let (status, text) = reload(&exporter).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(text.contains("config.yml:5:") && text.contains("accounts.colour is not known"), "{text}");
-    exporter.logged("configuration not reloaded", 1).await;
+    exporter.wait_for_log("configuration not reloaded", 1).await;
     let after_failure = exporter.scrape().await;
     assert_eq!(after_failure.value("tryvox_exporter_config_last_reload_successful"), Some(0.0));
     assert_eq!(after_failure.inventory(), after.inventory());
@@ -211,21 +212,21 @@ async fn reload_changes_only_what_differs_and_keeps_the_configuration_if_the_fil
     // SIGHUP reloads like the request.
     file.write(&changed);
     exporter.signal(Signal::HUP);
-    let line = exporter.logged("configuration reloaded", 2).await;
+    let line = exporter.wait_for_log("configuration reloaded", 2).await;
     assert!(line.contains("unchanged=3 changed=0 added=0 removed=0"), "{line}");
     assert_eq!(exporter.scrape().await.value("tryvox_exporter_config_last_reload_successful"), Some(1.0));
 }
 
 #[tokio::test]
 async fn adding_a_second_account_keeps_the_first_listing_and_readiness() {
-    let api = api(150, |account| if account == 1 { Kind::Hanging } else { Kind::Good }).await;
-    let file = File::new(&text(&api.url(), [0]));
+    let api = api(150, |account| if account == 1 { AccountBehavior::Hanging } else { AccountBehavior::Valid }).await;
+    let file = ConfigFile::new(&text(&api.url(), [0]));
     let mut exporter = start(&file, &["--web.enable-lifecycle", "--poll.interval=1h", "--log.level=debug"]).await;
-    exporter.polled(1).await;
+    exporter.wait_for_polls(1).await;
     assert_eq!(exporter.get("/-/ready").await.status(), 200);
     file.write(&text(&api.url(), [0, 1]));
     assert_eq!(reload(&exporter).await.0, StatusCode::OK);
-    let line = exporter.logged("configuration reloaded", 1).await;
+    let line = exporter.wait_for_log("configuration reloaded", 1).await;
     assert!(line.contains("unchanged=1 changed=0 added=1 removed=0"), "{line}");
     assert_eq!(exporter.get("/-/ready").await.status(), 200);
     assert_eq!(inventory_of(&exporter.scrape().await, 0), truth(0, 150));
@@ -233,8 +234,8 @@ async fn adding_a_second_account_keeps_the_first_listing_and_readiness() {
 
 #[tokio::test]
 async fn reload_by_request_is_forbidden_unless_lifecycle_is_enabled() {
-    let api = api(1, |_| Kind::Good).await;
-    let exporter = start(&File::new(&text(&api.url(), [0])), &[]).await;
+    let api = api(1, |_| AccountBehavior::Valid).await;
+    let exporter = start(&ConfigFile::new(&text(&api.url(), [0])), &[]).await;
     let (status, text) = reload(&exporter).await;
     assert!(status == StatusCode::FORBIDDEN && text.contains("--web.enable-lifecycle"), "{text}");
     assert_eq!(exporter.get("/-/reload").await.status(), 405);
@@ -242,8 +243,8 @@ async fn reload_by_request_is_forbidden_unless_lifecycle_is_enabled() {
 
 #[tokio::test]
 async fn a_thousand_reloads_lose_no_account_and_leak_no_memory() {
-    let api = api(150, |_| Kind::Good).await;
-    let file = File::new(&text(&api.url(), 0..20));
+    let api = api(150, |_| AccountBehavior::Valid).await;
+    let file = ConfigFile::new(&text(&api.url(), 0..20));
     let mut exporter = start(&file, &["--web.enable-lifecycle", "--poll.interval=100ms"]).await;
     let mut early_memory = 0;
     for round in 0..1000_usize {
@@ -256,7 +257,7 @@ async fn a_thousand_reloads_lose_no_account_and_leak_no_memory() {
     }
     file.write(&text(&api.url(), 0..20));
     assert_eq!(reload(&exporter).await.0, StatusCode::OK);
-    exporter.logged("configuration reloaded", 1001).await;
+    exporter.wait_for_log("configuration reloaded", 1001).await;
     let scrape = scrape_until(&exporter, |scrape| (0..20).all(|account| successes(scrape, account) >= 1.0)).await;
     for account in 0..20 {
         assert_eq!(inventory_of(&scrape, account), truth(account, 150));
@@ -267,8 +268,8 @@ async fn a_thousand_reloads_lose_no_account_and_leak_no_memory() {
 
 #[tokio::test]
 async fn listings_filtered_by_country_and_status_are_merged_exactly() {
-    let simulator = Running::simulator(3_000, seed(), &[]).await;
-    let all = crate::common::truth::of(&simulator).await;
+    let simulator = ServerProcess::simulator(3_000, seed(), &[]).await;
+    let all = crate::common::expected::from_simulator(&simulator).await;
     for (countries, statuses) in [("", "suspended"), ("US,DE", ""), ("US,JP,CA", "active,suspended"), ("AQ", "")] {
         let (by_country, by_status) =
             (format!("--tryvox.countries={countries}"), format!("--tryvox.statuses={statuses}"));
@@ -276,13 +277,13 @@ async fn listings_filtered_by_country_and_status_are_merged_exactly() {
         arguments.extend((!countries.is_empty()).then_some(&*by_country));
         arguments.extend((!statuses.is_empty()).then_some(&*by_status));
         let before = simulator.requests().await;
-        let mut exporter = Running::exporter(&simulator.url(), &arguments).await;
-        exporter.polled(1).await;
+        let mut exporter = ServerProcess::exporter(&simulator.url(), &arguments).await;
+        exporter.wait_for_polls(1).await;
         let scrape = exporter.scrape().await;
         let is_selected = |list: &str, series: &str, label: &str| {
             list.is_empty() || list.split(',').any(|value| series.contains(&format!("{label}=\"{value}\"")))
         };
-        let expected: crate::common::truth::Series = all
+        let expected: crate::common::expected::Series = all
             .iter()
             .filter(|(series, _)| {
                 series.contains("country=")
@@ -295,7 +296,7 @@ async fn listings_filtered_by_country_and_status_are_merged_exactly() {
         let listed = served.remove(r#"tryvox_listed_numbers{account="acc_demo"}"#).unwrap();
         assert_eq!(served.remove(r#"tryvox_reported_numbers{account="acc_demo"}"#), Some(listed));
         // A group without listed numbers is known only if the whole account is listed.
-        let without_zeros = |series: &crate::common::truth::Series| -> crate::common::truth::Series {
+        let without_zeros = |series: &crate::common::expected::Series| -> crate::common::expected::Series {
             series.iter().filter(|(_, value)| **value != 0.0).map(|(series, value)| (series.clone(), *value)).collect()
         };
         assert_eq!(without_zeros(&served), without_zeros(&expected), "{countries} {statuses}");
@@ -311,7 +312,7 @@ async fn listings_filtered_by_country_and_status_are_merged_exactly() {
                 .sum::<f64>(),
             listed
         );
-        let pages = scrape.of("tryvox_last_poll_pages", "");
+        let pages = scrape.account_value("tryvox_last_poll_pages", "");
         assert_eq!((simulator.requests().await - before) as f64, pages, "one request per page");
     }
 }
@@ -319,13 +320,13 @@ async fn listings_filtered_by_country_and_status_are_merged_exactly() {
 #[tokio::test]
 async fn ten_thousand_accounts_become_ready_with_one_request_each_and_bounded_memory() {
     const ACCOUNTS: usize = 10_000;
-    let api = api(10, |_| Kind::Good).await;
-    let file = File::new(&text(&api.url(), 0..ACCOUNTS));
+    let api = api(10, |_| AccountBehavior::Valid).await;
+    let file = ConfigFile::new(&text(&api.url(), 0..ACCOUNTS));
     let start_time = Instant::now();
     let exporter = start(&file, &["--poll.interval=1h"]).await;
     let listening = start_time.elapsed();
     while exporter.get("/-/ready").await.status() != 200 {
-        assert!(start_time.elapsed() < PATIENCE, "{}", exporter.said());
+        assert!(start_time.elapsed() < TEST_TIMEOUT, "{}", exporter.output_so_far());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let ready = start_time.elapsed();

@@ -1,6 +1,6 @@
 //! The command line: each error is one line that says what is wrong, where, and how to fix it.
 
-use crate::common::{BINARY, KEY, Running, output, output_to_closed_pipe};
+use crate::common::{BINARY, KEY, ServerProcess, output, output_to_closed_pipe};
 use rustix::process::Signal;
 
 /// Asserts that a command fails with this status and prints one line to stderr that contains these words.
@@ -93,11 +93,15 @@ async fn address_in_use_is_status_1() {
 async fn sigint_and_sigterm_stop_servers_with_status_0() {
     for signal in [Signal::INT, Signal::TERM] {
         for command in ["demo", "simulate"] {
-            assert_eq!(Running::start(&[command, "--numbers=10"], &[]).await.stop(signal).await, Some(0), "{command}");
+            assert_eq!(
+                ServerProcess::start(&[command, "--numbers=10"], &[]).await.stop(signal).await,
+                Some(0),
+                "{command}"
+            );
         }
         // A hanging poll does not delay the exit.
-        let api = crate::common::api::Api::start(|_| std::future::pending()).await;
-        let exporter = Running::exporter(&api.url(), &[]).await;
+        let api = crate::common::api::MockApi::start(|_| std::future::pending()).await;
+        let exporter = ServerProcess::exporter(&api.url(), &[]).await;
         assert_eq!(exporter.stop(signal).await, Some(0));
     }
 }

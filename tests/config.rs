@@ -1,4 +1,4 @@
-//! Every option from every source, and the file: what it may say and what is wrong with it.
+//! Options from flags, environment variables and the configuration file: precedence, validation, messages.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -120,7 +120,8 @@ fn anchors_and_merge_keys_share_settings_between_accounts() {
     }
 }
 
-/// `--config.check` of a file beside a key: its status and its lines.
+/// Runs `--config.check` on a file with the file `key` next to it. Returns the exit status and the printed
+/// lines, with paths relative to the folder.
 async fn check(text: &str, arguments: &[&str], environment: &[(&str, &str)]) -> (i32, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("key");
@@ -133,12 +134,12 @@ async fn check(text: &str, arguments: &[&str], environment: &[(&str, &str)]) -> 
     all.extend(arguments);
     let output = output(&all, environment).await;
     let prefix = format!("{}/", folder.path().display());
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    (output.status.code().unwrap(), said.lines().map(|line| line.replace(&prefix, "")).collect())
+    let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    (output.status.code().unwrap(), printed.lines().map(|line| line.replace(&prefix, "")).collect())
 }
 
 #[tokio::test]
-async fn a_good_file_is_good() {
+async fn valid_file_passes_the_check() {
     let text = "
 poll: {interval: 1m, timeout: 50s}
 tryvox:
@@ -159,18 +160,20 @@ accounts:
   - account_id: acc_3
 ";
     let environment = [("OTHER", KEY), ("TRYVOX_API_KEY", KEY)];
-    let (status, said) = check(text, &[], &environment).await;
-    assert_eq!((status, &*said[said.len() - 1]), (0, "The configuration is good: accounts=3"));
-    // The key beside it is as an editor would leave it.
-    assert_eq!(said[0], "warning: the key file key can be read by everybody; chmod o= it");
-    let (status, said) = check(text, &["--total-shards=2", "--shard=1"], &environment).await;
+    let (status, lines) = check(text, &[], &environment).await;
+    assert_eq!((status, &*lines[lines.len() - 1]), (0, "The configuration is good: accounts=3"));
+    // The key file has the usual mode of a new file, which is readable by everybody.
+    assert_eq!(lines[0], "warning: the key file key can be read by everybody; chmod o= it");
+    let (status, lines) = check(text, &["--total-shards=2", "--shard=1"], &environment).await;
     assert!(
-        status == 0 && said[said.len() - 1].contains("accounts=3, ") && said[said.len() - 1].contains("shard 1 of 2")
+        status == 0
+            && lines[lines.len() - 1].contains("accounts=3, ")
+            && lines[lines.len() - 1].contains("shard 1 of 2")
     );
 }
 
 #[tokio::test]
-async fn every_problem_of_a_file_is_named_with_its_place() {
+async fn check_reports_every_problem_with_its_line_and_column() {
     let text = "
 poll: {interval: 5m, stale_aftr: 3m}
 tryvox:
@@ -194,7 +197,7 @@ accounts:
     api_key_file: key
     api_key_env: OTHER
 ";
-    let (status, said) = check(text, &[], &[("OTHER", KEY)]).await;
+    let (status, lines) = check(text, &[], &[("OTHER", KEY)]).await;
     assert_eq!(status, 2);
     let expected = [
         "c.yml:2:22: poll.stale_aftr is not known; did you mean stale_after?",
@@ -212,15 +215,15 @@ accounts:
         "no API key for c.yml:18:5: set the environment variable TRYVOX_API_KEY",
         "c.yml:20:5: there are both api_key_file and api_key_env",
     ];
-    for (line, expected) in said.iter().zip(expected) {
+    for (line, expected) in lines.iter().zip(expected) {
         assert!(line.contains(expected), "{expected}\nis not in\n{line}");
     }
-    assert_eq!(said.len(), expected.len(), "{said:#?}");
-    assert!(!said.join("").contains(KEY));
+    assert_eq!(lines.len(), expected.len(), "{lines:#?}");
+    assert!(!lines.join("").contains(KEY));
 }
 
 #[tokio::test]
-async fn what_else_is_refused() {
+async fn invalid_configurations_are_rejected() {
     let key = [("TRYVOX_API_KEY", KEY)];
     for (text, arguments, words) in [
         ("accounts: [{account_id: a}]", &["--tryvox.account-id=b"][..], "both --tryvox.account-id and accounts"),
@@ -234,29 +237,29 @@ async fn what_else_is_refused() {
         ("tryvox: {account-id: a}", &[], "did you mean account_id?"),
         ("poll.interval: 5m", &[], "poll.interval is not known"),
     ] {
-        let (status, said) = check(text, arguments, &key).await;
-        assert!(status == 2 && said[0].contains(words), "{text} {arguments:?}: {said:?}");
+        let (status, lines) = check(text, arguments, &key).await;
+        assert!(status == 2 && lines[0].contains(words), "{text} {arguments:?}: {lines:?}");
     }
-    // Without the check it is one line, that tells of the others.
+    // Without `--config.check` only the first problem is printed, with the number of the others.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("c.yml");
     std::fs::write(&path, "pol: 1\ntryvo: 2\n").unwrap();
     let path = format!("--config.file={}", path.display());
     let output = output(&[&path], &key).await;
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{said}");
-    assert!(said.contains("(and 1 more; --config.check names them all)"), "{said}");
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), printed.lines().count()), (Some(2), 1), "{printed}");
+    assert!(printed.contains("(and 1 more; --config.check names them all)"), "{printed}");
 }
 
 #[tokio::test]
-async fn the_shard_is_at_the_end_of_the_host_name() {
+async fn automatic_shard_is_the_ordinal_in_the_host_name() {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let ordinal = host.trim().rsplit_once('-').and_then(|(_, end)| end.parse::<u32>().ok());
-    let (status, said) =
+    let (status, lines) =
         check("accounts: [{account_id: a}]", &["--shard=auto", "--total-shards=10000"], &[("TRYVOX_API_KEY", KEY)])
             .await;
     match ordinal {
-        Some(ordinal) => assert!(said[0].contains(&format!("shard {ordinal} of 10000")), "{said:?}"),
-        None => assert!(status == 2 && said[0].contains("does not end in a number"), "{said:?}"),
+        Some(ordinal) => assert!(lines[0].contains(&format!("shard {ordinal} of 10000")), "{lines:?}"),
+        None => assert!(status == 2 && lines[0].contains("does not end in a number"), "{lines:?}"),
     }
 }

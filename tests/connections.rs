@@ -11,16 +11,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
 
-use crate::common::{PATIENCE, Running, Scrape, http, seed};
+use crate::common::{Scrape, ServerProcess, TEST_TIMEOUT, http, seed};
 
 /// Starts a simulator and an exporter that serves more than 10,000 series of it.
-async fn large_exporter(arguments: &[&str]) -> (Running, Running) {
-    let simulator = Running::simulator(12_000, seed(), &[]).await;
+async fn large_exporter(arguments: &[&str]) -> (ServerProcess, ServerProcess) {
+    let simulator = ServerProcess::simulator(12_000, seed(), &[]).await;
     let mut all =
         vec!["--tryvox.rate-limit=0", "--collector.number.statuses=active,pending", "--collector.number.limit=4000"];
     all.extend(arguments);
-    let mut exporter = Running::exporter(&simulator.url(), &all).await;
-    exporter.logged("account listed", 1).await;
+    let mut exporter = ServerProcess::exporter(&simulator.url(), &all).await;
+    exporter.wait_for_log("account listed", 1).await;
     (simulator, exporter)
 }
 
@@ -148,7 +148,7 @@ async fn clients_have_ten_seconds_to_send_a_request_head() {
             let start = Instant::now();
             stream.write_all(partial_head.as_bytes()).await.unwrap();
             // This wait is shorter than the six minutes that an idle connection may last.
-            let closed = timeout(PATIENCE, stream.read(&mut [0])).await.expect("the connection stays open");
+            let closed = timeout(TEST_TIMEOUT, stream.read(&mut [0])).await.expect("the connection stays open");
             // It may be closed or reset.
             assert_eq!(closed.unwrap_or(0), 0);
             start.elapsed()
@@ -160,7 +160,7 @@ async fn clients_have_ten_seconds_to_send_a_request_head() {
     for elapsed in join_all(clients).await {
         assert!(elapsed >= LIMIT, "{elapsed:?}");
     }
-    exporter.logged("connection closed: its client was too slow", 3).await;
+    exporter.wait_for_log("connection closed: its client was too slow", 3).await;
 }
 
 /// Sends requests on one connection without reading the responses, so that the buffers of the system
@@ -183,7 +183,7 @@ async fn connection_is_refused_with_503_while_all_others_are_in_use() {
     exporter.wait_until_idle().await;
     let refused = exchange(&exporter.address, "").await.unwrap();
     assert!(refused.starts_with("HTTP/1.1 503 ") && refused.ends_with("Too many connections.\r\n"), "{refused}");
-    exporter.logged("connections refused", 1).await;
+    exporter.wait_for_log("connections refused", 1).await;
 
     // The other connections lose nothing, however long they take.
     let mut responses = vec![0; 1 << 20];
@@ -198,7 +198,7 @@ async fn connection_is_refused_with_503_while_all_others_are_in_use() {
             }
         }
     };
-    timeout(PATIENCE, scraped).await.expect("no slot becomes free");
+    timeout(TEST_TIMEOUT, scraped).await.expect("no slot becomes free");
 }
 
 /// At the limit a new connection replaces an idle one, and one that never sent a request goes first.
@@ -222,7 +222,7 @@ async fn new_connections_replace_idle_ones_at_the_limit() {
             TcpStream::connect(&exporter.address).await.unwrap(),
             TcpStream::connect(&exporter.address).await.unwrap(),
         ];
-        assert_eq!(timeout(PATIENCE, silent.read(&mut [0])).await.unwrap().unwrap_or(0), 0);
+        assert_eq!(timeout(TEST_TIMEOUT, silent.read(&mut [0])).await.unwrap().unwrap_or(0), 0);
         drop(more);
     }
 }

@@ -1,4 +1,4 @@
-//! What the documents say is what the program does.
+//! The documentation matches the program: tables of options and metrics, examples, queries and links.
 
 use std::fmt::Write;
 
@@ -7,11 +7,11 @@ use tryvox_exporter::config::{ACCOUNT_FIELDS, Options, Subcommand, variable};
 use tryvox_exporter::metrics::{EXPORTER, Family, INVENTORY, POLLING, families};
 
 use crate::common::prometheus::Prometheus;
-use crate::common::{KEY, Running, output};
+use crate::common::{KEY, ServerProcess, output};
 
-/// Holds what stands between two marks of a document against what it must be. `UPDATE_DOCS=1` writes
-/// it anew.
-pub(crate) fn is_in_sync(path: &str, mark: &str, text: &str) {
+/// Asserts that a document contains `text` between the comments `<!-- mark -->` and `<!-- /mark -->`. If
+/// the variable `UPDATE_DOCS` is set, updates the document instead.
+pub(crate) fn assert_in_sync(path: &str, mark: &str, text: &str) {
     let document = std::fs::read_to_string(path).unwrap();
     let (begin, end) = (format!("<!-- {mark} -->\n"), format!("<!-- /{mark} -->"));
     let (before, rest) = document.split_once(&begin).unwrap();
@@ -20,34 +20,34 @@ pub(crate) fn is_in_sync(path: &str, mark: &str, text: &str) {
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(path, &updated).unwrap();
     } else {
-        assert!(document == updated, "{path} is stale: UPDATE_DOCS=1 cargo test docs");
+        assert!(document == updated, "{path} is out of date; run UPDATE_DOCS=1 cargo test docs");
     }
 }
 
 #[test]
-fn the_readme_has_every_option() {
+fn readme_lists_every_option() {
     let mut table = String::from("| flag | default | |\n| --- | --- | --- |\n");
     for option in Options::augment_args(Command::new("options")).get_arguments() {
         let (id, default, help, commands) = (option.get_id(), default(option), help(option), commands(option));
         writeln!(table, "| `--{id}` | {default} | {help}{commands} |").unwrap();
     }
-    is_in_sync("README.md", "options", &table);
+    assert_in_sync("README.md", "options", &table);
 }
 
 #[test]
-fn the_readme_has_every_metric() {
+fn readme_lists_every_metric() {
     let mut table = String::from("| metric | labels | |\n| --- | --- | --- |\n");
     for family in families() {
         let labels: Vec<_> = family.labels.iter().map(|label| format!("`{label}`")).collect();
         let (name, labels, help) = (family.name, labels.join(", "), family.help);
         writeln!(table, "| `{name}` | {labels} | {help} |").unwrap();
     }
-    is_in_sync("README.md", "families", &table);
+    assert_in_sync("README.md", "families", &table);
 }
 
-/// Every document is in the index, and whatever one links to within the repository is there.
+/// Every document is in the index, and every link within the repository leads to a file.
 #[test]
-fn documents_are_found() {
+fn documents_are_indexed_and_their_links_resolve() {
     let index = std::fs::read_to_string("docs/README.md").unwrap();
     let mut documents = vec![
         "README.md".into(),
@@ -60,9 +60,9 @@ fn documents_are_found() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "md") {
             let name = path.file_name().unwrap().to_str().unwrap();
-            let indexed =
+            let is_indexed =
                 path.starts_with("docs/runbooks") || name == "README.md" || index.contains(&format!("({name})"));
-            assert!(indexed, "{name} is not in docs/README.md");
+            assert!(is_indexed, "{name} is not in docs/README.md");
             documents.push(path);
         }
     }
@@ -78,7 +78,7 @@ fn documents_are_found() {
 }
 
 #[test]
-fn the_reference_has_every_option_from_every_source_and_every_field() {
+fn configuration_reference_lists_every_option_and_account_field() {
     let mut table = String::from("| flag | variable | in the file | default | |\n| --- | --- | --- | --- | --- |\n");
     for option in Subcommand::Serve.options() {
         let id = option.get_id().as_str();
@@ -86,14 +86,14 @@ fn the_reference_has_every_option_from_every_source_and_every_field() {
         let key = if id.starts_with("config.") { String::new() } else { format!("`{}`", id.replace('-', "_")) };
         writeln!(table, "| `--{id}` | `{variable}` | {key} | {default} | {help} |").unwrap();
     }
-    is_in_sync("docs/configuration.md", "options", &table);
+    assert_in_sync("docs/configuration.md", "options", &table);
 
     let mut table = String::from("| field | in place of | |\n| --- | --- | --- |\n");
     for field in &ACCOUNT_FIELDS {
         let option = field.option.map(|option| format!("`{}`", option.replace('-', "_"))).unwrap_or_default();
         writeln!(table, "| `{}` | {option} | {} |", field.name, field.help).unwrap();
     }
-    is_in_sync("docs/configuration.md", "account fields", &table);
+    assert_in_sync("docs/configuration.md", "account fields", &table);
 }
 
 #[tokio::test]
@@ -111,7 +111,7 @@ async fn the_help_has_every_option() {
 }
 
 #[tokio::test]
-async fn the_file_in_the_reference_is_a_good_one() {
+async fn example_file_in_configuration_reference_is_valid() {
     let reference = std::fs::read_to_string("docs/configuration.md").unwrap();
     let file = reference.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -119,8 +119,8 @@ async fn the_file_in_the_reference_is_a_good_one() {
     std::fs::write(folder.path().join("keys/production"), KEY).unwrap();
     std::fs::write(folder.path().join("tryvox.yml"), file).unwrap();
     let flag = format!("--config.file={}", folder.path().join("tryvox.yml").display());
-    let checked = output(&[&flag, "--config.check"], &[("TRYVOX_STAGING_KEY", KEY)]).await;
-    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    let output = output(&[&flag, "--config.check"], &[("TRYVOX_STAGING_KEY", KEY)]).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn help(option: &Arg) -> String {
@@ -153,12 +153,12 @@ fn default(option: &Arg) -> String {
 }
 
 #[tokio::test]
-async fn the_excerpt_in_the_readme_is_real() {
+async fn readme_excerpt_matches_a_real_scrape() {
     let readme = std::fs::read_to_string("README.md").unwrap();
     let excerpt = readme.split("<!-- excerpt").nth(1).unwrap().split("```").nth(1).unwrap().trim();
-    let simulator = Running::simulator(5_000, 1, &[]).await;
-    let mut exporter = Running::exporter(&simulator.url(), &["--tryvox.rate-limit=0"]).await;
-    exporter.polled(1).await;
+    let simulator = ServerProcess::simulator(5_000, 1, &[]).await;
+    let mut exporter = ServerProcess::exporter(&simulator.url(), &["--tryvox.rate-limit=0"]).await;
+    exporter.wait_for_polls(1).await;
     let scrape = exporter.scrape().await.0;
     for line in excerpt.lines() {
         assert!(scrape.lines().any(|scraped| scraped == line), "not in a scrape: {line}");
@@ -166,7 +166,7 @@ async fn the_excerpt_in_the_readme_is_real() {
 }
 
 #[test]
-fn the_reference_has_every_metric() {
+fn metrics_reference_lists_every_metric() {
     let sections: [(&str, Vec<&Family>); 3] = [
         ("inventory", INVENTORY.iter().map(|metric| &metric.family).collect()),
         ("polling", POLLING.iter().map(|metric| &metric.family).collect()),
@@ -187,19 +187,19 @@ fn the_reference_has_every_metric() {
             )
             .unwrap();
         }
-        is_in_sync("docs/metrics.md", mark, &text);
+        assert_in_sync("docs/metrics.md", mark, &text);
     }
 }
 
-/// Prometheus takes every query that the reference gives for an example.
+/// Runs every example query of the reference on a real Prometheus.
 #[tokio::test]
-async fn the_queries_of_the_reference_are_queries() {
-    let mut demo = Running::start(&["demo", "--log.level=debug", "--collector.region"], &[]).await;
-    demo.polled(1).await;
+async fn example_queries_in_metrics_reference_are_valid() {
+    let mut demo = ServerProcess::start(&["demo", "--log.level=debug", "--collector.region"], &[]).await;
+    demo.wait_for_polls(1).await;
     let prometheus = Prometheus::scraping(&[&demo.address]).await;
-    prometheus.until("tryvox_up").await;
+    prometheus.wait_for("tryvox_up").await;
     for family in families() {
-        // A query that Prometheus refuses ends the test.
+        // Panics if Prometheus rejects the query.
         prometheus.query(family.query).await;
         assert!(family.query.contains(family.name), "{}", family.name);
     }

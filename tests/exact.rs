@@ -1,13 +1,14 @@
-//! Every gauge equals the truth, to the last digit.
+//! Every inventory gauge equals, to the last digit, what an independent count of the records gives.
 
-use crate::common::api::{Api, page, record};
-use crate::common::{Running, seed, truth};
+use crate::common::api::{MockApi, page, record};
+use crate::common::{ServerProcess, expected, seed};
 
-async fn listed_exactly(numbers: usize) {
-    let simulator = Running::simulator(numbers, seed(), &[]).await;
+/// Polls an account of this many numbers once and compares the scrape with an independent count.
+async fn assert_exact_listing(numbers: usize) {
+    let simulator = ServerProcess::simulator(numbers, seed(), &[]).await;
     let arguments = ["--tryvox.rate-limit=0", "--tryvox.concurrency=8"];
-    let mut exporter = Running::exporter(&simulator.url(), &arguments).await;
-    exporter.polled(1).await;
+    let mut exporter = ServerProcess::exporter(&simulator.url(), &arguments).await;
+    exporter.wait_for_polls(1).await;
 
     let scrape = exporter.scrape().await;
     scrape.lint();
@@ -15,29 +16,29 @@ async fn listed_exactly(numbers: usize) {
     let pages = numbers.div_ceil(100).max(1) as f64;
     assert_eq!(scrape.value(r#"tryvox_last_poll_pages{account="acc_demo"}"#), Some(pages));
     assert_eq!(scrape.value(r#"tryvox_api_requests_total{account="acc_demo",code="200"}"#), Some(pages));
-    assert_eq!(scrape.inventory(), truth::of(&simulator).await);
+    assert_eq!(scrape.inventory(), expected::from_simulator(&simulator).await);
 }
 
 #[tokio::test]
-async fn accounts_around_a_page_are_listed_exactly() {
+async fn listing_is_exact_around_the_page_size() {
     for numbers in [0, 1, 99, 100, 101] {
-        listed_exactly(numbers).await;
+        assert_exact_listing(numbers).await;
     }
 }
 
 #[tokio::test]
-async fn an_account_of_5_000_is_listed_exactly() {
-    listed_exactly(5_000).await;
+async fn listing_of_5_000_numbers_is_exact() {
+    assert_exact_listing(5_000).await;
 }
 
 #[tokio::test]
-async fn an_account_of_100_000_is_listed_exactly() {
-    listed_exactly(100_000).await;
+async fn listing_of_100_000_numbers_is_exact() {
+    assert_exact_listing(100_000).await;
 }
 
-/// Fees as an API may write them, and the double nearest to their exact sum.
+/// Sums fees in every notation that JSON allows; the expected value is the double nearest to the exact sum.
 #[tokio::test]
-async fn fees_are_summed_by_their_digits() {
+async fn fees_are_summed_as_exact_decimals() {
     let cases: [(&[&str], f64); 7] = [
         (&["0.1", "0.2"], 0.3),
         (&["1.15", "1.150", "115e-2", "0.00115E+3"], 4.6),
@@ -48,7 +49,7 @@ async fn fees_are_summed_by_their_digits() {
         (&["12345678.123456789", "0.000000001"], 12_345_678.123_456_79),
     ];
     for (fees, sum) in cases {
-        let api = Api::start(move |_| async move {
+        let api = MockApi::start(move |_| async move {
             let records: Vec<_> = fees
                 .iter()
                 .enumerate()
@@ -57,8 +58,8 @@ async fn fees_are_summed_by_their_digits() {
             page(&records, records.len(), 1, 1)
         })
         .await;
-        let mut exporter = Running::exporter(&api.url(), &[]).await;
-        exporter.polled(1).await;
+        let mut exporter = ServerProcess::exporter(&api.url(), &[]).await;
+        exporter.wait_for_polls(1).await;
         let series =
             r#"tryvox_monthly_fees{account="acc_demo",country="US",type="local",status="active",currency="USD"}"#;
         assert_eq!(exporter.scrape().await.value(series), Some(sum), "{fees:?}");
@@ -66,8 +67,8 @@ async fn fees_are_summed_by_their_digits() {
 }
 
 #[tokio::test]
-async fn currencies_are_never_added_and_zeros_are_there() {
-    let api = Api::start(|_| async {
+async fn currencies_stay_separate_and_documented_statuses_are_zero() {
+    let api = MockApi::start(|_| async {
         let records = [
             record("+14155550001", "active", "1.15", "USD"),
             record("+14155550002", "suspended", "2.5", "EUR"),
@@ -76,8 +77,8 @@ async fn currencies_are_never_added_and_zeros_are_there() {
         page(&records, 3, 1, 1)
     })
     .await;
-    let mut exporter = Running::exporter(&api.url(), &[]).await;
-    exporter.polled(1).await;
+    let mut exporter = ServerProcess::exporter(&api.url(), &[]).await;
+    exporter.wait_for_polls(1).await;
     let scrape = exporter.scrape().await;
     scrape.lint();
     let lines: Vec<_> = scrape

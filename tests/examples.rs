@@ -1,4 +1,4 @@
-//! Every example is loaded by the program that it is for, as it is but for addresses and how often.
+//! Every file in `examples/` works with the program it configures. Only addresses and intervals are changed.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -9,28 +9,29 @@ use serde_json::json;
 use tokio::process::{Child, Command};
 use tokio::time::{Duration, sleep, timeout};
 
-use crate::common::api::Api;
+use crate::common::api::MockApi;
 use crate::common::prometheus::Prometheus;
 use crate::common::web::Web;
-use crate::common::{PATIENCE, Running, http, seed};
+use crate::common::{ServerProcess, TEST_TIMEOUT, http, seed};
 
 const NUMBERS: usize = 130;
 
-/// An example of Prometheus's, in which the exporter is somewhere else, and time is shorter.
+/// Returns an example of `examples/prometheus` with this address of the exporter and a short scrape interval.
 fn example(name: &str, exporter: &str) -> String {
     let text = std::fs::read_to_string(Path::new("examples/prometheus").join(name)).unwrap();
     assert!(text.contains("scrape_interval: 30s"), "{text}");
     text.replace("scrape_interval: 30s", "scrape_interval: 1s").replace("localhost:10869", exporter)
 }
 
-async fn exporter(arguments: &[&str]) -> (Running, Running) {
-    let simulator = Running::simulator(NUMBERS, seed(), &[]).await;
-    let mut exporter = Running::exporter(&simulator.url(), arguments).await;
-    exporter.polled(1).await;
+/// Starts a simulator and an exporter that has polled it once.
+async fn start_exporter(arguments: &[&str]) -> (ServerProcess, ServerProcess) {
+    let simulator = ServerProcess::simulator(NUMBERS, seed(), &[]).await;
+    let mut exporter = ServerProcess::exporter(&simulator.url(), arguments).await;
+    exporter.wait_for_polls(1).await;
     (simulator, exporter)
 }
 
-/// A `VictoriaMetrics`, Debian's.
+/// A running `VictoriaMetrics`, the one that Debian packages; dropping it kills the process.
 struct VictoriaMetrics {
     url: String,
     _process: Child,
@@ -40,7 +41,7 @@ struct VictoriaMetrics {
 impl VictoriaMetrics {
     fn start(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        // It takes no port 0.
+        // It does not accept port 0, so find a free port first.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let process = Command::new("victoria-metrics")
             .arg(format!("-storageDataPath={}", folder.path().join("data").display()))
@@ -50,17 +51,17 @@ impl VictoriaMetrics {
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .expect("victoria-metrics is there: `make setup` installs it");
+            .expect("victoria-metrics is not installed; run `make setup`");
         Self { url: format!("http://{address}"), _process: process, _folder: folder }
     }
 
-    /// Waits until it has this value of the account.
-    async fn until(&self, family: &str, value: usize) {
+    /// Waits until a metric of the account has this value.
+    async fn wait_for(&self, family: &str, value: usize) {
         let url = format!("{}/api/v1/query?query={family}%7Baccount%3D%22acc_demo%22,job%3D%22tryvox%22%7D", self.url);
-        let seen = async {
+        let has_value = async {
             loop {
-                if let Ok(answer) = http().get(&url).send().await {
-                    let text = answer.text().await.unwrap();
+                if let Ok(response) = http().get(&url).send().await {
+                    let text = response.text().await.unwrap();
                     if text.contains(&format!("\"{value}\"]")) {
                         return;
                     }
@@ -68,54 +69,56 @@ impl VictoriaMetrics {
                 sleep(Duration::from_millis(100)).await;
             }
         };
-        timeout(PATIENCE, seen).await.unwrap_or_else(|_| panic!("never {family} {value}"));
+        timeout(TEST_TIMEOUT, has_value)
+            .await
+            .unwrap_or_else(|_| panic!("{family} is not {value} within {TEST_TIMEOUT:?}"));
     }
 }
 
 #[tokio::test]
-async fn an_address_that_is_known_for_prometheus_and_victoria_metrics() {
-    let (_simulator, exporter) = exporter(&[]).await;
+async fn prometheus_and_victoria_metrics_scrape_a_static_target() {
+    let (_simulator, exporter) = start_exporter(&[]).await;
     let text = example("static.yml", &exporter.address);
-    let prometheus = Prometheus::by_example(&text, &[]).await;
+    let prometheus = Prometheus::with_config(&text, &[]).await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("static.yml");
     std::fs::write(&file, &text).unwrap();
     let victoria = VictoriaMetrics::start(&[&format!("-promscrape.config={}", file.display())]);
-    prometheus.until(&format!("tryvox_listed_numbers{{job=\"tryvox\"}} == {NUMBERS}")).await;
-    victoria.until("tryvox_listed_numbers", NUMBERS).await;
+    prometheus.wait_for(&format!("tryvox_listed_numbers{{job=\"tryvox\"}} == {NUMBERS}")).await;
+    victoria.wait_for("tryvox_listed_numbers", NUMBERS).await;
 }
 
 #[tokio::test]
-async fn remote_write_to_victoria_metrics() {
-    let (_simulator, exporter) = exporter(&[]).await;
+async fn prometheus_writes_to_victoria_metrics() {
+    let (_simulator, exporter) = start_exporter(&[]).await;
     let victoria = VictoriaMetrics::start(&[]);
     let text = example("remote-write.yml", &exporter.address).replace("http://localhost:8428", &victoria.url);
-    let _prometheus = Prometheus::by_example(&text, &[]).await;
-    victoria.until("tryvox_listed_numbers", NUMBERS).await;
+    let _prometheus = Prometheus::with_config(&text, &[]).await;
+    victoria.wait_for("tryvox_listed_numbers", NUMBERS).await;
 }
 
 #[tokio::test]
-async fn tls_and_users() {
+async fn prometheus_scrapes_over_tls_with_a_password() {
     let web = std::fs::read_to_string("examples/web/web.yml").unwrap();
     let (folder, authority) = Web::new();
     folder.write_pair("exporter.pem", "exporter.key", authority.issue(&["localhost", "127.0.0.1"], 30));
     folder.configure(&web);
-    let (_simulator, exporter) = exporter(&[&folder.flag()]).await;
+    let (_simulator, exporter) = start_exporter(&[&folder.flag()]).await;
     let text = example("tls-and-users.yml", &exporter.address);
     let files = [("exporter.pem", &*authority.pem()), ("password", "change me")];
-    let prometheus = Prometheus::by_example(&text, &files).await;
-    prometheus.until(&format!("tryvox_listed_numbers == {NUMBERS}")).await;
-    // It is the password that lets it in.
-    let files = [("exporter.pem", &*authority.pem()), ("password", "another")];
-    let prometheus = Prometheus::by_example(&text, &files).await;
-    prometheus.until("up{job=\"tryvox\"} == 0").await;
+    let prometheus = Prometheus::with_config(&text, &files).await;
+    prometheus.wait_for(&format!("tryvox_listed_numbers == {NUMBERS}")).await;
+    // With another password the scrape fails.
+    let files = [("exporter.pem", &*authority.pem()), ("password", "wrong password")];
+    let prometheus = Prometheus::with_config(&text, &files).await;
+    prometheus.wait_for("up{job=\"tryvox\"} == 0").await;
 }
 
-/// A Kubernetes that knows three pods, of which one is the exporter's. `VictoriaMetrics` asks it, as Debian's Prometheus is
-/// built without that.
+/// A scripted Kubernetes API lists three pods, one of which is the exporter. `VictoriaMetrics` runs the
+/// example, because Debian builds Prometheus without Kubernetes service discovery.
 #[tokio::test]
-async fn pods_of_kubernetes() {
-    let (_simulator, exporter) = exporter(&[]).await;
+async fn kubernetes_discovery_finds_only_the_exporter_pod() {
+    let (_simulator, exporter) = start_exporter(&[]).await;
     let port: u16 = exporter.address.rsplit(':').next().unwrap().parse().unwrap();
     let pod = |name: &str, label: &str, port_name: &str| {
         json!({
@@ -132,8 +135,8 @@ async fn pods_of_kubernetes() {
             pod("tryvox-exporter-1", "tryvox-exporter", "debug"),
         ],
     });
-    let api = Api::start(move |asked| {
-        let (pods, uri) = (pods.to_string(), asked.uri.to_string());
+    let api = MockApi::start(move |request| {
+        let (pods, uri) = (pods.to_string(), request.uri.to_string());
         async move {
             if uri.contains("watch=") {
                 std::future::pending::<()>().await;
@@ -144,14 +147,14 @@ async fn pods_of_kubernetes() {
     })
     .await;
     let text = example("kubernetes.yml", &exporter.address);
-    let elsewhere = text.replace("- role: pod", &format!("- role: pod\n        api_server: {}", api.url()));
-    assert_ne!(elsewhere, text);
+    let example = text.replace("- role: pod", &format!("- role: pod\n        api_server: {}", api.url()));
+    assert_ne!(example, text);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("kubernetes.yml");
-    std::fs::write(&file, elsewhere).unwrap();
+    std::fs::write(&file, example).unwrap();
     let victoria = VictoriaMetrics::start(&[&format!("-promscrape.config={}", file.display())]);
-    victoria.until("tryvox_listed_numbers", NUMBERS).await;
-    victoria.until("tryvox_up", 1).await;
+    victoria.wait_for("tryvox_listed_numbers", NUMBERS).await;
+    victoria.wait_for("tryvox_up", 1).await;
     let targets = http().get(format!("{}/api/v1/targets", victoria.url)).send().await.unwrap().bytes().await.unwrap();
     let targets: serde_json::Value = serde_json::from_slice(&targets).unwrap();
     let active = targets["data"]["activeTargets"].as_array().unwrap();
@@ -159,9 +162,9 @@ async fn pods_of_kubernetes() {
     assert_eq!(active[0]["labels"]["instance"], "tryvox-exporter-0");
 }
 
-/// Nothing is in `examples/` that is not tried: here, or (the timer) on a machine of its own.
+/// The timer and its service are tested in `tests/shipping`, everything else here.
 #[test]
-fn there_are_no_others() {
+fn every_example_is_tested() {
     let mut names = Vec::new();
     for folder in ["prometheus", "textfile", "web"] {
         for entry in std::fs::read_dir(Path::new("examples").join(folder)).unwrap() {
@@ -169,7 +172,7 @@ fn there_are_no_others() {
         }
     }
     names.sort();
-    let known = [
+    let tested = [
         "kubernetes.yml",
         "remote-write.yml",
         "static.yml",
@@ -178,5 +181,5 @@ fn there_are_no_others() {
         "tryvox-once.timer",
         "web.yml",
     ];
-    assert_eq!(names, known);
+    assert_eq!(names, tested);
 }

@@ -1,16 +1,16 @@
-//! The families that are promised: each is there, with exactly its labels, and every line that goes
-//! out is one that a strict parser takes.
+//! The metric families are a stable interface: each has exactly the name, type and labels listed here,
+//! and strict parsers accept the exposition.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::process::Stdio;
 
-use crate::common::accounts::File;
-use crate::common::{KEY, Running, Scrape, http, seed};
+use crate::common::accounts::ConfigFile;
+use crate::common::{KEY, Scrape, ServerProcess, http, seed};
 use tryvox_exporter::metrics::families;
 
-/// Every family, its type and its labels, written out by hand.
-const PROMISED: &[(&str, &str, &[&str])] = &[
+/// Name, type and labels of every family. Written by hand, so that a change of the interface is deliberate.
+const EXPECTED_FAMILIES: &[(&str, &str, &[&str])] = &[
     ("tryvox_numbers", "gauge", &["account", "country", "type", "status"]),
     ("tryvox_monthly_fees", "gauge", &["account", "country", "type", "status", "currency"]),
     ("tryvox_setup_fees", "gauge", &["account", "country", "type", "status", "currency"]),
@@ -56,23 +56,23 @@ const PROMISED: &[(&str, &str, &[&str])] = &[
     ("tryvox_exporter_total_shards", "gauge", &[]),
 ];
 
-/// An exporter with everything there is.
-async fn everything() -> (Running, Running) {
-    let simulator = Running::simulator(800, seed(), &[]).await;
-    let file = File::new(&format!(
+/// Starts an exporter with every collector and a budget, so that it serves every family, and its simulator.
+async fn start_full_exporter() -> (ServerProcess, ServerProcess) {
+    let simulator = ServerProcess::simulator(800, seed(), &[]).await;
+    let file = ConfigFile::new(&format!(
         "tryvox: {{url: '{}', rate_limit: 0}}\n\
          collector: {{region: true, trunk: true, application: true, number: {{statuses: [suspended, pending]}}}}\n\
          accounts: [{{account_id: acc_demo, monthly_budget: {{USD: 5}}}}]\n",
         simulator.url()
     ));
     let flag = file.flag();
-    let mut exporter = Running::start(&[&flag, "--log.level=debug"], &[("TRYVOX_API_KEY", KEY)]).await;
-    exporter.polled(1).await;
+    let mut exporter = ServerProcess::start(&[&flag, "--log.level=debug"], &[("TRYVOX_API_KEY", KEY)]).await;
+    exporter.wait_for_polls(1).await;
     (simulator, exporter)
 }
 
-/// The labels of a series, in their order, without `le`.
-fn labels(series: &str) -> Vec<&str> {
+/// Returns the names of the labels of a series in their order, without `le`.
+fn label_names(series: &str) -> Vec<&str> {
     let Some((_, labels)) = series.split_once('{') else { return Vec::new() };
     let names = labels.split("=\"").filter_map(|part| part.rsplit(['{', ',', '"']).next());
     let mut names: Vec<_> = names.filter(|name| !name.is_empty() && *name != "}" && *name != "le").collect();
@@ -81,17 +81,17 @@ fn labels(series: &str) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn every_family_is_there_with_exactly_its_labels() {
+async fn every_family_is_served_with_exactly_its_labels() {
     let declared: Vec<_> = families().map(|family| (family.name, family.kind.as_str(), family.labels)).collect();
     let sorted = |families: &[(&'static str, &'static str, &'static [&'static str])]| -> BTreeSet<_> {
         families.iter().copied().collect()
     };
-    assert_eq!(sorted(&declared), sorted(PROMISED));
+    assert_eq!(sorted(&declared), sorted(EXPECTED_FAMILIES));
 
-    let (_simulator, exporter) = everything().await;
+    let (_simulator, exporter) = start_full_exporter().await;
     let scrape = exporter.scrape().await;
     scrape.lint();
-    for (name, kind, expected) in PROMISED {
+    for (name, kind, expected) in EXPECTED_FAMILIES {
         assert!(
             scrape.0.contains(&format!("\n# TYPE {name} {kind}\n"))
                 || scrape.0.contains(&format!("# TYPE {name} {kind}\n")),
@@ -102,38 +102,41 @@ async fn every_family_is_there_with_exactly_its_labels() {
         let series = scrape.family(&samples);
         assert!(!series.is_empty(), "{name}");
         for series in series.keys() {
-            assert_eq!(labels(series), *expected, "{series}");
+            assert_eq!(label_names(series), *expected, "{series}");
         }
     }
-    // And nothing besides but the process.
-    let known: BTreeSet<_> = PROMISED.iter().map(|(name, ..)| *name).collect();
+    // The only other families are those of the process.
+    let known: BTreeSet<_> = EXPECTED_FAMILIES.iter().map(|(name, ..)| *name).collect();
     for line in scrape.0.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
         let name = line.split(' ').next().unwrap();
         assert!(known.contains(name) || name.starts_with("process_"), "{name}");
     }
-    // A family is in one piece, and no series is there twice.
-    let (mut seen, mut last, mut finished) = (BTreeSet::new(), String::new(), BTreeSet::new());
+    // The samples of a family are contiguous, and no series is duplicated.
+    let (mut seen, mut current, mut finished) = (BTreeSet::new(), String::new(), BTreeSet::new());
     for line in scrape.0.lines().filter(|line| !line.starts_with('#')) {
         let series = line.rsplit_once(' ').unwrap().0;
-        assert!(seen.insert(series.to_owned()), "{series} is there twice");
+        assert!(seen.insert(series.to_owned()), "{series} is duplicated");
         let family = series.split('{').next().unwrap();
-        let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| family.strip_suffix(end)).unwrap_or(family);
-        if family != last {
-            assert!(!finished.contains(family), "{family} is in two pieces");
-            finished.insert(std::mem::replace(&mut last, family.to_owned()));
+        let family =
+            ["_bucket", "_sum", "_count"].iter().find_map(|suffix| family.strip_suffix(suffix)).unwrap_or(family);
+        if family != current {
+            assert!(!finished.contains(family), "the samples of {family} are not contiguous");
+            finished.insert(std::mem::replace(&mut current, family.to_owned()));
         }
     }
 }
 
-/// The parser of Prometheus's own Python client takes nothing that the specification forbids.
+/// Parses the `OpenMetrics` exposition with Prometheus's Python client, which rejects everything that the
+/// specification forbids.
 #[tokio::test]
-async fn openmetrics_is_what_its_strictest_parser_takes() {
-    let (_simulator, exporter) = everything().await;
+async fn openmetrics_exposition_passes_a_strict_parser() {
+    let (_simulator, exporter) = start_full_exporter().await;
     let url = format!("{}/metrics", exporter.url());
-    let answer = http().get(&url).header("accept", "application/openmetrics-text;version=1.0.0").send().await.unwrap();
-    let media_type = answer.headers()["content-type"].to_str().unwrap().to_owned();
+    let response =
+        http().get(&url).header("accept", "application/openmetrics-text;version=1.0.0").send().await.unwrap();
+    let media_type = response.headers()["content-type"].to_str().unwrap().to_owned();
     assert_eq!(media_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
-    let text = answer.text().await.unwrap();
+    let text = response.text().await.unwrap();
     assert!(text.ends_with("\n# EOF\n"));
 
     let script = "import sys, json\n\
@@ -145,26 +148,26 @@ async fn openmetrics_is_what_its_strictest_parser_takes() {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("python3 is there: `make setup` installs it");
+        .expect("python3 is not installed; run `make setup`");
     python.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let output = python.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let parsed: BTreeMap<String, (String, u64, String)> = serde_json::from_slice(&output.stdout).unwrap();
-    for (name, kind, _) in PROMISED {
+    for (name, kind, _) in EXPECTED_FAMILIES {
         let name = if *kind == "counter" { name.trim_end_matches("_total") } else { name };
-        let (parsed, samples, unit) = &parsed[name];
-        assert!(parsed == kind && *samples > 0, "{name}: {parsed}");
+        let (parsed_kind, samples, unit) = &parsed[name];
+        assert!(parsed_kind == kind && *samples > 0, "{name}: {parsed_kind} with {samples} samples");
         assert_eq!(unit, if name.ends_with("_seconds") { "seconds" } else { "" }, "{name}");
     }
-    // Both formats say the same.
+    // Both formats have the same values.
     let text: Scrape = Scrape(text.trim_end_matches("# EOF\n").to_owned());
     assert_eq!(text.inventory(), exporter.scrape().await.inventory());
 }
 
-/// The formula of `docs/metrics.md`.
+/// The formulas are those of `docs/metrics.md`.
 #[tokio::test]
-async fn each_collector_has_as_many_series_as_documented() {
-    let (_simulator, exporter) = everything().await;
+async fn collectors_have_as_many_series_as_documented() {
+    let (_simulator, exporter) = start_full_exporter().await;
     let scrape = exporter.scrape().await;
     let series = |name: &str| scrape.family(name).into_keys().collect::<Vec<_>>();
     let count = |names: &[&str]| names.iter().map(|name| series(name).len()).sum::<usize>();
@@ -189,21 +192,21 @@ async fn each_collector_has_as_many_series_as_documented() {
     assert!(assignment <= 4 * statuses + 4 * statuses * currencies);
     let lifecycle = ["tryvox_oldest_update_timestamp_seconds", "tryvox_newest_creation_timestamp_seconds"];
     assert_eq!(count(&lifecycle), statuses + 1);
-    let of_numbers = [
+    let per_number = [
         "tryvox_number_info",
         "tryvox_number_monthly_fee",
         "tryvox_number_updated_timestamp_seconds",
         "tryvox_number_series_truncated",
     ];
-    assert_eq!(count(&of_numbers), 3 * numbers + 1);
+    assert_eq!(count(&per_number), 3 * numbers + 1);
     for (family, label) in [("tryvox_trunk_numbers", "trunk_id"), ("tryvox_application_numbers", "application_id")] {
         assert!(count(&[family]) <= statuses * distinct(family, &[label]));
     }
     assert!(count(&["tryvox_region_numbers"]) <= statuses * distinct("tryvox_region_numbers", &["country", "region"]));
 
     let all = scrape.0.lines().filter(|line| line.starts_with("tryvox_") && line.contains("account=")).count();
-    let places = count(&["tryvox_region_numbers", "tryvox_trunk_numbers", "tryvox_application_numbers"]);
-    let known = count(&["tryvox_numbers", "tryvox_capability_numbers"]) + fees + assignment;
-    let rest = all - known - count(&lifecycle) - count(&of_numbers) - places;
-    assert!((60..=75).contains(&rest), "everything else: {rest}");
+    let optional = count(&["tryvox_region_numbers", "tryvox_trunk_numbers", "tryvox_application_numbers"]);
+    let grouped = count(&["tryvox_numbers", "tryvox_capability_numbers"]) + fees + assignment;
+    let rest = all - grouped - count(&lifecycle) - count(&per_number) - optional;
+    assert!((60..=75).contains(&rest), "{rest} series besides those of the collectors");
 }

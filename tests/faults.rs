@@ -1,43 +1,47 @@
-//! Every fault that an API can have, crossed with where it strikes and how long it lasts: what is
-//! served meanwhile, after how many requests at most, and that it heals.
+//! Crosses every fault of the simulated API with the pages it affects and how often it occurs.
+//!
+//! Each case checks the result of the poll, what is served meanwhile, the number of requests, and that the
+//! next poll without the fault succeeds. All tests run on tokio's paused clock.
 
 use std::time::Duration;
 
-use crate::common::lab::{Lab, Setup};
+use crate::common::harness::{Harness, HarnessOptions};
 use crate::common::{Scrape, seed};
 
-/// The listing has 6 pages and 3 requests may be in flight.
+/// Pages of the listing, by the default [`HarnessOptions`].
 const PAGES: u64 = 6;
+/// Maximum number of requests in flight, by the default [`HarnessOptions`].
 const IN_FLIGHT: u64 = 3;
+/// Maximum number of attempts at one page.
 const ATTEMPTS: u64 = 4;
 
-/// The first, a middle and the last page.
-const PLACES: [u64; 3] = [1, 4, 6];
+/// Where a fault begins: it affects this page and all after it.
+const FIRST_FAULTY_PAGES: [u64; 3] = [1, 4, 6];
 
-/// Once, twice, for good.
-const LASTING: [Option<u64>; 3] = [Some(1), Some(2), None];
+/// How often a fault occurs: once, twice, or until it is removed.
+const OCCURRENCES: [Option<u64>; 3] = [Some(1), Some(2), None];
 
-/// What a poll comes to.
+/// The result of a poll.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Verdict {
-    /// Up, and exact.
+enum PollResult {
+    /// Successful and exact.
     Exact,
-    /// Up, with records that cannot be read.
+    /// Successful, with this many invalid records.
     Invalid(u64),
-    /// Down for this reason, with the listing before it.
-    Down(&'static str),
+    /// Failed for this reason; the previous listing stays.
+    Failed(&'static str),
 }
 
-use Verdict::{Down, Exact, Invalid};
+use PollResult::{Exact, Failed, Invalid};
 
-/// A poll in which this fault struck: its verdict and its requests.
-struct Expected {
-    verdict: Verdict,
-    at_most: u64,
+/// What a poll with a fault must lead to.
+struct Expectation {
+    result: PollResult,
+    max_requests: u64,
 }
 
-/// Faults that go away by themselves: asked again, up to four times a page.
-const PASSING: &[(&str, &str)] = &[
+/// Faults that are retried, up to [`ATTEMPTS`] times per page, and the reason if all attempts fail.
+const TRANSIENT: &[(&str, &str)] = &[
     ("408", "http_status"),
     ("425", "http_status"),
     ("429", "rate_limited"),
@@ -57,8 +61,8 @@ const PASSING: &[(&str, &str)] = &[
     ("empty-body", "decode"),
 ];
 
-/// Faults that asking again does not mend: the poll ends at once.
-const FINAL: &[(&str, &str)] = &[
+/// Faults that a retry cannot fix, so the poll fails at once, and the reason.
+const PERMANENT: &[(&str, &str)] = &[
     ("400", "http_status"),
     ("401", "unauthorized"),
     ("403", "forbidden"),
@@ -73,24 +77,25 @@ const FINAL: &[(&str, &str)] = &[
     ("503 retry-after-date=3600", "rate_limited"),
 ];
 
-/// Faults of what a page says, with the verdict for each place (rows) and how long it lasts.
+/// Faults in the content of a page, with the result for each of [`FIRST_FAULTY_PAGES`] (rows) and
+/// [`OCCURRENCES`] (columns).
 #[rustfmt::skip]
-const UNTRUE: &[(&str, [[Verdict; 3]; 3])] = &[
+const INCORRECT_CONTENT: &[(&str, [[PollResult; 3]; 3])] = &[
     ("total by=1000", [
-        [Exact, Exact, Down("inconsistent")],
-        // The first page told the truth, and that is what was listed.
+        [Exact, Exact, Failed("inconsistent")],
+        // The total of the first page is correct, and the listing matches it.
         [Exact, Exact, Exact],
         [Exact, Exact, Exact],
     ]),
     ("total by=-7", [
-        [Exact, Exact, Down("inconsistent")],
+        [Exact, Exact, Failed("inconsistent")],
         [Exact, Exact, Exact],
         [Exact, Exact, Exact],
     ]),
-    ("empty-pages", [[Exact, Exact, Down("inconsistent")]; 3]),
+    ("empty-pages", [[Exact, Exact, Failed("inconsistent")]; 3]),
     ("endless-pages", [
-        [Exact, Exact, Down("inconsistent")],
-        // The first page says how many there are.
+        [Exact, Exact, Failed("inconsistent")],
+        // The first page has the correct number of pages.
         [Exact, Exact, Exact],
         [Exact, Exact, Exact],
     ]),
@@ -100,270 +105,275 @@ const UNTRUE: &[(&str, [[Verdict; 3]; 3])] = &[
         [Invalid(1), Invalid(1), Invalid(1)],
     ]),
     ("reordered-pages", [
-        // All pages in another order are all pages.
+        // If all pages are reordered, the listing is still complete.
         [Exact, Exact, Exact],
-        [Exact, Exact, Down("inconsistent")],
-        [Exact, Exact, Down("inconsistent")],
+        [Exact, Exact, Failed("inconsistent")],
+        [Exact, Exact, Failed("inconsistent")],
     ]),
     ("short-pages", [
-        // Pages that are not full are all there is, too.
+        // If all pages are short, there are more of them, and the listing is still complete.
         [Exact, Exact, Exact],
-        [Exact, Exact, Down("inconsistent")],
-        [Exact, Exact, Down("inconsistent")],
+        [Exact, Exact, Failed("inconsistent")],
+        [Exact, Exact, Failed("inconsistent")],
     ]),
 ];
 
-fn verdict(before: &Scrape, after: &Scrape) -> Verdict {
-    let up = after.of("tryvox_up", "");
+/// Returns the result of the only poll between two scrapes.
+fn poll_result(before: &Scrape, after: &Scrape) -> PollResult {
+    let up = after.account_value("tryvox_up", "");
     let failures = |scrape: &Scrape| scrape.family("tryvox_poll_errors_total");
-    let (was, is) = (failures(before), failures(after));
-    let failed: Vec<_> = is.iter().filter(|(series, count)| was[*series] != **count).collect();
+    let (previous, current) = (failures(before), failures(after));
+    let changed: Vec<_> = current.iter().filter(|(series, count)| previous[*series] != **count).collect();
     if up == 1.0 {
-        assert_eq!(failed, []);
-        return match after.of("tryvox_invalid_records", "") {
+        assert_eq!(changed, []);
+        return match after.account_value("tryvox_invalid_records", "") {
             0.0 => {
                 assert_eq!(after.inventory(), before.inventory());
                 Exact
             }
             invalid => {
-                let listed = after.of("tryvox_listed_numbers", "");
-                assert_eq!(listed + invalid, before.of("tryvox_listed_numbers", ""));
+                let listed = after.account_value("tryvox_listed_numbers", "");
+                assert_eq!(listed + invalid, before.account_value("tryvox_listed_numbers", ""));
                 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is a count")]
                 Invalid(invalid as u64)
             }
         };
     }
     assert_eq!(after.inventory(), before.inventory(), "a failed poll changes no inventory");
-    let [(series, count)] = failed[..] else { panic!("{failed:?}") };
-    assert_eq!(*count, was[series] + 1.0);
-    let reasons = PASSING.iter().chain(FINAL).map(|(_, reason)| *reason).chain(["inconsistent"]);
-    Down(reasons.into_iter().find(|reason| series.contains(&format!("\"{reason}\""))).expect(series))
+    let [(series, count)] = changed[..] else { panic!("{changed:?}") };
+    assert_eq!(*count, previous[series] + 1.0);
+    let reasons = TRANSIENT.iter().chain(PERMANENT).map(|(_, reason)| *reason).chain(["inconsistent"]);
+    Failed(reasons.into_iter().find(|reason| series.contains(&format!("\"{reason}\""))).expect(series))
 }
 
-/// One case: a good poll, one with the fault, and those until it is good again.
-async fn strikes(fault: &str, place: u64, lasts: Option<u64>, expected: Expected) {
-    let case = format!("{fault}, page {place}, {lasts:?} times");
-    let lab = Lab::start(&Setup::default());
-    lab.polled(1).await;
-    let before = lab.scrape();
-    assert_eq!(before.inventory(), lab.truth(), "{case}");
-    assert_eq!(lab.requests(), PAGES);
+/// Tests one case: a successful poll, a poll with the fault, and the polls until one succeeds again.
+async fn assert_fault_handled(fault: &str, page: u64, times: Option<u64>, expected: Expectation) {
+    let case = format!("{fault}, page {page}, {times:?} times");
+    let harness = Harness::start(&HarnessOptions::default());
+    harness.wait_for_polls(1).await;
+    let before = harness.scrape();
+    assert_eq!(before.inventory(), harness.expected_series(), "{case}");
+    assert_eq!(harness.requests(), PAGES);
 
-    let times = lasts.map(|times| format!(" times={times}")).unwrap_or_default();
-    lab.set_faults(&format!("{fault} page={place}{times}"));
-    lab.polled(2).await;
-    let after = lab.scrape();
-    assert_eq!(verdict(&before, &after), expected.verdict, "{case}\n{}", after.0);
-    let requests = lab.requests() - PAGES;
-    assert!(requests <= expected.at_most, "{case}: {requests} requests");
-    if matches!(expected.verdict, Down(reason) if FINAL.iter().any(|(_, other)| *other == reason))
-        && FINAL.iter().any(|(other, _)| *other == fault)
-    {
+    let times_parameter = times.map(|times| format!(" times={times}")).unwrap_or_default();
+    harness.set_faults(&format!("{fault} page={page}{times_parameter}"));
+    harness.wait_for_polls(2).await;
+    let after = harness.scrape();
+    assert_eq!(poll_result(&before, &after), expected.result, "{case}\n{}", after.0);
+    let requests = harness.requests() - PAGES;
+    assert!(requests <= expected.max_requests, "{case}: {requests} requests");
+    if PERMANENT.iter().any(|(other, _)| *other == fault) {
         let retries = after.family("tryvox_api_retries_total");
         assert!(retries.values().all(|count| *count == 0.0), "{case}: {retries:?}");
     }
 
-    // Whatever lasts so many times heals by itself, and the rest when the API does.
-    let polls = lab.polls();
-    if lasts.is_none() {
-        lab.set_faults("");
+    // A fault that occurs a limited number of times ends on its own; any other is removed.
+    let polls = harness.polls();
+    if times.is_none() {
+        harness.set_faults("");
     }
-    lab.polled(polls + lasts.unwrap_or(1)).await;
-    let healed = lab.scrape();
-    assert_eq!(healed.of("tryvox_up", ""), 1.0, "{case}");
-    assert_eq!(healed.inventory(), lab.truth(), "{case}");
-    assert_eq!(healed.of("tryvox_invalid_records", ""), 0.0, "{case}");
-    // Each request is counted once, and nothing else is.
-    assert_eq!(healed.family("tryvox_api_requests_total").values().sum::<f64>(), lab.requests() as f64, "{case}");
-    assert_eq!(healed.of("tryvox_api_request_duration_seconds_count", ""), lab.requests() as f64, "{case}");
+    harness.wait_for_polls(polls + times.unwrap_or(1)).await;
+    let recovered = harness.scrape();
+    assert_eq!(recovered.account_value("tryvox_up", ""), 1.0, "{case}");
+    assert_eq!(recovered.inventory(), harness.expected_series(), "{case}");
+    assert_eq!(recovered.account_value("tryvox_invalid_records", ""), 0.0, "{case}");
+    // Each request is counted exactly once.
+    assert_eq!(
+        recovered.family("tryvox_api_requests_total").values().sum::<f64>(),
+        harness.requests() as f64,
+        "{case}"
+    );
+    assert_eq!(
+        recovered.account_value("tryvox_api_request_duration_seconds_count", ""),
+        harness.requests() as f64,
+        "{case}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_passes_is_asked_for_again() {
-    for (fault, reason) in PASSING {
-        for place in PLACES {
-            // The pages before, and then each that is in flight as often as it may be.
-            let last = IN_FLIGHT.min(PAGES - place + 1).max(1);
-            let struck = if place == 1 { 1 } else { last };
-            let given_up = Expected { verdict: Down(reason), at_most: place - 1 + struck * ATTEMPTS };
-            for lasts in LASTING {
-                match lasts {
-                    Some(times) => {
-                        strikes(fault, place, lasts, Expected { verdict: Exact, at_most: PAGES + times }).await;
-                    }
-                    None => strikes(fault, place, lasts, Expected { ..given_up }).await,
-                }
+async fn transient_faults_are_retried() {
+    for (fault, reason) in TRANSIENT {
+        for page in FIRST_FAULTY_PAGES {
+            // The pages before, then the maximum number of attempts at each page in flight. No other
+            // page is requested before the first one has arrived.
+            let in_flight = if page == 1 { 1 } else { IN_FLIGHT.min(PAGES - page + 1) };
+            for times in OCCURRENCES {
+                let expected = match times {
+                    Some(times) => Expectation { result: Exact, max_requests: PAGES + times },
+                    None => Expectation { result: Failed(reason), max_requests: page - 1 + in_flight * ATTEMPTS },
+                };
+                assert_fault_handled(fault, page, times, expected).await;
             }
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_pass_ends_the_poll_at_once() {
-    for (fault, reason) in FINAL {
-        for place in PLACES {
-            let at_most = if place == 1 { 1 } else { PAGES.min(place + IN_FLIGHT - 1) };
-            for lasts in LASTING {
-                strikes(fault, place, lasts, Expected { verdict: Down(reason), at_most }).await;
+async fn permanent_faults_fail_the_poll_without_a_retry() {
+    for (fault, reason) in PERMANENT {
+        for page in FIRST_FAULTY_PAGES {
+            let max_requests = if page == 1 { 1 } else { PAGES.min(page + IN_FLIGHT - 1) };
+            for times in OCCURRENCES {
+                assert_fault_handled(fault, page, times, Expectation { result: Failed(reason), max_requests }).await;
             }
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_page_says_is_held_against_the_others() {
-    for (fault, verdicts) in UNTRUE {
-        for (place, verdicts) in PLACES.into_iter().zip(verdicts) {
-            for (lasts, verdict) in LASTING.into_iter().zip(*verdicts) {
-                // A listing is read three times at most, and short pages are twice as many.
-                let at_most = if matches!(verdict, Invalid(_)) { PAGES } else { 3 * 2 * PAGES };
-                strikes(fault, place, lasts, Expected { verdict, at_most }).await;
+async fn pages_with_incorrect_content_are_checked_against_the_others() {
+    for (fault, results) in INCORRECT_CONTENT {
+        for (page, results) in FIRST_FAULTY_PAGES.into_iter().zip(results) {
+            for (times, result) in OCCURRENCES.into_iter().zip(*results) {
+                // At most three attempts at a listing, and short pages double the number of pages.
+                let max_requests = if matches!(result, Invalid(_)) { PAGES } else { 3 * 2 * PAGES };
+                assert_fault_handled(fault, page, times, Expectation { result, max_requests }).await;
             }
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn faults_by_chance_never_make_a_wrong_listing() {
-    let all: Vec<_> = PASSING.iter().map(|(fault, _)| format!("{fault} probability=0.03")).collect();
-    let lab = Lab::start(&Setup { interval: Duration::from_mins(10), ..Setup::default() });
-    lab.set_faults(&all.join(","));
+async fn random_faults_never_lead_to_an_incorrect_listing() {
+    let all: Vec<_> = TRANSIENT.iter().map(|(fault, _)| format!("{fault} probability=0.03")).collect();
+    let harness = Harness::start(&HarnessOptions { interval: Duration::from_mins(10), ..HarnessOptions::default() });
+    harness.set_faults(&all.join(","));
     for polls in 1..=100 {
-        lab.polled(polls).await;
-        let scrape = lab.scrape();
-        if scrape.of("tryvox_up", "") == 1.0 {
-            assert_eq!(scrape.inventory(), lab.truth());
+        harness.wait_for_polls(polls).await;
+        let scrape = harness.scrape();
+        if scrape.account_value("tryvox_up", "") == 1.0 {
+            assert_eq!(scrape.inventory(), harness.expected_series());
         }
         assert_eq!(
-            scrape.of("tryvox_polls_total", r#"result="success""#)
-                + scrape.of("tryvox_polls_total", r#"result="failure""#),
+            scrape.account_value("tryvox_polls_total", r#"result="success""#)
+                + scrape.account_value("tryvox_polls_total", r#"result="failure""#),
             polls as f64
         );
     }
-    // Half of the requests go wrong, but hardly ever four in a row.
-    assert!(lab.scrape().of("tryvox_polls_total", r#"result="success""#) > 50.0);
+    // About 40% of the requests fail, but rarely four in a row.
+    assert!(harness.scrape().account_value("tryvox_polls_total", r#"result="success""#) > 50.0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn patience_is_kept_by_the_whole_account_and_by_the_next_poll() {
-    let setup = Setup { numbers: 200, seed: seed(), ..Setup::default() };
-    let lab = Lab::start(&setup);
-    lab.polled(1).await;
-    // One page is told to wait: nothing at all is asked for 30 s.
-    lab.set_faults("429 retry-after=30 page=5 times=1");
+async fn retry_after_pauses_the_whole_account_and_delays_the_next_poll() {
+    let options = HarnessOptions { numbers: 200, seed: seed(), ..HarnessOptions::default() };
+    let harness = Harness::start(&options);
+    harness.wait_for_polls(1).await;
+    // One response asks to wait 30 s: no page of the account is requested meanwhile.
+    harness.set_faults("429 retry-after=30 page=5 times=1");
     tokio::time::sleep(Duration::from_secs(290)).await;
-    let asked = lab.requests();
-    while lab.requests() < asked + 5 {
+    let before_poll = harness.requests();
+    while harness.requests() < before_poll + 5 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let held = lab.requests();
-    assert!(held <= asked + 5 + 2, "{}", held - asked);
+    let paused = harness.requests();
+    assert!(paused <= before_poll + 5 + 2, "{} requests before the pause", paused - before_poll);
     tokio::time::sleep(Duration::from_secs(25)).await;
-    assert_eq!(lab.requests(), held);
-    lab.polled(2).await;
-    assert_eq!(lab.scrape().of("tryvox_up", ""), 1.0);
+    assert_eq!(harness.requests(), paused);
+    harness.wait_for_polls(2).await;
+    assert_eq!(harness.scrape().account_value("tryvox_up", ""), 1.0);
 
-    // An hour is longer than the poll may take: it ends at once, and the next one keeps the hour.
-    lab.set_faults("503 retry-after=3600 times=1");
-    lab.polled(3).await;
+    // An hour is longer than the poll timeout: the poll fails at once, and the next one starts after the hour.
+    harness.set_faults("503 retry-after=3600 times=1");
+    harness.wait_for_polls(3).await;
     let start = tokio::time::Instant::now();
-    assert_eq!(lab.scrape().of("tryvox_poll_errors_total", r#"reason="rate_limited""#), 1.0);
-    let asked = lab.requests();
+    assert_eq!(harness.scrape().account_value("tryvox_poll_errors_total", r#"reason="rate_limited""#), 1.0);
+    let requests = harness.requests();
     tokio::time::sleep(Duration::from_mins(59)).await;
-    assert_eq!((lab.requests(), lab.polls()), (asked, 3));
-    lab.polled(4).await;
+    assert_eq!((harness.requests(), harness.polls()), (requests, 3));
+    harness.wait_for_polls(4).await;
     assert!(start.elapsed() < Duration::from_mins(61));
-    assert_eq!(lab.scrape().of("tryvox_up", ""), 1.0);
+    assert_eq!(harness.scrape().account_value("tryvox_up", ""), 1.0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_fit_says_what_would() {
-    // 20 pages at one in 20 s need 380 s after the first; the poll has 300 s.
-    let lab = Lab::start(&Setup { numbers: 200, rate: 0.05, ..Setup::default() });
-    lab.polled(1).await;
-    assert_eq!(lab.requests(), 1);
-    assert_eq!(lab.scrape().of("tryvox_poll_errors_total", r#"reason="timeout""#), 1.0);
-    let failure = lab.failure();
+async fn poll_that_cannot_finish_in_time_fails_with_a_remedy() {
+    // At one request per 20 s, 20 pages take 380 s after the first, but the poll timeout is 300 s.
+    let harness = Harness::start(&HarnessOptions { numbers: 200, rate_limit: 0.05, ..HarnessOptions::default() });
+    harness.wait_for_polls(1).await;
+    assert_eq!(harness.requests(), 1);
+    assert_eq!(harness.scrape().account_value("tryvox_poll_errors_total", r#"reason="timeout""#), 1.0);
+    let message = harness.last_failure();
     for word in ["20 pages", "0.05 requests a second", "6m 20s", "--tryvox.rate-limit", "--poll.interval"] {
-        assert!(failure.contains(word), "{word} is not in: {failure}");
+        assert!(message.contains(word), "{word} is not in: {message}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_poll_that_outlives_its_interval_delays_the_next() {
-    let lab = Lab::start(&Setup {
+async fn poll_longer_than_its_interval_delays_the_next() {
+    let harness = Harness::start(&HarnessOptions {
         latency: Duration::from_secs(3),
         concurrency: 1,
         interval: Duration::from_secs(10),
         timeout: Duration::from_mins(1),
-        ..Setup::default()
+        ..HarnessOptions::default()
     });
     let start = tokio::time::Instant::now();
-    // 6 pages of 3 s are 18 s.
+    // 6 pages take 3 s each, 18 s in all.
     for (second, requests) in [(2, 1), (17, 6), (19, 7), (35, 12), (37, 13)] {
         tokio::time::sleep_until(start + Duration::from_secs(second)).await;
-        assert_eq!(lab.requests(), requests, "after {second} s");
+        assert_eq!(harness.requests(), requests, "after {second} s");
     }
-    assert_eq!(lab.scrape().of("tryvox_polls_total", r#"result="success""#), 2.0);
+    assert_eq!(harness.scrape().account_value("tryvox_polls_total", r#"result="success""#), 2.0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn stale_inventory_disappears_and_comes_back() {
-    let setup = Setup::default();
-    let lab = Lab::start(&setup);
-    lab.polled(1).await;
-    let good = lab.scrape().inventory();
-    lab.set_faults("500");
+async fn stale_inventory_is_removed_until_a_poll_succeeds() {
+    let options = HarnessOptions::default();
+    let harness = Harness::start(&options);
+    harness.wait_for_polls(1).await;
+    let inventory = harness.scrape().inventory();
+    harness.set_faults("500");
     let start = tokio::time::Instant::now();
     let mut polls = 1;
     loop {
         polls += 1;
-        lab.polled(polls).await;
-        let (scrape, age) = (lab.scrape(), start.elapsed());
-        assert_eq!(scrape.of("tryvox_up", ""), 0.0);
-        if age + Duration::from_secs(1) < setup.stale_after {
-            assert_eq!(scrape.inventory(), good, "{age:?}");
-            assert_eq!(scrape.of("tryvox_invalid_records", ""), 0.0);
-        } else if age > setup.stale_after + Duration::from_secs(1) {
+        harness.wait_for_polls(polls).await;
+        let (scrape, age) = (harness.scrape(), start.elapsed());
+        assert_eq!(scrape.account_value("tryvox_up", ""), 0.0);
+        if age + Duration::from_secs(1) < options.stale_after {
+            assert_eq!(scrape.inventory(), inventory, "{age:?}");
+            assert_eq!(scrape.account_value("tryvox_invalid_records", ""), 0.0);
+        } else if age > options.stale_after + Duration::from_secs(1) {
             assert_eq!(scrape.inventory(), [].into(), "{age:?}");
             assert!(!scrape.0.contains("tryvox_invalid_records"));
-            // When it was last good is still told.
-            assert!(scrape.of("tryvox_last_success_timestamp_seconds", "") > 0.0);
+            // The time of the last successful poll is still served.
+            assert!(scrape.account_value("tryvox_last_success_timestamp_seconds", "") > 0.0);
         }
-        if age > 2 * setup.stale_after {
+        if age > 2 * options.stale_after {
             break;
         }
     }
-    lab.set_faults("");
-    lab.polled(polls + 1).await;
-    assert_eq!(lab.scrape().inventory(), good);
-    assert_eq!(lab.scrape().of("tryvox_up", ""), 1.0);
+    harness.set_faults("");
+    harness.wait_for_polls(polls + 1).await;
+    assert_eq!(harness.scrape().inventory(), inventory);
+    assert_eq!(harness.scrape().account_value("tryvox_up", ""), 1.0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn patience_does_not_keep_stale_inventory() {
-    let lab = Lab::start(&Setup::default());
-    lab.polled(1).await;
-    lab.set_faults("429 retry-after=7200 times=1");
-    lab.polled(2).await;
-    assert_ne!(lab.scrape().inventory(), [].into());
+async fn inventory_becomes_stale_while_the_next_poll_is_delayed() {
+    let harness = Harness::start(&HarnessOptions::default());
+    harness.wait_for_polls(1).await;
+    harness.set_faults("429 retry-after=7200 times=1");
+    harness.wait_for_polls(2).await;
+    assert_ne!(harness.scrape().inventory(), [].into());
     tokio::time::sleep(Duration::from_mins(16)).await;
-    assert_eq!(lab.polls(), 2);
-    assert_eq!(lab.scrape().inventory(), [].into());
+    assert_eq!(harness.polls(), 2);
+    assert_eq!(harness.scrape().inventory(), [].into());
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_failing_is_not_stale() {
-    let lab = Lab::start(&Setup { stale_after: Duration::from_secs(30), ..Setup::default() });
-    lab.polled(1).await;
-    let good = lab.scrape().inventory();
+async fn inventory_is_not_stale_between_successful_polls() {
+    let harness = Harness::start(&HarnessOptions { stale_after: Duration::from_secs(30), ..HarnessOptions::default() });
+    harness.wait_for_polls(1).await;
+    let inventory = harness.scrape().inventory();
     let start = tokio::time::Instant::now();
     while start.elapsed() < Duration::from_mins(12) {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        assert_eq!(lab.scrape().inventory(), good);
+        assert_eq!(harness.scrape().inventory(), inventory);
     }
-    lab.set_faults("401");
-    lab.polled(lab.polls() + 1).await;
-    assert_eq!(lab.scrape().inventory(), [].into());
+    harness.set_faults("401");
+    harness.wait_for_polls(harness.polls() + 1).await;
+    assert_eq!(harness.scrape().inventory(), [].into());
 }

@@ -1,13 +1,13 @@
 //! The paths that are served, the addresses that are listened on, and the demo.
 
-use crate::common::api::{Api, one_number};
-use crate::common::{KEY, Running, http};
+use crate::common::api::{MockApi, one_number};
+use crate::common::{KEY, ServerProcess, http};
 
 #[tokio::test]
 async fn known_paths_accept_get_and_head_and_others_are_not_found() {
-    let api = Api::start(|_| async { one_number() }).await;
-    let mut exporter = Running::exporter(&api.url(), &["--web.telemetry-path=/here"]).await;
-    exporter.polled(1).await;
+    let api = MockApi::start(|_| async { one_number() }).await;
+    let mut exporter = ServerProcess::exporter(&api.url(), &["--web.telemetry-path=/here"]).await;
+    exporter.wait_for_polls(1).await;
 
     for (path, status, media_type) in [
         ("/here", 200, "text/plain; version=0.0.4; charset=utf-8"),
@@ -61,24 +61,24 @@ async fn address_without_a_host_listens_on_ipv4_and_ipv6() {
 
 #[tokio::test]
 async fn demo_serves_a_changing_inventory_and_prints_how_to_scrape_it() {
-    let mut demo = Running::start(
+    let mut demo = ServerProcess::start(
         &["demo", "--numbers=300", "--life=50ms", "--poll.interval=200ms", "--poll.timeout=30s", "--log.level=debug"],
         &[],
     )
     .await;
-    demo.polled(1).await;
+    demo.wait_for_polls(1).await;
     let first = demo.scrape().await;
     first.lint();
     assert_eq!(first.value(r#"tryvox_up{account="acc_demo"}"#), Some(1.0));
     // With a change every 50 ms some fee differs within a few polls.
     for polls in 2.. {
-        demo.polled(polls).await;
+        demo.wait_for_polls(polls).await;
         if demo.scrape().await.family("tryvox_monthly_fees") != first.family("tryvox_monthly_fees") {
             break;
         }
         assert!(polls < 50, "nothing changes");
     }
-    let output = demo.said();
+    let output = demo.output_so_far();
     for word in [&*demo.url(), "/metrics", "scrape_configs"] {
         assert!(output.contains(word), "{word} is missing: {output}");
     }
@@ -86,8 +86,8 @@ async fn demo_serves_a_changing_inventory_and_prints_how_to_scrape_it() {
 
 #[tokio::test]
 async fn demo_ignores_a_real_api_key() {
-    let mut demo = Running::start(&["demo", "--numbers=1"], &[("TRYVOX_API_KEY", KEY)]).await;
-    demo.polled(1).await;
+    let mut demo = ServerProcess::start(&["demo", "--numbers=1"], &[("TRYVOX_API_KEY", KEY)]).await;
+    demo.wait_for_polls(1).await;
     assert_eq!(demo.scrape().await.value(r#"tryvox_up{account="acc_demo"}"#), Some(1.0));
-    assert!(!demo.said().contains(KEY));
+    assert!(!demo.output_so_far().contains(KEY));
 }

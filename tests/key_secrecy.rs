@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::common::api::{Api, one_number, page, record};
-use crate::common::{KEY, Running, output};
+use crate::common::api::{MockApi, one_number, page, record};
+use crate::common::{KEY, ServerProcess, output};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use rustix::process::Signal;
@@ -24,9 +24,9 @@ fn assert_no_key(place: &str, text: &str) {
 
 /// Each kind of response there is, in turn: a valid page, errors with and without a retry, redirects to
 /// another host, invalid pages and records. The API even sends the key back.
-async fn api_that_reveals_the_key(other_host: String) -> Api {
+async fn api_that_reveals_the_key(other_host: String) -> MockApi {
     let responses = Arc::new(AtomicUsize::new(0));
-    Api::start(move |request| {
+    MockApi::start(move |request| {
         let response = match responses.fetch_add(1, Ordering::SeqCst) % 8 {
             0 => one_number(),
             1 => (StatusCode::UNAUTHORIZED, format!("the key {KEY} is wrong")).into_response(),
@@ -45,7 +45,7 @@ async fn api_that_reveals_the_key(other_host: String) -> Api {
 
 #[tokio::test]
 async fn running_exporter_never_reveals_the_key() {
-    let other_host = Api::start(|_| async { one_number() }).await;
+    let other_host = MockApi::start(|_| async { one_number() }).await;
     let api = api_that_reveals_the_key(other_host.url()).await;
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), KEY).unwrap();
@@ -62,10 +62,10 @@ async fn running_exporter_never_reveals_the_key() {
         let mut arguments =
             vec![&*url, "--tryvox.account-id=acc_demo", "--log.level=trace", format, "--poll.interval=50ms"];
         arguments.extend(source);
-        let mut exporter = Running::start(&arguments, environment).await;
+        let mut exporter = ServerProcess::start(&arguments, environment).await;
         // Failures of all kinds, retries and invalid records are in the log before it is searched.
         for message in ["unauthorized", "redirect", "trying again", "invalid record", "poll failed", "account listed"] {
-            exporter.logged(message, 2).await;
+            exporter.wait_for_log(message, 2).await;
         }
         for path in ["/metrics", "/", "/-/healthy", "/-/ready", "/bogus"] {
             let response = exporter.get(path).await;
@@ -83,11 +83,11 @@ async fn running_exporter_never_reveals_the_key() {
 #[tokio::test]
 async fn failed_poll_is_a_json_line_without_the_key() {
     // The error of the JSON decoder quotes such a value.
-    let api = Api::start(|_| async { format!(r#"{{"data":"{KEY}","pagination":null}}"#).into_response() }).await;
+    let api = MockApi::start(|_| async { format!(r#"{{"data":"{KEY}","pagination":null}}"#).into_response() }).await;
     let url = format!("--tryvox.url={}", api.url());
     let arguments = [&*url, "--tryvox.account-id=a", "--log.level=trace", "--log.format=json"];
-    let mut exporter = Running::start(&arguments, &[("TRYVOX_API_KEY", KEY)]).await;
-    let failure: serde_json::Value = serde_json::from_str(&exporter.logged("poll failed", 1).await).unwrap();
+    let mut exporter = ServerProcess::start(&arguments, &[("TRYVOX_API_KEY", KEY)]).await;
+    let failure: serde_json::Value = serde_json::from_str(&exporter.wait_for_log("poll failed", 1).await).unwrap();
     assert_eq!(
         (&failure["reason"], &failure["level"], &failure["account"]),
         (&"decode".into(), &"WARN".into(), &"a".into())
@@ -122,7 +122,7 @@ async fn errors_and_help_never_reveal_the_key() {
 
 #[tokio::test]
 async fn other_commands_never_reveal_the_key() {
-    let api = Api::start(|request| async move {
+    let api = MockApi::start(|request| async move {
         let records = [record("+1", "active", "1", "USD"), format!(r#"{{"e164":["{KEY}"]}}"#), format!("\"{KEY}\"")];
         if request.uri.path().contains("acc_valid") {
             page(&records, 3, 1, 1)

@@ -1,8 +1,11 @@
-//! The promises of the exporter, one file each, on its public surface: the binary is started, asked
-//! and compared.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::print_stdout, reason = "the test runner shows it when a test fails")]
-#![allow(clippy::cast_precision_loss, reason = "counts in tests are small")]
+//! Integration tests: one module per behaviour of the exporter, tested through its public surface.
+//!
+//! Most tests start the binary, send it requests and compare the responses with what a simulated or
+//! scripted API listed. Tests about time run a poller and a simulated API in one process instead, on
+//! tokio's paused clock.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::print_stdout, reason = "the test runner shows it when a test fails")]
+#![expect(clippy::cast_precision_loss, reason = "counts in tests are small")]
 
 mod accounts;
 mod alerting;

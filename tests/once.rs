@@ -9,15 +9,15 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::common::accounts::{File, Kind, api, text, truth as expected_series};
-use crate::common::api::{Api, page, record};
+use crate::common::accounts::{AccountBehavior, ConfigFile, api, text, truth as expected_series};
+use crate::common::api::{MockApi, page, record};
 use crate::common::{
-    BINARY, KEY, PATIENCE, Running, Scrape, command, http, output, output_to_closed_pipe, seed, truth,
+    BINARY, KEY, Scrape, ServerProcess, TEST_TIMEOUT, command, expected, http, output, output_to_closed_pipe, seed,
 };
 
 /// Starts a simulator; also returns the flag with its URL.
-async fn simulator(numbers: usize) -> (Running, String) {
-    let simulator = Running::simulator(numbers, seed(), &[]).await;
+async fn simulator(numbers: usize) -> (ServerProcess, String) {
+    let simulator = ServerProcess::simulator(numbers, seed(), &[]).await;
     let url = format!("--tryvox.url={}", simulator.url());
     (simulator, url)
 }
@@ -31,11 +31,11 @@ async fn once_prints_the_families_of_a_scrape_without_the_process() {
     assert!(printed.status.success() && printed.stderr.is_empty(), "{}", String::from_utf8_lossy(&printed.stderr));
     let printed = Scrape(String::from_utf8(printed.stdout).unwrap());
     printed.lint();
-    assert_eq!(printed.inventory(), truth::of(&simulator).await);
-    assert_eq!(printed.of("tryvox_up", ""), 1.0);
+    assert_eq!(printed.inventory(), expected::from_simulator(&simulator).await);
+    assert_eq!(printed.account_value("tryvox_up", ""), 1.0);
     // Apart from `process_*`, the families are those of a scrape.
-    let mut exporter = Running::exporter(&simulator.url(), &[]).await;
-    exporter.polled(1).await;
+    let mut exporter = ServerProcess::exporter(&simulator.url(), &[]).await;
+    exporter.wait_for_polls(1).await;
     let names = |scrape: &Scrape| -> Vec<String> {
         let lines = scrape.0.lines().filter_map(|line| line.strip_prefix("# TYPE "));
         lines.filter(|line| !line.starts_with("process_")).map(str::to_owned).collect()
@@ -45,12 +45,13 @@ async fn once_prints_the_families_of_a_scrape_without_the_process() {
 
 #[tokio::test]
 async fn output_file_is_replaced_atomically_and_only_if_an_account_was_listed() {
-    let api = api(150, |account| if account == 1 { Kind::Refused } else { Kind::Good }).await;
+    let api =
+        api(150, |account| if account == 1 { AccountBehavior::Unauthorized } else { AccountBehavior::Valid }).await;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tryvox.prom");
     let flag = format!("--output.file={}", path.display());
     let run = async |accounts: &[usize]| {
-        let file = File::new(&text(&api.url(), accounts.iter().copied()));
+        let file = ConfigFile::new(&text(&api.url(), accounts.iter().copied()));
         let exited = output(&["once", &file.flag(), &flag], &[("TRYVOX_API_KEY", KEY)]).await;
         (exited.status.code(), String::from_utf8(exited.stderr).unwrap())
     };
@@ -63,7 +64,7 @@ async fn output_file_is_replaced_atomically_and_only_if_an_account_was_listed() 
     written.lint();
     let up: Vec<_> = (0..3).map(|n| written.value(&format!(r#"tryvox_up{{account="acc_{n}"}}"#)).unwrap()).collect();
     assert_eq!(up, [1.0, 0.0, 1.0]);
-    let expected: truth::Series = [0, 2].into_iter().flat_map(|account| expected_series(account, 150)).collect();
+    let expected: expected::Series = [0, 2].into_iter().flat_map(|account| expected_series(account, 150)).collect();
     assert_eq!(written.inventory(), expected);
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
 
@@ -74,7 +75,7 @@ async fn output_file_is_replaced_atomically_and_only_if_an_account_was_listed() 
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
 
     let unwritable = output(
-        &["once", &File::new(&text(&api.url(), [0])).flag(), "--output.file=/nowhere/x"],
+        &["once", &ConfigFile::new(&text(&api.url(), [0])).flag(), "--output.file=/nowhere/x"],
         &[("TRYVOX_API_KEY", KEY)],
     )
     .await;
@@ -107,7 +108,7 @@ async fn node_exporter_of_debian_serves_the_output_file() {
     let scrape = loop {
         match http().get(&url).send().await {
             Ok(response) if response.status() == 200 => break Scrape(response.text().await.unwrap()),
-            _ => assert!(start.elapsed() < PATIENCE, "node_exporter does not respond"),
+            _ => assert!(start.elapsed() < TEST_TIMEOUT, "node_exporter does not respond"),
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
@@ -115,7 +116,7 @@ async fn node_exporter_of_debian_serves_the_output_file() {
     // It sorts labels by name, so series are not compared one by one.
     let sum = |family: &str| scrape.family(family).values().sum::<f64>();
     assert_eq!((sum("tryvox_numbers"), sum("tryvox_listed_numbers"), sum("tryvox_up")), (300.0, 300.0, 1.0));
-    let fees: f64 = truth::of(&simulator)
+    let fees: f64 = expected::from_simulator(&simulator)
         .await
         .iter()
         .filter(|(series, _)| series.starts_with("tryvox_monthly_fees"))
@@ -146,7 +147,7 @@ async fn check_reports_numbers_problems_and_advice() {
     assert!(checked.status.success() && checked.stderr.is_empty());
     // Stdout is no terminal, so there is no progress bar and no color.
     assert!(!table.contains('\x1b'), "{table}");
-    for (series, value) in truth::of(&simulator)
+    for (series, value) in expected::from_simulator(&simulator)
         .await
         .iter()
         .filter(|(series, value)| series.starts_with("tryvox_numbers{") && **value > 0.0)
@@ -162,8 +163,9 @@ async fn check_reports_numbers_problems_and_advice() {
 
 #[tokio::test]
 async fn check_reports_failed_accounts_with_status_1() {
-    let api = api(10, |account| if account == 1 { Kind::Refused } else { Kind::Good }).await;
-    let file = File::new(&text(&api.url(), [0, 1]));
+    let api =
+        api(10, |account| if account == 1 { AccountBehavior::Unauthorized } else { AccountBehavior::Valid }).await;
+    let file = ConfigFile::new(&text(&api.url(), [0, 1]));
     let checked = output(&["check", &file.flag()], &[("TRYVOX_API_KEY", KEY)]).await;
     let (table, stderr) = (String::from_utf8(checked.stdout).unwrap(), String::from_utf8(checked.stderr).unwrap());
     assert_eq!((checked.status.code(), stderr.lines().count()), (Some(1), 1), "{stderr}");
@@ -178,7 +180,7 @@ async fn check_reports_failed_accounts_with_status_1() {
 /// metrics of a thousand countries are larger.
 #[tokio::test]
 async fn closed_stdout_is_not_an_error_for_once_and_check() {
-    let api = Api::start(|_| async {
+    let api = MockApi::start(|_| async {
         let record =
             |n: usize| record(&format!("+1{n:04}"), "active", "1", "USD").replace("\"US\"", &format!("\"C{n}\""));
         page(&(0..1000).map(record).collect::<Vec<_>>(), 1000, 1, 1)
@@ -202,7 +204,7 @@ async fn closed_stdout_is_not_an_error_for_once_and_check() {
 
 #[tokio::test]
 async fn sigint_stops_once_and_check_with_status_1() {
-    let api = api(10, |_| Kind::Hanging).await;
+    let api = api(10, |_| AccountBehavior::Hanging).await;
     let url = format!("--tryvox.url={}", api.url());
     for name in ["once", "check"] {
         let requests = api.requests().len();
@@ -212,7 +214,7 @@ async fn sigint_stops_once_and_check_with_status_1() {
         }
         let pid = rustix::process::Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
         rustix::process::kill_process(pid, Signal::INT).unwrap();
-        let exited = tokio::time::timeout(PATIENCE, child.wait_with_output()).await.unwrap().unwrap();
+        let exited = tokio::time::timeout(TEST_TIMEOUT, child.wait_with_output()).await.unwrap().unwrap();
         let stderr = String::from_utf8(exited.stderr).unwrap();
         assert!(exited.status.code() == Some(1) && stderr.contains("interrupted"), "{name}: {stderr}");
     }
@@ -220,7 +222,7 @@ async fn sigint_stops_once_and_check_with_status_1() {
 
 #[tokio::test]
 async fn healthcheck_reports_whether_the_exporter_responds() {
-    let exporter = Running::start(&["demo", "--numbers=1"], &[]).await;
+    let exporter = ServerProcess::start(&["demo", "--numbers=1"], &[]).await;
     let flag = format!("--web.listen-address={}", exporter.address);
     let checked = output(&["healthcheck", &flag], &[]).await;
     assert_eq!((checked.status.code(), &*checked.stdout), (Some(0), &b"healthy\n"[..]));

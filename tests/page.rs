@@ -1,4 +1,4 @@
-//! The status page: what it says, that it is inert, and what it is like in a real browser.
+//! The status page: its content, the escaping of hostile input, and its behaviour in a real browser.
 
 use std::fmt::Write;
 use std::process::Stdio;
@@ -11,16 +11,17 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::common::accounts::File;
-use crate::common::api::{Api, page};
-use crate::common::{KEY, PATIENCE, Running};
+use crate::common::accounts::ConfigFile;
+use crate::common::api::{MockApi, page};
+use crate::common::{KEY, ServerProcess, TEST_TIMEOUT};
 
-/// What a name may hold that would be harm in a page.
+// Texts from the configuration and the API that would be harmful as markup.
 const NAME: &str = r#"<script>alert("name")</script>'&amp;"#;
 const REGION: &str = r"<img src=x onerror=alert('region')>";
 const ERROR: &str = r#"</p><iframe srcdoc="<b>error</b>"></iframe>"#;
 const COUNTRY: &str = r"<marquee onstart=alert(1)>";
 
+/// Returns the record of a number whose texts contain markup.
 fn record(number: usize, status: &str, country: &str) -> String {
     let text = |text: &str| serde_json::to_string(text).unwrap();
     format!(
@@ -35,14 +36,14 @@ fn record(number: usize, status: &str, country: &str) -> String {
     )
 }
 
-/// An API of an account whose numbers are others at each poll, of one that is refused with markup, and of
-/// one that is fine.
-async fn api() -> Api {
+/// Starts an API with an account whose numbers change at each poll, one whose key is refused with markup in
+/// the response, and one without problems.
+async fn start_api() -> MockApi {
     let polls = Arc::new(AtomicUsize::new(0));
-    Api::start(move |asked| {
+    MockApi::start(move |request| {
         let polls = polls.clone();
         async move {
-            let path = asked.uri.path().to_owned();
+            let path = request.uri.path().to_owned();
             if path.contains("refused") {
                 return (StatusCode::UNAUTHORIZED, ERROR).into_response();
             }
@@ -50,44 +51,46 @@ async fn api() -> Api {
                 return page(&[record(1, "active", "US")], 1, 1, 1);
             }
             let numbers = 5 + polls.fetch_add(1, Ordering::SeqCst) % 80;
-            let one = |number: usize| match number {
+            let json = |number: usize| match number {
                 0 => record(number, "suspended", "DE"),
                 1 => record(number, "<b>odd</b>", COUNTRY),
                 _ => record(number, "active", ["US", "GB"][number % 2]),
             };
-            let records: Vec<_> = (0..numbers).map(one).collect();
+            let records: Vec<_> = (0..numbers).map(json).collect();
             page(&records, records.len(), 1, 1)
         }
     })
     .await
 }
 
-async fn few(api: &Api) -> (Running, File) {
+/// Starts an exporter of three accounts, and waits until each has been polled and the numbers of the first
+/// have changed.
+async fn start_small_exporter(api: &MockApi) -> (ServerProcess, ConfigFile) {
     let name = NAME.replace('\'', "''");
-    let file = File::new(&format!(
+    let file = ConfigFile::new(&format!(
         "tryvox: {{url: '{}', rate_limit: 0}}\npoll: {{interval: 500ms, timeout: 30s, stale_after: 1h}}\n\
          accounts: [{{account_id: acc_1, name: '{name}'}}, {{account_id: refused}}, {{account_id: fine}}]\n",
         api.url()
     ));
-    let mut exporter = Running::start(&[&file.flag(), "--log.level=debug"], &[("TRYVOX_API_KEY", KEY)]).await;
-    exporter.logged("numbers changed", 1).await;
-    exporter.logged("poll failed", 1).await;
+    let mut exporter = ServerProcess::start(&[&file.flag(), "--log.level=debug"], &[("TRYVOX_API_KEY", KEY)]).await;
+    exporter.wait_for_log("numbers changed", 1).await;
+    exporter.wait_for_log("poll failed", 1).await;
     (exporter, file)
 }
 
 #[tokio::test]
-async fn the_page_says_how_each_account_is_and_what_to_do() {
-    let api = api().await;
-    let (exporter, file) = few(&api).await;
-    let answer = exporter.get("/").await;
-    let header = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
+async fn status_page_shows_each_account_and_escapes_hostile_input() {
+    let api = start_api().await;
+    let (exporter, file) = start_small_exporter(&api).await;
+    let response = exporter.get("/").await;
+    let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
     assert_eq!(header("content-type"), "text/html; charset=utf-8");
     assert_eq!(header("x-content-type-options"), "nosniff");
     let policy = header("content-security-policy");
     for part in ["default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "script-src 'sha256-"] {
         assert!(policy.contains(part) && !policy.contains("unsafe"), "{policy}");
     }
-    let text = answer.text().await.unwrap();
+    let text = response.text().await.unwrap();
     for words in [
         "The API does not accept the key.",
         "Write a valid key into the account",
@@ -100,14 +103,14 @@ async fn the_page_says_how_each_account_is_and_what_to_do() {
     ] {
         assert!(text.contains(words), "no {words} in {text}");
     }
-    // What others wrote is shown and is not markup.
-    for harm in [NAME, REGION, COUNTRY, "<b>odd</b>", "<iframe"] {
-        assert!(!text.contains(harm), "{harm}");
+    // Texts from outside are shown, but never as markup.
+    for markup in [NAME, REGION, COUNTRY, "<b>odd</b>", "<iframe"] {
+        assert!(!text.contains(markup), "{markup}");
     }
     assert!(text.contains("&#60;script&#62;alert(") && text.contains("&#60;marquee onstart=alert(1)&#62;"), "{text}");
-    assert!(!text.contains(KEY) && !exporter.said().contains(KEY));
+    assert!(!text.contains(KEY) && !exporter.output_so_far().contains(KEY));
 
-    // What is asked for in the address is not either.
+    // The same holds for the query of the URL.
     for (query, words, absent) in [
         ("?q=fine", "1 account.", "account-2"),
         ("?q=FIN&show=up", "1 account.", "refused</h3>"),
@@ -117,26 +120,26 @@ async fn the_page_says_how_each_account_is_and_what_to_do() {
         ("?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E", "No account is like that.", "<script>alert(1)"),
         ("?q=%FF%00&q=x&%=%", "account", "\0"),
     ] {
-        let answer = exporter.get(&format!("/{query}")).await;
-        assert_eq!(answer.status(), 200, "{query}");
-        let text = answer.text().await.unwrap();
+        let response = exporter.get(&format!("/{query}")).await;
+        assert_eq!(response.status(), 200, "{query}");
+        let text = response.text().await.unwrap();
         assert!(text.contains(words) && !text.contains(absent), "{query}: {text}");
     }
     drop(file);
 }
 
 #[tokio::test]
-async fn the_page_is_right_in_a_real_browser() {
-    let api = api().await;
-    let (few, _file) = few(&api).await;
+async fn status_page_works_in_a_real_browser() {
+    let api = start_api().await;
+    let (small, _file) = start_small_exporter(&api).await;
     let mut text = format!("tryvox: {{url: '{}', rate_limit: 0}}\npoll: {{interval: 1h}}\naccounts:\n", api.url());
     for number in 0..1000 {
         let id = if number == 500 { "refused" } else { "fine" };
         writeln!(text, "- {{account_id: {id}, name: account-{number}}}").unwrap();
     }
-    let file = File::new(&text);
-    let mut many = Running::start(&[&file.flag(), "--log.level=debug"], &[("TRYVOX_API_KEY", KEY)]).await;
-    many.polled(1000).await;
+    let file = ConfigFile::new(&text);
+    let mut large = ServerProcess::start(&[&file.flag(), "--log.level=debug"], &[("TRYVOX_API_KEY", KEY)]).await;
+    large.wait_for_polls(1000).await;
 
     let pictures = concat!(env!("CARGO_TARGET_TMPDIR"), "/pictures");
     let mut node = Command::new("node")
@@ -146,14 +149,14 @@ async fn the_page_is_right_in_a_real_browser() {
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .expect("node is there: `make setup` installs it");
+        .expect("node is not installed; run `make setup`");
     let subject = serde_json::json!({
-        "few": format!("{}/", few.url()),
-        "many": format!("{}/", many.url()),
+        "few": format!("{}/", small.url()),
+        "many": format!("{}/", large.url()),
         "hostile": [NAME, COUNTRY, "<b>odd</b>"],
     });
     node.stdin.take().unwrap().write_all(subject.to_string().as_bytes()).await.unwrap();
-    let output = timeout(PATIENCE * 3, node.wait_with_output()).await.expect("the browser hangs").unwrap();
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    let output = timeout(TEST_TIMEOUT * 3, node.wait_with_output()).await.expect("the browser test hangs").unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{printed}");
 }

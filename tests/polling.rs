@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::common::api::{Api, one_number, page, record};
-use crate::common::{KEY, Running, http};
+use crate::common::api::{MockApi, one_number, page, record};
+use crate::common::{KEY, ServerProcess, http};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use tokio::net::TcpSocket;
@@ -17,7 +17,7 @@ async fn each_page_is_requested_once_within_the_concurrency() {
     // The first page is requested alone, the others come in full groups.
     const PAGES: usize = 1 + 4 * CONCURRENCY;
     let group = Arc::new(Barrier::new(CONCURRENCY));
-    let api = Api::start(move |request| {
+    let api = MockApi::start(move |request| {
         let group = group.clone();
         async move {
             if request.page > 1 {
@@ -32,8 +32,8 @@ async fn each_page_is_requested_once_within_the_concurrency() {
     })
     .await;
     let arguments = ["--tryvox.concurrency=5", "--tryvox.rate-limit=0", "--tryvox.per-page=1", "--tryvox.timeout=90s"];
-    let mut exporter = Running::exporter(&api.url(), &arguments).await;
-    exporter.polled(1).await;
+    let mut exporter = ServerProcess::exporter(&api.url(), &arguments).await;
+    exporter.wait_for_polls(1).await;
 
     let requests = api.requests();
     assert_eq!(requests[0].uri, "/v1/account/acc_demo/numbers?page=1&per_page=1");
@@ -55,7 +55,7 @@ async fn each_page_is_requested_once_within_the_concurrency() {
 async fn scrape_during_the_first_poll_succeeds_without_inventory() {
     let release = Arc::new(Notify::new());
     let released = release.clone();
-    let api = Api::start(move |request| {
+    let api = MockApi::start(move |request| {
         let release = release.clone();
         async move {
             if request.page == 2 {
@@ -65,7 +65,7 @@ async fn scrape_during_the_first_poll_succeeds_without_inventory() {
         }
     })
     .await;
-    let mut exporter = Running::exporter(&api.url(), &["--tryvox.timeout=90s"]).await;
+    let mut exporter = ServerProcess::exporter(&api.url(), &["--tryvox.timeout=90s"]).await;
 
     // Page 2 is held back until all of these have a response.
     let scrape = exporter.scrape().await;
@@ -76,13 +76,13 @@ async fn scrape_during_the_first_poll_succeeds_without_inventory() {
     }
     assert_eq!(scrape.family("tryvox_poll_errors_total").values().copied().collect::<Vec<_>>(), [0.0; 15]);
     assert_eq!(scrape.family("tryvox_api_retries_total").values().copied().collect::<Vec<_>>(), [0.0; 7]);
-    assert_eq!(scrape.of("tryvox_invalid_records", ""), 0.0);
+    assert_eq!(scrape.account_value("tryvox_invalid_records", ""), 0.0);
     assert_eq!(scrape.family("tryvox_number_status_changes_total").values().sum::<f64>(), 0.0);
     assert_eq!(exporter.get("/-/ready").await.status(), 503);
     assert_eq!(exporter.get("/-/healthy").await.status(), 200);
 
     released.notify_one();
-    exporter.polled(1).await;
+    exporter.wait_for_polls(1).await;
     assert_eq!(exporter.get("/-/ready").await.status(), 200);
     assert_eq!(exporter.scrape().await.value(r#"tryvox_listed_numbers{account="acc_demo"}"#), Some(2.0));
 }
@@ -92,23 +92,23 @@ async fn scrape_during_the_first_poll_succeeds_without_inventory() {
 async fn assert_fails_with(reason: &str, fault: impl Fn() -> axum::response::Response + Clone + Send + Sync + 'static) {
     let is_failing = Arc::new(AtomicBool::new(false));
     let fails = is_failing.clone();
-    let api = Api::start(move |_| {
+    let api = MockApi::start(move |_| {
         let response = if fails.load(Ordering::SeqCst) { fault() } else { one_number() };
         async move { response }
     })
     .await;
-    let mut exporter = Running::exporter(
+    let mut exporter = ServerProcess::exporter(
         &api.url(),
         &["--poll.interval=300ms", "--poll.timeout=30s", "--poll.stale-after=1h", "--tryvox.rate-limit=0"],
     )
     .await;
-    exporter.polled(1).await;
+    exporter.wait_for_polls(1).await;
     let inventory =
         |scrape: &crate::common::Scrape| (scrape.family("tryvox_numbers"), scrape.family("tryvox_monthly_fees"));
     let valid_inventory = inventory(&exporter.scrape().await);
 
     is_failing.store(true, Ordering::SeqCst);
-    let line = exporter.logged("poll failed", 1).await;
+    let line = exporter.wait_for_log("poll failed", 1).await;
     assert!(line.contains(&format!("reason={reason} ")), "{line}");
     let scrape = exporter.scrape().await;
     scrape.lint();
@@ -120,8 +120,8 @@ async fn assert_fails_with(reason: &str, fault: impl Fn() -> axum::response::Res
     assert_eq!(inventory(&scrape), valid_inventory);
 
     is_failing.store(false, Ordering::SeqCst);
-    let listed = exporter.said().matches("account listed").count();
-    exporter.logged("account listed", listed + 1).await;
+    let listed = exporter.output_so_far().matches("account listed").count();
+    exporter.wait_for_log("account listed", listed + 1).await;
     assert_eq!(exporter.scrape().await.value(r#"tryvox_up{account="acc_demo"}"#), Some(1.0));
 }
 
@@ -152,8 +152,8 @@ async fn refused_connection_is_retried_and_counted_as_connect() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let url = format!("http://{}", socket.local_addr().unwrap());
-    let mut exporter = Running::exporter(&url, &[]).await;
-    let line = exporter.logged("poll failed", 1).await;
+    let mut exporter = ServerProcess::exporter(&url, &[]).await;
+    let line = exporter.wait_for_log("poll failed", 1).await;
     assert!(line.contains("reason=connect") && line.contains("refused"), "{line}");
     let scrape = exporter.scrape().await;
     assert_eq!(scrape.value(r#"tryvox_api_requests_total{account="acc_demo",code="error"}"#), Some(4.0));
@@ -163,19 +163,19 @@ async fn refused_connection_is_retried_and_counted_as_connect() {
 
 #[tokio::test]
 async fn missing_response_is_a_timeout_of_the_request_or_of_the_poll() {
-    let api = Api::start(|_| std::future::pending()).await;
-    let mut exporter = Running::exporter(&api.url(), &["--tryvox.timeout=100ms"]).await;
-    let line = exporter.logged("poll failed", 1).await;
+    let api = MockApi::start(|_| std::future::pending()).await;
+    let mut exporter = ServerProcess::exporter(&api.url(), &["--tryvox.timeout=100ms"]).await;
+    let line = exporter.wait_for_log("poll failed", 1).await;
     assert!(line.contains("reason=timeout") && line.contains("--tryvox.timeout"), "{line}");
 
-    let mut exporter = Running::exporter(&api.url(), &["--poll.timeout=100ms"]).await;
-    let line = exporter.logged("poll failed", 1).await;
+    let mut exporter = ServerProcess::exporter(&api.url(), &["--poll.timeout=100ms"]).await;
+    let line = exporter.wait_for_log("poll failed", 1).await;
     assert!(line.contains("reason=timeout") && line.contains("--poll.timeout"), "{line}");
 }
 
 #[tokio::test]
 async fn duplicate_number_counts_once_and_invalid_records_are_skipped() {
-    let api = Api::start(|request| async move {
+    let api = MockApi::start(|request| async move {
         let records = match request.page {
             1 => vec![record("+14155550001", "active", "1", "USD"), record("+14155550002", "active", "1", "USD")],
             _ => vec![
@@ -188,8 +188,8 @@ async fn duplicate_number_counts_once_and_invalid_records_are_skipped() {
         page(&records, 4, request.page, 2)
     })
     .await;
-    let mut exporter = Running::exporter(&api.url(), &[]).await;
-    exporter.polled(1).await;
+    let mut exporter = ServerProcess::exporter(&api.url(), &[]).await;
+    exporter.wait_for_polls(1).await;
     assert_eq!(api.requests().len(), 2);
     let scrape = exporter.scrape().await;
     assert_eq!(scrape.value(r#"tryvox_invalid_records{account="acc_demo"}"#), Some(2.0));
@@ -214,27 +214,27 @@ async fn api_key_file_is_read_again_for_each_poll() {
         std::fs::rename(directory.path().join("new"), &path).unwrap();
     };
     write_key("first-key\n");
-    let api = Api::start(|_| async { one_number() }).await;
+    let api = MockApi::start(|_| async { one_number() }).await;
     let (url, key_file) = (format!("--tryvox.url={}", api.url()), format!("--tryvox.api-key-file={}", path.display()));
     let arguments = [&*url, &*key_file, "--tryvox.account-id=acc_demo", "--poll.interval=200ms", "--log.level=debug"];
-    let mut exporter = Running::start(&arguments, &[]).await;
-    exporter.polled(1).await;
+    let mut exporter = ServerProcess::start(&arguments, &[]).await;
+    exporter.wait_for_polls(1).await;
     write_key("second-key");
     let polls = exporter.polls();
     // The next poll may have begun before the file was replaced, but not the one after it.
-    exporter.polled(polls + 2).await;
+    exporter.wait_for_polls(polls + 2).await;
     let keys: Vec<_> =
         api.requests().iter().map(|request| request.headers["authorization"].to_str().unwrap().to_owned()).collect();
     assert_eq!((&*keys[0], &**keys.last().unwrap()), ("Bearer first-key", "Bearer second-key"));
 
     write_key("");
-    let line = exporter.logged("poll failed", 1).await;
+    let line = exporter.wait_for_log("poll failed", 1).await;
     assert!(line.contains("reason=api_key") && line.contains("empty"), "{line}");
 }
 
 #[tokio::test]
 async fn simulator_responds_like_the_documented_api() {
-    let simulator = Running::simulator(250, crate::common::seed(), &[]).await;
+    let simulator = ServerProcess::simulator(250, crate::common::seed(), &[]).await;
     let request = async |path: &str, key: &str| {
         let response =
             http().get(format!("{}/v1/account/{path}", simulator.url())).bearer_auth(key).send().await.unwrap();
@@ -282,7 +282,7 @@ async fn simulator_responds_like_the_documented_api() {
 async fn changed_numbers_are_logged_and_counted() {
     let has_changed = Arc::new(AtomicBool::new(false));
     let changed = has_changed.clone();
-    let api = Api::start(move |_| {
+    let api = MockApi::start(move |_| {
         let records: Vec<_> = if changed.load(Ordering::SeqCst) {
             (0..150).map(|number| record(&format!("+1{number:03}"), "active", "1", "USD")).collect()
         } else {
@@ -292,24 +292,25 @@ async fn changed_numbers_are_logged_and_counted() {
     })
     .await;
     let mut exporter =
-        Running::exporter(&api.url(), &["--poll.interval=300ms", "--poll.timeout=30s", "--tryvox.rate-limit=0"]).await;
-    exporter.polled(1).await;
-    assert!(!exporter.said().contains("numbers changed"));
+        ServerProcess::exporter(&api.url(), &["--poll.interval=300ms", "--poll.timeout=30s", "--tryvox.rate-limit=0"])
+            .await;
+    exporter.wait_for_polls(1).await;
+    assert!(!exporter.output_so_far().contains("numbers changed"));
     has_changed.store(true, Ordering::SeqCst);
-    let line = exporter.logged("message=\"numbers changed\"", 1).await;
+    let line = exporter.wait_for_log("message=\"numbers changed\"", 1).await;
     for word in ["level=info", "added=149", "removed=1", "suspended=0", "activated=1", "fee_decreases=1"] {
         assert!(line.contains(word), "{word} is not in: {line}");
     }
     let polls = exporter.polls();
-    exporter.polled(polls + 2).await;
-    let log = exporter.said();
+    exporter.wait_for_polls(polls + 2).await;
+    let log = exporter.output_so_far();
     let messages = ["number added", "number removed", "number status changed", "number fee changed"];
     assert_eq!(messages.map(|text| log.matches(text).count()).iter().sum::<usize>(), 100, "{log}");
     assert!(log.contains("e164=+1000 from=suspended to=active") && log.contains("from=2.50 to=1"), "{log}");
     assert!(log.contains("untold=52"), "{log}");
     assert_eq!(log.matches("message=\"numbers changed\"").count(), 1);
     let scrape = exporter.scrape().await;
-    assert_eq!(scrape.of("tryvox_numbers_added_total", ""), 149.0);
-    assert_eq!(scrape.of("tryvox_number_status_changes_total", r#"from="suspended",to="active""#), 1.0);
-    assert_eq!(scrape.of("tryvox_number_fee_changes_total", r#"direction="decrease""#), 1.0);
+    assert_eq!(scrape.account_value("tryvox_numbers_added_total", ""), 149.0);
+    assert_eq!(scrape.account_value("tryvox_number_status_changes_total", r#"from="suspended",to="active""#), 1.0);
+    assert_eq!(scrape.account_value("tryvox_number_fee_changes_total", r#"direction="decrease""#), 1.0);
 }

@@ -1,26 +1,26 @@
-//! A real Prometheus scrapes the running binary and gives the same sums as the simulated truth.
+//! A real Prometheus scrapes the exporter and stores the values that the simulated accounts must have.
 
 use std::collections::BTreeMap;
 
-use crate::common::accounts::{self, File, Kind};
+use crate::common::accounts::{self, AccountBehavior, ConfigFile};
 use crate::common::prometheus::Prometheus;
-use crate::common::{KEY, Running, seed, truth};
+use crate::common::{KEY, ServerProcess, expected, seed};
 
 #[tokio::test]
-async fn prometheus_sees_the_truth() {
-    let simulator = Running::simulator(5_000, seed(), &[]).await;
-    let mut exporter = Running::exporter(&simulator.url(), &["--tryvox.rate-limit=0"]).await;
-    exporter.polled(1).await;
-    let truth = truth::of(&simulator).await;
+async fn prometheus_stores_exact_values() {
+    let simulator = ServerProcess::simulator(5_000, seed(), &[]).await;
+    let mut exporter = ServerProcess::exporter(&simulator.url(), &["--tryvox.rate-limit=0"]).await;
+    exporter.wait_for_polls(1).await;
+    let series = expected::from_simulator(&simulator).await;
 
     let prometheus = Prometheus::scraping(&[&exporter.address]).await;
-    prometheus.until("count_over_time(tryvox_up[1m]) >= 2 and tryvox_up == 1").await;
+    prometheus.wait_for("count_over_time(tryvox_up[1m]) >= 2 and tryvox_up == 1").await;
     assert_eq!(prometheus.query("up{job=\"tryvox\"} == 1").await.len(), 1);
 
     // Series by series, to the last digit.
     for family in ["tryvox_numbers", "tryvox_monthly_fees", "tryvox_setup_fees", "tryvox_listed_numbers"] {
         let labels = ["account", "country", "type", "status", "currency"];
-        let seen: truth::Series = prometheus
+        let stored: expected::Series = prometheus
             .query(family)
             .await
             .into_iter()
@@ -30,15 +30,15 @@ async fn prometheus_sees_the_truth() {
             })
             .collect();
         let of_family = |(series, _): &(&String, &f64)| series.split('{').next() == Some(family);
-        let expected: truth::Series =
-            truth.iter().filter(of_family).map(|(series, value)| (series.clone(), *value)).collect();
-        assert_eq!(seen, expected);
+        let expected: expected::Series =
+            series.iter().filter(of_family).map(|(series, value)| (series.clone(), *value)).collect();
+        assert_eq!(stored, expected);
     }
 
-    // And summed by Prometheus: it adds doubles, so to the tenth of a cent.
+    // Sums by Prometheus, which adds doubles: equal to a tenth of a cent.
     let total = |family: &str, currency: &str| -> f64 {
         let of_family = |series: &String| series.starts_with(family) && series.contains(currency);
-        truth.iter().filter(|(series, _)| of_family(series)).map(|(_, value)| value).sum()
+        series.iter().filter(|(series, _)| of_family(series)).map(|(_, value)| value).sum()
     };
     assert_eq!(prometheus.query("sum(tryvox_numbers)").await, [(BTreeMap::new(), 5_000.0)]);
     for currency in ["EUR", "USD"] {
@@ -50,33 +50,36 @@ async fn prometheus_sees_the_truth() {
     }
 }
 
-/// Three processes share the accounts; one Prometheus above them sees each once.
+/// Three processes share the accounts, and one Prometheus scrapes them all.
 #[tokio::test]
-async fn shards_add_up() {
+async fn shards_together_serve_each_account_once() {
     const ACCOUNTS: usize = 40;
-    let api = accounts::api(120, |_| Kind::Good).await;
-    let file = File::new(&accounts::text(&api.url(), 0..ACCOUNTS));
+    let api = accounts::api(120, |_| AccountBehavior::Valid).await;
+    let file = ConfigFile::new(&accounts::text(&api.url(), 0..ACCOUNTS));
     let mut shards = Vec::new();
     for shard in ["--shard=0", "--shard=1", "--shard=2"] {
         let arguments = [&*file.flag(), "--total-shards=3", shard];
-        shards.push(Running::start(&arguments, &[("TRYVOX_API_KEY", KEY)]).await);
+        shards.push(ServerProcess::start(&arguments, &[("TRYVOX_API_KEY", KEY)]).await);
     }
     let targets: Vec<_> = shards.iter().map(|shard| &*shard.address).collect();
     let prometheus = Prometheus::scraping(&targets).await;
-    prometheus.until(&format!("sum(tryvox_up) == {ACCOUNTS}")).await;
+    prometheus.wait_for(&format!("sum(tryvox_up) == {ACCOUNTS}")).await;
 
     assert_eq!(prometheus.query("count(count by (account) (tryvox_up))").await[0].1, ACCOUNTS as f64);
-    assert!(prometheus.query("count by (account) (tryvox_up) > 1").await.is_empty(), "an account is there twice");
+    assert!(
+        prometheus.query("count by (account) (tryvox_up) > 1").await.is_empty(),
+        "an account is served by two shards"
+    );
     assert_eq!(prometheus.query("count(tryvox_exporter_shard_ordinal)").await[0].1, 3.0);
     assert_eq!(prometheus.query("sum(tryvox_exporter_shard_ordinal)").await[0].1, 3.0);
     assert_eq!(prometheus.query("avg(tryvox_exporter_total_shards)").await[0].1, 3.0);
-    // No shard is without work.
+    // Every shard has accounts.
     assert_eq!(prometheus.query("count(count by (instance) (tryvox_up))").await[0].1, 3.0);
 
-    let truth: Vec<_> = (0..ACCOUNTS).map(|account| accounts::truth(account, 120)).collect();
+    let accounts: Vec<_> = (0..ACCOUNTS).map(|account| accounts::truth(account, 120)).collect();
     let total = |family: &str, label: &str| -> f64 {
         let of_family = |series: &String| series.split('{').next() == Some(family) && series.contains(label);
-        truth.iter().flatten().filter(|(series, _)| of_family(series)).map(|(_, value)| value).sum()
+        accounts.iter().flatten().filter(|(series, _)| of_family(series)).map(|(_, value)| value).sum()
     };
     for (query, family, label) in [
         ("sum(tryvox_numbers)", "tryvox_numbers", ""),
@@ -85,7 +88,7 @@ async fn shards_add_up() {
         ("sum(tryvox_monthly_fees{currency=\"USD\"})", "tryvox_monthly_fees", "currency=\"USD\""),
         ("sum(tryvox_monthly_fees{currency=\"EUR\"})", "tryvox_monthly_fees", "currency=\"EUR\""),
     ] {
-        let seen = prometheus.query(query).await[0].1;
-        assert_eq!(format!("{seen:.3}"), format!("{:.3}", total(family, label)), "{query}");
+        let sum = prometheus.query(query).await[0].1;
+        assert_eq!(format!("{sum:.3}"), format!("{:.3}", total(family, label)), "{query}");
     }
 }

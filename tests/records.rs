@@ -2,22 +2,22 @@
 
 use std::fmt::Write;
 
-use crate::common::api::{Api, page, record};
-use crate::common::{Running, Scrape};
+use crate::common::api::{MockApi, page, record};
+use crate::common::{Scrape, ServerProcess};
 
 /// Polls one page with these records; returns a scrape and the log.
 async fn poll_records(records: Vec<String>, arguments: &[&str]) -> (Scrape, String) {
-    let api = Api::start(move |_| {
+    let api = MockApi::start(move |_| {
         let response = page(&records, records.len(), 1, 1);
         async move { response }
     })
     .await;
-    let mut exporter = Running::exporter(&api.url(), arguments).await;
-    exporter.polled(1).await;
+    let mut exporter = ServerProcess::exporter(&api.url(), arguments).await;
+    exporter.wait_for_polls(1).await;
     assert_eq!(api.requests().len(), 1);
     let scrape = exporter.scrape().await;
     scrape.lint();
-    (scrape, exporter.said())
+    (scrape, exporter.output_so_far())
 }
 
 /// Returns a valid record.
@@ -39,7 +39,7 @@ async fn unknown_fields_are_ignored_and_unknown_values_become_labels() {
     assert_eq!(scrape.value(&format!(r#"tryvox_monthly_fees{{{labels},currency="USD"}}"#)), Some(1.15));
     // The documented statuses have series, too.
     assert_eq!(scrape.family("tryvox_numbers").len(), 4);
-    assert_eq!(scrape.of("tryvox_invalid_records", ""), 0.0);
+    assert_eq!(scrape.account_value("tryvox_invalid_records", ""), 0.0);
 }
 
 #[tokio::test]
@@ -55,8 +55,12 @@ async fn missing_or_unreadable_optional_fields_do_not_invalidate_a_record() {
         let record = valid_record();
         assert!(record.contains(field), "{field}");
         let (scrape, _) = poll_records(vec![record.replace(field, replacement)], &[]).await;
-        assert_eq!((scrape.of("tryvox_listed_numbers", ""), scrape.of("tryvox_up", "")), (1.0, 1.0), "{replacement}");
-        assert_eq!(scrape.of("tryvox_invalid_records", ""), 0.0, "{replacement}");
+        assert_eq!(
+            (scrape.account_value("tryvox_listed_numbers", ""), scrape.account_value("tryvox_up", "")),
+            (1.0, 1.0),
+            "{replacement}"
+        );
+        assert_eq!(scrape.account_value("tryvox_invalid_records", ""), 0.0, "{replacement}");
     }
 }
 
@@ -91,9 +95,9 @@ async fn each_invalid_record_is_counted_once_and_skipped() {
     records.extend(invalid);
     records.push(record("+14155550002", "active", "3", "USD"));
     let (scrape, log) = poll_records(records, &[]).await;
-    assert_eq!(scrape.of("tryvox_up", ""), 1.0);
-    assert_eq!(scrape.of("tryvox_listed_numbers", ""), 2.0);
-    assert_eq!(scrape.of("tryvox_invalid_records", ""), count as f64);
+    assert_eq!(scrape.account_value("tryvox_up", ""), 1.0);
+    assert_eq!(scrape.account_value("tryvox_listed_numbers", ""), 2.0);
+    assert_eq!(scrape.account_value("tryvox_invalid_records", ""), count as f64);
     let series = r#"tryvox_monthly_fees{account="acc_demo",country="US",type="local",status="active",currency="USD"}"#;
     assert_eq!(scrape.value(series), Some(5.0));
     // Five are logged, all are counted.

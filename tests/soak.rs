@@ -5,8 +5,8 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::time::Instant;
 
-use crate::common::lab::{Lab, Setup};
-use crate::common::{KEY, PATIENCE, Running, seed, truth};
+use crate::common::harness::{Harness, HarnessOptions};
+use crate::common::{KEY, ServerProcess, TEST_TIMEOUT, expected, seed};
 
 /// Returns how long a run lasts at least, in real time.
 fn run_time() -> Duration {
@@ -65,38 +65,42 @@ async fn inventory_and_counters_are_exact_after_each_day_of_random_faults() {
     const DAY: Duration = Duration::from_hours(24);
     let (start, simulated_start) = (std::time::Instant::now(), Instant::now());
     let mut rng = Rng::with_seed(seed());
-    let lab =
-        Lab::start(&Setup { numbers: 200, seed: rng.u64(..), latency: Duration::from_millis(200), ..Setup::default() });
-    let (simulator, stop) = (lab.simulator.clone(), lab.stop.clone());
+    let harness = Harness::start(&HarnessOptions {
+        numbers: 200,
+        seed: rng.u64(..),
+        latency: Duration::from_millis(200),
+        ..HarnessOptions::default()
+    });
+    let (simulator, stop) = (harness.simulator.clone(), harness.stop.clone());
     tokio::spawn(async move { simulator.change_accounts(Duration::from_mins(7), stop).await });
     let mut days = 0;
     while days == 0 || start.elapsed() < run_time() {
         days += 1;
-        let polls = lab.polls();
+        let polls = harness.polls();
         for _ in 0..24 {
-            lab.set_faults(&random_faults(&mut rng));
+            harness.set_faults(&random_faults(&mut rng));
             tokio::time::sleep(DAY / 25).await;
         }
         // No poll takes longer than its interval, and none is skipped.
-        assert!(lab.polls() - polls > 200, "day {days}: {} polls", lab.polls() - polls);
+        assert!(harness.polls() - polls > 200, "day {days}: {} polls", harness.polls() - polls);
 
-        lab.set_faults("");
-        let polls = lab.polls();
-        lab.polled(polls + 2).await;
-        let (scrape, requests) = (lab.scrape(), lab.requests());
-        assert_eq!(scrape.of("tryvox_up", ""), 1.0, "day {days}");
-        assert_eq!(scrape.inventory(), lab.truth(), "day {days}");
+        harness.set_faults("");
+        let polls = harness.polls();
+        harness.wait_for_polls(polls + 2).await;
+        let (scrape, requests) = (harness.scrape(), harness.requests());
+        assert_eq!(scrape.account_value("tryvox_up", ""), 1.0, "day {days}");
+        assert_eq!(scrape.inventory(), harness.expected_series(), "day {days}");
         assert_eq!(scrape.family("tryvox_api_requests_total").values().sum::<f64>(), requests as f64, "day {days}");
         let polls = scrape.family("tryvox_polls_total").values().sum::<f64>();
-        assert_eq!(polls, lab.polls() as f64);
+        assert_eq!(polls, harness.polls() as f64);
         let errors = scrape.family("tryvox_poll_errors_total").values().sum::<f64>();
-        assert_eq!(errors, scrape.of("tryvox_polls_total", r#"result="failure""#));
+        assert_eq!(errors, scrape.account_value("tryvox_polls_total", r#"result="failure""#));
     }
-    let up = lab.scrape().of("tryvox_polls_total", r#"result="success""#);
+    let up = harness.scrape().account_value("tryvox_polls_total", r#"result="success""#);
     println!(
         "{days} days, {} requests, {} polls, {up} of them successful, {} simulated days",
-        lab.requests(),
-        lab.polls(),
+        harness.requests(),
+        harness.polls(),
         simulated_start.elapsed().as_secs() / 86_400
     );
 }
@@ -106,7 +110,7 @@ async fn inventory_and_counters_are_exact_after_each_day_of_random_faults() {
 #[tokio::test]
 async fn processes_leak_nothing_and_recover_from_random_faults() {
     let mut rng = Rng::with_seed(seed());
-    let simulator = Running::simulator(2_000, rng.u64(..), &["--life=200ms"]).await;
+    let simulator = ServerProcess::simulator(2_000, rng.u64(..), &["--life=200ms"]).await;
     let url = format!("--tryvox.url={}", simulator.url());
     let arguments = [
         &*url,
@@ -117,8 +121,8 @@ async fn processes_leak_nothing_and_recover_from_random_faults() {
         "--tryvox.rate-limit=0",
         "--tryvox.concurrency=8",
     ];
-    let mut exporter = Running::start(&arguments, &[("TRYVOX_API_KEY", KEY)]).await;
-    exporter.logged("account listed", 1).await;
+    let mut exporter = ServerProcess::start(&arguments, &[("TRYVOX_API_KEY", KEY)]).await;
+    exporter.wait_for_log("account listed", 1).await;
     let (start, mut rounds, mut early_memory) = (std::time::Instant::now(), 0, 0);
     // However long a round takes, there are some after the one that memory is compared with.
     while rounds < 4 || start.elapsed() < run_time() {
@@ -132,7 +136,7 @@ async fn processes_leak_nothing_and_recover_from_random_faults() {
         faults.push("401 page=1 times=1");
         simulator.set_faults(&faults.join(",")).await;
         tokio::time::sleep(run_time().min(Duration::from_secs(5)) / 5).await;
-        exporter.logged("poll failed", rounds).await;
+        exporter.wait_for_log("poll failed", rounds).await;
         simulator.set_faults("").await;
         until_counts_agree(&exporter, &simulator).await;
         if rounds == 1 || start.elapsed() < run_time() / 3 {
@@ -141,8 +145,8 @@ async fn processes_leak_nothing_and_recover_from_random_faults() {
     }
     let late_memory = exporter.memory("VmRSS");
     let scrape = exporter.scrape().await;
-    let polls = scrape.of("tryvox_polls_total", r#"result="success""#);
-    let failures = scrape.of("tryvox_polls_total", r#"result="failure""#);
+    let polls = scrape.account_value("tryvox_polls_total", r#"result="success""#);
+    let failures = scrape.account_value("tryvox_polls_total", r#"result="failure""#);
     println!(
         "{rounds} rounds, {polls} successful polls, {failures} failed, {} requests, memory {} to {} KiB",
         simulator.requests().await,
@@ -157,17 +161,21 @@ async fn processes_leak_nothing_and_recover_from_random_faults() {
 
 /// Waits until no request is in flight, so that the API has received exactly the requests that were
 /// counted, and until the last poll is successful.
-async fn until_counts_agree(exporter: &Running, simulator: &Running) {
+async fn until_counts_agree(exporter: &ServerProcess, simulator: &ServerProcess) {
     let start = Instant::now();
     loop {
         let (received, scrape) = (simulator.requests().await, exporter.scrape().await);
         let received_after = simulator.requests().await;
         let counted = scrape.family("tryvox_api_requests_total").values().sum::<f64>();
         assert!(counted <= received_after as f64, "{counted} requests counted, {received_after} received");
-        if received == received_after && counted == received as f64 && scrape.of("tryvox_up", "") == 1.0 {
+        if received == received_after && counted == received as f64 && scrape.account_value("tryvox_up", "") == 1.0 {
             return;
         }
-        assert!(start.elapsed() < PATIENCE, "{counted} requests counted, {received} received\n{}", exporter.said());
+        assert!(
+            start.elapsed() < TEST_TIMEOUT,
+            "{counted} requests counted, {received} received\n{}",
+            exporter.output_so_far()
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -175,16 +183,16 @@ async fn until_counts_agree(exporter: &Running, simulator: &Running) {
 #[tokio::test]
 async fn inventory_of_a_changing_account_is_exact_once_faults_stop() {
     let mut rng = Rng::with_seed(seed());
-    let simulator = Running::simulator(1_000, rng.u64(..), &[]).await;
+    let simulator = ServerProcess::simulator(1_000, rng.u64(..), &[]).await;
     let arguments = ["--poll.interval=100ms", "--poll.timeout=1m", "--tryvox.timeout=1s", "--tryvox.rate-limit=0"];
-    let mut exporter = Running::exporter(&simulator.url(), &arguments).await;
-    exporter.polled(1).await;
+    let mut exporter = ServerProcess::exporter(&simulator.url(), &arguments).await;
+    exporter.wait_for_polls(1).await;
     for _ in 0..3 {
         simulator.set_faults(&format!("shift,{}", random_faults(&mut rng))).await;
         tokio::time::sleep(Duration::from_millis(500)).await;
         simulator.set_faults("").await;
         let polls = exporter.polls();
-        exporter.polled(polls + 2).await;
-        assert_eq!(exporter.scrape().await.inventory(), truth::of(&simulator).await);
+        exporter.wait_for_polls(polls + 2).await;
+        assert_eq!(exporter.scrape().await.inventory(), expected::from_simulator(&simulator).await);
     }
 }

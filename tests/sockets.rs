@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use rustix::process::Signal;
 
-use crate::common::api::{Api, one_number};
-use crate::common::{Running, seed, truth};
+use crate::common::api::{MockApi, one_number};
+use crate::common::{ServerProcess, expected, seed};
 
 /// Each fault, the reason that a failed poll has because of it, and whether the request is retried.
 const FAULTS: [(&str, &str, bool); 11] = [
@@ -37,7 +37,7 @@ async fn assert_recovers(
     other_host: &str,
 ) {
     let case = format!("{fault}, page {faulty_page}, {times:?} times");
-    let simulator = Running::simulator(60, seed(), &[]).await;
+    let simulator = ServerProcess::simulator(60, seed(), &[]).await;
     let arguments = [
         "--tryvox.per-page=10",
         "--tryvox.rate-limit=0",
@@ -47,10 +47,10 @@ async fn assert_recovers(
         "--poll.timeout=30s",
         "--poll.stale-after=1h",
     ];
-    let mut exporter = Running::exporter(&simulator.url(), &arguments).await;
-    exporter.polled(1).await;
+    let mut exporter = ServerProcess::exporter(&simulator.url(), &arguments).await;
+    exporter.wait_for_polls(1).await;
     let inventory = exporter.scrape().await.inventory();
-    assert_eq!(inventory, truth::of(&simulator).await, "{case}");
+    assert_eq!(inventory, expected::from_simulator(&simulator).await, "{case}");
 
     let times_option = times.map(|times| format!(" times={times}")).unwrap_or_default();
     let target = if fault == "redirect" { format!(" to={other_host}") } else { String::new() };
@@ -58,24 +58,25 @@ async fn assert_recovers(
     simulator.set_faults(&format!("{fault}{target} page={faulty_page}{times_option}")).await;
     if is_retried && times.is_some() {
         // Retries hide the fault. The second poll from here began after the fault was set.
-        exporter.polled(polls + 2).await;
-        assert!(!exporter.said().contains("poll failed"), "{case}: {}", exporter.said());
-        let retries = exporter.scrape().await.of("tryvox_api_retries_total", &format!("reason=\"{reason}\""));
+        exporter.wait_for_polls(polls + 2).await;
+        assert!(!exporter.output_so_far().contains("poll failed"), "{case}: {}", exporter.output_so_far());
+        let retries =
+            exporter.scrape().await.account_value("tryvox_api_retries_total", &format!("reason=\"{reason}\""));
         assert_eq!(Some(retries), times.map(|times| times as f64), "{case}");
     } else {
-        let line = exporter.logged("poll failed", 1).await;
+        let line = exporter.wait_for_log("poll failed", 1).await;
         assert!(line.contains(&format!("reason={reason} ")) && line.contains("inventory=kept"), "{case}: {line}");
         let scrape = exporter.scrape().await;
-        assert!(scrape.of("tryvox_poll_errors_total", &format!("reason=\"{reason}\"")) >= 1.0, "{case}");
+        assert!(scrape.account_value("tryvox_poll_errors_total", &format!("reason=\"{reason}\"")) >= 1.0, "{case}");
         assert_eq!(scrape.inventory(), inventory, "{case}");
     }
 
     simulator.set_faults("").await;
     let polls = exporter.polls();
     // The second poll from here began after the fault was removed.
-    exporter.polled(polls + 2).await;
+    exporter.wait_for_polls(polls + 2).await;
     let scrape = exporter.scrape().await;
-    assert_eq!(scrape.of("tryvox_up", ""), 1.0, "{case}: {}", exporter.said());
+    assert_eq!(scrape.account_value("tryvox_up", ""), 1.0, "{case}: {}", exporter.output_so_far());
     assert_eq!(scrape.inventory(), inventory, "{case}");
     let peak = exporter.memory("VmHWM") >> 20;
     assert!(peak < 100, "{case}: {peak} MiB");
@@ -83,7 +84,7 @@ async fn assert_recovers(
 
 #[tokio::test]
 async fn exporter_reports_each_network_fault_and_recovers() {
-    let other_host = Api::start(|_| async { one_number() }).await;
+    let other_host = MockApi::start(|_| async { one_number() }).await;
     let other_url = other_host.url();
     let mut cases = Vec::new();
     for fault in FAULTS {
@@ -100,17 +101,17 @@ async fn exporter_reports_each_network_fault_and_recovers() {
 
 #[tokio::test]
 async fn gzip_bombs_and_endless_bodies_do_not_exhaust_memory() {
-    let simulator = Running::simulator(6_400, seed(), &[]).await;
+    let simulator = ServerProcess::simulator(6_400, seed(), &[]).await;
     let arguments = ["--tryvox.rate-limit=0", "--tryvox.concurrency=16", "--poll.interval=300ms", "--poll.timeout=2s"];
-    let mut exporter = Running::exporter(&simulator.url(), &arguments).await;
-    exporter.polled(1).await;
+    let mut exporter = ServerProcess::exporter(&simulator.url(), &arguments).await;
+    exporter.wait_for_polls(1).await;
     for fault in ["gzip-bomb", "endless-body", "gzip-bomb page=2", "endless-body page=2", "slow-body over=5s page=2"] {
         simulator.set_faults(fault).await;
         let polls = exporter.polls();
-        exporter.polled(polls + 4).await;
+        exporter.wait_for_polls(polls + 4).await;
     }
     let scrape = exporter.scrape().await;
-    assert!(scrape.of("tryvox_poll_errors_total", r#"reason="too_large""#) >= 8.0);
+    assert!(scrape.account_value("tryvox_poll_errors_total", r#"reason="too_large""#) >= 8.0);
     let peak = exporter.memory("VmHWM");
     println!("peak: {} MiB", peak >> 20);
     assert!(peak < 100 << 20, "{peak} bytes");
@@ -118,24 +119,24 @@ async fn gzip_bombs_and_endless_bodies_do_not_exhaust_memory() {
 
 #[tokio::test]
 async fn first_poll_after_kill_9_is_exact() {
-    let simulator = Running::simulator(2_000, seed(), &["--latency=5ms"]).await;
-    let truth = truth::of(&simulator).await;
+    let simulator = ServerProcess::simulator(2_000, seed(), &["--latency=5ms"]).await;
+    let truth = expected::from_simulator(&simulator).await;
     let arguments = ["--tryvox.rate-limit=0", "--poll.interval=50ms", "--poll.timeout=30s"];
     for _ in 0..10 {
-        let exporter = Running::exporter(&simulator.url(), &arguments).await;
+        let exporter = ServerProcess::exporter(&simulator.url(), &arguments).await;
         // A random moment during a poll or between two.
         tokio::time::sleep(Duration::from_millis(fastrand::u64(0..200))).await;
         assert_eq!(exporter.stop(Signal::KILL).await, None);
-        let mut restarted = Running::exporter(&simulator.url(), &arguments).await;
-        restarted.polled(1).await;
+        let mut restarted = ServerProcess::exporter(&simulator.url(), &arguments).await;
+        restarted.wait_for_polls(1).await;
         let scrape = restarted.scrape().await;
-        assert_eq!((scrape.of("tryvox_up", ""), scrape.inventory()), (1.0, truth.clone()));
+        assert_eq!((scrape.account_value("tryvox_up", ""), scrape.inventory()), (1.0, truth.clone()));
     }
 }
 
 #[tokio::test]
 async fn faults_endpoint_lists_replaces_and_validates_faults() {
-    let simulator = Running::simulator(1, seed(), &["--fault=503 times=1", "--fault=hang page=9"]).await;
+    let simulator = ServerProcess::simulator(1, seed(), &["--fault=503 times=1", "--fault=hang page=9"]).await;
     let url = format!("{}/-/faults", simulator.url());
     let state = async || simulator.get("/-/faults").await.text().await.unwrap();
     assert_eq!(state().await, r#"{"faults":["503 times=1","hang page=9"],"requests":0}"#);

@@ -8,9 +8,9 @@ use tokio::net::UnixDatagram;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::common::api::{Api, one_number};
+use crate::common::api::{MockApi, one_number};
 use crate::common::web::Curl;
-use crate::common::{BINARY, KEY, PATIENCE, Running, output};
+use crate::common::{BINARY, KEY, ServerProcess, TEST_TIMEOUT, output};
 
 /// Returns the status of a health check over a Unix socket.
 async fn health_over(socket: &Path) -> u16 {
@@ -20,16 +20,16 @@ async fn health_over(socket: &Path) -> u16 {
 
 #[tokio::test]
 async fn exporter_listens_on_all_addresses_and_removes_only_its_own_sockets() {
-    let api = Api::start(|_| async { one_number() }).await;
+    let api = MockApi::start(|_| async { one_number() }).await;
     let directory = tempfile::tempdir().unwrap();
     let (one, two) = (directory.path().join("one.sock"), directory.path().join("two.sock"));
     let addresses = [format!("unix:{}", one.display()), format!("unix:{}", two.display()), "[::1]:0".to_owned()];
     let flags = addresses.map(|address| format!("--web.listen-address={address}"));
     let flags: Vec<_> = flags.iter().map(String::as_str).collect();
-    let mut exporter = Running::exporter(&api.url(), &flags).await;
-    let fourth = exporter.logged("message=listening", 4).await;
+    let mut exporter = ServerProcess::exporter(&api.url(), &flags).await;
+    let fourth = exporter.wait_for_log("message=listening", 4).await;
     assert!(fourth.contains("address=127.0.0.1:"), "{fourth}");
-    let third = exporter.logged("message=listening", 3).await;
+    let third = exporter.wait_for_log("message=listening", 3).await;
     let v6 = format!("http://{}/-/healthy", third.split("address=").nth(1).unwrap().trim());
     assert_eq!(Curl::http(Path::new("/"), &[&v6]).await.0, 200);
     assert_eq!((health_over(&one).await, health_over(&two).await), (200, 200));
@@ -43,7 +43,7 @@ async fn exporter_listens_on_all_addresses_and_removes_only_its_own_sockets() {
     assert_eq!(health_over(&one).await, 200);
     assert_eq!(exporter.stop(Signal::KILL).await, None);
     assert!(one.exists());
-    let exporter = Running::exporter(&api.url(), &flags).await;
+    let exporter = ServerProcess::exporter(&api.url(), &flags).await;
     assert_eq!(health_over(&one).await, 200);
     // At its exit the exporter keeps a file that has replaced its socket.
     std::fs::remove_file(&two).unwrap();
@@ -69,19 +69,19 @@ async fn notification(socket: &UnixDatagram) -> String {
 /// Returns the next notification.
 async fn message(socket: &UnixDatagram) -> String {
     let mut message = [0; 4096];
-    let length = timeout(PATIENCE, socket.recv(&mut message)).await.expect("no notification").unwrap();
+    let length = timeout(TEST_TIMEOUT, socket.recv(&mut message)).await.expect("no notification").unwrap();
     String::from_utf8_lossy(&message[..length]).trim().to_owned()
 }
 
 #[tokio::test]
 async fn systemd_is_notified_of_readiness_watchdog_reload_and_stop() {
-    let api = Api::start(|_| async { one_number() }).await;
+    let api = MockApi::start(|_| async { one_number() }).await;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
     let url = format!("--tryvox.url={}", api.url());
     let environment = [("TRYVOX_API_KEY", KEY), ("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "200000")];
-    let exporter = Running::start(&[&url, "--tryvox.account-id=a"], &environment).await;
+    let exporter = ServerProcess::start(&[&url, "--tryvox.account-id=a"], &environment).await;
     assert_eq!(notification(&socket).await, "READY=1\nSTATUS=polling 1 account(s)");
     // Keep-alives come twice in each watchdog interval of 0.2 s; the limit leaves room for a busy machine.
     let start = std::time::Instant::now();

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::common::{KEY, Running};
+use crate::common::{KEY, ServerProcess};
 
 /// Starts an API of an empty account with a self-signed certificate. Returns its URL, the certificate as
 /// PEM and the number of requests that it could decrypt.
@@ -51,8 +51,8 @@ async fn account_is_listed_if_the_certificate_is_trusted() {
     let trusted = trust_file.path().display().to_string();
     let arguments = [&*format!("--tryvox.url={url}"), "--tryvox.account-id=acc_demo"];
     let environment = [("TRYVOX_API_KEY", KEY), ("SSL_CERT_FILE", &*trusted)];
-    let mut exporter = Running::start(&arguments, &environment).await;
-    exporter.logged("account listed", 1).await;
+    let mut exporter = ServerProcess::start(&arguments, &environment).await;
+    exporter.wait_for_log("account listed", 1).await;
     assert_eq!(requests.load(Ordering::SeqCst), 1);
     assert_eq!(exporter.scrape().await.value(r#"tryvox_listed_numbers{account="acc_demo"}"#), Some(0.0));
 }
@@ -60,8 +60,8 @@ async fn account_is_listed_if_the_certificate_is_trusted() {
 #[tokio::test]
 async fn poll_fails_without_sending_the_key_if_the_certificate_is_not_trusted() {
     let (url, _, requests) = https_api().await;
-    let mut exporter = Running::exporter(&url, &[]).await;
-    let line = exporter.logged("poll failed", 1).await;
+    let mut exporter = ServerProcess::exporter(&url, &[]).await;
+    let line = exporter.wait_for_log("poll failed", 1).await;
     assert!(line.contains("reason=tls ") && line.contains("certificate"), "{line}");
     assert_eq!(requests.load(Ordering::SeqCst), 0);
 }

@@ -3,29 +3,29 @@
 use rustix::process::Signal;
 use tokio::time::timeout;
 
-use crate::common::api::{Api, one_number};
+use crate::common::api::{MockApi, one_number};
 use crate::common::prometheus::Prometheus;
 use crate::common::web::{Authority, Curl, Web, indented, tls};
-use crate::common::{KEY, PATIENCE, Running, output};
+use crate::common::{KEY, ServerProcess, TEST_TIMEOUT, output};
 
 /// Starts an exporter with this file.
-async fn exporter(web: &Web) -> Running {
-    let api = Api::start(|_| async { one_number() }).await;
-    let mut exporter = Running::exporter(&api.url(), &[&web.flag()]).await;
-    exporter.polled(1).await;
+async fn exporter(web: &Web) -> ServerProcess {
+    let api = MockApi::start(|_| async { one_number() }).await;
+    let mut exporter = ServerProcess::exporter(&api.url(), &[&web.flag()]).await;
+    exporter.wait_for_polls(1).await;
     exporter
 }
 
 /// Sends a GET with curl, which trusts `ca.pem`; returns status and HTTP version. The status is 0 if
 /// there was no response.
-async fn get(web: &Web, exporter: &Running, path: &str, more: &[&str]) -> (u16, String) {
+async fn get(web: &Web, exporter: &ServerProcess, path: &str, more: &[&str]) -> (u16, String) {
     let url = format!("https://{}{path}", exporter.address);
     let mut arguments = vec!["--cacert", "ca.pem", &*url];
     arguments.extend(more);
     Curl::http(&web.path(""), &arguments).await
 }
 
-async fn status(web: &Web, exporter: &Running, more: &[&str]) -> u16 {
+async fn status(web: &Web, exporter: &ServerProcess, more: &[&str]) -> u16 {
     get(web, exporter, "/metrics", more).await.0
 }
 
@@ -64,8 +64,8 @@ async fn prometheus_scrapes_with_tls_client_certificate_and_password() {
         job("no_certificate", "secret", ""),
     ];
     let prometheus = Prometheus::with_jobs(&jobs).await;
-    prometheus.until("tryvox_listed_numbers{job=\"valid\"} == 1").await;
-    prometheus.until("count(up) == 3").await;
+    prometheus.wait_for("tryvox_listed_numbers{job=\"valid\"} == 1").await;
+    prometheus.wait_for("count(up) == 3").await;
     let up = prometheus.query("up == 1").await;
     assert_eq!(up.len(), 1, "{up:?}");
     assert_eq!(up[0].0["job"], "valid");
@@ -185,7 +185,7 @@ async fn certificates_are_read_again_for_each_connection() {
     let url = format!("https://{}/metrics", exporter.address);
     let expired = Curl::run(&web.path(""), &["--cacert", "ca.pem", &url]).await;
     assert!(expired.status == 60 && expired.stderr.contains("expired"), "{expired:?}");
-    exporter.logged("certificate is not valid at this time", 1).await;
+    exporter.wait_for_log("certificate is not valid at this time", 1).await;
 
     web.write_pair("cert.pem", "key.pem", authority.issue(&["localhost", "127.0.0.1"], 30));
     assert_eq!(status(&web, &exporter, &[]).await, 200);
@@ -194,9 +194,9 @@ async fn certificates_are_read_again_for_each_connection() {
     let (_, other_key) = authority.issue(&["localhost"], 30);
     web.write("key.pem", &other_key);
     assert_eq!(status(&web, &exporter, &[]).await, 0);
-    let line = exporter.logged("connection refused: the web configuration is not good", 1).await;
+    let line = exporter.wait_for_log("connection refused: the web configuration is not good", 1).await;
     assert!(line.contains("cert.pem: does not go with the key"), "{line}");
-    assert!(!exporter.said().contains("PRIVATE"));
+    assert!(!exporter.output_so_far().contains("PRIVATE"));
     web.write_pair("cert.pem", "key.pem", authority.issue(&["localhost", "127.0.0.1"], 30));
     assert_eq!(status(&web, &exporter, &[]).await, 200);
 
@@ -234,8 +234,8 @@ async fn users_are_read_again_for_each_request() {
     // With an invalid file every request is refused, and the log says why.
     web.configure(&(tls("") + "basic_auth_users: {ann: secret}\n"));
     assert_eq!(status(&web, &exporter, &["--user", "ann:secret"]).await, 0);
-    exporter.logged("web.yml:4:20: basic_auth_users.ann: is not a bcrypt hash", 1).await;
-    assert!(!exporter.said().contains("secret"));
+    exporter.wait_for_log("web.yml:4:20: basic_auth_users.ann: is not a bcrypt hash", 1).await;
+    assert!(!exporter.output_so_far().contains("secret"));
 }
 
 /// Hashes are computed one at a time, so while one is computed only requests whose result is cached can
@@ -258,7 +258,7 @@ async fn known_credentials_need_no_second_hash_and_never_wait_for_one() {
             assert_eq!(status(&web, &exporter, &["--user", credentials]).await, expected, "{credentials}");
         }
     };
-    let known = timeout(PATIENCE, known);
+    let known = timeout(TEST_TIMEOUT, known);
     tokio::select! {
         known = known => known.expect("known credentials wait for a hash"),
         () = stuck => {}
@@ -400,7 +400,7 @@ async fn healthcheck_follows_the_web_configuration_file() {
         assert_eq!(output(&["healthcheck", &listen], &[]).await.status.code(), Some(1), "without the file");
         drop(exporter);
         let unhealthy = async { while output(&["healthcheck", &listen, &web.flag()], &[]).await.status.success() {} };
-        timeout(PATIENCE, unhealthy).await.expect("healthy without an exporter");
+        timeout(TEST_TIMEOUT, unhealthy).await.expect("healthy without an exporter");
     }
     web.configure("x: 1");
     assert_eq!(output(&["healthcheck", &web.flag()], &[]).await.status.code(), Some(2));
@@ -421,8 +421,8 @@ async fn healthcheck_follows_the_web_configuration_file() {
 async fn reload_validates_the_web_configuration_file() {
     let (web, _) = Web::new();
     web.configure("http_server_config: {headers: {X-Frame-Options: deny}}\n");
-    let api = Api::start(|_| async { one_number() }).await;
-    let exporter = Running::exporter(&api.url(), &[&web.flag(), "--web.enable-lifecycle"]).await;
+    let api = MockApi::start(|_| async { one_number() }).await;
+    let exporter = ServerProcess::exporter(&api.url(), &[&web.flag(), "--web.enable-lifecycle"]).await;
     let reload = async || {
         let response = crate::common::http().post(format!("{}/-/reload", exporter.url())).send().await.unwrap();
         response.status().as_u16()

@@ -6,18 +6,18 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use tempfile::TempDir;
 
-use super::api::{Api, ApiRequest, page};
-use super::truth::{self, Series};
+use super::api::{ApiRequest, MockApi, page};
+use super::expected::{self, Series};
 
 /// How the API responds to requests for an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum AccountBehavior {
     /// With its records.
-    Good,
+    Valid,
     /// Never.
     Hanging,
     /// With status 401.
-    Refused,
+    Unauthorized,
 }
 
 const PER_PAGE: usize = 100;
@@ -43,17 +43,20 @@ pub(crate) fn records(account: usize, numbers: usize) -> Vec<String> {
 
 /// Returns the series that a correct exporter serves of a valid account.
 pub(crate) fn truth(account: usize, numbers: usize) -> Series {
-    truth::of_records(&format!("acc_{account}"), records(account, numbers).into_iter())
+    expected::from_records(&format!("acc_{account}"), records(account, numbers).into_iter())
 }
 
 /// Starts an API with `numbers` numbers in each account.
-pub(crate) async fn api(numbers: usize, kind: impl Fn(usize) -> Kind + Copy + Send + Sync + 'static) -> Api {
-    Api::start(move |request| async move {
+pub(crate) async fn api(
+    numbers: usize,
+    kind: impl Fn(usize) -> AccountBehavior + Copy + Send + Sync + 'static,
+) -> MockApi {
+    MockApi::start(move |request| async move {
         let account = account_of(&request);
         match kind(account) {
-            Kind::Good => listing_page(account, numbers, request.page),
-            Kind::Hanging => std::future::pending().await,
-            Kind::Refused => StatusCode::UNAUTHORIZED.into_response(),
+            AccountBehavior::Valid => listing_page(account, numbers, request.page),
+            AccountBehavior::Hanging => std::future::pending().await,
+            AccountBehavior::Unauthorized => StatusCode::UNAUTHORIZED.into_response(),
         }
     })
     .await
@@ -71,11 +74,11 @@ fn listing_page(account: usize, numbers: usize, page_number: usize) -> Response 
 }
 
 /// A configuration file in a directory of its own, which is removed on drop.
-pub(crate) struct File {
+pub(crate) struct ConfigFile {
     directory: TempDir,
 }
 
-impl File {
+impl ConfigFile {
     /// Creates a file with this text.
     pub(crate) fn new(text: &str) -> Self {
         let file = Self { directory: tempfile::tempdir().unwrap() };

@@ -24,7 +24,7 @@ type Handler = dyn Fn(ApiRequest) -> BoxFuture<'static, Response> + Send + Sync;
 
 /// A running API.
 #[derive(Clone)]
-pub(crate) struct Api(Arc<Shared>);
+pub(crate) struct MockApi(Arc<Shared>);
 
 struct Shared {
     address: std::net::SocketAddr,
@@ -34,7 +34,7 @@ struct Shared {
     max_in_flight: AtomicUsize,
 }
 
-impl Api {
+impl MockApi {
     /// Starts an API on a free port.
     pub(crate) async fn start<F>(handler: impl Fn(ApiRequest) -> F + Send + Sync + 'static) -> Self
     where
@@ -68,7 +68,7 @@ impl Api {
     }
 }
 
-async fn handle(State(Api(shared)): State<Api>, request: Request) -> Response {
+async fn handle(State(MockApi(shared)): State<MockApi>, request: Request) -> Response {
     let uri = request.uri().clone();
     let query = uri.query().unwrap_or_default();
     let page = query.split('&').find_map(|pair| pair.strip_prefix("page=")).and_then(|page| page.parse().ok());

@@ -1,4 +1,4 @@
-//! The dashboards as Grafana reads them.
+//! Reads the shipped Grafana dashboards and runs the tools in `tools/dashboards`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,148 +8,163 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// A dashboard's file.
+/// A dashboard file.
 pub(crate) struct Dashboard {
+    /// The path relative to the repository.
     pub(crate) path: String,
     pub(crate) json: Value,
 }
 
-/// A panel that is no row.
+/// A panel other than a row.
 #[derive(Clone, Copy)]
 pub(crate) struct Panel<'a> {
     pub(crate) json: &'a Value,
-    /// The variable that it is repeated for, as the row that it is in is.
-    pub(crate) repeated: Option<&'a str>,
+    /// The variable that the row of this panel is repeated for.
+    pub(crate) repeat_variable: Option<&'a str>,
 }
 
-/// What the variables stand for, by name; a regular expression where there are several values.
-pub(crate) type Values = BTreeMap<String, String>;
+/// Values of template variables by name; a regular expression if several values are selected.
+pub(crate) type Variables = BTreeMap<String, String>;
 
-/// The dashboards of a folder: the text of each file, by name.
-pub(crate) fn read(folder: &Path) -> BTreeMap<String, String> {
+/// Returns the text of each dashboard file in a folder, by file name.
+pub(crate) fn read_files(folder: &Path) -> BTreeMap<String, String> {
     let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
     let dashboards = files.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
     let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
     dashboards.map(|path| (name(&path), std::fs::read_to_string(&path).unwrap())).collect()
 }
 
-/// All that are shipped.
-pub(crate) fn all() -> Vec<Dashboard> {
+/// Returns all dashboards that are shipped.
+pub(crate) fn shipped() -> Vec<Dashboard> {
     let dashboard = |(name, text): (String, String)| {
         let path = format!("dashboards/{name}");
         Dashboard { json: serde_json::from_str(&text).unwrap(), path }
     };
-    let all: Vec<_> = read(Path::new("dashboards")).into_iter().map(dashboard).collect();
-    assert_eq!(all.len(), 3);
-    all
+    let dashboards: Vec<_> = read_files(Path::new("dashboards")).into_iter().map(dashboard).collect();
+    assert_eq!(dashboards.len(), 3);
+    dashboards
 }
 
-/// Where the code is that writes, checks and draws them.
-const TOOLS: &str = "tools/dashboards";
+/// The code that generates, checks and draws the dashboards.
+const TOOLS_FOLDER: &str = "tools/dashboards";
 
-/// Runs a part of that code to its end.
-pub(crate) fn tool(name: &str, arguments: &[&str]) -> Output {
+/// Runs one of the tools and waits for it; bundles all of them first.
+pub(crate) fn run_tool(name: &str, arguments: &[&str]) -> Output {
     static BUNDLED: Once = Once::new();
     BUNDLED.call_once(|| {
         for script in ["bundle", "bundle-page"] {
-            let output = Command::new("npm").args(["run", "--silent", script]).current_dir(TOOLS).output();
-            let output = output.expect("npm is there: `make setup` installs it");
+            let output = Command::new("npm").args(["run", "--silent", script]).current_dir(TOOLS_FOLDER).output();
+            let output = output.expect("npm is not installed; run `make setup`");
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         }
     });
-    let output = Command::new("node").arg(format!("built/{name}")).args(arguments).current_dir(TOOLS).output();
-    output.expect("node is there: `make setup` installs it")
+    let output = Command::new("node").arg(format!("built/{name}")).args(arguments).current_dir(TOOLS_FOLDER).output();
+    output.expect("node is not installed; run `make setup`")
 }
 
-fn list(json: &Value) -> &[Value] {
+/// Returns the elements of a JSON array; none if it is missing.
+fn elements(json: &Value) -> &[Value] {
     json.as_array().map_or(&[], Vec::as_slice)
 }
 
-pub(crate) fn text<'a>(json: &'a Value, key: &str) -> &'a str {
+/// Returns a string field.
+///
+/// # Panics
+/// If the field is missing or not a string.
+pub(crate) fn string_field<'a>(json: &'a Value, key: &str) -> &'a str {
     json[key].as_str().unwrap_or_else(|| panic!("no {key} in {json}"))
 }
 
 impl Dashboard {
-    /// Every panel, also those in rows that are closed.
+    /// Returns every panel, including those in collapsed rows.
     pub(crate) fn panels(&self) -> Vec<Panel<'_>> {
-        let (mut panels, mut repeated) = (Vec::new(), None);
-        for json in list(&self.json["panels"]) {
+        let (mut panels, mut repeat_variable) = (Vec::new(), None);
+        for json in elements(&self.json["panels"]) {
             if json["type"] == "row" {
-                repeated = json["repeat"].as_str();
-                panels.extend(list(&json["panels"]).iter().map(|json| Panel { json, repeated }));
+                repeat_variable = json["repeat"].as_str();
+                panels.extend(elements(&json["panels"]).iter().map(|json| Panel { json, repeat_variable }));
             } else {
-                panels.push(Panel { json, repeated });
+                panels.push(Panel { json, repeat_variable });
             }
         }
         panels
     }
 
-    /// The variables that a query fills, in their order.
+    /// Returns the template variables that are filled by a query, in their order.
     pub(crate) fn query_variables(&self) -> Vec<&Value> {
-        list(&self.json["templating"]["list"]).iter().filter(|variable| variable["type"] == "query").collect()
+        elements(&self.json["templating"]["list"]).iter().filter(|variable| variable["type"] == "query").collect()
     }
 
+    /// Returns the template variable of this name.
     pub(crate) fn variable(&self, name: &str) -> Option<&Value> {
-        list(&self.json["templating"]["list"]).iter().find(|variable| variable["name"] == name)
+        elements(&self.json["templating"]["list"]).iter().find(|variable| variable["name"] == name)
     }
 
+    /// Returns the annotations.
     pub(crate) fn annotations(&self) -> &[Value] {
-        list(&self.json["annotations"]["list"])
+        elements(&self.json["annotations"]["list"])
     }
 
-    /// The time up to now that it shows.
+    /// Returns how far back its time range reaches from now.
     pub(crate) fn range(&self) -> Duration {
-        humantime::parse_duration(text(&self.json["time"], "from").strip_prefix("now-").unwrap()).unwrap()
+        humantime::parse_duration(string_field(&self.json["time"], "from").strip_prefix("now-").unwrap()).unwrap()
     }
 
-    /// Every expression in it.
+    /// Returns the query expressions of all panels and annotations.
     pub(crate) fn queries(&self) -> Vec<&str> {
         let panels = self.panels();
-        let targets = panels.iter().flat_map(Panel::targets).map(|target| text(target, "expr"));
-        targets.chain(self.annotations().iter().map(|annotation| text(annotation, "expr"))).collect()
+        let targets = panels.iter().flat_map(Panel::targets).map(|target| string_field(target, "expr"));
+        targets.chain(self.annotations().iter().map(|annotation| string_field(annotation, "expr"))).collect()
     }
 }
 
 impl<'a> Panel<'a> {
+    /// Returns its title.
     pub(crate) fn title(&self) -> &'a str {
-        text(self.json, "title")
+        string_field(self.json, "title")
     }
 
+    /// Returns its queries, which Grafana calls targets.
     pub(crate) fn targets(&self) -> &'a [Value] {
-        list(&self.json["targets"])
+        elements(&self.json["targets"])
     }
 
-    /// The settings of one of its fields, or of all.
+    /// Returns id and value of the properties that it overrides for some of its fields.
     pub(crate) fn overrides(&self) -> impl Iterator<Item = (&'a str, &'a Value)> {
-        let properties = list(&self.json["fieldConfig"]["overrides"]).iter().flat_map(|one| list(&one["properties"]));
-        properties.map(|property| (text(property, "id"), &property["value"]))
+        let properties =
+            elements(&self.json["fieldConfig"]["overrides"]).iter().flat_map(|rule| elements(&rule["properties"]));
+        properties.map(|property| (string_field(property, "id"), &property["value"]))
     }
 
-    /// The range that it shows, where that is not the dashboard's.
+    /// Returns its own time range, if it differs from the dashboard's.
     pub(crate) fn range(&self) -> Option<Duration> {
         self.json["timeFrom"].as_str().map(|range| humantime::parse_duration(range).unwrap())
     }
 
-    /// Its shortest step.
+    /// Returns its minimum query step, if it has one.
     pub(crate) fn interval(&self) -> Option<Duration> {
         self.json["interval"].as_str().map(|step| humantime::parse_duration(step).unwrap())
     }
 }
 
-/// The arguments of `label_values(FAMILY{…}, LABEL)`.
+/// Returns the arguments of `label_values(FAMILY{…}, LABEL)`, the query of a template variable.
 pub(crate) fn label_values(variable: &Value) -> (&str, &str) {
-    let inside = text(variable, "query").strip_prefix("label_values(").and_then(|rest| rest.strip_suffix(')'));
-    inside.and_then(|inside| inside.rsplit_once(", ")).unwrap_or_else(|| panic!("{variable}"))
+    let arguments =
+        string_field(variable, "query").strip_prefix("label_values(").and_then(|rest| rest.strip_suffix(')'));
+    arguments.and_then(|arguments| arguments.rsplit_once(", ")).unwrap_or_else(|| panic!("{variable}"))
 }
 
-/// A query with its variables filled in.
-pub(crate) fn fill(query: &str, values: &Values) -> String {
-    // The longest names first: `$__range` would else be found in `$__range_s`.
-    let mut names: Vec<_> = values.keys().collect();
+/// Replaces the template variables in a query by their values.
+///
+/// # Panics
+/// If a variable has no value.
+pub(crate) fn interpolate(query: &str, variables: &Variables) -> String {
+    // Longest names first: `$__range` is a prefix of `$__range_s`.
+    let mut names: Vec<_> = variables.keys().collect();
     names.sort_by_key(|name| std::cmp::Reverse(name.len()));
-    let filled = names.into_iter().fold(query.to_owned(), |text, name| {
-        text.replace(&format!("${{{name}}}"), &values[name]).replace(&format!("${name}"), &values[name])
+    let interpolated = names.into_iter().fold(query.to_owned(), |text, name| {
+        text.replace(&format!("${{{name}}}"), &variables[name]).replace(&format!("${name}"), &variables[name])
     });
-    assert!(!filled.contains('$'), "{filled}");
-    filled
+    assert!(!interpolated.contains('$'), "{interpolated}");
+    interpolated
 }

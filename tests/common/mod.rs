@@ -5,11 +5,11 @@ pub(crate) mod accounts;
 pub(crate) mod api;
 pub(crate) mod bytes;
 pub(crate) mod dashboards;
-pub(crate) mod lab;
-pub(crate) mod past;
+pub(crate) mod expected;
+pub(crate) mod harness;
+pub(crate) mod history;
 pub(crate) mod prometheus;
 pub(crate) mod promql;
-pub(crate) mod truth;
 pub(crate) mod web;
 
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ use tokio::time::timeout;
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_tryvox-exporter");
 
 /// Limit of every wait. It is far longer than any step takes, so it only turns a hang into a failure.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(100);
+pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(100);
 
 /// The API key of the tests, which no output may contain.
 pub(crate) const KEY: &str = "sk-5e5ame-0pen-U";
@@ -47,7 +47,7 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
 /// Runs the binary until it exits and returns its exit status and output.
 pub(crate) async fn output(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let run = command(arguments).envs(environment.iter().copied()).output();
-    timeout(PATIENCE, run).await.expect("the command does not exit").unwrap()
+    timeout(TEST_TIMEOUT, run).await.expect("the command does not exit").unwrap()
 }
 
 /// Runs the binary with a stdout that nobody reads: the read end of the pipe is closed before the
@@ -57,11 +57,11 @@ pub(crate) async fn output_to_closed_pipe(arguments: &[&str], environment: &[(&s
     drop(reader);
     // `Command::output` would replace stdout.
     let child = command(arguments).envs(environment.iter().copied()).stdout(writer).spawn().unwrap();
-    timeout(PATIENCE, child.wait_with_output()).await.expect("the command does not exit").unwrap()
+    timeout(TEST_TIMEOUT, child.wait_with_output()).await.expect("the command does not exit").unwrap()
 }
 
 /// A process of the binary that serves HTTP: an exporter, a simulator or a demo.
-pub(crate) struct Running {
+pub(crate) struct ServerProcess {
     child: Child,
     /// The last listening address that was logged, as `host:port`.
     pub(crate) address: String,
@@ -69,7 +69,7 @@ pub(crate) struct Running {
     printed: watch::Receiver<String>,
 }
 
-impl Running {
+impl ServerProcess {
     /// Starts a command on a free port and waits until it listens. Both log formats are understood.
     pub(crate) async fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut child = command(arguments)
@@ -80,7 +80,7 @@ impl Running {
         let log = follow(child.stderr.take().unwrap());
         let printed = follow(child.stdout.take().unwrap());
         let mut running = Self { child, address: String::new(), log, printed };
-        let address = listen_address(&running.logged("listening", 1).await);
+        let address = listen_address(&running.wait_for_log("listening", 1).await);
         Self { address, ..running }
     }
 
@@ -105,16 +105,16 @@ impl Running {
     }
 
     /// Waits until `times` log lines contain `text` and returns the last of them.
-    pub(crate) async fn logged(&mut self, text: &str, times: usize) -> String {
+    pub(crate) async fn wait_for_log(&mut self, text: &str, times: usize) -> String {
         let found = |log: &String| log.lines().filter(|line| line.contains(text)).nth(times - 1).map(str::to_owned);
-        let waited = timeout(PATIENCE, self.log.wait_for(|log| found(log).is_some())).await;
+        let waited = timeout(TEST_TIMEOUT, self.log.wait_for(|log| found(log).is_some())).await;
         let line = waited.ok().and_then(|log| found(&*log.ok()?));
-        line.unwrap_or_else(|| panic!("not logged {times} times: {text}\n{}", self.said()))
+        line.unwrap_or_else(|| panic!("not logged {times} times: {text}\n{}", self.output_so_far()))
     }
 
     /// Waits until `polls` polls in all have succeeded or failed.
-    pub(crate) async fn polled(&mut self, polls: usize) {
-        let waited = timeout(PATIENCE, self.log.wait_for(|log| count_polls(log) >= polls)).await;
+    pub(crate) async fn wait_for_polls(&mut self, polls: usize) {
+        let waited = timeout(TEST_TIMEOUT, self.log.wait_for(|log| count_polls(log) >= polls)).await;
         waited.expect("too few polls").expect("the process exited");
     }
 
@@ -124,7 +124,7 @@ impl Running {
     }
 
     /// Returns everything that was printed so far, on both streams.
-    pub(crate) fn said(&self) -> String {
+    pub(crate) fn output_so_far(&self) -> String {
         format!("{}{}", *self.log.borrow(), *self.printed.borrow())
     }
 
@@ -176,7 +176,7 @@ impl Running {
                 consecutive = if all_sleep() { consecutive + 1 } else { 0 };
             }
         };
-        timeout(PATIENCE, idle).await.expect("the process is never idle");
+        timeout(TEST_TIMEOUT, idle).await.expect("the process is never idle");
     }
 
     /// Returns the command line that `ps` shows.
@@ -197,13 +197,13 @@ impl Running {
     /// Does the same and also returns everything that was ever printed, on both streams.
     pub(crate) async fn stop_with_output(mut self, signal: Signal) -> (Option<i32>, String) {
         self.signal(signal);
-        let status = timeout(PATIENCE, self.child.wait()).await.expect("the process does not exit").unwrap();
+        let status = timeout(TEST_TIMEOUT, self.child.wait()).await.expect("the process does not exit").unwrap();
         for stream in [&mut self.log, &mut self.printed] {
             // The sender is dropped at the end of the stream.
             let closed = async { while stream.changed().await.is_ok() {} };
-            timeout(PATIENCE, closed).await.expect("a stream of the process stays open");
+            timeout(TEST_TIMEOUT, closed).await.expect("a stream of the process stays open");
         }
-        (status.code(), self.said())
+        (status.code(), self.output_so_far())
     }
 }
 
@@ -238,7 +238,7 @@ fn follow(stream: impl AsyncRead + Unpin + Send + 'static) -> watch::Receiver<St
 pub(crate) fn http() -> reqwest::Client {
     let builder = reqwest::Client::builder().no_proxy().tls_certs_only([]);
     _ = rustls::crypto::ring::default_provider().install_default();
-    builder.redirect(reqwest::redirect::Policy::none()).timeout(PATIENCE).build().unwrap()
+    builder.redirect(reqwest::redirect::Policy::none()).timeout(TEST_TIMEOUT).build().unwrap()
 }
 
 /// The text of one scrape.
@@ -261,7 +261,7 @@ impl Scrape {
     }
 
     /// Returns the series that are computed from a listing: counts and fees of numbers.
-    pub(crate) fn inventory(&self) -> truth::Series {
+    pub(crate) fn inventory(&self) -> expected::Series {
         let families = [
             "tryvox_numbers",
             "tryvox_monthly_fees",
@@ -273,7 +273,7 @@ impl Scrape {
     }
 
     /// Returns the value of a series of `acc_demo`; `label` is one more label pair, or empty.
-    pub(crate) fn of(&self, family: &str, label: &str) -> f64 {
+    pub(crate) fn account_value(&self, family: &str, label: &str) -> f64 {
         let label = if label.is_empty() { String::new() } else { format!(",{label}") };
         let series = format!(r#"{family}{{account="acc_demo"{label}}}"#);
         self.value(&series).unwrap_or_else(|| panic!("no {series} in {}", self.0))

@@ -1,4 +1,4 @@
-//! A real Prometheus, Debian's.
+//! Runs a real Prometheus, the one that Debian packages, and queries it over its HTTP API.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,53 +10,54 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-use super::{PATIENCE, http};
+use super::{TEST_TIMEOUT, http};
 
-/// A Prometheus with a folder of its own.
+/// A running Prometheus with its own configuration and data directory; dropping it kills the process.
 pub(crate) struct Prometheus {
     url: String,
     _process: Child,
     _folder: tempfile::TempDir,
 }
 
-fn job(targets: &[&str]) -> String {
+fn scrape_job(targets: &[&str]) -> String {
     format!("{{job_name: tryvox, static_configs: [{{targets: {targets:?}}}]}}")
 }
 
-fn jobs_every_second(jobs: &[String]) -> String {
+fn scrape_config(jobs: &[String]) -> String {
     format!("global: {{scrape_interval: 1s}}\nscrape_configs: [{}]\n", jobs.join(", "))
 }
 
 impl Prometheus {
-    /// Starts one that scrapes these targets every second.
+    /// Starts a Prometheus that scrapes these targets every second.
     pub(crate) async fn scraping(targets: &[&str]) -> Self {
-        Self::with_jobs(&[job(targets)]).await
+        Self::with_jobs(&[scrape_job(targets)]).await
     }
 
-    /// Starts one with these scrape configurations, every second.
+    /// Starts a Prometheus with these scrape jobs, which run every second.
     pub(crate) async fn with_jobs(jobs: &[String]) -> Self {
-        Self::configured(&jobs_every_second(jobs), &[], |_| ()).await
+        Self::start(&scrape_config(jobs), &[], |_| ()).await
     }
 
-    /// Starts one that scrapes these targets every second and has these samples of former times. They are
-    /// an hour apart, so a sample holds longer than the usual five minutes.
-    pub(crate) async fn remembering(samples: &str, targets: &[&str]) -> Self {
-        let fill = |data: &Path| {
+    /// Starts a Prometheus that scrapes these targets every second and already stores `samples`, in the
+    /// `OpenMetrics` format. They are an hour apart, so the lookback is longer than the default five minutes.
+    pub(crate) async fn with_history(samples: &str, targets: &[&str]) -> Self {
+        let create_blocks = |data: &Path| {
             let file = data.with_extension("om");
             std::fs::write(&file, samples).unwrap();
             let promtool = std::process::Command::new("promtool")
                 .args(["tsdb", "create-blocks-from", "openmetrics", "--quiet", "--max-block-duration=744h"])
                 .args([&file, data])
                 .output();
-            let output = promtool.expect("promtool is there: `make setup` installs it");
+            let output = promtool.expect("promtool is not installed; run `make setup`");
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         };
         let options = ["--query.lookback-delta=65m", "--storage.tsdb.retention.time=1y"];
-        Self::configured(&jobs_every_second(&[job(targets)]), &options, fill).await
+        Self::start(&scrape_config(&[scrape_job(targets)]), &options, create_blocks).await
     }
 
-    /// Starts one that scrapes a target, by rules whose alerts go to an Alertmanager.
-    pub(crate) async fn alerting(target: &str, rules: &Path, alertmanager: &str) -> Self {
+    /// Starts a Prometheus that scrapes a target, evaluates the rules every second and sends alerts to the
+    /// Alertmanager at this address.
+    pub(crate) async fn with_rules(target: &str, rules: &Path, alertmanager: &str) -> Self {
         let text = format!(
             "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
              scrape_configs: [{{job_name: tryvox, static_configs: [{{targets: ['{target}']}}]}}]\n\
@@ -64,27 +65,28 @@ impl Prometheus {
              alerting: {{alertmanagers: [{{static_configs: [{{targets: ['{alertmanager}']}}]}}]}}\n",
             rules.display()
         );
-        Self::configured(&text, &[], |_| ()).await
+        Self::start(&text, &[], |_| ()).await
     }
 
-    /// Starts one by an example's text, with these files beside it.
-    pub(crate) async fn by_example(text: &str, files: &[(&str, &str)]) -> Self {
-        let beside = |data: &Path| {
+    /// Starts a Prometheus with this configuration; `files` are written to the same directory.
+    pub(crate) async fn with_config(config: &str, files: &[(&str, &str)]) -> Self {
+        let write_files = |data: &Path| {
             for (name, text) in files {
                 std::fs::write(data.with_file_name(name), text).unwrap();
             }
         };
-        Self::configured(text, &[], beside).await
+        Self::start(config, &[], write_files).await
     }
 
-    /// Starts one by this configuration, its folder of data filled beforehand.
-    async fn configured(text: &str, options: &[&str], fill: impl Fn(&Path)) -> Self {
+    /// Starts a Prometheus and waits until it is ready. `prepare` is called with the path of the data
+    /// directory before the process starts.
+    async fn start(config: &str, options: &[&str], prepare: impl Fn(&Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        fill(&folder.path().join("data"));
-        let config = folder.path().join("prometheus.yml");
-        std::fs::write(&config, text).unwrap();
+        prepare(&folder.path().join("data"));
+        let config_file = folder.path().join("prometheus.yml");
+        std::fs::write(&config_file, config).unwrap();
         let mut process = Command::new("prometheus")
-            .arg(format!("--config.file={}", config.display()))
+            .arg(format!("--config.file={}", config_file.display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
             .arg("--web.listen-address=127.0.0.1:0")
             .args(options)
@@ -92,74 +94,75 @@ impl Prometheus {
             .stdout(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .expect("prometheus is there: `make setup` installs it");
+            .expect("prometheus is not installed; run `make setup`");
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let (mut address, mut ready, mut said) = (None, false, String::new());
-        let listening = timeout(PATIENCE, async {
-            // It says the two in any order.
+        let (mut address, mut is_ready, mut log) = (None, false, String::new());
+        let listening = timeout(TEST_TIMEOUT, async {
+            // The two messages come in either order.
             while let Some(line) = lines.next_line().await.unwrap() {
                 if let Some((_, rest)) = line.split_once("msg=\"Listening on\" address=") {
                     address = rest.split_whitespace().next().map(str::to_owned);
                 }
-                ready |= line.contains("Server is ready to receive web requests");
-                if let Some(address) = address.take_if(|_| ready) {
+                is_ready |= line.contains("Server is ready to receive web requests");
+                if let Some(address) = address.take_if(|_| is_ready) {
                     return address;
                 }
-                said.push_str(&line);
+                log.push_str(&line);
+                log.push('\n');
             }
-            panic!("prometheus does not start: {said}");
+            panic!("prometheus did not start:\n{log}");
         });
         let url = format!("http://{}", listening.await.unwrap());
-        // Its log must go on being read, or it stops when the pipe is full.
+        // Prometheus would block on a full pipe, so keep reading its log.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Self { url, _process: process, _folder: folder }
     }
 
-    /// Where it is asked.
+    /// Returns its base URL.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// What one of its addresses answers.
-    async fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> Value {
+    /// Requests an endpoint of the HTTP API and returns the `data` of its response.
+    async fn api_get(&self, path: &str, parameters: &[(&str, &str)]) -> Value {
         let url = reqwest::Url::parse_with_params(&format!("{}/api/v1/{path}", self.url), parameters).unwrap();
         let body = http().get(url).send().await.unwrap().bytes().await.unwrap();
-        let mut answer: Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!(answer["status"], "success", "{answer} {parameters:?}");
-        answer["data"].take()
+        let mut response: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(response["status"], "success", "{response} {parameters:?}");
+        response["data"].take()
     }
 
-    /// What an instant query gives: labels and value of each series.
+    /// Runs an instant query and returns the labels and the value of each series.
     pub(crate) async fn query(&self, query: &str) -> Vec<(BTreeMap<String, String>, f64)> {
-        let data = self.ask("query", &[("query", query)]).await;
+        let data = self.api_get("query", &[("query", query)]).await;
         let value = |series: &Value| series["value"][1].as_str().unwrap().parse().unwrap();
         let series = data["result"].as_array().unwrap().iter();
         series.map(|series| (serde_json::from_value(series["metric"].clone()).unwrap(), value(series))).collect()
     }
 
-    /// What a query gives over a time up to now, in a hundred steps: all values, series by series.
+    /// Runs a query over the `range` up to now in 100 steps and returns the values of all series.
     pub(crate) async fn query_range(&self, query: &str, range: Duration) -> Vec<f64> {
         let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
         let (start, end, step) =
             ((end - range.as_secs_f64()).to_string(), end.to_string(), (range.as_secs_f64() / 100.0).to_string());
         let parameters = [("query", query), ("start", &*start), ("end", &*end), ("step", &*step)];
-        let data = self.ask("query_range", &parameters).await;
+        let data = self.api_get("query_range", &parameters).await;
         let values = data["result"].as_array().unwrap().iter().flat_map(|series| series["values"].as_array().unwrap());
         values.map(|value| value[1].as_str().unwrap().parse().unwrap()).collect()
     }
 
-    /// The values that a label has in the series that match.
+    /// Returns the values that a label has in the series that match a selector.
     pub(crate) async fn label_values(&self, label: &str, matches: &str) -> Vec<String> {
-        serde_json::from_value(self.ask(&format!("label/{label}/values"), &[("match[]", matches)]).await).unwrap()
+        serde_json::from_value(self.api_get(&format!("label/{label}/values"), &[("match[]", matches)]).await).unwrap()
     }
 
-    /// Waits until a query gives something.
-    pub(crate) async fn until(&self, query: &str) {
-        let given = async {
+    /// Waits until a query returns at least one series.
+    pub(crate) async fn wait_for(&self, query: &str) {
+        let non_empty = async {
             while self.query(query).await.is_empty() {
                 sleep(Duration::from_millis(50)).await;
             }
         };
-        timeout(PATIENCE, given).await.unwrap_or_else(|_| panic!("never true: {query}"));
+        timeout(TEST_TIMEOUT, non_empty).await.unwrap_or_else(|_| panic!("no result within {TEST_TIMEOUT:?}: {query}"));
     }
 }

@@ -1,4 +1,4 @@
-//! What a query of Prometheus names.
+//! Extracts the metrics and labels that a `PromQL` query names, and checks that they exist.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,51 +7,54 @@ use promql_parser::label::Matchers;
 use promql_parser::parser::{AggregateExpr, Call, Expr, LabelModifier, parse};
 use tryvox_exporter::metrics::families;
 
-/// A query, taken apart.
+/// The selectors and labels of a `PromQL` query.
 #[derive(Debug, Default)]
 pub(crate) struct Query {
     pub(crate) selectors: Vec<Selector>,
-    /// The labels that it groups or matches by.
+    /// The labels in `by`, `without`, `on`, `ignoring` and `group_left` clauses.
     pub(crate) labels: BTreeSet<String>,
-    /// The labels that it makes.
-    pub(crate) made: BTreeSet<String>,
+    /// The labels that the query itself creates, with `count_values`.
+    pub(crate) created_labels: BTreeSet<String>,
 }
 
+/// An instant or range selector.
 #[derive(Debug)]
 pub(crate) struct Selector {
+    /// The metric's name.
     pub(crate) name: String,
-    /// Labels and what they are compared with.
+    /// Labels and the values they are matched against.
     pub(crate) matchers: Vec<(String, String)>,
-    /// Of a range selector: how long it is, and the function that it is given to.
+    /// For a range selector: its length and the function that is applied to it.
     pub(crate) range: Option<(Duration, Option<&'static str>)>,
 }
 
 impl Query {
-    /// Takes a query apart.
+    /// Parses a query.
     ///
     /// # Panics
-    /// Where it is none.
+    /// If the query is invalid or a selector names no metric.
     pub(crate) fn parse(text: &str) -> Self {
         let mut query = Self::default();
         query.walk(&parse(text).unwrap_or_else(|error| panic!("{text}: {error}")), None);
         query
     }
 
-    /// The labels that its selectors' series have, by name of the metric, and those that it makes.
+    /// Returns the labels of all selected series and those that the query creates. `labels_of` returns the
+    /// labels of a metric, or `None` if the metric does not exist.
     ///
     /// # Panics
-    /// Where it names a metric or label that is not there.
+    /// If the query names a metric or a label that does not exist.
     pub(crate) fn known_labels(&self, labels_of: impl Fn(&str) -> Option<BTreeSet<String>>) -> BTreeSet<String> {
-        let mut known = self.made.clone();
+        let mut known = self.created_labels.clone();
         for Selector { name, matchers, .. } in &self.selectors {
-            let labels = labels_of(name).unwrap_or_else(|| panic!("there is no {name}"));
+            let labels = labels_of(name).unwrap_or_else(|| panic!("metric {name} does not exist"));
             for (label, _) in matchers {
-                assert!(labels.contains(label), "{name} has no {label}");
+                assert!(labels.contains(label), "{name} has no label {label}");
             }
             known.extend(labels);
         }
         for label in &self.labels {
-            assert!(known.contains(label), "nothing has {label}: {:?}", self.selectors);
+            assert!(known.contains(label), "no selected series has the label {label}: {:?}", self.selectors);
         }
         known
     }
@@ -59,10 +62,10 @@ impl Query {
     fn walk(&mut self, expr: &Expr, call: Option<&'static str>) {
         match expr {
             Expr::Aggregate(AggregateExpr { expr, param, modifier, op }) => {
-                self.group(modifier.as_ref());
+                self.add_labels(modifier.as_ref());
                 match param.as_deref() {
                     Some(Expr::StringLiteral(label)) if op.to_string() == "count_values" => {
-                        self.made.insert(label.val.clone());
+                        self.created_labels.insert(label.val.clone());
                     }
                     Some(param) => self.walk(param, None),
                     None => {}
@@ -71,7 +74,7 @@ impl Query {
             }
             Expr::Binary(binary) => {
                 if let Some(modifier) = &binary.modifier {
-                    self.group(modifier.matching.as_ref());
+                    self.add_labels(modifier.matching.as_ref());
                     self.labels.extend(modifier.card.labels().into_iter().flat_map(|labels| labels.labels.clone()));
                 }
                 self.walk(&binary.lhs, None);
@@ -83,26 +86,32 @@ impl Query {
             Expr::Paren(paren) => self.walk(&paren.expr, call),
             Expr::Unary(unary) => self.walk(&unary.expr, None),
             Expr::Subquery(subquery) => self.walk(&subquery.expr, None),
-            Expr::VectorSelector(selector) => self.select(selector.name.as_ref(), &selector.matchers, None),
+            Expr::VectorSelector(selector) => self.add_selector(selector.name.as_ref(), &selector.matchers, None),
             Expr::MatrixSelector(selector) => {
-                self.select(selector.vs.name.as_ref(), &selector.vs.matchers, Some((selector.range, call)));
+                self.add_selector(selector.vs.name.as_ref(), &selector.vs.matchers, Some((selector.range, call)));
             }
             Expr::NumberLiteral(_) | Expr::StringLiteral(_) | Expr::Extension(_) => {}
         }
     }
 
-    fn group(&mut self, modifier: Option<&LabelModifier>) {
+    fn add_labels(&mut self, modifier: Option<&LabelModifier>) {
         self.labels.extend(modifier.into_iter().flat_map(|modifier| modifier.labels().labels.clone()));
     }
 
-    fn select(&mut self, name: Option<&String>, matchers: &Matchers, range: Option<(Duration, Option<&'static str>)>) {
+    fn add_selector(
+        &mut self,
+        name: Option<&String>,
+        matchers: &Matchers,
+        range: Option<(Duration, Option<&'static str>)>,
+    ) {
         let matchers = matchers.matchers.iter().map(|matcher| (matcher.name.clone(), matcher.value.clone())).collect();
         self.selectors.push(Selector { name: name.unwrap().clone(), matchers, range });
     }
 }
 
-/// What Prometheus itself keeps of each target, and what the exporter says of its process.
-const OF_TARGETS: [&str; 8] = [
+/// Metrics that are not in [`families`]: those that Prometheus adds for each target, and those of the
+/// exporter's process.
+const TARGET_METRICS: [&str; 8] = [
     "process_cpu_seconds_total",
     "process_open_fds",
     "process_resident_memory_bytes",
@@ -113,11 +122,11 @@ const OF_TARGETS: [&str; 8] = [
     "up",
 ];
 
-/// The labels that a family's series have in a Prometheus, those of the target included; none for a
-/// family that there is not.
+/// Returns the labels that a metric of the exporter has in Prometheus, including those of the target, or
+/// `None` if the metric does not exist.
 pub(crate) fn labels_of(name: &str) -> Option<BTreeSet<String>> {
     let mut labels = BTreeSet::from(["instance", "job", "pod"]);
-    if !OF_TARGETS.contains(&name) {
+    if !TARGET_METRICS.contains(&name) {
         let bucket = name.strip_suffix("_bucket");
         labels.extend(families().find(|family| family.name == bucket.unwrap_or(name))?.labels);
         labels.extend(bucket.map(|_| "le"));

@@ -1,37 +1,38 @@
-//! What a simulated account has, counted without any of the exporter's code: records as trees, fees
-//! in thousandths.
+//! Computes the inventory series that a simulated account must have, without any of the exporter's code.
+//!
+//! Records are parsed into JSON trees and fees are summed as whole thousandths, so the results are exact.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{KEY, Running, http};
+use super::{KEY, ServerProcess, http};
 
-/// Every series that the inventory must have, with its value.
+/// Values of series by name and labels, written as in the exposition.
 pub(crate) type Series = BTreeMap<String, f64>;
 
-/// Reads the account page by page and counts.
-pub(crate) async fn of(simulator: &Running) -> Series {
-    let records = records(simulator).await;
+/// Requests the whole listing of `acc_demo` and returns the series it must lead to.
+pub(crate) async fn from_simulator(simulator: &ServerProcess) -> Series {
+    let records = list_records(simulator).await;
     assert_eq!(
         records.iter().map(|record| record["e164"].as_str().unwrap()).collect::<BTreeSet<_>>().len(),
         records.len()
     );
-    count("acc_demo", &records)
+    expected_series("acc_demo", &records)
 }
 
-/// Counts records that are given as JSON.
-pub(crate) fn of_records<R: AsRef<str>>(account: &str, records: impl Iterator<Item = R>) -> Series {
-    count(account, &records.map(|record| serde_json::from_str(record.as_ref()).unwrap()).collect::<Vec<_>>())
+/// Returns the series that JSON records of an account must lead to.
+pub(crate) fn from_records<R: AsRef<str>>(account: &str, records: impl Iterator<Item = R>) -> Series {
+    expected_series(account, &records.map(|record| serde_json::from_str(record.as_ref()).unwrap()).collect::<Vec<_>>())
 }
 
-async fn records(simulator: &Running) -> Vec<Value> {
+async fn list_records(simulator: &ServerProcess) -> Vec<Value> {
     let (http, mut records) = (http(), Vec::new());
     for page in 1.. {
         let url = format!("{}/v1/account/acc_demo/numbers?page={page}&per_page=97", simulator.url());
-        let answer = http.get(url).bearer_auth(KEY).send().await.unwrap();
-        assert_eq!(answer.status(), 200);
-        let body: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        let response = http.get(url).bearer_auth(KEY).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        let body: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
         records.extend(body["data"].as_array().unwrap().iter().cloned());
         if body["pagination"]["total_pages"].as_u64().unwrap() <= page {
             assert_eq!(body["pagination"]["total"].as_u64().unwrap(), records.len() as u64);
@@ -41,7 +42,7 @@ async fn records(simulator: &Running) -> Vec<Value> {
     records
 }
 
-fn count(account: &str, records: &[Value]) -> Series {
+fn expected_series(account: &str, records: &[Value]) -> Series {
     let mut thousandths: BTreeMap<String, i128> = BTreeMap::new();
     let mut add = |series: String, amount: i128| *thousandths.entry(series).or_default() += amount;
     add(format!(r#"tryvox_listed_numbers{{account="{account}"}}"#), records.len() as i128 * 1000);
@@ -50,16 +51,16 @@ fn count(account: &str, records: &[Value]) -> Series {
         let text = |field: &str| record[field].as_str().unwrap();
         let (country, kind, currency) = (text("country"), text("type"), text("currency"));
         for status in ["active", "pending", "suspended"] {
-            let here = i128::from(status == text("status"));
+            let count = i128::from(status == text("status"));
             let labels = format!(r#"account="{account}",country="{country}",type="{kind}",status="{status}""#);
-            add(format!("tryvox_numbers{{{labels}}}"), here * 1000);
+            add(format!("tryvox_numbers{{{labels}}}"), count * 1000);
             for fee in ["monthly", "setup"] {
                 let amount = in_thousandths(&record[&format!("{fee}_fee")].to_string());
-                add(format!(r#"tryvox_{fee}_fees{{{labels},currency="{currency}"}}"#), here * amount);
+                add(format!(r#"tryvox_{fee}_fees{{{labels},currency="{currency}"}}"#), count * amount);
             }
         }
     }
-    // The standard library reads a decimal text to the nearest double.
+    // The standard library parses a decimal to the nearest double.
     thousandths.into_iter().map(|(series, sum)| (series, format!("{sum}e-3").parse().unwrap())).collect()
 }
 
