@@ -109,7 +109,7 @@ struct Picture {
     width: u32,
     panels: Vec<Drawn>,
     /// What the browser complained of.
-    said: Vec<String>,
+    errors: Vec<String>,
 }
 
 /// How a panel was drawn.
@@ -181,7 +181,7 @@ fn with(values: &Values, more: &[(&str, &str)]) -> Values {
 async fn no_panel_is_without_data() {
     let Scenario { prometheus, .. } = &Scenario::start().await;
     every_query_gives_data(prometheus).await;
-    if let Some(folder) = std::env::var_os("TRYVOX_PICTURES") {
+    if let Some(folder) = std::env::var_os("TRYVOX_SCREENSHOTS") {
         // Pictures for people: there is more to see after a while.
         tokio::time::sleep(Duration::from_mins(5)).await;
         draw(prometheus, &all(), &PathBuf::from(folder), &["--width=1280", "--range=tryvox-exporter=6m"]).await;
@@ -248,7 +248,7 @@ async fn draw(prometheus: &Prometheus, dashboards: &[Dashboard], folder: &Path, 
     // The accounts' past has a sample an hour, the exporters have no past.
     arguments.push("--resolution=tryvox-exporter=1s".to_owned());
     arguments.extend(options.iter().map(|&option| option.to_owned()));
-    let drawing = move || tool("draw/main.mjs", &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let drawing = move || tool("render/main.mjs", &arguments.iter().map(String::as_str).collect::<Vec<_>>());
     let output = tokio::task::spawn_blocking(drawing).await.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
@@ -261,7 +261,7 @@ async fn every_panel_is_drawn(prometheus: &Prometheus, folder: &Path) {
     for picture in &pictures {
         let dashboard = dashboards.iter().find(|one| one.path.contains(&picture.uid)).unwrap();
         let place = format!("{} at {}", picture.uid, picture.width);
-        assert!(picture.said.is_empty(), "{place}: {:?}", picture.said);
+        assert!(picture.errors.is_empty(), "{place}: {:?}", picture.errors);
         let drawn: BTreeSet<_> = picture.panels.iter().map(|panel| panel.id).collect();
         let shipped = dashboard.panels().iter().map(|panel| panel.json["id"].as_u64().unwrap()).collect();
         assert_eq!(drawn, shipped, "{place}");
