@@ -2,7 +2,7 @@
 //!
 //! It starts from the root file system that `scripts/machine` created, which it does not change, and is deleted when
 //! dropped. Its network is separate from the host's: github.com and api.tryvox.io are `fake_internet.py`, in front of
-//! a simulated TryVox API, and nothing else is reachable.
+//! a simulated `TryVox` API, and nothing else is reachable.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::command::{as_root, run, wait_for};
 use crate::repository::root;
 
-/// The TryVox account of the simulated API.
+/// The `TryVox` account of the simulated API.
 pub(crate) const ACCOUNT: &str = "acc_4XQ2";
 /// The API key of [`ACCOUNT`].
 pub(crate) const API_KEY: &str = "sk-5e5ame-0pen-U";
