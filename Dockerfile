@@ -1,4 +1,4 @@
-# One static binary and the certificates that TLS trusts: no shell, no libraries, no package manager.
+# The final image contains a static binary and the CA certificates: no shell, no libraries, no package manager.
 FROM docker.io/library/rust:1.95-bookworm AS build
 # hadolint ignore=DL3008
 RUN apt-get update \
@@ -6,7 +6,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && rustup target add "$(uname -m)-unknown-linux-musl"
 WORKDIR /src
-# The dependencies first: they are built anew only when they change.
+# Build the dependencies in a layer of their own, which is rebuilt only when they change.
 COPY Cargo.toml Cargo.lock build.rs askama.toml ./
 RUN mkdir -p src tests/shipping benches/compare \
     && touch src/lib.rs tests/main.rs tests/shipping/main.rs benches/decoders.rs benches/stages.rs benches/compare/main.rs \
@@ -14,7 +14,7 @@ RUN mkdir -p src tests/shipping benches/compare \
     && cargo build --locked --release --target "$(uname -m)-unknown-linux-musl" \
     && rm -r src
 COPY src src
-# What the image is built from, as `--version`, tryvox_exporter_build_info and the labels say it.
+# Version and commit, as reported by `--version`, tryvox_exporter_build_info and the image labels.
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 RUN touch src/lib.rs src/main.rs \
@@ -36,6 +36,6 @@ COPY --from=build /tryvox-exporter /usr/bin/tryvox-exporter
 USER 65532:65532
 EXPOSE 10869
 STOPSIGNAL SIGTERM
-# It asks the address of TRYVOX_EXPORTER_WEB_LISTEN_ADDRESS, or the default.
+# Sends its request to TRYVOX_EXPORTER_WEB_LISTEN_ADDRESS, or to the default address.
 HEALTHCHECK CMD ["/usr/bin/tryvox-exporter", "healthcheck"]
 ENTRYPOINT ["/usr/bin/tryvox-exporter"]

@@ -1,21 +1,21 @@
-# Everything that is done with this project, by name.
+# Development and release tasks. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo build test package image machine audit dashboards pictures bench soak fuzz
+.PHONY: help setup demo build test package image machine audit dashboards screenshots bench soak fuzz
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## install what the tests need
+setup: ## install the programs and packages that the tests need
 	@scripts/setup test
 
 build: ## build the release binary
 	@scripts/setup build
 	cargo build --locked --release
 
-demo: build ## run the exporter against the embedded simulator and print what to open
+demo: build ## run the exporter against the embedded simulator and print the URLs to open
 	@exec target/release/tryvox-exporter demo
 
-test: setup ## run every check
+test: setup ## run all checks and tests
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- --deny warnings
 	npm run --prefix tools/dashboards --silent lint
@@ -27,33 +27,33 @@ test: setup ## run every check
 	cargo test --locked --quiet --benches
 	cargo test --locked --lib --tests
 
-package: ## build what a release has for this architecture into dist/: archive and Debian package
+package: ## build the release archive and the Debian package for this architecture in dist/
 	@scripts/setup package
 	scripts/package
 
-image: setup ## build the container image into target/image/, with no registry
+image: setup ## build the container image in target/image/ without a registry
 	scripts/image
 
-machine: setup ## make the Debian that the ways to install are tried on, in target/machine/
+machine: setup ## create the Debian system for the installation tests in target/machine/
 	scripts/machine
 
-audit: setup ## hold the dependencies against licences, sources and known holes; needs github.com
+audit: setup ## check the dependencies' licenses, sources and security advisories; needs github.com
 	target/tools/bin/cargo-deny check
 
-dashboards: setup ## write the dashboards anew from tools/dashboards
+dashboards: setup ## generate dashboards/ from tools/dashboards
 	npm run --prefix tools/dashboards --silent bundle
 	node tools/dashboards/built/source/main.mjs dashboards
 
-pictures: setup ## draw the dashboards for docs/dashboards.md, from five minutes of data
-	TRYVOX_PICTURES=docs/dashboards cargo test --test integration -- panels:: --nocapture
+screenshots: setup ## render the dashboards for docs/dashboards.md after collecting data for five minutes
+	TRYVOX_SCREENSHOTS=docs/dashboards cargo test --test integration -- panels:: --nocapture
 
-bench: ## measure all that docs/performance.md speaks of, some ten minutes; the table is in target/bench.md
+bench: ## run every benchmark of docs/performance.md, about ten minutes; writes target/bench.md
 	@scripts/setup bench
 	cargo bench --locked --bench decoders --bench stages
 	cargo bench --locked --bench compare
 
-soak: ## run the long tests for ten minutes, under random faults
+soak: ## run the soak tests under random faults for ten minutes
 	TRYVOX_SOAK_SECONDS=600 cargo test --locked --test integration -- soak:: --nocapture
 
-fuzz: ## feed arbitrary bytes to the decoder for a minute; needs cargo-fuzz and a nightly compiler
+fuzz: ## fuzz the listing decoder for one minute; needs cargo-fuzz and a nightly compiler
 	cargo +nightly fuzz run listing -- -max_total_time=60 -max_len=65536

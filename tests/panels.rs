@@ -110,7 +110,6 @@ struct Picture {
     width: u32,
     panels: Vec<DrawnPanel>,
     /// Errors on the console of the browser.
-    #[serde(rename = "said")]
     errors: Vec<String>,
 }
 
@@ -196,7 +195,7 @@ fn extended(variables: &Variables, more: &[(&str, &str)]) -> Variables {
 async fn every_panel_shows_data() {
     let Scenario { prometheus, .. } = &Scenario::start().await;
     assert_every_query_returns_data(prometheus).await;
-    if let Some(folder) = std::env::var_os("TRYVOX_PICTURES") {
+    if let Some(folder) = std::env::var_os("TRYVOX_SCREENSHOTS") {
         // Pictures for the documentation; they show more after a while.
         tokio::time::sleep(Duration::from_mins(5)).await;
         draw(prometheus, &shipped(), &PathBuf::from(folder), &["--width=1280", "--range=tryvox-exporter=6m"]).await;
@@ -265,7 +264,7 @@ async fn draw(prometheus: &Prometheus, dashboards: &[Dashboard], folder: &Path, 
     // The history of the accounts has one sample per hour; the exporters have no history.
     arguments.push("--resolution=tryvox-exporter=1s".to_owned());
     arguments.extend(options.iter().map(|&option| option.to_owned()));
-    let draw = move || run_tool("draw/main.mjs", &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let draw = move || run_tool("render/main.mjs", &arguments.iter().map(String::as_str).collect::<Vec<_>>());
     let output = tokio::task::spawn_blocking(draw).await.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()

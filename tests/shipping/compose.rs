@@ -1,85 +1,103 @@
-//! What is under `deploy/compose/`, as far as it can be looked at without its images.
+//! The files under `deploy/compose/`, checked without running the images.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::machine::{good, repository};
-use crate::tools::{files, tool, yaml_file};
+use crate::command::run;
+use crate::repository::{files, root};
+use crate::tools::{parse_yaml_file, tool};
 
 const FOLDER: &str = "deploy/compose";
 
-/// Where a file of a service is in the repository.
-fn mounted(compose: &Value, service: &str, inside: &str) -> std::path::PathBuf {
+fn compose_file() -> Value {
+    parse_yaml_file(format!("{FOLDER}/compose.yaml"))
+}
+
+/// Returns the file or folder of the repository that is mounted read-only at `target` in a service.
+fn mount_source(compose: &Value, service: &str, target: &str) -> PathBuf {
     let volumes = compose["services"][service]["volumes"].as_array().unwrap();
     let parts = |volume: &Value| volume.as_str().unwrap().split(':').map(str::to_owned).collect::<Vec<_>>();
     let volume =
-        volumes.iter().map(parts).find(|parts| parts[1] == inside).unwrap_or_else(|| panic!("{inside} is not mounted"));
+        volumes.iter().map(parts).find(|parts| parts[1] == target).unwrap_or_else(|| panic!("{target} is not mounted"));
     assert_eq!(volume[2], "ro");
-    repository().join(FOLDER).join(&volume[0]).canonicalize().unwrap_or_else(|error| panic!("{volume:?}: {error}"))
+    root().join(FOLDER).join(&volume[0]).canonicalize().unwrap_or_else(|error| panic!("{volume:?}: {error}"))
 }
 
 #[test]
-fn the_stack_is_wired_up() {
-    good(tool("check-jsonschema").args(["--builtin-schema", "vendor.compose-spec", &format!("{FOLDER}/compose.yaml")]));
-    let compose = yaml_file(format!("{FOLDER}/compose.yaml"));
+fn compose_file_is_valid_and_refers_to_existing_files_and_volumes() {
+    run(tool("check-jsonschema").args(["--builtin-schema", "vendor.compose-spec", &format!("{FOLDER}/compose.yaml")]));
+    let compose = compose_file();
     let services = compose["services"].as_object().unwrap();
-    // Every file that is mounted is in the repository, and every volume is declared.
     for service in services.values() {
         for volume in service["volumes"].as_array().into_iter().flatten() {
             let source = volume.as_str().unwrap().split(':').next().unwrap();
-            let there = if source.starts_with('.') {
-                let path = repository().join(FOLDER).join(source).canonicalize().unwrap();
-                let path = path.strip_prefix(repository()).expect("within the repository");
+            let exists = if source.starts_with('.') {
+                let path = root().join(FOLDER).join(source).canonicalize().unwrap();
+                let path = path.strip_prefix(root()).expect("inside the repository");
                 !files(path.to_str().unwrap(), "").is_empty()
             } else {
                 compose["volumes"].as_object().unwrap().contains_key(source)
             };
-            assert!(there, "{source}");
+            assert!(exists, "{source}");
         }
     }
-    // Its image is the one that is built, and its port the exporter's.
     assert_eq!(services["exporter"]["image"], "ghcr.io/tryvox-exporter/tryvox-exporter:latest");
-    assert!(
-        repository().join(FOLDER).join(services["exporter"]["build"].as_str().unwrap()).join("Dockerfile").exists()
-    );
+    let build = services["exporter"]["build"].as_str().unwrap();
+    assert!(root().join(FOLDER).join(build).join("Dockerfile").exists());
+}
 
-    // Prometheus and Alertmanager take what is mounted.
-    let config = mounted(&compose, "prometheus", "/etc/prometheus/prometheus.yml");
-    let rules = mounted(&compose, "prometheus", "/etc/prometheus/tryvox.rules.yml");
-    // Side by side, as in the container.
+#[test]
+fn prometheus_and_alertmanager_accept_their_configuration() {
+    let compose = compose_file();
+    let config = mount_source(&compose, "prometheus", "/etc/prometheus/prometheus.yml");
+    let rules = mount_source(&compose, "prometheus", "/etc/prometheus/tryvox.rules.yml");
+    // The configuration names the rules by a relative path, so both go into one folder, as in the container.
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(&config, folder.path().join("prometheus.yml")).unwrap();
     std::fs::copy(&rules, folder.path().join("tryvox.rules.yml")).unwrap();
-    let checked = good(Command::new("promtool").args(["check", "config"]).arg(folder.path().join("prometheus.yml")));
-    assert!(checked.contains("1 rule files found") && checked.contains("rules found"), "{checked}");
-    good(Command::new("amtool").arg("check-config").arg(mounted(
-        &compose,
-        "alertmanager",
-        "/etc/alertmanager/alertmanager.yml",
-    )));
+    let report = run(Command::new("promtool").args(["check", "config"]).arg(folder.path().join("prometheus.yml")));
+    assert!(report.contains("1 rule files found") && report.contains("rules found"), "{report}");
 
-    // Who asks whom is there, on the port it has.
-    let prometheus = yaml_file(&config);
+    let config = mount_source(&compose, "alertmanager", "/etc/alertmanager/alertmanager.yml");
+    run(Command::new("amtool").arg("check-config").arg(config));
+}
+
+#[test]
+fn services_address_each_other_by_their_names_and_published_ports() {
+    let compose = compose_file();
+    let prometheus = parse_yaml_file(mount_source(&compose, "prometheus", "/etc/prometheus/prometheus.yml"));
     let target = &prometheus["scrape_configs"][0]["static_configs"][0]["targets"][0];
     let alertmanager = &prometheus["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"][0];
-    let source =
-        yaml_file(mounted(&compose, "grafana", "/etc/grafana/provisioning/datasources").join("prometheus.yaml"));
-    let source = &source["datasources"][0];
-    for address in [target, alertmanager, &Value::from(source["url"].as_str().unwrap().trim_start_matches("http://"))] {
+    let data_source_url = Value::from(data_source(&compose)["url"].as_str().unwrap().trim_start_matches("http://"));
+    for address in [target, alertmanager, &data_source_url] {
         let (host, port) = address.as_str().unwrap().split_once(':').unwrap();
-        let ports = services[host]["ports"].as_array().unwrap();
+        let ports = compose["services"][host]["ports"].as_array().unwrap();
         assert!(ports.iter().any(|published| published.as_str().unwrap().ends_with(&format!(":{port}"))), "{address}");
     }
-    // Grafana's fields of provisioning, as its documentation has them.
-    let fields = ["name", "uid", "type", "access", "url", "isDefault", "jsonData"];
-    assert!(source.as_object().unwrap().keys().all(|field| fields.contains(&field.as_str())), "{source}");
-    assert_eq!((&source["type"], &source["access"]), (&Value::from("prometheus"), &Value::from("proxy")));
-    let provider = yaml_file(mounted(&compose, "grafana", "/etc/grafana/provisioning/dashboards").join("tryvox.yaml"));
+}
+
+fn data_source(compose: &Value) -> Value {
+    let folder = mount_source(compose, "grafana", "/etc/grafana/provisioning/datasources");
+    parse_yaml_file(folder.join("prometheus.yaml"))["datasources"][0].clone()
+}
+
+#[test]
+fn grafana_is_provisioned_with_prometheus_and_the_dashboards() {
+    let compose = compose_file();
+    let data_source = data_source(&compose);
+    // The fields in Grafana's documentation of provisioning files.
+    let known = ["name", "uid", "type", "access", "url", "isDefault", "jsonData"];
+    assert!(data_source.as_object().unwrap().keys().all(|field| known.contains(&field.as_str())), "{data_source}");
+    assert_eq!((&data_source["type"], &data_source["access"]), (&Value::from("prometheus"), &Value::from("proxy")));
+
+    let folder = mount_source(&compose, "grafana", "/etc/grafana/provisioning/dashboards");
+    let provider = parse_yaml_file(folder.join("tryvox.yaml"));
     let path = provider["providers"][0]["options"]["path"].as_str().unwrap().to_owned();
-    let dashboards = mounted(&compose, "grafana", &path);
-    assert_eq!(dashboards, repository().join("dashboards").canonicalize().unwrap());
-    let home = services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"].as_str().unwrap();
+    let dashboards = mount_source(&compose, "grafana", &path);
+    assert_eq!(dashboards, root().join("dashboards").canonicalize().unwrap());
+    let environment = &compose["services"]["grafana"]["environment"];
+    let home = environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"].as_str().unwrap();
     assert!(dashboards.join(Path::new(home).strip_prefix(&path).unwrap()).exists(), "{home}");
 }

@@ -1,65 +1,66 @@
-//! Every way to install, word for word as the documents have it.
+//! Every installation method, exactly as the documentation has it.
 
 use std::process::{Child, Stdio};
 
+use crate::command::wait_for;
 use crate::kubernetes;
-use crate::machine::{ACCOUNT, KEY, Machine, all_numbers, repository, revision, until};
+use crate::machine::{ACCOUNT, API_KEY, Machine, complete_listing_sample};
 use crate::package::INSTALL;
+use crate::repository::{read, revision};
 
-/// What says how to install.
+/// Returns the documents that describe installation methods.
 fn documents() -> [String; 2] {
-    ["README.md", "docs/install.md"].map(|path| std::fs::read_to_string(repository().join(path)).unwrap())
+    ["README.md", "docs/install.md"].map(read)
 }
 
-/// What the documents say for one way to install.
-fn way(name: &str) -> String {
+/// Returns the shell commands of an installation method: the block after the mark `<!-- install: NAME -->`.
+fn documented_commands(method: &str) -> String {
     let documents = documents();
-    let mark = format!("<!-- install: {name} -->\n```sh\n");
-    let rest = documents.iter().find_map(|text| text.split_once(&mark)).expect("a document has this way").1;
+    let mark = format!("<!-- install: {method} -->\n```sh\n");
+    let rest = documents.iter().find_map(|text| text.split_once(&mark)).expect("a document describes this method").1;
     rest.split_once("```").unwrap().0.to_owned()
 }
 
-/// All the ways that the documents have are tried here.
 #[test]
-fn no_way_is_left_out() {
+fn every_documented_method_has_a_test() {
     let text = documents().concat();
-    let ways: Vec<_> = text.split("<!-- install: ").skip(1).map(|rest| rest.split(' ').next().unwrap()).collect();
-    assert_eq!(ways, ["package", "archive", "container", "kubernetes", "source", "service"]);
+    let methods: Vec<_> = text.split("<!-- install: ").skip(1).map(|rest| rest.split(' ').next().unwrap()).collect();
+    assert_eq!(methods, ["package", "archive", "container", "kubernetes", "source", "service"]);
 }
 
-/// Starts what does not end by itself, and gives a scrape that has this sample.
+/// Starts a script that runs an exporter in the foreground, and waits for a scrape with this sample.
 fn start(machine: &Machine, script: &str, sample: &str) -> (Child, String) {
     let mut child = machine.shell(script).stdout(Stdio::null()).spawn().unwrap();
-    let scrape = until("the exporter lists the numbers", || {
-        assert_eq!(child.try_wait().unwrap(), None, "it ended: {script}");
+    let scrape = wait_for("a scrape with all numbers", || {
+        assert_eq!(child.try_wait().unwrap(), None, "exited early: {script}");
         machine.scrape().filter(|scrape| scrape.contains(sample))
     });
     (child, scrape)
 }
 
-/// What the exporter says of itself: version and revision are those of the commit that is tested.
-fn is_this(scrape: &str) {
+/// Checks that a scrape comes from an exporter built from the commit under test.
+fn assert_built_from_this_commit(scrape: &str) {
     let (version, revision) = (env!("CARGO_PKG_VERSION"), revision());
     let info = format!("tryvox_exporter_build_info{{version=\"{version}\",revision=\"{revision}\",");
-    assert!(scrape.contains(&info), "{info} is not in {scrape}");
+    assert!(scrape.contains(&info), "no {info} in {scrape}");
 }
 
-/// How one that was started in the foreground ends: on `SIGTERM`, with 0.
-fn ends(machine: &Machine, mut child: Child) {
+/// Sends `SIGTERM` to an exporter that [`start`] started, and checks that it exits with status 0.
+fn stop(machine: &Machine, mut child: Child) {
     machine.run("pkill -TERM tryvox-exporter");
     assert!(child.wait().unwrap().success());
 }
 
 #[test]
-fn the_package() {
+fn debian_package_installs_as_documented() {
     let machine = Machine::boot();
-    let printed = machine.run(&way("package"));
+    let printed = machine.run(&documented_commands("package"));
     assert!(printed.contains("tryvox_up{account=\"production\"}"), "{printed}");
-    is_this(&machine.listed("production"));
+    assert_built_from_this_commit(&machine.wait_for_listing("production"));
     assert_eq!(machine.run("systemctl is-enabled tryvox-exporter").trim(), "enabled");
     assert_eq!(machine.run("ps -o user= -C tryvox-exporter | cut -c1-7").trim(), "tryvox-");
-    assert!(!machine.run("journalctl --no-pager").contains(KEY), "the key is in the journal");
-    // What belongs to a program of Debian.
+    assert!(!machine.run("journalctl --no-pager").contains(API_KEY), "the key is in the journal");
+    // The manual page and the completions are where Debian expects them.
     machine.run("man=/usr/share/man/man1/tryvox-exporter.1.gz; gzip --test $man && zcat $man | grep -q listed");
     machine.run("test -s /usr/share/zsh/vendor-completions/_tryvox-exporter");
     machine.run("test -s /usr/share/fish/vendor_completions.d/tryvox-exporter.fish");
@@ -67,60 +68,60 @@ fn the_package() {
 }
 
 #[test]
-fn the_static_binary() {
+fn static_binary_runs_as_documented() {
     let machine = Machine::boot();
-    let (child, scrape) = start(&machine, &way("archive"), &all_numbers(ACCOUNT));
-    is_this(&scrape);
+    let (child, scrape) = start(&machine, &documented_commands("archive"), &complete_listing_sample(ACCOUNT));
+    assert_built_from_this_commit(&scrape);
     assert!(machine.run("file=tryvox-exporter/tryvox-exporter; ldd $file 2>&1 || true").contains("statically linked"));
-    ends(&machine, child);
+    stop(&machine, child);
 }
 
 #[test]
-fn the_static_binary_as_a_service() {
+fn static_binary_installs_as_a_service_as_documented() {
     let machine = Machine::boot();
     let archive = "/srv/repository/dist/tryvox-exporter-linux-$(dpkg --print-architecture).tar.gz";
-    machine.run(&format!("tar -xzf {archive} && cd tryvox-exporter\n{}", way("service")));
-    is_this(&machine.listed("production"));
+    machine.run(&format!("tar -xzf {archive} && cd tryvox-exporter\n{}", documented_commands("service")));
+    assert_built_from_this_commit(&machine.wait_for_listing("production"));
     assert_eq!(machine.run("systemctl is-enabled tryvox-exporter").trim(), "enabled");
-    // Nobody made the user: it is there while the service is.
+    // The user is dynamic: it exists only while the service runs.
     assert!(!machine.run("cat /etc/passwd").contains("tryvox"));
     machine.run("systemctl stop tryvox-exporter && ! getent passwd tryvox-exporter");
 }
 
 #[test]
-fn the_container() {
-    let machine = Machine::with_image();
-    let (child, scrape) = start(&machine, &way("container"), &all_numbers(ACCOUNT));
-    is_this(&scrape);
-    ends(&machine, child);
+fn container_runs_as_documented() {
+    let machine = Machine::boot_with_image();
+    let (child, scrape) = start(&machine, &documented_commands("container"), &complete_listing_sample(ACCOUNT));
+    assert_built_from_this_commit(&scrape);
+    stop(&machine, child);
 }
 
 #[test]
-fn in_kubernetes() {
-    let machine = Machine::with_image();
-    kubernetes::stands_in(&machine);
-    machine.run(&way("kubernetes"));
-    kubernetes::plays(&machine);
-    is_this(&machine.listed("production"));
-    assert!(!machine.run("podman logs $(podman ps --quiet --filter name=exporter) 2>&1").contains(KEY));
+fn kubernetes_manifests_install_as_documented() {
+    let machine = Machine::boot_with_image();
+    kubernetes::install_fake_kubectl(&machine);
+    machine.run(&documented_commands("kubernetes"));
+    kubernetes::run_first_pod(&machine);
+    assert_built_from_this_commit(&machine.wait_for_listing("production"));
+    assert!(!machine.run("podman logs $(podman ps --quiet --filter name=exporter) 2>&1").contains(API_KEY));
 }
 
 #[test]
-fn from_source() {
+fn source_builds_and_runs_as_documented() {
     let machine = Machine::boot();
-    // Quicker than what the Makefile asks for, and else the same.
+    // Less optimization than the documented build, to save time, and no network for cargo.
     let quick = "export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
                  CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_NET_OFFLINE=true\n";
-    let (child, scrape) = start(&machine, &format!("{quick}{}", way("source")), &all_numbers(ACCOUNT));
-    is_this(&scrape);
-    ends(&machine, child);
+    let script = format!("{quick}{}", documented_commands("source"));
+    let (child, scrape) = start(&machine, &script, &complete_listing_sample(ACCOUNT));
+    assert_built_from_this_commit(&scrape);
+    stop(&machine, child);
 }
 
-/// The demo needs no account, however it was installed.
 #[test]
-fn the_demo_of_the_package() {
+fn packaged_demo_runs_without_an_account() {
     let machine = Machine::boot();
     machine.run(INSTALL);
     let (child, _) = start(&machine, "tryvox-exporter demo", "tryvox_up{account=\"acc_demo\"} 1\n");
-    ends(&machine, child);
+    stop(&machine, child);
 }

@@ -1,82 +1,84 @@
-//! What is under `deploy/kubernetes/`: rendered by kubectl, held against Kubernetes's own schemas and the restricted pod
-//! security standard, and its pods run by an engine, as there is no cluster here.
+//! The manifests under `deploy/kubernetes/`.
+//!
+//! kubectl renders them, Kubernetes's published schemas and the restricted Pod Security Standard check them, and podman
+//! runs their pod on a test machine in place of a cluster.
 
 use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use crate::machine::{Machine, good, repository, said};
-use crate::tools::{checked, tool, yaml};
+use crate::command::{output_text, run};
+use crate::machine::Machine;
+use crate::repository::read;
+use crate::tools::{parse_yaml, tool, validate};
 
 const OVERLAYS: [&str; 3] = ["single", "sharded", "operator"];
-/// The oldest Kubernetes with which `kubernetes.io/metadata.name` and all else here is stable, and the newest known.
-const VERSIONS: [&str; 2] = ["1.28.0", "1.37.0"];
+/// The oldest version in which everything the manifests use is stable, and the newest with a published schema.
+const KUBERNETES_VERSIONS: [&str; 2] = ["1.28.0", "1.37.0"];
 
-fn rendered(overlay: &str) -> String {
-    good(tool("kubectl").arg("kustomize").arg(format!("deploy/kubernetes/overlays/{overlay}")))
+/// Renders an overlay and returns its objects.
+fn render(overlay: &str) -> Vec<Value> {
+    parse_yaml(&run(tool("kubectl").arg("kustomize").arg(format!("deploy/kubernetes/overlays/{overlay}"))))
 }
 
-fn objects(overlay: &str) -> Vec<Value> {
-    yaml(&rendered(overlay))
-}
-
-/// The object of a kind, of which there is one.
-fn one<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
+/// Returns the only object of a kind. Panics if there is none or more than one.
+fn object<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
     let mut of_kind = objects.iter().filter(|object| object["kind"] == kind);
-    let found = of_kind.next().unwrap_or_else(|| panic!("no {kind}"));
+    let object = of_kind.next().unwrap_or_else(|| panic!("no {kind}"));
     assert!(of_kind.next().is_none(), "more than one {kind}");
-    found
+    object
 }
 
 #[test]
-fn every_overlay_is_what_kubernetes_takes() {
+fn every_overlay_is_valid_and_in_its_namespace() {
     let folder = tempfile::tempdir().unwrap();
     for overlay in OVERLAYS {
-        let objects = objects(overlay);
-        let (operators, own): (Vec<_>, Vec<_>) =
+        let objects = render(overlay);
+        let (of_operator, of_kubernetes): (Vec<_>, Vec<_>) =
             objects.iter().partition(|object| object["apiVersion"] == "monitoring.coreos.com/v1");
-        for (number, object) in own.iter().enumerate() {
-            let file = folder.path().join(format!("{overlay}-{number}.json"));
+        for (index, object) in of_kubernetes.iter().enumerate() {
+            let file = folder.path().join(format!("{overlay}-{index}.json"));
             std::fs::write(&file, object.to_string()).unwrap();
-            for version in VERSIONS {
-                good(tool("kubernetes-validate").args(["--strict", "-k", version]).arg(&file));
+            for version in KUBERNETES_VERSIONS {
+                run(tool("kubernetes-validate").args(["--strict", "-k", version]).arg(&file));
             }
         }
         let file = folder.path().join("operator.json");
-        std::fs::write(&file, json!(operators).to_string()).unwrap();
-        let output = checked("operator", &file);
-        assert!(output.status.success(), "{overlay}: {}", said(&output));
-        assert_eq!(operators.len(), if overlay == "operator" { 2 } else { 0 });
-        // All are in the namespace that is made for them, and known by one name.
-        for object in &objects {
-            if object["kind"] != "Namespace" {
-                assert_eq!(object["metadata"]["namespace"], "tryvox-exporter", "{object}");
-            }
+        std::fs::write(&file, json!(of_operator).to_string()).unwrap();
+        let output = validate("operator", &file);
+        assert!(output.status.success(), "{overlay}: {}", output_text(&output));
+        assert_eq!(of_operator.len(), if overlay == "operator" { 2 } else { 0 });
+        for object in objects.iter().filter(|object| object["kind"] != "Namespace") {
+            assert_eq!(object["metadata"]["namespace"], "tryvox-exporter", "{object}");
         }
     }
-    // What is no object of Kubernetes is found out.
-    let file = folder.path().join("wrong.json");
-    let mut wrong = one(&objects("single"), "StatefulSet").clone();
-    wrong["spec"]["replica"] = json!(1);
-    std::fs::write(&file, wrong.to_string()).unwrap();
-    assert!(!tool("kubernetes-validate").args(["--strict"]).arg(&file).output().unwrap().status.success());
-    let mut wrong = one(&objects("operator"), "ServiceMonitor").clone();
-    wrong["spec"]["endpoints"] = json!("metrics");
-    std::fs::write(&file, json!([wrong]).to_string()).unwrap();
-    assert!(!checked("operator", &file).status.success());
 }
 
-/// The restricted profile of <https://kubernetes.io/docs/concepts/security/pod-security-standards/>, rule by rule.
 #[test]
-fn the_pod_is_under_the_restricted_standard() {
+fn validation_detects_invalid_objects() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("invalid.json");
+    let mut invalid = object(&render("single"), "StatefulSet").clone();
+    invalid["spec"]["replica"] = json!(1);
+    std::fs::write(&file, invalid.to_string()).unwrap();
+    assert!(!tool("kubernetes-validate").args(["--strict"]).arg(&file).output().unwrap().status.success());
+    let mut invalid = object(&render("operator"), "ServiceMonitor").clone();
+    invalid["spec"]["endpoints"] = json!("metrics");
+    std::fs::write(&file, json!([invalid]).to_string()).unwrap();
+    assert!(!validate("operator", &file).status.success());
+}
+
+/// Checks each rule of the restricted profile of
+/// <https://kubernetes.io/docs/concepts/security/pod-security-standards/>.
+#[test]
+fn pod_meets_the_restricted_pod_security_standard() {
     for overlay in OVERLAYS {
-        let objects = objects(overlay);
-        let pod = &one(&objects, "StatefulSet")["spec"]["template"]["spec"];
+        let objects = render(overlay);
+        let pod = &object(&objects, "StatefulSet")["spec"]["template"]["spec"];
         for field in ["hostNetwork", "hostPID", "hostIPC", "initContainers", "ephemeralContainers"] {
             assert!(pod[field].is_null(), "{field}");
         }
-        let containers = pod["containers"].as_array().unwrap();
-        for container in containers {
+        for container in pod["containers"].as_array().unwrap() {
             let security = &container["securityContext"];
             assert_eq!(security["allowPrivilegeEscalation"], false);
             assert_eq!(security["capabilities"], json!({"drop": ["ALL"]}));
@@ -99,66 +101,93 @@ fn the_pod_is_under_the_restricted_standard() {
             "secret",
         ];
         for volume in pod["volumes"].as_array().unwrap() {
-            let kinds = volume.as_object().unwrap().keys().filter(|key| *key != "name");
-            assert!(kinds.into_iter().all(|kind| allowed.contains(&kind.as_str())), "{volume}");
+            let mut types = volume.as_object().unwrap().keys().filter(|key| *key != "name");
+            assert!(types.all(|volume_type| allowed.contains(&volume_type.as_str())), "{volume}");
         }
-        // The namespace refuses what is not, and there is no token to steal.
-        let namespace = one(&objects, "Namespace");
+        // The namespace enforces the standard.
+        let namespace = object(&objects, "Namespace");
         assert_eq!(namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted");
-        assert_eq!(pod["automountServiceAccountToken"], false);
-        // A key is a file, and in no object here.
-        assert!(!objects.iter().any(|object| object["kind"] == "Secret"));
-        assert!(!pod.to_string().contains("API_KEY"));
-        // A mount below a read-only one cannot be made.
-        let mounts: Vec<_> =
-            containers[0]["volumeMounts"].as_array().unwrap().iter().map(|mount| &mount["mountPath"]).collect();
-        let nested = |(a, b): (&Value, &Value)| a != b && a.as_str().unwrap().starts_with(b.as_str().unwrap());
-        assert!(!mounts.iter().any(|a| mounts.iter().any(|b| nested((a, b)))), "{mounts:?}");
     }
 }
 
 #[test]
-fn sizes_probes_shards_and_names_fit() {
-    let sizing = std::fs::read_to_string(repository().join("docs/sizing.md")).unwrap();
-    let (cpu, memory) = ("100m", "32");
-    assert!(
-        sizing.contains(&format!("Five accounts of 10,000 numbers, polled every 5 minutes: {cpu} and {memory} MiB."))
-    );
+fn pod_has_no_token_and_reads_keys_only_from_files() {
     for overlay in OVERLAYS {
-        let objects = objects(overlay);
-        let set = &one(&objects, "StatefulSet")["spec"];
-        let container = &set["template"]["spec"]["containers"][0];
-        let size = json!({"cpu": cpu, "memory": format!("{memory}Mi")});
-        assert_eq!(container["resources"], json!({"limits": size, "requests": size}));
+        let objects = render(overlay);
+        let pod = &object(&objects, "StatefulSet")["spec"]["template"]["spec"];
+        assert_eq!(pod["automountServiceAccountToken"], false);
+        assert!(!objects.iter().any(|object| object["kind"] == "Secret"));
+        assert!(!pod.to_string().contains("API_KEY"));
+    }
+}
+
+/// The container runtime cannot create a mount point inside a read-only volume.
+#[test]
+fn no_volume_is_mounted_inside_another() {
+    for overlay in OVERLAYS {
+        let objects = render(overlay);
+        let mounts = &object(&objects, "StatefulSet")["spec"]["template"]["spec"]["containers"][0]["volumeMounts"];
+        let paths: Vec<_> =
+            mounts.as_array().unwrap().iter().map(|mount| mount["mountPath"].as_str().unwrap()).collect();
+        let is_nested = |path: &str| paths.iter().any(|other| path != *other && path.starts_with(other));
+        assert!(!paths.iter().any(|path| is_nested(path)), "{paths:?}");
+    }
+}
+
+#[test]
+fn resources_match_the_sizing_guide_and_probes_match_the_endpoints() {
+    let (cpu, memory) = ("100m", "32");
+    let advice = format!("Five accounts of 10,000 numbers, polled every 5 minutes: {cpu} and {memory} MiB.");
+    assert!(read("docs/sizing.md").contains(&advice));
+    for overlay in OVERLAYS {
+        let objects = render(overlay);
+        let container = &object(&objects, "StatefulSet")["spec"]["template"]["spec"]["containers"][0];
+        let resources = json!({"cpu": cpu, "memory": format!("{memory}Mi")});
+        assert_eq!(container["resources"], json!({"limits": resources, "requests": resources}));
         assert_eq!(container["livenessProbe"]["httpGet"], json!({"path": "/-/healthy", "port": "metrics"}));
         assert_eq!(container["readinessProbe"]["httpGet"], json!({"path": "/-/ready", "port": "metrics"}));
-        // As many share the accounts as there are.
-        let shards = container["env"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|variable| variable["name"] == "TRYVOX_EXPORTER_TOTAL_SHARDS");
+    }
+}
+
+#[test]
+fn number_of_shards_equals_the_number_of_replicas() {
+    for overlay in OVERLAYS {
+        let objects = render(overlay);
+        let set = &object(&objects, "StatefulSet")["spec"];
+        let environment = set["template"]["spec"]["containers"][0]["env"].as_array().unwrap();
+        let shards = environment.iter().find(|variable| variable["name"] == "TRYVOX_EXPORTER_TOTAL_SHARDS");
         assert_eq!(shards.unwrap()["value"], set["replicas"].to_string());
         assert_eq!(set["replicas"], if overlay == "sharded" { 3 } else { 1 });
-        // Whoever selects the pods selects these.
+    }
+}
+
+#[test]
+fn selectors_match_the_pod_and_the_service() {
+    for overlay in OVERLAYS {
+        let objects = render(overlay);
+        let set = &object(&objects, "StatefulSet")["spec"];
         let labels = &set["template"]["metadata"]["labels"];
-        let service = one(&objects, "Service");
+        let service = object(&objects, "Service");
         for selector in [
             &set["selector"]["matchLabels"],
             &service["spec"]["selector"],
-            &one(&objects, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
+            &object(&objects, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
         ] {
             let selector = selector.as_object().unwrap();
             assert!(!selector.is_empty() && selector.iter().all(|(name, value)| labels[name] == *value));
         }
         assert_eq!(set["serviceName"], service["metadata"]["name"]);
     }
-    let objects = objects("operator");
-    let (monitor, service) = (&one(&objects, "ServiceMonitor")["spec"], one(&objects, "Service"));
-    let mut selected = monitor["selector"]["matchLabels"].as_object().unwrap().iter();
-    assert!(selected.all(|(name, value)| service["metadata"]["labels"][name] == *value));
+    let objects = render("operator");
+    let (monitor, service) = (&object(&objects, "ServiceMonitor")["spec"], object(&objects, "Service"));
+    let mut selector = monitor["selector"]["matchLabels"].as_object().unwrap().iter();
+    assert!(selector.all(|(name, value)| service["metadata"]["labels"][name] == *value));
     assert_eq!(monitor["endpoints"][0]["port"], service["spec"]["ports"][0]["name"]);
-    // Grafana's sidecar gets each dashboard as it is.
+}
+
+#[test]
+fn operator_overlay_contains_every_dashboard_unchanged() {
+    let objects = render("operator");
     let mut dashboards: Vec<_> = objects
         .iter()
         .filter(|object| object["metadata"]["labels"]["grafana_dashboard"] == "1")
@@ -168,37 +197,36 @@ fn sizes_probes_shards_and_names_fit() {
     let names: Vec<_> = dashboards.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["tryvox-costs.json", "tryvox-exporter.json", "tryvox-numbers.json"]);
     for (name, text) in dashboards {
-        assert_eq!(
-            text.as_str().unwrap(),
-            std::fs::read_to_string(repository().join("dashboards").join(name)).unwrap()
-        );
+        assert_eq!(text.as_str().unwrap(), read(format!("dashboards/{name}")));
     }
 }
 
-/// What stands in for a cluster: kubectl renders and checks what it is told, without a server, into one file.
-const KUBECTL: &str = r#"#!/bin/bash
+/// A replacement for kubectl that needs no cluster: it appends every object that it would apply to one file, and lets
+/// the real kubectl render and check them.
+const FAKE_KUBECTL: &str = r#"#!/bin/bash
 set -euo pipefail
-real=/srv/repository/target/tools/bin/kubectl
+kubectl=/srv/repository/target/tools/bin/kubectl
 {
     echo ---
     case "$*" in
-        "apply --kustomize="*) "$real" kustomize "${2#*=}" ;;
+        "apply --kustomize="*) "$kubectl" kustomize "${2#*=}" ;;
         "apply --filename="*) cat "${2#*=}" ;;
-        *) "$real" "$@" --dry-run=client --output=yaml ;;
+        *) "$kubectl" "$@" --dry-run=client --output=yaml ;;
     esac
 } >>/var/cluster.yaml
 "#;
 
-pub(crate) fn stands_in(machine: &Machine) {
-    machine.write("/usr/local/bin/kubectl", KUBECTL);
+pub(crate) fn install_fake_kubectl(machine: &Machine) {
+    machine.write_file("/usr/local/bin/kubectl", FAKE_KUBECTL);
     machine.run("chmod +x /usr/local/bin/kubectl");
 }
 
-/// Has the engine run the first pod of the `StatefulSet` that the stand-in was given, as a kubelet would: its image,
-/// arguments, variables, user and volumes, with the group and the mode that it gives to files.
-pub(crate) fn plays(machine: &Machine) {
-    let objects = yaml(&machine.run("cat /var/cluster.yaml"));
-    let set = one(&objects, "StatefulSet");
+/// Runs the first pod of the applied `StatefulSet` with podman as a kubelet would: with its image, arguments,
+/// environment, user and volumes, and with the pod's group and the volume's mode on each file. Waits until its probes
+/// succeed.
+pub(crate) fn run_first_pod(machine: &Machine) {
+    let objects = parse_yaml(&machine.run("cat /var/cluster.yaml"));
+    let set = object(&objects, "StatefulSet");
     let (name, pod) = (format!("{}-0", set["metadata"]["name"].as_str().unwrap()), &set["spec"]["template"]["spec"]);
     let (container, security) = (&pod["containers"][0], &pod["securityContext"]);
     let mut script = format!(
@@ -213,21 +241,7 @@ pub(crate) fn plays(machine: &Machine) {
     for mount in container["volumeMounts"].as_array().unwrap() {
         let volumes = pod["volumes"].as_array().unwrap();
         let volume = volumes.iter().find(|volume| volume["name"] == mount["name"]).unwrap();
-        let (kind, source) = if volume["secret"].is_null() {
-            ("ConfigMap", &volume["configMap"]["name"])
-        } else {
-            ("Secret", &volume["secret"]["secretName"])
-        };
-        let from =
-            objects.iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == *source).unwrap();
-        let folder = format!("/var/volumes/{}", mount["name"].as_str().unwrap());
-        let decode = if kind == "Secret" { "base64 --decode" } else { "cat" };
-        for (file, text) in from["data"].as_object().unwrap() {
-            machine.write("/tmp/text", text.as_str().unwrap());
-            machine.run(&format!("mkdir -p {folder} && {decode} /tmp/text >{folder}/{file}"));
-            let mode = volume["secret"]["defaultMode"].as_u64().unwrap_or(0o644);
-            machine.run(&format!("chgrp {} {folder}/{file} && chmod {mode:o} {folder}/{file}", security["fsGroup"]));
-        }
+        let folder = create_volume(machine, &objects, volume, &security["fsGroup"]);
         write!(script, " --volume={folder}:{}:ro", mount["mountPath"].as_str().unwrap()).unwrap();
     }
     write!(script, " {}", container["image"].as_str().unwrap()).unwrap();
@@ -240,4 +254,23 @@ pub(crate) fn plays(machine: &Machine) {
         machine
             .run(&format!("curl --silent --fail --retry 50 --retry-delay 1 --retry-all-errors localhost:10869{path}"));
     }
+}
+
+/// Writes the files of a config map or secret volume on the machine, and returns their folder.
+fn create_volume(machine: &Machine, objects: &[Value], volume: &Value, group: &Value) -> String {
+    let (kind, name, decode) = if volume["secret"].is_null() {
+        ("ConfigMap", &volume["configMap"]["name"], "cat")
+    } else {
+        ("Secret", &volume["secret"]["secretName"], "base64 --decode")
+    };
+    let is_source = |object: &&Value| object["kind"] == kind && object["metadata"]["name"] == *name;
+    let source = objects.iter().find(is_source).unwrap();
+    let folder = format!("/var/volumes/{}", volume["name"].as_str().unwrap());
+    let mode = volume["secret"]["defaultMode"].as_u64().unwrap_or(0o644);
+    for (file, text) in source["data"].as_object().unwrap() {
+        machine.write_file("/tmp/text", text.as_str().unwrap());
+        machine.run(&format!("mkdir -p {folder} && {decode} /tmp/text >{folder}/{file}"));
+        machine.run(&format!("chgrp {group} {folder}/{file} && chmod {mode:o} {folder}/{file}"));
+    }
+    folder
 }

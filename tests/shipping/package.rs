@@ -1,122 +1,134 @@
-//! The Debian package's life on a machine, and what `cargo package` packs.
+//! The Debian package from installation to purge, its service under systemd, and the crate that `cargo package` builds.
 
 use std::process::Command;
 
-use crate::machine::{KEY, Machine, good, repository, said, until};
+use crate::command::{output_text, run, wait_for};
+use crate::machine::{API_KEY, Machine};
+use crate::repository::root;
 
-/// How a machine gets the package that was just made.
+/// The command that installs the package under test on a machine.
 pub(crate) const INSTALL: &str =
     "apt-get install -y /srv/repository/dist/tryvox-exporter_$(dpkg --print-architecture).deb 2>&1";
 
-/// One value of the service, as systemd has it.
-fn shown(machine: &Machine, name: &str) -> String {
+/// Returns a property of the service.
+fn service_property(machine: &Machine, name: &str) -> String {
     machine.run(&format!("systemctl show tryvox-exporter --value --property={name}")).trim().to_owned()
 }
 
-/// Gives the package the key of who installs.
-pub(crate) fn configure(machine: &Machine) {
+/// Writes the API key where the package expects it.
+pub(crate) fn write_api_key(machine: &Machine) {
     machine.run("install -m 600 /dev/stdin /etc/tryvox-exporter/keys/production <<<\"$KEY\"");
 }
 
-#[test]
-fn it_is_installed_started_upgraded_removed_and_purged() {
+/// Boots a machine on which the package is installed and its service has listed the account.
+fn boot_with_running_service() -> Machine {
     let machine = Machine::boot();
     machine.run(INSTALL);
-    // Without a key there is nothing to do, and that is no failure.
-    assert_eq!((shown(&machine, "ActiveState"), shown(&machine, "Result")), ("inactive".into(), "success".into()));
+    write_api_key(&machine);
+    machine.run("systemctl start tryvox-exporter");
+    machine.wait_for_listing("production");
+    machine
+}
+
+#[test]
+fn package_is_installed_upgraded_removed_and_purged() {
+    let machine = Machine::boot();
+    machine.run(INSTALL);
+    // Without a key the service does not start, and that is not a failure.
+    let state = ["ActiveState", "Result"].map(|name| service_property(&machine, name));
+    assert_eq!(state, ["inactive", "success"]);
     assert_eq!(machine.run("stat -c '%U %a' /etc/tryvox-exporter/keys").trim(), "root 700");
     assert!(machine.run("getent passwd tryvox-exporter").contains("/nologin"));
-    configure(&machine);
+    write_api_key(&machine);
     machine.run("systemctl start tryvox-exporter");
-    machine.listed("production");
-    // No one but root and the service reads the key.
-    let stolen = machine.output("setpriv --reuid=nobody cat /run/credentials/tryvox-exporter.service/keys_production");
-    assert!(!stolen.status.success() && !said(&stolen).contains(KEY), "{}", said(&stolen));
+    machine.wait_for_listing("production");
+    // Other users cannot read the key.
+    let denied = machine.output("setpriv --reuid=nobody cat /run/credentials/tryvox-exporter.service/keys_production");
+    let text = output_text(&denied);
+    assert!(!denied.status.success() && !text.contains(API_KEY), "{text}");
 
-    // An upgrade keeps what the administrator wrote, and starts the new one.
-    machine.run("echo '# mine' >>/etc/tryvox-exporter/tryvox-exporter.yml");
-    let old = shown(&machine, "MainPID");
+    // An upgrade keeps the edited configuration and restarts the service.
+    machine.run("echo '# edited' >>/etc/tryvox-exporter/tryvox-exporter.yml");
+    let process_before = service_property(&machine, "MainPID");
     machine.run(
         "cd /tmp && dpkg-deb --raw-extract /srv/repository/dist/tryvox-exporter_$(dpkg --print-architecture).deb new
          sed -i 's/^Version: .*/Version: 999.0.0-1/' new/DEBIAN/control
          dpkg-deb --build new new.deb && dpkg --install new.deb 2>&1",
     );
-    assert_eq!(machine.run("tail -1 /etc/tryvox-exporter/tryvox-exporter.yml").trim(), "# mine");
+    assert_eq!(machine.run("tail -1 /etc/tryvox-exporter/tryvox-exporter.yml").trim(), "# edited");
     assert_eq!(machine.run("dpkg-query --show --showformat='${Version}' tryvox-exporter"), "999.0.0-1");
-    assert_ne!(shown(&machine, "MainPID"), old);
-    machine.listed("production");
+    assert_ne!(service_property(&machine, "MainPID"), process_before);
+    machine.wait_for_listing("production");
 
     machine.run("apt-get remove -y tryvox-exporter 2>&1");
     machine.run("test -s /etc/tryvox-exporter/keys/production && ! pgrep tryvox-exporter");
     machine.run("apt-get purge -y tryvox-exporter 2>&1");
-    let left = machine.run("find /etc /usr /var/lib/systemd -xdev -name '*tryvox*'");
-    assert_eq!(left, "", "purged and still there");
-    assert!(!machine.run("journalctl --no-pager").contains(KEY), "the key is in the journal");
+    let remaining = machine.run("find /etc /usr /var/lib/systemd -xdev -name '*tryvox*'");
+    assert_eq!(remaining, "", "files remain after the purge");
+    assert!(!machine.run("journalctl --no-pager").contains(API_KEY), "the key is in the journal");
 }
 
 #[test]
-fn systemd_reloads_it_watches_over_it_and_holds_its_port() {
-    let machine = Machine::boot();
-    machine.run(INSTALL);
-    configure(&machine);
-    machine.run("systemctl start tryvox-exporter");
-    machine.listed("production");
-    assert_eq!(shown(&machine, "StatusText"), "polling 1 account(s)");
-
-    // A reload is the same process with other accounts.
-    let old = shown(&machine, "MainPID");
+fn service_reloads_in_place_and_keeps_its_configuration_if_the_new_one_is_invalid() {
+    let machine = boot_with_running_service();
+    assert_eq!(service_property(&machine, "StatusText"), "polling 1 account(s)");
+    let process = service_property(&machine, "MainPID");
     machine.run("sed -i 's/name: production/name: renamed/' /etc/tryvox-exporter/tryvox-exporter.yml");
     machine.run("systemctl reload tryvox-exporter");
-    machine.listed("renamed");
-    assert_eq!(shown(&machine, "MainPID"), old);
-    // One that is wrong changes nothing, and the journal and the metrics say so.
+    machine.wait_for_listing("renamed");
+    assert_eq!(service_property(&machine, "MainPID"), process);
+
     machine.run("echo 'no such: key' >>/etc/tryvox-exporter/tryvox-exporter.yml; systemctl reload tryvox-exporter");
-    until("the metrics say that it is wrong", || {
-        machine.listed("renamed").contains("tryvox_exporter_config_last_reload_successful 0\n").then_some(())
+    wait_for("the metrics to report the failed reload", || {
+        let scrape = machine.wait_for_listing("renamed");
+        scrape.contains("tryvox_exporter_config_last_reload_successful 0\n").then_some(())
     });
     let journal = machine.run("journalctl --no-pager --unit=tryvox-exporter");
     assert!(journal.contains("tryvox-exporter.yml:"), "{journal}");
-    assert_eq!(shown(&machine, "MainPID"), old);
-    machine.run("sed -i '/no such/d' /etc/tryvox-exporter/tryvox-exporter.yml");
+    assert_eq!(service_property(&machine, "MainPID"), process);
+}
 
-    // A process that hangs is ended and started anew.
-    assert_eq!(shown(&machine, "WatchdogUSec"), "30s");
+#[test]
+fn watchdog_restarts_a_process_that_hangs() {
+    let machine = boot_with_running_service();
+    assert_eq!(service_property(&machine, "WatchdogUSec"), "30s");
     machine.run(
         "mkdir -p /run/systemd/system/tryvox-exporter.service.d
          printf '[Service]\\nWatchdogSec=1s\\nRestartSec=100ms\\n' >/run/systemd/system/tryvox-exporter.service.d/quick.conf
          systemctl daemon-reload && systemctl restart tryvox-exporter",
     );
     machine.run("kill -STOP $(systemctl show tryvox-exporter --value --property=MainPID)");
-    until("the watchdog starts it anew", || (shown(&machine, "NRestarts") == "1").then_some(()));
-    machine.listed("renamed");
+    wait_for("the watchdog restart", || (service_property(&machine, "NRestarts") == "1").then_some(()));
+    machine.wait_for_listing("production");
+}
 
-    // systemd holds the port: who asks while nobody runs is answered.
+#[test]
+fn socket_activation_starts_the_service_on_the_first_request() {
+    let machine = boot_with_running_service();
     machine.run(
         "echo TRYVOX_EXPORTER_WEB_SYSTEMD_SOCKET=true >>/etc/default/tryvox-exporter
          systemctl stop tryvox-exporter && systemctl enable --now tryvox-exporter.socket 2>&1",
     );
-    assert_eq!(shown(&machine, "ActiveState"), "inactive");
-    machine.listed("renamed");
-    assert_eq!(shown(&machine, "ActiveState"), "active");
+    assert_eq!(service_property(&machine, "ActiveState"), "inactive");
+    machine.wait_for_listing("production");
+    assert_eq!(service_property(&machine, "ActiveState"), "active");
 }
 
-/// What is published to crates.io builds without the rest of the repository.
+/// `cargo package` would check this itself, but only after downloading the dependencies again.
 #[test]
-fn cargo_packs_all_that_it_builds_from() {
-    let root = repository();
-    let packed = good(Command::new(env!("CARGO")).current_dir(root).args(["package", "--list", "--allow-dirty"]));
+fn published_crate_contains_all_that_its_build_needs() {
+    let cargo = || Command::new(env!("CARGO"));
+    let listed = run(cargo().current_dir(root()).args(["package", "--list", "--allow-dirty"]));
     for file in ["Cargo.lock", "LICENSE", "README.md", "CHANGELOG.md", "build.rs", "src/main.rs", "src/lib.rs"] {
-        assert!(packed.lines().any(|line| line == file), "{file} is not in the package: {packed}");
+        assert!(listed.lines().any(|line| line == file), "{file} is not in the crate: {listed}");
     }
-    let unwanted = |line: &&str| ["tests/", "docs/", "deploy/", "."].iter().any(|start| line.starts_with(start));
-    assert_eq!(packed.lines().find(unwanted), Some(".cargo_vcs_info.json"), "{packed}");
-    let pack = ["package", "--quiet", "--locked", "--allow-dirty", "--no-verify"];
-    good(Command::new(env!("CARGO")).current_dir(root).args(pack));
-    // As cargo would verify it, but with the dependencies that were checked before.
+    let is_unwanted = |line: &&str| ["tests/", "docs/", "deploy/", "."].iter().any(|prefix| line.starts_with(prefix));
+    assert_eq!(listed.lines().find(is_unwanted), Some(".cargo_vcs_info.json"), "{listed}");
+    run(cargo().current_dir(root()).args(["package", "--quiet", "--locked", "--allow-dirty", "--no-verify"]));
     let folder = tempfile::tempdir().unwrap();
     let name = concat!("tryvox-exporter-", env!("CARGO_PKG_VERSION"));
-    let archive = root.join("target/package").join(format!("{name}.crate"));
-    good(Command::new("tar").arg("--extract").arg("--file").arg(archive).arg("--directory").arg(folder.path()));
+    let archive = root().join("target/package").join(format!("{name}.crate"));
+    run(Command::new("tar").arg("--extract").arg("--file").arg(archive).arg("--directory").arg(folder.path()));
     let check = ["check", "--quiet", "--locked", "--offline", "--target-dir"];
-    good(Command::new(env!("CARGO")).current_dir(folder.path().join(name)).args(check).arg(root.join("target")));
+    run(cargo().current_dir(folder.path().join(name)).args(check).arg(root().join("target")));
 }

@@ -1,14 +1,15 @@
 /**
- * Checks dashboards against the types that Grafana publishes: no property that Grafana does not know,
- * no value that it does not take. Usage: check FILE…
+ * Validates dashboards against the types that Grafana publishes: unknown properties and invalid values are errors.
+ * Usage: check FILE…
+ * Prints each error, and exits with status 1 if there is any.
  */
 import { readFileSync } from 'node:fs';
 
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import { createGenerator } from 'ts-json-schema-generator';
 
-/** What the Prometheus data source reads of its annotations, which the schema of all annotations leaves to it. */
-const ofPrometheus = ['expr', 'step', 'titleFormat', 'textFormat', 'useValueForTime'];
+/** Fields of annotations that belong to the Prometheus data source and are not in Grafana's annotation type. */
+const dataSourceFields = ['expr', 'step', 'titleFormat', 'textFormat', 'useValueForTime'];
 
 interface Schema {
   required?: string[];
@@ -21,23 +22,24 @@ const schema = createGenerator({
   tsconfig: 'tsconfig.json',
   type: 'Grafana',
   skipTypeCheck: true,
-  // Some names have two definitions, so each is written where it is used.
+  // Inlines every type, because some names have two definitions.
   expose: 'none',
   additionalProperties: false,
 }).createSchema('Grafana') as unknown as { definitions: Record<string, Schema> };
 
-/** Options have defaults, so none must be there. */
-function optional(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(optional);
+/** Makes every property of a schema optional. Panel options have defaults, so none of them is required. */
+function makeOptional(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(makeOptional);
   if (typeof value !== 'object' || value === null) return value;
-  const entries = Object.entries(value).filter(([key, of]) => !(key === 'required' && Array.isArray(of)));
-  return Object.fromEntries(entries.map(([key, of]) => [key, optional(of)]));
+  const entries = Object.entries(value).filter(([key, entry]) => !(key === 'required' && Array.isArray(entry)));
+  return Object.fromEntries(entries.map(([key, entry]) => [key, makeOptional(entry)]));
 }
 
 const ajv = new Ajv({ allErrors: true, strict: false });
 ajv.addSchema(schema, 'strict');
-ajv.addSchema(optional(schema) as object, 'optional');
+ajv.addSchema(makeOptional(schema) as object, 'optional');
 
+/** Returns the validator for a type at a path in `Grafana`, with required properties (`strict`) or without. */
 const validator = (kind: 'strict' | 'optional', ...path: string[]): ValidateFunction | undefined => {
   const pointer = path.map((part) => `/properties/${part}`).join('');
   return ajv.getSchema(`${kind}#/definitions/Grafana${pointer}`);
@@ -53,36 +55,37 @@ interface Panel {
   panels?: Panel[];
 }
 
-const problems: string[] = [];
+const errors: string[] = [];
 
-function hold(where: string, validate: ValidateFunction | undefined, value: unknown): void {
+/** Validates a value and collects the errors. */
+function check(location: string, validate: ValidateFunction | undefined, value: unknown): void {
   if (!validate) {
-    problems.push(`${where}: Grafana has no schema for it`);
+    errors.push(`${location}: Grafana has no schema for this panel type`);
   } else if (!validate(value)) {
-    const say = (error: ErrorObject) =>
-      `${where}${error.instancePath}: ${error.message} ${JSON.stringify(error.params)}`;
-    problems.push(...(validate.errors ?? []).map(say));
+    const describe = (error: ErrorObject) =>
+      `${location}${error.instancePath}: ${error.message} ${JSON.stringify(error.params)}`;
+    errors.push(...(validate.errors ?? []).map(describe));
   }
 }
 
-function panel(file: string, one: Panel): void {
-  const where = `${file}: panel ${one.id} "${one.title}"`;
-  if (one.type !== 'row') {
-    hold(`${where} options`, validator('optional', 'options', one.type), one.options);
-    const custom = one.fieldConfig?.defaults.custom;
-    if (custom) hold(`${where} custom`, validator('optional', 'custom', one.type), custom);
-    for (const target of one.targets ?? []) hold(`${where} target`, validator('strict', 'target'), target);
+function checkPanel(file: string, panel: Panel): void {
+  const location = `${file}: panel ${panel.id} "${panel.title}"`;
+  if (panel.type !== 'row') {
+    check(`${location} options`, validator('optional', 'options', panel.type), panel.options);
+    const custom = panel.fieldConfig?.defaults.custom;
+    if (custom) check(`${location} custom`, validator('optional', 'custom', panel.type), custom);
+    for (const target of panel.targets ?? []) check(`${location} target`, validator('strict', 'target'), target);
   }
-  one.panels?.forEach((inner) => panel(file, inner));
+  panel.panels?.forEach((inner) => checkPanel(file, inner));
 }
 
 const files = process.argv.slice(2);
 for (const file of files) {
   const dashboard = JSON.parse(readFileSync(file, 'utf8'));
-  dashboard.panels.forEach((one: Panel) => panel(file, one));
-  for (const annotation of dashboard.annotations.list) for (const key of ofPrometheus) delete annotation[key];
-  hold(file, validator('strict', 'dashboard'), dashboard);
+  dashboard.panels.forEach((panel: Panel) => checkPanel(file, panel));
+  for (const annotation of dashboard.annotations.list) for (const key of dataSourceFields) delete annotation[key];
+  check(file, validator('strict', 'dashboard'), dashboard);
 }
-for (const problem of new Set(problems)) console.error(problem);
-console.log(`${files.length} dashboards, ${problems.length} problems`);
-process.exit(problems.length === 0 && files.length > 0 ? 0 : 1);
+for (const error of new Set(errors)) console.error(error);
+console.log(`${files.length} dashboards, ${errors.length} errors`);
+process.exit(errors.length === 0 && files.length > 0 ? 0 : 1);

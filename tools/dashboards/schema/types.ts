@@ -1,4 +1,4 @@
-/** What the JSON must be, in the types that Grafana publishes: the schema of the check is made of this. */
+/** The types of the dashboard JSON, as Grafana publishes them. `check.ts` generates its schema from them. */
 import type { Dashboard, TableFieldOptions } from '@grafana/schema';
 import type { Options as BarGauge } from '@grafana/schema/dist/esm/raw/composable/bargauge/panelcfg/x/BarGaugePanelCfg_types.gen';
 import type { Options as Geomap } from '@grafana/schema/dist/esm/raw/composable/geomap/panelcfg/x/GeomapPanelCfg_types.gen';
@@ -17,7 +17,7 @@ import type { dataquery } from '@grafana/grafana-foundation-sdk/prometheus';
 export interface Grafana {
   dashboard: Dashboard;
   target: dataquery;
-  /** By the panel's type: its options, and what a field has besides what every field has. */
+  /** Panel options by panel type. */
   options: {
     bargauge: BarGauge;
     geomap: Geomap;
@@ -26,5 +26,6 @@ export interface Grafana {
     table: Table;
     timeseries: TimeSeries;
   };
+  /** The `custom` part of the field configuration by panel type. */
   custom: { 'state-timeline': StateTimelineField; table: TableFieldOptions; timeseries: TimeSeriesField };
 }

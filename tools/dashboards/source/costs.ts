@@ -1,30 +1,32 @@
-/** For finance: what the numbers cost, in each currency by itself, and why that changed. */
-import { bars, fixed, lines, type Column, stat, statusColours, table } from './kit/panels';
-import { dashboard } from './kit/dashboard';
-import { ago, gauge, highest, inCountry, inCurrency, increase, sum } from './kit/queries';
+/** The dashboard for finance: what the numbers cost in each currency, and why the cost changed. */
+import { buildDashboard } from './kit/dashboard';
+import { barGauge, type Column, fixedColour, stat, statusColours, table, timeSeries } from './kit/panels';
+import { countryMatcher, currencyMatcher, gauge, highest, increase, offsetBy, sum } from './kit/queries';
 import { account, country, currency, datasource, instance, job } from './kit/variables';
 
-const fees = (...matchers: string[]) => gauge('tryvox_monthly_fees', inCountry, inCurrency, ...matchers);
-const idle = gauge('tryvox_assignment_monthly_fees', inCurrency, 'assignment="none"');
-const numbers = gauge('tryvox_numbers', inCountry);
+const monthlyFees = (...matchers: string[]) =>
+  gauge('tryvox_monthly_fees', countryMatcher, currencyMatcher, ...matchers);
+const unassignedFees = gauge('tryvox_assignment_monthly_fees', currencyMatcher, 'assignment="none"');
+const numberCount = gauge('tryvox_numbers', countryMatcher);
 
-/** By how much, as a share, the fees are higher than some time ago. */
-const rise = (time: string) => `${sum([], fees())} / (${sum([], ago(fees(), time))} > 0) - 1`;
+/** The relative increase of the monthly fees since a time ago: 0.1 is 10 %. */
+const relativeIncrease = (time: string) =>
+  `${sum([], monthlyFees())} / (${sum([], offsetBy(monthlyFees(), time))} > 0) - 1`;
 
-/** Months from today to the end of the year, today and parts of the month included. */
+/** The months left in the year, including today and counting the rest of this month as a fraction. */
 const monthsLeft = 'scalar(12 - month() + (days_in_month() - day_of_month() + 1) / days_in_month())';
 
-/** An amount of money: all digits, no abbreviation; its currency stands in the title or beside it. */
-const money = { unit: 'locale', decimals: 2 };
-const share = { unit: 'percentunit', decimals: 1 };
+/** An amount of money, never abbreviated. Its currency is in the title or in another column. */
+const moneyUnit = { unit: 'locale', decimals: 2 };
+const shareUnit = { unit: 'percentunit', decimals: 1 };
 
-const amount = (field: string, heading: string): Column => ({ field, heading, settings: money });
-/** How it differs from now: dearer is orange. */
-const difference = (field: string, heading: string): Column => ({
+const amountColumn = (field: string, heading: string): Column => ({ field, heading, settings: moneyUnit });
+/** A column with a change of an amount: increases are orange, decreases green. */
+const changeColumn = (field: string, heading: string): Column => ({
   field,
   heading,
   settings: {
-    ...money,
+    ...moneyUnit,
     thresholds: {
       mode: 'absolute',
       steps: [
@@ -37,14 +39,16 @@ const difference = (field: string, heading: string): Column => ({
   },
 });
 
-const against = (time: string) => `${sum(['currency'], fees())} - ${sum(['currency'], ago(fees(), time))}`;
+/** The change of the monthly fees since a time ago, by currency. */
+const changeSince = (time: string) =>
+  `${sum(['currency'], monthlyFees())} - ${sum(['currency'], offsetBy(monthlyFees(), time))}`;
 
-export const page = dashboard({
+export const costs = buildDashboard({
   uid: 'tryvox-costs',
   title: 'TryVox / Costs',
   description:
     'What the phone numbers rented from TryVox cost. Amounts are in their own currency; currencies are never added together.',
-  range: 'now-30d',
+  from: 'now-30d',
   refresh: '5m',
   variables: [datasource, job, instance, account, country, currency],
   sections: [
@@ -60,37 +64,37 @@ export const page = dashboard({
           },
           [
             { field: 'currency', heading: 'Currency' },
-            amount('Value #A', 'Monthly fees'),
-            difference('Value #B', 'against a day ago'),
-            difference('Value #C', 'against a week ago'),
-            difference('Value #D', 'against 30 days ago'),
-            amount('Value #E', 'Rest of the year'),
-            amount('Value #F', 'Setup fees, paid once'),
+            amountColumn('Value #A', 'Monthly fees'),
+            changeColumn('Value #B', 'against a day ago'),
+            changeColumn('Value #C', 'against a week ago'),
+            changeColumn('Value #D', 'against 30 days ago'),
+            amountColumn('Value #E', 'Rest of the year'),
+            amountColumn('Value #F', 'Setup fees, paid once'),
           ],
           { column: 'Monthly fees', descending: true },
-          { expr: sum(['currency'], fees()) },
-          { expr: against('1d') },
-          { expr: against('1w') },
-          { expr: against('30d') },
-          { expr: `${sum(['currency'], fees())} * ${monthsLeft}` },
-          { expr: sum(['currency'], gauge('tryvox_setup_fees', inCountry, inCurrency)) },
+          { expr: sum(['currency'], monthlyFees()) },
+          { expr: changeSince('1d') },
+          { expr: changeSince('1w') },
+          { expr: changeSince('30d') },
+          { expr: `${sum(['currency'], monthlyFees())} * ${monthsLeft}` },
+          { expr: sum(['currency'], gauge('tryvox_setup_fees', countryMatcher, currencyMatcher)) },
         ),
-        bars(
+        barGauge(
           {
             title: 'Budget used',
             description:
               'Monthly fees as a share of monthly_budget in the configuration, by account and currency. Red from 100 %, when TryvoxBudgetExceeded fires. Of all countries.',
             size: [12, 8],
-            ...share,
+            ...shareUnit,
             noValue: 'no data: no account has a monthly_budget',
             thresholds: ['green', [0.8, 'orange'], [1, 'red']],
           },
           {
-            expr: `sort_desc(topk(20, ${sum(['account', 'currency'], gauge('tryvox_monthly_fees', inCurrency))} / (${sum(['account', 'currency'], gauge('tryvox_monthly_budget', inCurrency))} > 0)))`,
+            expr: `sort_desc(topk(20, ${sum(['account', 'currency'], gauge('tryvox_monthly_fees', currencyMatcher))} / (${sum(['account', 'currency'], gauge('tryvox_monthly_budget', currencyMatcher))} > 0)))`,
             legend: '{{currency}} {{account}}',
           },
         ),
-        lines(
+        timeSeries(
           {
             title: 'Fee changes',
             description: 'Numbers whose monthly fee rose or fell, step by step. Of all countries and currencies.',
@@ -98,7 +102,7 @@ export const page = dashboard({
             unit: 'locale',
             decimals: 0,
             interval: '1h',
-            overrides: [fixed('increase', 'orange'), fixed('decrease', 'green')],
+            overrides: [fixedColour('increase', 'orange'), fixedColour('decrease', 'green')],
           },
           { bars: true, stacked: true },
           {
@@ -110,11 +114,16 @@ export const page = dashboard({
     },
     {
       title: '$currency',
-      each: 'currency',
+      repeat: 'currency',
       panels: [
         stat(
-          { title: 'Monthly fees, $currency', description: 'What the numbers cost a month.', size: [4, 4], ...money },
-          { expr: sum([], fees()) },
+          {
+            title: 'Monthly fees, $currency',
+            description: 'What the numbers cost a month.',
+            size: [4, 4],
+            ...moneyUnit,
+          },
+          { expr: sum([], monthlyFees()) },
         ),
         stat(
           {
@@ -122,33 +131,33 @@ export const page = dashboard({
             description:
               'By how much the monthly fees rose since yesterday. Red from 20 %, when TryvoxCostSpikeDay fires.',
             size: [4, 4],
-            ...share,
+            ...shareUnit,
             noValue: 'no data of a day ago',
             thresholds: ['green', [0.05, 'orange'], [0.2, 'red']],
           },
-          { expr: rise('1d') },
+          { expr: relativeIncrease('1d') },
         ),
         stat(
           {
             title: 'Rise in a week, $currency',
             description: 'By how much the monthly fees rose in a week. Red from 30 %, when TryvoxCostSpikeWeek fires.',
             size: [4, 4],
-            ...share,
+            ...shareUnit,
             noValue: 'no data of a week ago',
             thresholds: ['green', [0.1, 'orange'], [0.3, 'red']],
           },
-          { expr: rise('1w') },
+          { expr: relativeIncrease('1w') },
         ),
         stat(
           {
             title: 'Rise in 30 days, $currency',
             description: 'By how much the monthly fees rose in 30 days.',
             size: [4, 4],
-            ...share,
+            ...shareUnit,
             noValue: 'no data of 30 days ago',
             thresholds: ['green', [0.1, 'orange'], [0.3, 'red']],
           },
-          { expr: rise('30d') },
+          { expr: relativeIncrease('30d') },
         ),
         stat(
           {
@@ -159,7 +168,7 @@ export const page = dashboard({
             decimals: 3,
           },
           {
-            expr: `${sum([], fees())} / ${sum([], `${numbers} and on (job, account, country, type, status) (${fees()} > 0)`)}`,
+            expr: `${sum([], monthlyFees())} / ${sum([], `${numberCount} and on (job, account, country, type, status) (${monthlyFees()} > 0)`)}`,
           },
         ),
         stat(
@@ -168,63 +177,63 @@ export const page = dashboard({
             description:
               'What the rest of the year costs if nothing changes: the monthly fees for the months that are left, today included.',
             size: [4, 4],
-            ...money,
+            ...moneyUnit,
           },
-          { expr: `${sum([], fees())} * ${monthsLeft}` },
+          { expr: `${sum([], monthlyFees())} * ${monthsLeft}` },
         ),
-        lines(
+        timeSeries(
           {
             title: 'By account, $currency',
             description: 'Monthly fees of the 20 dearest accounts, one upon the other.',
             size: [12, 9],
-            ...money,
+            ...moneyUnit,
           },
           { stacked: true },
-          { expr: highest(20, sum(['account'], fees())), legend: '{{account}}' },
+          { expr: highest(20, sum(['account'], monthlyFees())), legend: '{{account}}' },
         ),
-        lines(
+        timeSeries(
           {
             title: 'By country, $currency',
             description: 'Monthly fees of the 20 dearest countries, one upon the other.',
             size: [12, 9],
-            ...money,
+            ...moneyUnit,
           },
           { stacked: true },
-          { expr: highest(20, sum(['country'], fees())), legend: '{{country}}' },
+          { expr: highest(20, sum(['country'], monthlyFees())), legend: '{{country}}' },
         ),
-        lines(
+        timeSeries(
           {
             title: 'By type, $currency',
             description: 'Monthly fees of local, toll-free and mobile numbers, one upon the other.',
             size: [8, 8],
-            ...money,
+            ...moneyUnit,
           },
           { stacked: true },
-          { expr: sum(['type'], fees()), legend: '{{type}}' },
+          { expr: sum(['type'], monthlyFees()), legend: '{{type}}' },
         ),
-        lines(
+        timeSeries(
           {
             title: 'By status, $currency',
             description: 'Monthly fees by status, one upon the other: suspended numbers cost, too.',
             size: [8, 8],
-            ...money,
+            ...moneyUnit,
             overrides: statusColours,
           },
           { stacked: true },
-          { expr: sum(['status'], fees()), legend: '{{status}}' },
+          { expr: sum(['status'], monthlyFees()), legend: '{{status}}' },
         ),
-        lines(
+        timeSeries(
           {
             title: 'Paid for nothing, $currency',
             description:
               'Monthly fees of numbers that lead nowhere (of all countries) and of suspended ones. A number can be both, so they are not added.',
             size: [8, 8],
-            ...money,
-            overrides: [fixed('leading nowhere', 'orange'), fixed('suspended', 'red')],
+            ...moneyUnit,
+            overrides: [fixedColour('leading nowhere', 'orange'), fixedColour('suspended', 'red')],
           },
           {},
-          { expr: sum([], idle), legend: 'leading nowhere' },
-          { expr: sum([], fees('status="suspended"')), legend: 'suspended' },
+          { expr: sum([], unassignedFees), legend: 'leading nowhere' },
+          { expr: sum([], monthlyFees('status="suspended"')), legend: 'suspended' },
         ),
         table(
           {
@@ -237,10 +246,10 @@ export const page = dashboard({
             { field: 'country', heading: 'Country' },
             { field: 'type', heading: 'Type' },
             { field: 'status', heading: 'Status' },
-            amount('Value', 'Monthly fees'),
+            amountColumn('Value', 'Monthly fees'),
           ],
           { column: 'Monthly fees', descending: true },
-          { expr: `topk(15, ${sum(['account', 'country', 'type', 'status'], fees())} > 0)` },
+          { expr: `topk(15, ${sum(['account', 'country', 'type', 'status'], monthlyFees())} > 0)` },
         ),
         stat(
           {
@@ -248,39 +257,39 @@ export const page = dashboard({
             description:
               'What numbers that lead nowhere cost, as a share of all monthly fees. Red from 25 %, when TryvoxIdleSpendHigh fires. Of all countries.',
             size: [4, 5],
-            ...share,
+            ...shareUnit,
             noValue: 'no data: needs --collector.assignment',
             thresholds: ['green', [0.1, 'orange'], [0.25, 'red']],
           },
-          { expr: `${sum([], idle)} / (${sum([], gauge('tryvox_monthly_fees', inCurrency))} > 0)` },
+          { expr: `${sum([], unassignedFees)} / (${sum([], gauge('tryvox_monthly_fees', currencyMatcher))} > 0)` },
         ),
         stat(
           {
             title: 'Suspended, $currency',
             description: 'What suspended numbers cost a month.',
             size: [4, 5],
-            ...money,
+            ...moneyUnit,
           },
-          { expr: sum([], fees('status="suspended"')) },
+          { expr: sum([], monthlyFees('status="suspended"')) },
         ),
         stat(
           {
             title: 'Setup fees, $currency',
             description: 'What setting up the numbers cost, once, whenever that was.',
             size: [4, 5],
-            ...money,
+            ...moneyUnit,
           },
-          { expr: sum([], gauge('tryvox_setup_fees', inCountry, inCurrency)) },
+          { expr: sum([], gauge('tryvox_setup_fees', countryMatcher, currencyMatcher)) },
         ),
         stat(
           {
             title: 'Idle, $currency',
             description: 'What numbers with neither a trunk nor an application cost a month. Of all countries.',
             size: [4, 5],
-            ...money,
+            ...moneyUnit,
             noValue: 'no data: needs --collector.assignment',
           },
-          { expr: sum([], idle) },
+          { expr: sum([], unassignedFees) },
         ),
       ],
     },

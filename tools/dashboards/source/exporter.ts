@@ -1,40 +1,55 @@
-/** For the SRE: whether what the other two show can be trusted, and what the exporter costs. */
-import { type Basics, type Lines, fixed, lines, stat, states, table, words } from './kit/panels';
-import { dashboard } from './kit/dashboard';
-import { gauge, highest, increase, ofAccount, ofProcess, once, sum, unnamed } from './kit/queries';
+/** The dashboard for SREs: whether the other dashboards have complete and recent data, and what the exporter uses. */
+import { buildDashboard } from './kit/dashboard';
+import {
+  type PanelSettings,
+  type TimeSeriesStyle,
+  fixedColour,
+  stat,
+  stateTimeline,
+  table,
+  timeSeries,
+  valueTexts,
+} from './kit/panels';
+import { accountMetric, deduplicated, gauge, highest, increase, processMetric, sum, withoutName } from './kit/queries';
 import { account, datasource, instance, job } from './kit/variables';
 
 const up = gauge('tryvox_up');
 const interval = gauge('tryvox_poll_interval_seconds');
+/** The age of the data in poll intervals. */
 const age = `(time() - ${gauge('tryvox_last_success_timestamp_seconds')}) / ${interval}`;
-const taken = `${gauge('tryvox_last_poll_duration_seconds')} / ${interval}`;
-/** Numbers that the API said there are and that no metric has. */
+/** The duration of the last poll as a share of the poll interval. */
+const durationShare = `${gauge('tryvox_last_poll_duration_seconds')} / ${interval}`;
+/** How many numbers the API reported but did not list. */
 const missing = `${gauge('tryvox_reported_numbers')} - ${gauge('tryvox_listed_numbers')} - ${gauge('tryvox_invalid_records')}`;
 
 const quantile = (q: number) =>
-  `histogram_quantile(${q}, ${sum(['le'], `rate(${ofAccount('tryvox_api_request_duration_seconds_bucket')}[$__rate_interval])`)})`;
+  `histogram_quantile(${q}, ${sum(['le'], `rate(${accountMetric('tryvox_api_request_duration_seconds_bucket')}[$__rate_interval])`)})`;
 
-const upOrDown = [words({ 0: { text: 'down', color: 'red' }, 1: { text: 'up', color: 'green' } })];
-const goodOrBad = [words({ 0: { text: 'bad', color: 'red' }, 1: { text: 'good', color: 'green' } })];
-const noTarget = 'no data: no target of this job and instance';
+const upOrDown = [valueTexts({ 0: { text: 'down', color: 'red' }, 1: { text: 'up', color: 'green' } })];
+const validOrInvalid = [valueTexts({ 0: { text: 'bad', color: 'red' }, 1: { text: 'good', color: 'green' } })];
+const noTargetText = 'no data: no target of this job and instance';
 
-const whole = { unit: 'locale', decimals: 0 };
+const integerUnit = { unit: 'locale', decimals: 0 };
 
-/** A line for each exporter. */
-const ofEach = (
+/** A graph with one line for each exporter. */
+const exporterGraph = (
   title: string,
   description: string,
-  unit: Pick<Basics, 'unit' | 'decimals'>,
+  unit: Pick<PanelSettings, 'unit' | 'decimals'>,
   expr: string,
-  shape: Lines = {},
-) => lines({ title, description, size: [8, 8], ...unit, noValue: noTarget }, shape, { expr, legend: '{{instance}}' });
+  style: TimeSeriesStyle = {},
+) =>
+  timeSeries({ title, description, size: [8, 8], ...unit, noValue: noTargetText }, style, {
+    expr,
+    legend: '{{instance}}',
+  });
 
-export const page = dashboard({
+export const exporter = buildDashboard({
   uid: 'tryvox-exporter',
   title: 'TryVox / Exporter',
   description:
     'Whether the polls of TryVox work, how old the data is, how the API answers, and what the exporter itself takes.',
-  range: 'now-6h',
+  from: 'now-6h',
   refresh: '30s',
   variables: [datasource, job, instance, account],
   sections: [
@@ -46,7 +61,7 @@ export const page = dashboard({
             title: 'Accounts',
             description: 'Accounts that are polled.',
             size: [4, 4],
-            ...whole,
+            ...integerUnit,
           },
           { expr: `count(${up})` },
         ),
@@ -55,7 +70,7 @@ export const page = dashboard({
             title: 'Accounts down',
             description: 'Accounts whose last poll gave no listing that can be trusted.',
             size: [4, 4],
-            ...whole,
+            ...integerUnit,
             thresholds: ['green', [1, 'red']],
           },
           { expr: `count(${up} == 0) or 0 * count(${up})` },
@@ -79,10 +94,10 @@ export const page = dashboard({
             size: [4, 4],
             unit: 'percentunit',
             decimals: 0,
-            noValue: noTarget,
+            noValue: noTargetText,
             thresholds: ['red', [1, 'green']],
           },
-          { expr: `avg(${ofProcess('up')})` },
+          { expr: `avg(${processMetric('up')})` },
         ),
         stat(
           {
@@ -90,23 +105,23 @@ export const page = dashboard({
             description: 'Whether each exporter took its configuration when it last read it.',
             size: [4, 4],
             unit: 'bool_yes_no',
-            noValue: noTarget,
-            mappings: goodOrBad,
+            noValue: noTargetText,
+            mappings: validOrInvalid,
             thresholds: ['red', [1, 'green']],
           },
-          { expr: `min(${ofProcess('tryvox_exporter_config_last_reload_successful')})` },
+          { expr: `min(${processMetric('tryvox_exporter_config_last_reload_successful')})` },
         ),
         stat(
           {
             title: 'Shards missing',
             description: 'Shards of --total-shards that no target is: nobody polls their accounts.',
             size: [4, 4],
-            ...whole,
-            noValue: noTarget,
+            ...integerUnit,
+            noValue: noTargetText,
             thresholds: ['green', [1, 'red']],
           },
           {
-            expr: `sum(max by (job) (${ofProcess('tryvox_exporter_total_shards')}) - count by (job) (count_values by (job) ("shard", ${ofProcess('tryvox_exporter_shard_ordinal')})))`,
+            expr: `sum(max by (job) (${processMetric('tryvox_exporter_total_shards')}) - count by (job) (count_values by (job) ("shard", ${processMetric('tryvox_exporter_shard_ordinal')})))`,
           },
         ),
       ],
@@ -114,7 +129,7 @@ export const page = dashboard({
     {
       title: 'Accounts',
       panels: [
-        states(
+        stateTimeline(
           {
             title: 'Up, by account',
             description:
@@ -125,11 +140,11 @@ export const page = dashboard({
             thresholds: ['red', [1, 'green']],
           },
           {
-            expr: `${up} and bottomk(30, ${once(`avg_over_time(${ofAccount('tryvox_up')}[$__range] @ end())`)})`,
+            expr: `${up} and bottomk(30, ${deduplicated(`avg_over_time(${accountMetric('tryvox_up')}[$__range] @ end())`)})`,
             legend: '{{account}}',
           },
         ),
-        lines(
+        timeSeries(
           {
             title: 'Age of the data, in intervals',
             description:
@@ -139,10 +154,10 @@ export const page = dashboard({
             decimals: 1,
             thresholds: ['green', [3, 'red']],
           },
-          { limits: true, upTo: 3.5 },
+          { thresholdLines: true, softMax: 3.5 },
           { expr: highest(20, age), legend: '{{account}}' },
         ),
-        lines(
+        timeSeries(
           {
             title: 'Poll duration, share of the interval',
             description:
@@ -152,8 +167,8 @@ export const page = dashboard({
             decimals: 1,
             thresholds: ['green', [0.8, 'red']],
           },
-          { limits: true, upTo: 1 },
-          { expr: highest(20, taken), legend: '{{account}}' },
+          { thresholdLines: true, softMax: 1 },
+          { expr: highest(20, durationShare), legend: '{{account}}' },
         ),
         table(
           {
@@ -193,21 +208,21 @@ export const page = dashboard({
     {
       title: 'API',
       panels: [
-        lines(
+        timeSeries(
           {
             title: 'Requests by code',
             description: 'Requests to the API a second, by HTTP status code; error where there was no whole answer.',
             size: [12, 8],
             unit: 'reqps',
-            overrides: [fixed('200', 'green'), fixed('429', 'orange'), fixed('error', 'red')],
+            overrides: [fixedColour('200', 'green'), fixedColour('429', 'orange'), fixedColour('error', 'red')],
           },
           { stacked: true },
           {
-            expr: sum(['code'], `rate(${ofAccount('tryvox_api_requests_total')}[$__rate_interval])`),
+            expr: sum(['code'], `rate(${accountMetric('tryvox_api_requests_total')}[$__rate_interval])`),
             legend: '{{code}}',
           },
         ),
-        lines(
+        timeSeries(
           {
             title: 'Latency',
             description: 'How long requests to the API took, the body included: the median, 9 of 10, and 99 of 100.',
@@ -220,13 +235,13 @@ export const page = dashboard({
           { expr: quantile(0.9), legend: 'p90' },
           { expr: quantile(0.99), legend: 'p99' },
         ),
-        lines(
+        timeSeries(
           {
             title: 'Retries by reason',
             description: 'Requests that were made because the one before had failed, by why it had.',
             size: [8, 8],
             noValue: 'no request was tried again in this time',
-            ...whole,
+            ...integerUnit,
             interval: '5m',
           },
           { bars: true, stacked: true },
@@ -235,25 +250,25 @@ export const page = dashboard({
             legend: '{{reason}}',
           },
         ),
-        lines(
+        timeSeries(
           {
             title: 'Polls by result',
             description: 'Polls that ended, good and failed.',
             size: [8, 8],
-            ...whole,
+            ...integerUnit,
             interval: '5m',
-            overrides: [fixed('success', 'green'), fixed('failure', 'red')],
+            overrides: [fixedColour('success', 'green'), fixedColour('failure', 'red')],
           },
           { bars: true, stacked: true },
           { expr: sum(['result'], increase('$__rate_interval', 'tryvox_polls_total')), legend: '{{result}}' },
         ),
-        lines(
+        timeSeries(
           {
             title: 'Failed polls by reason',
             description: 'Polls that failed, by why they did.',
             size: [8, 8],
             noValue: 'no poll failed in this time',
-            ...whole,
+            ...integerUnit,
             interval: '5m',
           },
           { bars: true, stacked: true },
@@ -262,26 +277,26 @@ export const page = dashboard({
             legend: '{{reason}}',
           },
         ),
-        lines(
+        timeSeries(
           {
             title: 'Missing numbers',
             description:
               'Numbers that the API says there are and did not list; the 20 accounts with the most. Up to --poll.max-discrepancy a listing is published all the same.',
             size: [12, 8],
-            ...whole,
+            ...integerUnit,
           },
-          { upTo: 1 },
+          { softMax: 1 },
           { expr: highest(20, missing), legend: '{{account}}' },
         ),
-        lines(
+        timeSeries(
           {
             title: 'Invalid records',
             description:
               'Records of the listing that could not be read and are in no other metric; the 20 accounts with the most.',
             size: [12, 8],
-            ...whole,
+            ...integerUnit,
           },
-          { upTo: 1 },
+          { softMax: 1 },
           { expr: highest(20, gauge('tryvox_invalid_records')), legend: '{{account}}' },
         ),
       ],
@@ -289,40 +304,40 @@ export const page = dashboard({
     {
       title: 'Process',
       panels: [
-        ofEach(
+        exporterGraph(
           'Scrape duration',
           'How long Prometheus’s scrapes took.',
           { unit: 's' },
-          ofProcess('scrape_duration_seconds'),
+          processMetric('scrape_duration_seconds'),
         ),
-        ofEach(
+        exporterGraph(
           'Scrape size',
           'Samples of each scrape: one for each series.',
-          whole,
-          ofProcess('scrape_samples_scraped'),
+          integerUnit,
+          processMetric('scrape_samples_scraped'),
         ),
-        ofEach(
+        exporterGraph(
           'CPU',
           'Seconds of CPU time a second: 1 is a whole core. They are counted in whole seconds, so little use shows as spikes.',
           { unit: 'none', decimals: 3 },
-          `rate(${ofProcess('process_cpu_seconds_total')}[$__rate_interval])`,
-          { upTo: 0.1 },
+          `rate(${processMetric('process_cpu_seconds_total')}[$__rate_interval])`,
+          { softMax: 0.1 },
         ),
-        ofEach('Memory', 'Resident memory.', { unit: 'bytes' }, ofProcess('process_resident_memory_bytes')),
-        ofEach(
+        exporterGraph('Memory', 'Resident memory.', { unit: 'bytes' }, processMetric('process_resident_memory_bytes')),
+        exporterGraph(
           'File descriptors',
           'Open file descriptors, connections included.',
-          whole,
-          ofProcess('process_open_fds'),
+          integerUnit,
+          processMetric('process_open_fds'),
         ),
-        ofEach('Threads', 'Threads of the process.', whole, ofProcess('process_threads')),
+        exporterGraph('Threads', 'Threads of the process.', integerUnit, processMetric('process_threads')),
         table(
           {
             title: 'Exporters',
             description:
               'Each process: its version, its share of the accounts, when it started and when it last took its configuration.',
             size: [24, 7],
-            noValue: noTarget,
+            noValue: noTargetText,
           },
           [
             { field: 'job', heading: 'Job' },
@@ -340,11 +355,13 @@ export const page = dashboard({
             },
           ],
           { column: 'Instance', descending: false },
-          { expr: unnamed(ofProcess('tryvox_exporter_build_info')) },
-          { expr: unnamed(ofProcess('tryvox_exporter_shard_ordinal')) },
-          { expr: unnamed(ofProcess('tryvox_exporter_total_shards')) },
-          { expr: `1000 * ${unnamed(ofProcess('process_start_time_seconds'))}` },
-          { expr: `1000 * ${unnamed(ofProcess('tryvox_exporter_config_last_reload_success_timestamp_seconds'))}` },
+          { expr: withoutName(processMetric('tryvox_exporter_build_info')) },
+          { expr: withoutName(processMetric('tryvox_exporter_shard_ordinal')) },
+          { expr: withoutName(processMetric('tryvox_exporter_total_shards')) },
+          { expr: `1000 * ${withoutName(processMetric('process_start_time_seconds'))}` },
+          {
+            expr: `1000 * ${withoutName(processMetric('tryvox_exporter_config_last_reload_success_timestamp_seconds'))}`,
+          },
         ),
       ],
     },

@@ -1,10 +1,10 @@
-/** Writes the dashboards into the folder that is named on the command line. */
+/** Writes the dashboards as JSON files. Usage: main FOLDER */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { page as costs } from './costs';
-import { page as exporter } from './exporter';
-import { page as numbers } from './numbers';
+import { costs } from './costs';
+import { exporter } from './exporter';
+import { numbers } from './numbers';
 
 const [folder] = process.argv.slice(2);
 if (!folder) {

@@ -1,33 +1,34 @@
-/** For the telecom team: which numbers there are, where, and in what state. */
-import { bars, fixed, lines, map, stat, statusColours, table, words } from './kit/panels';
-import { dashboard } from './kit/dashboard';
-import { gauge, highest, inCountry, increase, named, sum } from './kit/queries';
+/** The dashboard for the telecom team: the numbers by country, type and status, and their changes. */
+import { buildDashboard } from './kit/dashboard';
+import { barGauge, fixedColour, geomap, stat, statusColours, table, timeSeries, valueTexts } from './kit/panels';
+import { countryMatcher, gauge, highest, increase, sum, withEmptyLabelAs } from './kit/queries';
 import { account, country, datasource, instance, job } from './kit/variables';
 
 const DAY = 86_400;
 
-const numbers = (...matchers: string[]) => gauge('tryvox_numbers', inCountry, ...matchers);
-const suspended = 'status="suspended"';
+const numberCount = (...matchers: string[]) => gauge('tryvox_numbers', countryMatcher, ...matchers);
+const suspendedMatcher = 'status="suspended"';
 
-/** How long ago the number was updated that was updated first of all in a status. */
-const oldest = (status: string) =>
+/** The time since the least recent update of any number with this status, in seconds. */
+const timeSinceOldestUpdate = (status: string) =>
   `time() - min(${gauge('tryvox_oldest_update_timestamp_seconds', `status="${status}"`)})`;
 
-/** How many numbers changed in a way within the dashboard's time range. */
+/** The increase of a counter of changes within the dashboard's time range. */
 const changes = (family: string, ...matchers: string[]) => sum([], increase('$__range', family, ...matchers));
 
-/** A family of single suspended numbers, with what else is known of each. */
-const single = (family: string) =>
-  `${gauge(family)} * on (job, account, e164) group_left (country, type, region, trunk_id) ${gauge('tryvox_number_info', suspended, inCountry)}`;
+/** A per-number metric of the suspended numbers, with their country, type, region and trunk. */
+const perSuspendedNumber = (family: string) =>
+  `${gauge(family)} * on (job, account, e164) group_left (country, type, region, trunk_id) ${gauge('tryvox_number_info', suspendedMatcher, countryMatcher)}`;
 
-const whole = { unit: 'locale', decimals: 0 };
-const none = (what: string) => `no data: needs ${what}`;
+const integerUnit = { unit: 'locale', decimals: 0 };
+/** The text of an empty panel whose metric is optional. */
+const requires = (option: string) => `no data: needs ${option}`;
 
-export const page = dashboard({
+export const numbers = buildDashboard({
   uid: 'tryvox-numbers',
   title: 'TryVox / Numbers',
   description: 'The phone numbers rented from TryVox: how many there are, where, in what state, and what changed.',
-  range: 'now-24h',
+  from: 'now-24h',
   refresh: '1m',
   variables: [datasource, job, instance, account, country],
   sections: [
@@ -35,26 +36,26 @@ export const page = dashboard({
       title: 'Now',
       panels: [
         stat(
-          { title: 'Numbers', description: 'All numbers of the last good listings.', size: [4, 4], ...whole },
-          { expr: sum([], numbers()) },
+          { title: 'Numbers', description: 'All numbers of the last good listings.', size: [4, 4], ...integerUnit },
+          { expr: sum([], numberCount()) },
         ),
         stat(
-          { title: 'Active', description: 'Numbers that take calls.', size: [4, 4], ...whole },
-          { expr: sum([], numbers('status="active"')) },
+          { title: 'Active', description: 'Numbers that take calls.', size: [4, 4], ...integerUnit },
+          { expr: sum([], numberCount('status="active"')) },
         ),
         stat(
-          { title: 'Pending', description: 'Numbers whose purchase is being processed.', size: [4, 4], ...whole },
-          { expr: sum([], numbers('status="pending"')) },
+          { title: 'Pending', description: 'Numbers whose purchase is being processed.', size: [4, 4], ...integerUnit },
+          { expr: sum([], numberCount('status="pending"')) },
         ),
         stat(
           {
             title: 'Suspended',
             description: 'Numbers that are suspended: calls to them fail, and they cost their fee all the same.',
             size: [4, 4],
-            ...whole,
+            ...integerUnit,
             thresholds: ['green', [1, 'orange']],
           },
-          { expr: sum([], numbers(suspended)) },
+          { expr: sum([], numberCount(suspendedMatcher)) },
         ),
         stat(
           {
@@ -66,7 +67,7 @@ export const page = dashboard({
             decimals: 1,
             thresholds: ['green', [0.02, 'orange'], [0.1, 'red']],
           },
-          { expr: `${sum([], numbers(suspended))} / ${sum([], numbers())}` },
+          { expr: `${sum([], numberCount(suspendedMatcher))} / ${sum([], numberCount())}` },
         ),
         stat(
           {
@@ -74,8 +75,8 @@ export const page = dashboard({
             description:
               'Numbers with neither a trunk nor an application: they cost their fee and do nothing. Of all countries.',
             size: [4, 4],
-            ...whole,
-            noValue: none('--collector.assignment'),
+            ...integerUnit,
+            noValue: requires('--collector.assignment'),
           },
           { expr: sum([], gauge('tryvox_assignment_numbers', 'assignment="none"')) },
         ),
@@ -90,7 +91,7 @@ export const page = dashboard({
             noValue: 'none is pending',
             thresholds: ['green', [DAY / 2, 'orange'], [DAY, 'red']],
           },
-          { expr: oldest('pending') },
+          { expr: timeSinceOldestUpdate('pending') },
         ),
         stat(
           {
@@ -103,7 +104,7 @@ export const page = dashboard({
             noValue: 'none is suspended',
             thresholds: ['green', [DAY, 'orange'], [7 * DAY, 'red']],
           },
-          { expr: oldest('suspended') },
+          { expr: timeSinceOldestUpdate('suspended') },
         ),
         stat(
           {
@@ -112,7 +113,7 @@ export const page = dashboard({
             size: [4, 4],
             unit: 's',
             decimals: 1,
-            noValue: none('--collector.lifecycle and a number'),
+            noValue: requires('--collector.lifecycle and a number'),
           },
           { expr: `time() - max(${gauge('tryvox_newest_creation_timestamp_seconds')})` },
         ),
@@ -121,7 +122,7 @@ export const page = dashboard({
             title: 'Bought',
             description: 'Numbers that came within the time range. Of all countries.',
             size: [4, 4],
-            ...whole,
+            ...integerUnit,
           },
           { expr: changes('tryvox_numbers_added_total') },
         ),
@@ -130,7 +131,7 @@ export const page = dashboard({
             title: 'Released',
             description: 'Numbers that went within the time range. Of all countries.',
             size: [4, 4],
-            ...whole,
+            ...integerUnit,
           },
           { expr: changes('tryvox_numbers_removed_total') },
         ),
@@ -139,7 +140,7 @@ export const page = dashboard({
             title: 'Newly suspended',
             description: 'Numbers that were suspended within the time range. Of all countries.',
             size: [4, 4],
-            ...whole,
+            ...integerUnit,
             thresholds: ['green', [1, 'orange']],
           },
           { expr: changes('tryvox_number_status_changes_total', 'to="suspended"') },
@@ -149,46 +150,51 @@ export const page = dashboard({
     {
       title: 'By status',
       panels: [
-        lines(
+        timeSeries(
           {
             title: 'Numbers by status',
             description: 'All numbers, one status upon the other.',
             size: [12, 9],
-            ...whole,
+            ...integerUnit,
             overrides: statusColours,
           },
           { stacked: true },
-          { expr: sum(['status'], numbers()), legend: '{{status}}' },
+          { expr: sum(['status'], numberCount()), legend: '{{status}}' },
         ),
-        lines(
+        timeSeries(
           {
             title: 'Suspended numbers by country',
             description: 'Where numbers are suspended: the 20 countries with the most, one upon the other.',
             size: [12, 9],
-            ...whole,
+            ...integerUnit,
           },
           { stacked: true },
-          { expr: highest(20, sum(['country'], numbers(suspended))), legend: '{{country}}' },
+          { expr: highest(20, sum(['country'], numberCount(suspendedMatcher))), legend: '{{country}}' },
         ),
       ],
     },
     {
       title: 'By country, type and use',
       panels: [
-        map(
+        geomap(
           {
             title: 'Where the numbers are',
             description: 'A circle on each country, by its ISO 3166-1 code; the more numbers, the larger.',
             size: [12, 12],
-            ...whole,
+            ...integerUnit,
           },
-          { expr: sum(['country'], numbers()) },
+          { expr: sum(['country'], numberCount()) },
         ),
-        bars(
-          { title: 'By country', description: 'The 20 countries with the most numbers.', size: [6, 12], ...whole },
-          { expr: `sort_desc(topk(20, ${sum(['country'], numbers())}))`, legend: '{{country}}' },
+        barGauge(
+          {
+            title: 'By country',
+            description: 'The 20 countries with the most numbers.',
+            size: [6, 12],
+            ...integerUnit,
+          },
+          { expr: `sort_desc(topk(20, ${sum(['country'], numberCount())}))`, legend: '{{country}}' },
         ),
-        bars(
+        barGauge(
           {
             title: 'Suspended share by country',
             description:
@@ -199,15 +205,15 @@ export const page = dashboard({
             thresholds: ['green', [0.02, 'orange'], [0.1, 'red']],
           },
           {
-            expr: `sort_desc(topk(20, ${sum(['country'], numbers(suspended))} / ${sum(['country'], numbers())}))`,
+            expr: `sort_desc(topk(20, ${sum(['country'], numberCount(suspendedMatcher))} / ${sum(['country'], numberCount())}))`,
             legend: '{{country}}',
           },
         ),
-        bars(
-          { title: 'By type', description: 'Local, toll-free and mobile numbers.', size: [8, 7], ...whole },
-          { expr: `sort_desc(${sum(['type'], numbers())})`, legend: '{{type}}' },
+        barGauge(
+          { title: 'By type', description: 'Local, toll-free and mobile numbers.', size: [8, 7], ...integerUnit },
+          { expr: `sort_desc(${sum(['type'], numberCount())})`, legend: '{{type}}' },
         ),
-        bars(
+        barGauge(
           {
             title: 'Capability coverage',
             description:
@@ -215,21 +221,21 @@ export const page = dashboard({
             size: [8, 7],
             unit: 'percentunit',
             decimals: 1,
-            noValue: none('--collector.capability'),
+            noValue: requires('--collector.capability'),
           },
           {
             expr: `sort_desc(${sum(['capability'], gauge('tryvox_capability_numbers', 'status="active"'))} / on () group_left () ${sum([], gauge('tryvox_numbers', 'status="active"'))})`,
             legend: '{{capability}}',
           },
         ),
-        bars(
+        barGauge(
           {
             title: 'Assignment',
             description: 'What the numbers lead to: a trunk, an application, both, or nothing. Of all countries.',
             size: [8, 7],
-            ...whole,
-            noValue: none('--collector.assignment'),
-            overrides: [fixed('none', 'orange')],
+            ...integerUnit,
+            noValue: requires('--collector.assignment'),
+            overrides: [fixedColour('none', 'orange')],
           },
           { expr: `sort_desc(${sum(['assignment'], gauge('tryvox_assignment_numbers'))})`, legend: '{{assignment}}' },
         ),
@@ -238,20 +244,20 @@ export const page = dashboard({
     {
       title: 'Changes',
       panels: [
-        lines(
+        timeSeries(
           {
             title: 'Changes per day',
             description:
               'Numbers bought, released, moved to another status, and repriced, day by day, in two weeks. Of all countries.',
             size: [12, 9],
-            ...whole,
-            last: '14d',
+            ...integerUnit,
+            range: '14d',
             interval: '1d',
             overrides: [
-              fixed('bought', 'green'),
-              fixed('released', 'red'),
-              fixed('status changed', 'orange'),
-              fixed('repriced', 'purple'),
+              fixedColour('bought', 'green'),
+              fixedColour('released', 'red'),
+              fixedColour('status changed', 'orange'),
+              fixedColour('repriced', 'purple'),
             ],
           },
           { bars: true, stacked: true },
@@ -263,12 +269,12 @@ export const page = dashboard({
           },
           { expr: sum([], increase('$__rate_interval', 'tryvox_number_fee_changes_total')), legend: 'repriced' },
         ),
-        lines(
+        timeSeries(
           {
             title: 'Status transitions',
             description: 'Numbers that went from one status to another, step by step. Of all countries.',
             size: [12, 9],
-            ...whole,
+            ...integerUnit,
             noValue: 'no number changed its status in this time',
             interval: '5m',
           },
@@ -300,7 +306,7 @@ export const page = dashboard({
             {
               field: 'trunk_id',
               heading: 'Trunk',
-              settings: { 'custom.width': 90, mappings: [words({ '': { text: 'none' } })] },
+              settings: { 'custom.width': 90, mappings: [valueTexts({ '': { text: 'none' } })] },
             },
             { field: 'Value #A', heading: 'Suspended since', settings: { unit: 'dateTimeAsIso', 'custom.width': 165 } },
             {
@@ -311,17 +317,17 @@ export const page = dashboard({
             { field: 'currency', heading: 'Currency', settings: { 'custom.width': 85 } },
           ],
           { column: 'Suspended since', descending: false },
-          { expr: `1000 * ${single('tryvox_number_updated_timestamp_seconds')}` },
-          { expr: single('tryvox_number_monthly_fee') },
+          { expr: `1000 * ${perSuspendedNumber('tryvox_number_updated_timestamp_seconds')}` },
+          { expr: perSuspendedNumber('tryvox_number_monthly_fee') },
         ),
-        bars(
+        barGauge(
           {
             title: 'Not in the table',
             description:
               'Numbers that --collector.number.limit leaves without series of their own, by account; raise it to see them.',
             size: [4, 11],
-            ...whole,
-            noValue: none('--collector.number.statuses'),
+            ...integerUnit,
+            noValue: requires('--collector.number.statuses'),
             thresholds: ['green', [1, 'orange']],
           },
           {
@@ -333,44 +339,44 @@ export const page = dashboard({
     },
     {
       title: 'By region, trunk and application',
-      closed: true,
+      collapsed: true,
       panels: [
-        bars(
+        barGauge(
           {
             title: 'By region',
             description: 'The 12 regions with the most numbers.',
             size: [8, 12],
-            ...whole,
-            noValue: none('--collector.region'),
+            ...integerUnit,
+            noValue: requires('--collector.region'),
           },
           {
-            expr: `sort_desc(topk(12, ${named(sum(['country', 'region'], gauge('tryvox_region_numbers', inCountry)), 'region', '(no region)')}))`,
+            expr: `sort_desc(topk(12, ${withEmptyLabelAs('(no region)', 'region', sum(['country', 'region'], gauge('tryvox_region_numbers', countryMatcher)))}))`,
             legend: '{{country}} {{region}}',
           },
         ),
-        bars(
+        barGauge(
           {
             title: 'By trunk',
             description: 'The 12 trunks with the most numbers. Of all countries.',
             size: [8, 12],
-            ...whole,
-            noValue: none('--collector.trunk'),
+            ...integerUnit,
+            noValue: requires('--collector.trunk'),
           },
           {
-            expr: `sort_desc(topk(12, ${named(sum(['trunk_id'], gauge('tryvox_trunk_numbers')), 'trunk_id', '(no trunk)')}))`,
+            expr: `sort_desc(topk(12, ${withEmptyLabelAs('(no trunk)', 'trunk_id', sum(['trunk_id'], gauge('tryvox_trunk_numbers')))}))`,
             legend: '{{trunk_id}}',
           },
         ),
-        bars(
+        barGauge(
           {
             title: 'By application',
             description: 'The 12 applications with the most numbers. Of all countries.',
             size: [8, 12],
-            ...whole,
-            noValue: none('--collector.application'),
+            ...integerUnit,
+            noValue: requires('--collector.application'),
           },
           {
-            expr: `sort_desc(topk(12, ${named(sum(['application_id'], gauge('tryvox_application_numbers')), 'application_id', '(no application)')}))`,
+            expr: `sort_desc(topk(12, ${withEmptyLabelAs('(no application)', 'application_id', sum(['application_id'], gauge('tryvox_application_numbers')))}))`,
             legend: '{{application_id}}',
           },
         ),

@@ -1,3 +1,4 @@
+/** Builds a dashboard: its settings, annotations, and the layout of its panels. */
 import type { Builder } from '@grafana/grafana-foundation-sdk/cog';
 import {
   type AnnotationQuery,
@@ -13,49 +14,51 @@ import {
   type VariableModel,
 } from '@grafana/grafana-foundation-sdk/dashboard';
 
-import { gauge, increase, ofProcess, sum } from './queries';
-import { prometheus } from './variables';
+import { gauge, increase, processMetric, sum } from './queries';
+import { prometheusDataSource } from './variables';
 
-/** A heading and the panels below it. */
+/** A row: a heading and the panels below it. */
 export interface Section {
   title: string;
   panels: Builder<Panel>[];
-  /** Closed until someone opens it; its queries run only then. */
-  closed?: boolean;
-  /** Once for each value of this variable. */
-  each?: string;
+  /** Whether the row is initially collapsed; its queries run only after it is expanded. */
+  collapsed?: boolean;
+  /** The name of the variable for each of whose values the row is repeated. */
+  repeat?: string;
 }
 
-export interface Page {
-  /** Also the name of the file. It never changes: links and bookmarks have it. */
+export interface DashboardDefinition {
+  /** Also the file name. It must not change, because links and bookmarks contain it. */
   uid: string;
   title: string;
   description: string;
-  range: string;
+  /** The start of the default time range, which ends now: `now-24h`. */
+  from: string;
+  /** The interval of the automatic refresh: `1m`. */
   refresh: string;
   variables: Builder<VariableModel>[];
   sections: Section[];
 }
 
-/** What an annotation of the Prometheus data source has besides what the schema of all annotations knows. */
-interface Marks extends AnnotationQuery {
+/** An annotation with the fields of the Prometheus data source, which the SDK's type lacks. */
+interface PrometheusAnnotation extends AnnotationQuery {
   step: string;
   titleFormat: string;
   textFormat: string;
-  /** The value is the time, in milliseconds, rather than the sample's own. */
+  /** Whether the annotation is placed at the sample's value, in milliseconds, instead of at the sample's time. */
   useValueForTime: boolean;
 }
 
-const marks = (
+const annotation = (
   name: string,
   iconColor: string,
   expr: string,
   textFormat: string,
   useValueForTime: boolean,
 ): Builder<AnnotationQuery> => ({
-  build: (): Marks => ({
+  build: (): PrometheusAnnotation => ({
     name,
-    datasource: prometheus,
+    datasource: prometheusDataSource,
     enable: true,
     hide: false,
     iconColor,
@@ -67,7 +70,7 @@ const marks = (
   }),
 });
 
-const changed = [
+const changeCounters = [
   'tryvox_numbers_added_total',
   'tryvox_numbers_removed_total',
   'tryvox_number_status_changes_total',
@@ -75,56 +78,58 @@ const changed = [
 ];
 
 const annotations = [
-  marks('Restart', 'blue', `1000 * ${ofProcess('process_start_time_seconds')}`, '{{instance}}', true),
-  marks(
+  annotation('Restart', 'blue', `1000 * ${processMetric('process_start_time_seconds')}`, '{{instance}}', true),
+  annotation(
     'Reload',
     'purple',
-    `1000 * ${ofProcess('tryvox_exporter_config_last_reload_success_timestamp_seconds')}`,
+    `1000 * ${processMetric('tryvox_exporter_config_last_reload_success_timestamp_seconds')}`,
     '{{instance}}',
     true,
   ),
-  // More than a tenth of an account's numbers, and five at least.
-  marks(
+  // More than 10 % of an account's numbers changed within 10 minutes, and at least five.
+  annotation(
     'Mass change',
     'orange',
-    `(${changed.map((family) => sum(['account'], increase('10m', family))).join(' + ')}) > clamp_min(0.1 * ${sum(['account'], gauge('tryvox_listed_numbers'))}, 4.5)`,
+    `(${changeCounters.map((family) => sum(['account'], increase('10m', family))).join(' + ')}) > clamp_min(0.1 * ${sum(['account'], gauge('tryvox_listed_numbers'))}, 4.5)`,
     '{{account}}',
     false,
   ),
 ];
 
-/** The schema of dashboards since Grafana 10.0; later ones bring it up to their own. */
+/** The dashboard schema of Grafana 10.0. Later versions migrate it when they load the dashboard. */
 const SCHEMA_VERSION = 38;
 
+/** The width of Grafana's grid. */
 const COLUMNS = 24;
 
-/** Where panels have come to, column by column, in rows from the top. */
+/** Assigns positions to panels, top to bottom. */
 class Grid {
-  private readonly depths = new Array<number>(COLUMNS).fill(0);
+  /** The first free row of each column. */
+  private readonly firstFreeRows = new Array<number>(COLUMNS).fill(0);
 
-  /** Gives a panel of this size the place that is highest and, of those, most to the left. */
+  /** Returns the topmost free position for a panel of this size; of several, the leftmost. */
   place(width: number, height: number): GridPos {
     const starts = Array.from({ length: COLUMNS - width + 1 }, (_, x) => x);
-    const y = (x: number) => Math.max(...this.depths.slice(x, x + width));
-    const x = starts.reduce((best, x) => (y(x) < y(best) ? x : best));
-    const place = { x, y: y(x), w: width, h: height };
-    this.depths.fill(place.y + height, x, x + width);
-    return place;
+    const top = (x: number) => Math.max(...this.firstFreeRows.slice(x, x + width));
+    const x = starts.reduce((best, x) => (top(x) < top(best) ? x : best));
+    const position = { x, y: top(x), w: width, h: height };
+    this.firstFreeRows.fill(position.y + height, x, x + width);
+    return position;
   }
 }
 
-/** The dashboard, with its panels numbered and placed in the order of its sections. */
-export function dashboard(page: Page): Dashboard {
-  const builder = new DashboardBuilder(page.title)
-    .uid(page.uid)
-    .description(page.description)
+/** Builds a dashboard. Panels get their ids and positions in the order of the sections. */
+export function buildDashboard(definition: DashboardDefinition): Dashboard {
+  const builder = new DashboardBuilder(definition.title)
+    .uid(definition.uid)
+    .description(definition.description)
     .tags(['tryvox'])
     .readonly()
     .timezone('browser')
     .tooltip(DashboardCursorSync.Crosshair)
-    .time({ from: page.range, to: 'now' })
-    .refresh(page.refresh)
-    .variables(page.variables)
+    .time({ from: definition.from, to: 'now' })
+    .refresh(definition.refresh)
+    .variables(definition.variables)
     .annotations(annotations)
     .link(
       new DashboardLinkBuilder('TryVox')
@@ -134,21 +139,21 @@ export function dashboard(page: Page): Dashboard {
         .keepTime(true)
         .asDropdown(false),
     );
-  for (const { title, panels, closed, each } of page.sections) {
-    const row = new RowBuilder(title).collapsed(closed ?? false);
-    if (each) row.repeat(each);
+  for (const { title, panels, collapsed, repeat } of definition.sections) {
+    const row = new RowBuilder(title).collapsed(collapsed ?? false);
+    if (repeat) row.repeat(repeat);
     builder.withRow(row);
-    panels.forEach((panel) => (closed ? row : builder).withPanel(panel));
+    panels.forEach((panel) => (collapsed ? row : builder).withPanel(panel));
   }
   const { style: _, ...built } = builder.build();
   const grid = new Grid();
   let id = 0;
-  const settle = (panel: Panel | RowPanel) => {
+  const numberAndPlace = (panel: Panel | RowPanel) => {
     panel.id = ++id;
     if (panel.type === 'row') panel.gridPos = grid.place(COLUMNS, 1);
     else if (panel.gridPos) panel.gridPos = grid.place(panel.gridPos.w, panel.gridPos.h);
-    if ('panels' in panel) panel.panels.forEach(settle);
+    if ('panels' in panel) panel.panels.forEach(numberAndPlace);
   };
-  built.panels?.forEach(settle);
+  built.panels?.forEach(numberAndPlace);
   return { ...built, schemaVersion: SCHEMA_VERSION } as Dashboard;
 }

@@ -1,4 +1,4 @@
-/** The kinds of panels that the dashboards use, each with what all of a kind have in common. */
+/** Builders for the panel types that the dashboards use, with the settings that all panels of a type share. */
 import type { Builder } from '@grafana/grafana-foundation-sdk/cog';
 import {
   AxisPlacement,
@@ -39,90 +39,87 @@ import {
   ThresholdsMode,
   type ValueMapping,
 } from '@grafana/grafana-foundation-sdk/dashboard';
-import { PanelBuilder as BarGauge } from '@grafana/grafana-foundation-sdk/bargauge';
+import { PanelBuilder as BarGaugeBuilder } from '@grafana/grafana-foundation-sdk/bargauge';
 import {
   ControlsOptionsBuilder,
   MapViewConfigBuilder,
-  PanelBuilder as Geomap,
+  PanelBuilder as GeomapBuilder,
 } from '@grafana/grafana-foundation-sdk/geomap';
 import { DataqueryBuilder, PromQueryFormat } from '@grafana/grafana-foundation-sdk/prometheus';
-import { PanelBuilder as Stat } from '@grafana/grafana-foundation-sdk/stat';
-import { PanelBuilder as StateTimeline } from '@grafana/grafana-foundation-sdk/statetimeline';
-import { PanelBuilder as Table } from '@grafana/grafana-foundation-sdk/table';
-import { PanelBuilder as TimeSeries } from '@grafana/grafana-foundation-sdk/timeseries';
+import { PanelBuilder as StatBuilder } from '@grafana/grafana-foundation-sdk/stat';
+import { PanelBuilder as StateTimelineBuilder } from '@grafana/grafana-foundation-sdk/statetimeline';
+import { PanelBuilder as TableBuilder } from '@grafana/grafana-foundation-sdk/table';
+import { PanelBuilder as TimeSeriesBuilder } from '@grafana/grafana-foundation-sdk/timeseries';
 
-import { prometheus } from './variables';
+import { prometheusDataSource } from './variables';
 
-/** What every panel says of itself. */
-export interface Basics {
+/** Settings that every panel type has. */
+export interface PanelSettings {
   title: string;
   description: string;
-  /** Columns of 24, and rows of 30 pixels. */
+  /** In grid columns (the dashboard has 24) and grid rows (of 30 pixels). */
   size: [width: number, height: number];
-  /** One of Grafana's units. */
+  /** The id of a Grafana unit. */
   unit: string;
   decimals?: number;
-  /** What is shown where there is nothing to show. */
+  /** The text that is shown if the queries return no data. */
   noValue?: string;
-  /** The colour from each value on; the first is below all others. */
-  thresholds?: Steps;
+  thresholds?: ThresholdSteps;
   mappings?: ValueMapping[];
   overrides?: Override[];
-  /** Another time range than the dashboard's, up to now. */
-  last?: string;
-  /** The shortest step. */
+  /** The time range up to now, if it differs from the dashboard's: `14d`. */
+  range?: string;
+  /** The minimum step of range queries: `1d`. */
   interval?: string;
 }
 
-export type Steps = [colour: string, ...rest: [value: number, colour: string][]];
+/** The colour below all thresholds, followed by each threshold and the colour from it on. */
+export type ThresholdSteps = [base: string, ...rest: [value: number, colour: string][]];
 
-/** A query and how its series are called. */
+/** A query. `legend` is the template for the names of its series; without it, Grafana chooses them. */
 export interface Query {
   expr: string;
   legend?: string;
 }
 
-/** Other settings for the field or series of a name. */
+/** Settings for the field or series with this name. */
 export interface Override {
   name: string;
   properties: Record<string, unknown>;
 }
 
-const noListing = 'no data: no listing yet, or a stale one';
+const noListingText = 'no data: no listing yet, or a stale one';
 
-/** Colours that mean a status, wherever it is shown. */
+/** The same colour for a number's status on every panel. */
 export const statusColours: Override[] = (
   [
     ['active', 'green'],
     ['pending', 'blue'],
     ['suspended', 'red'],
   ] as const
-).map(([name, colour]) => fixed(name, colour));
+).map(([name, colour]) => fixedColour(name, colour));
 
-/** One name in one colour. */
-export function fixed(name: string, colour: string): Override {
+/** Gives the series with this name a colour. */
+export function fixedColour(name: string, colour: string): Override {
   return { name, properties: { color: { mode: 'fixed', fixedColor: colour } } };
 }
 
-/** Words in place of values. */
-export const words = (options: Record<string, { text: string; color?: string }>): ValueMapping => ({
+/** Shows texts instead of values. */
+export const valueTexts = (options: Record<string, { text: string; color?: string }>): ValueMapping => ({
   type: MappingType.ValueToText,
   options,
 });
 
-const steps = ([below, ...rest]: Steps): Builder<never> =>
+const thresholds = ([base, ...rest]: ThresholdSteps): Builder<never> =>
   new ThresholdsConfigBuilder()
     .mode(ThresholdsMode.Absolute)
-    .steps([
-      { value: null, color: below },
-      ...rest.map(([value, color]) => ({ value, color })),
-    ] as Threshold[]) as never;
+    .steps([{ value: null, color: base }, ...rest.map(([value, color]) => ({ value, color }))] as Threshold[]) as never;
 
 const properties = (settings: Record<string, unknown>): DynamicConfigValue[] =>
   Object.entries(settings).map(([id, value]) => ({ id, value }));
 
-/** What the builders of all kinds have in common. */
-interface Any extends Builder<Panel> {
+/** The methods that the SDK's builders of all panel types share. */
+interface CommonBuilder extends Builder<Panel> {
   title(title: string): this;
   description(description: string): this;
   datasource(datasource: { type?: string; uid?: string }): this;
@@ -138,61 +135,62 @@ interface Any extends Builder<Panel> {
   interval(step: string): this;
 }
 
-function described<P extends Any>(panel: P, basics: Basics): P {
-  const [width, height] = basics.size;
+/** Applies the settings that all panel types share to a builder. */
+function withSettings<P extends CommonBuilder>(panel: P, settings: PanelSettings): P {
+  const [width, height] = settings.size;
   panel
-    .title(basics.title)
-    .description(basics.description)
-    .datasource(prometheus)
+    .title(settings.title)
+    .description(settings.description)
+    .datasource(prometheusDataSource)
     .span(width)
     .height(height)
-    .unit(basics.unit)
-    .noValue(basics.noValue ?? noListing)
-    .thresholds(steps(basics.thresholds ?? ['green']));
-  if (basics.decimals !== undefined) panel.decimals(basics.decimals);
-  if (basics.mappings) panel.mappings(basics.mappings);
-  if (basics.last) panel.timeFrom(basics.last);
-  if (basics.interval) panel.interval(basics.interval);
-  for (const override of basics.overrides ?? []) panel.overrideByName(override.name, properties(override.properties));
+    .unit(settings.unit)
+    .noValue(settings.noValue ?? noListingText)
+    .thresholds(thresholds(settings.thresholds ?? ['green']));
+  if (settings.decimals !== undefined) panel.decimals(settings.decimals);
+  if (settings.mappings) panel.mappings(settings.mappings);
+  if (settings.range) panel.timeFrom(settings.range);
+  if (settings.interval) panel.interval(settings.interval);
+  for (const override of settings.overrides ?? []) panel.overrideByName(override.name, properties(override.properties));
   return panel;
 }
 
-/** The queries of a panel, named A, B, … in their order. */
-const targets = (queries: Query[], make: (target: DataqueryBuilder) => DataqueryBuilder): Builder<never>[] =>
+/** The queries of a panel, with the reference ids A, B, … */
+const targets = (queries: Query[], configure: (target: DataqueryBuilder) => DataqueryBuilder): Builder<never>[] =>
   queries.map(
     ({ expr, legend }, index) =>
-      make(
+      configure(
         new DataqueryBuilder()
-          .datasource(prometheus)
+          .datasource(prometheusDataSource)
           .refId(String.fromCharCode(65 + index))
           .expr(expr)
           .legendFormat(legend ?? '__auto'),
       ) as never,
   );
 
-const overTime = (queries: Query[]) => targets(queries, (target) => target.range());
-const now = (queries: Query[]) => targets(queries, (target) => target.instant());
-const rows = (queries: Query[]) => targets(queries, (target) => target.instant().format(PromQueryFormat.Table));
+const rangeQueries = (queries: Query[]) => targets(queries, (target) => target.range());
+const instantQueries = (queries: Query[]) => targets(queries, (target) => target.instant());
+const tableQueries = (queries: Query[]) => targets(queries, (target) => target.instant().format(PromQueryFormat.Table));
 
 const lastValue = () => new ReduceDataOptionsBuilder().calcs(['lastNotNull']).fields('').values(false);
 
-/** A big number, in the colour of its threshold where it has any. */
-export const stat = (basics: Basics, query: Query): Builder<Panel> =>
-  described(new Stat(), basics)
-    .targets(now([query]))
+/** One large value, on the colour of its threshold if there are thresholds. */
+export const stat = (settings: PanelSettings, query: Query): Builder<Panel> =>
+  withSettings(new StatBuilder(), settings)
+    .targets(instantQueries([query]))
     .colorScheme(new FieldColorBuilder().mode(FieldColorModeId.Thresholds))
-    .colorMode(basics.thresholds ? BigValueColorMode.Background : BigValueColorMode.None)
+    .colorMode(settings.thresholds ? BigValueColorMode.Background : BigValueColorMode.None)
     .graphMode(BigValueGraphMode.None)
     .textMode(BigValueTextMode.Value)
     .reduceOptions(lastValue());
 
-/** A bar for each series, the longest first where the query sorts them. */
-export const bars = (basics: Basics, ...queries: Query[]): Builder<Panel> =>
-  described(new BarGauge(), basics)
-    .targets(now(queries))
+/** A horizontal bar for each series, in the order of the query result. */
+export const barGauge = (settings: PanelSettings, ...queries: Query[]): Builder<Panel> =>
+  withSettings(new BarGaugeBuilder(), settings)
+    .targets(instantQueries(queries))
     .min(0)
     .colorScheme(
-      basics.thresholds
+      settings.thresholds
         ? new FieldColorBuilder().mode(FieldColorModeId.Thresholds)
         : new FieldColorBuilder().mode(FieldColorModeId.Fixed).fixedColor('blue'),
     )
@@ -205,21 +203,25 @@ export const bars = (basics: Basics, ...queries: Query[]): Builder<Panel> =>
     .text(new VizTextDisplayOptionsBuilder().valueSize(15))
     .reduceOptions(lastValue());
 
-export interface Lines {
-  /** Filled, one upon the other: only where the sum means something. */
+export interface TimeSeriesStyle {
+  /** Stacks the series. Only for values whose sum is meaningful. */
   stacked?: boolean;
-  /** A bar for each step. */
+  /** Draws a bar for each step instead of lines. */
   bars?: boolean;
-  /** Thresholds as lines. */
-  limits?: boolean;
-  /** What the scale reaches at least. */
-  upTo?: number;
+  /** Draws the thresholds as dashed lines. */
+  thresholdLines?: boolean;
+  /** The minimum upper end of the axis. */
+  softMax?: number;
 }
 
 /** Series over time. */
-export function lines(basics: Basics, { stacked, bars, limits, upTo }: Lines, ...queries: Query[]): Builder<Panel> {
-  const panel = described(new TimeSeries(), basics)
-    .targets(overTime(queries))
+export function timeSeries(
+  settings: PanelSettings,
+  { stacked, bars, thresholdLines, softMax }: TimeSeriesStyle,
+  ...queries: Query[]
+): Builder<Panel> {
+  const panel = withSettings(new TimeSeriesBuilder(), settings)
+    .targets(rangeQueries(queries))
     .axisSoftMin(0)
     .colorScheme(new FieldColorBuilder().mode(FieldColorModeId.PaletteClassicByName))
     .drawStyle(bars ? GraphDrawStyle.Bars : GraphDrawStyle.Line)
@@ -230,7 +232,7 @@ export function lines(basics: Basics, { stacked, bars, limits, upTo }: Lines, ..
     .stacking(new StackingConfigBuilder().group('A').mode(stacked ? StackingMode.Normal : StackingMode.None))
     .thresholdsStyle(
       new GraphThresholdsStyleConfigBuilder().mode(
-        limits ? GraphTresholdsStyleMode.Dashed : GraphTresholdsStyleMode.Off,
+        thresholdLines ? GraphTresholdsStyleMode.Dashed : GraphTresholdsStyleMode.Off,
       ),
     )
     .legend(
@@ -241,14 +243,14 @@ export function lines(basics: Basics, { stacked, bars, limits, upTo }: Lines, ..
         .calcs(['lastNotNull']),
     )
     .tooltip(new VizTooltipOptionsBuilder().mode(TooltipDisplayMode.Multi).sort(SortOrder.Descending));
-  if (upTo !== undefined) panel.axisSoftMax(upTo);
+  if (softMax !== undefined) panel.axisSoftMax(softMax);
   return panel;
 }
 
-/** States over time, a line for each series. */
-export const states = (basics: Basics, ...queries: Query[]): Builder<Panel> =>
-  described(new StateTimeline(), basics)
-    .targets(overTime(queries))
+/** States over time, one lane for each series. */
+export const stateTimeline = (settings: PanelSettings, ...queries: Query[]): Builder<Panel> =>
+  withSettings(new StateTimelineBuilder(), settings)
+    .targets(rangeQueries(queries))
     .colorScheme(new FieldColorBuilder().mode(FieldColorModeId.Thresholds))
     .fillOpacity(80)
     .lineWidth(0)
@@ -264,7 +266,7 @@ export const states = (basics: Basics, ...queries: Query[]): Builder<Panel> =>
     )
     .tooltip(new VizTooltipOptionsBuilder().mode(TooltipDisplayMode.Single).sort(SortOrder.None));
 
-/** A column of a table: the field of the query's answer, its heading, and how it is shown. */
+/** A column of a table: a field of the query results, its heading, and its field settings. */
 export interface Column {
   field: string;
   heading: string;
@@ -272,37 +274,37 @@ export interface Column {
 }
 
 /**
- * The queries' answers side by side, a row for each set of labels that they share. Texts are shown as
- * they are: with any other unit Grafana takes `+4930…` for a number and drops the sign.
+ * The results of the queries joined into one table, with a row for each set of labels. The unit is `string`, so that
+ * texts are shown unchanged: with any other unit Grafana takes `+4930…` for a number and drops the sign.
  */
 export function table(
-  basics: Omit<Basics, 'unit'>,
+  settings: Omit<PanelSettings, 'unit'>,
   columns: Column[],
   sortBy: { column: string; descending: boolean },
   ...queries: Query[]
 ): Builder<Panel> {
   const renamed = Object.fromEntries(columns.map(({ field, heading }) => [field, heading]));
   const order = Object.fromEntries(columns.map(({ field }, index) => [field, index]));
-  const shape: DataTransformerConfig[] = [
+  const transformations: DataTransformerConfig[] = [
     { id: 'merge', options: {} },
     { id: 'filterFieldsByName', options: { include: { names: columns.map(({ field }) => field) } } },
     { id: 'organize', options: { excludeByName: {}, indexByName: order, renameByName: renamed } },
   ];
-  // A cell without a value is not a panel without data.
-  const empty: Column['settings'] = { noValue: '–' };
-  const panel = described(new Table(), { ...basics, unit: 'string' })
-    .targets(rows(queries))
-    .transformations(shape)
+  // An empty cell must not show the text of a panel without data.
+  const emptyCell: Column['settings'] = { noValue: '–' };
+  const panel = withSettings(new TableBuilder(), { ...settings, unit: 'string' })
+    .targets(tableQueries(queries))
+    .transformations(transformations)
     .showHeader(true)
     .sortBy([new TableSortByFieldStateBuilder().displayName(sortBy.column).desc(sortBy.descending)]);
-  for (const { heading, settings } of columns) panel.overrideByName(heading, properties({ ...empty, ...settings }));
+  for (const { heading, settings } of columns) panel.overrideByName(heading, properties({ ...emptyCell, ...settings }));
   return panel;
 }
 
-/** A circle on each country; the query has one series for each `country`. */
-export const map = (basics: Basics, query: Query): Builder<Panel> =>
-  described(new Geomap(), basics)
-    .targets(rows([query]))
+/** A world map with a circle on each country, sized by the value. The query must return one series per `country`. */
+export const geomap = (settings: PanelSettings, query: Query): Builder<Panel> =>
+  withSettings(new GeomapBuilder(), settings)
+    .targets(tableQueries([query]))
     .colorScheme(new FieldColorBuilder().mode(FieldColorModeId.Thresholds))
     .view(new MapViewConfigBuilder().id('zero').lat(20).lon(0).zoom(1).allLayers(true))
     .controls(new ControlsOptionsBuilder().showZoom(true).mouseWheelZoom(false).showAttribution(true))

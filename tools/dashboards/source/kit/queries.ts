@@ -1,56 +1,57 @@
 /**
- * The pieces that queries are made of. Every selector asks for the dashboard's job, instance and,
- * where the family has one, account.
+ * Builds PromQL expressions. Every selector is limited to the dashboard's `job` and `instance`, and selectors of
+ * metrics that have an `account` label also to its `account`.
  */
 
-const targets = ['job=~"$job"', 'instance=~"$instance"'];
+const targetMatchers = ['job=~"$job"', 'instance=~"$instance"'];
 
-/** A family of the exporter's process, or one that Prometheus itself keeps of the target. */
-export const ofProcess = (family: string, ...matchers: string[]): string =>
-  `${family}{${[...targets, ...matchers].join(',')}}`;
+/** Limits a metric to the selected countries. */
+export const countryMatcher = 'country=~"$country"';
 
-/** A family of an account. */
-export const ofAccount = (family: string, ...matchers: string[]): string =>
-  ofProcess(family, 'account=~"$account"', ...matchers);
+/** Limits a metric to the selected currencies, or to the currency of the repeated row. */
+export const currencyMatcher = 'currency=~"$currency"';
+
+/** Selects a metric without an account: one of the exporter process, or one that Prometheus adds for each target. */
+export const processMetric = (family: string, ...matchers: string[]): string =>
+  `${family}{${[...targetMatchers, ...matchers].join(',')}}`;
+
+/** Selects a metric that has an `account` label. */
+export const accountMetric = (family: string, ...matchers: string[]): string =>
+  processMetric(family, 'account=~"$account"', ...matchers);
 
 /**
- * Each series once, where two processes show the same account: a pair of exporters, or one that has
- * just handed the account to another.
+ * Keeps one series per account if several exporters serve the same account: a redundant pair, or two shards while an
+ * account moves from one to the other.
  */
-export const once = (vector: string): string => `max without (instance, pod) (${vector})`;
+export const deduplicated = (vector: string): string => `max without (instance, pod) (${vector})`;
 
-/** A vector without the name of its family, so that a table can put it beside others. */
-export const unnamed = (vector: string): string => `max without (pod) (${vector})`;
+/** Removes the metric name, so that a table can join the result with other metrics. */
+export const withoutName = (vector: string): string => `max without (pod) (${vector})`;
 
-/** A gauge of an account, once. */
-export const gauge = (family: string, ...matchers: string[]): string => once(ofAccount(family, ...matchers));
+/** Selects a gauge that has an `account` label, deduplicated. */
+export const gauge = (family: string, ...matchers: string[]): string =>
+  deduplicated(accountMetric(family, ...matchers));
 
-/** What a counter of an account counted within a window, once. */
+/** The increase of a counter that has an `account` label over a window, deduplicated. */
 export const increase = (window: string, family: string, ...matchers: string[]): string =>
-  once(`increase(${ofAccount(family, ...matchers)}[${window}])`);
+  deduplicated(`increase(${accountMetric(family, ...matchers)}[${window}])`);
 
-/** The sum by labels, or of everything where there are none. */
+/** The sum by labels, or the total if there are none. */
 export const sum = (labels: string[], vector: string): string =>
   labels.length === 0 ? `sum(${vector})` : `sum by (${labels.join(', ')}) (${vector})`;
 
-/** A vector as it was some time ago. Every selector here ends with a brace. */
-export const ago = (vector: string, time: string): string => vector.replaceAll('}', `} offset ${time}`);
+/** The vector at an earlier time. Relies on every selector ending with a brace. */
+export const offsetBy = (vector: string, time: string): string => vector.replaceAll('}', `} offset ${time}`);
 
 /**
- * The series of a vector that are highest at the end of the dashboard's time range: the same ones at
- * every step, so that a panel stays readable where there are thousands of accounts.
+ * The `count` series that are highest at the end of the dashboard's time range. They are the same series at every
+ * step, so a panel stays readable with thousands of accounts.
  */
 export const highest = (count: number, vector: string): string => {
   const atEnd = vector.replaceAll('}', '} @ end()').replaceAll('time()', '${__to:date:seconds}');
   return `(${vector}) and topk(${count}, ${atEnd})`;
 };
 
-/** A vector with a word where a label is empty. */
-export const named = (vector: string, label: string, word: string): string =>
-  `label_replace(${vector}, "${label}", "${word}", "${label}", "")`;
-
-/** Only those countries that the dashboard is about. */
-export const inCountry = 'country=~"$country"';
-
-/** Only those currencies that the dashboard, or the repeated row, is about. */
-export const inCurrency = 'currency=~"$currency"';
+/** Replaces an empty label value with a text. */
+export const withEmptyLabelAs = (text: string, label: string, vector: string): string =>
+  `label_replace(${vector}, "${label}", "${text}", "${label}", "")`;

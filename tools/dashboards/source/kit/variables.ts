@@ -1,3 +1,4 @@
+/** The template variables of the dashboards. Each offers the values that exist for the choices made in those before it. */
 import type { Builder } from '@grafana/grafana-foundation-sdk/cog';
 import {
   DatasourceVariableBuilder,
@@ -7,17 +8,18 @@ import {
   VariableSort,
 } from '@grafana/grafana-foundation-sdk/dashboard';
 
-import { ofAccount, ofProcess } from './queries';
+import { accountMetric, countryMatcher, processMetric } from './queries';
 
-/** The data source that every panel, query and variable takes. */
-export const prometheus = { type: 'prometheus', uid: '${datasource}' };
+/** The data source of every panel, query and variable. */
+export const prometheusDataSource = { type: 'prometheus', uid: '${datasource}' };
 
-const query = (name: string, family: string): Builder<VariableModel> =>
-  plain(
+/** A variable with the values of the label `name` of a metric; several or all of them can be selected. */
+const labelVariable = (name: string, selector: string): Builder<VariableModel> =>
+  withoutUnknownFields(
     new QueryVariableBuilder(name)
       .label(name[0].toUpperCase() + name.slice(1))
-      .datasource(prometheus)
-      .query(`label_values(${family}, ${name})`)
+      .datasource(prometheusDataSource)
+      .query(`label_values(${selector}, ${name})`)
       .refresh(VariableRefresh.OnTimeRangeChanged)
       .sort(VariableSort.AlphabeticalAsc)
       .multi(true)
@@ -26,18 +28,19 @@ const query = (name: string, family: string): Builder<VariableModel> =>
       .current({ selected: true, text: ['All'], value: ['$__all'] }),
   );
 
-/** Without what belongs to other kinds of variables, and Grafana no longer knows. */
-const plain = (builder: Builder<VariableModel>): Builder<VariableModel> => ({
+/** Removes fields that the SDK adds but that belong to other types of variables or that Grafana no longer knows. */
+const withoutUnknownFields = (builder: Builder<VariableModel>): Builder<VariableModel> => ({
   build: () => {
     const { id: _, auto: _a, auto_min: _m, auto_count: _c, ...variable } = builder.build();
     return variable as VariableModel;
   },
 });
 
-/** Each offers what is there for those before it. */
-export const datasource = plain(new DatasourceVariableBuilder('datasource').label('Data source').type('prometheus'));
-export const job = query('job', 'tryvox_exporter_build_info');
-export const instance = query('instance', 'tryvox_exporter_build_info{job=~"$job"}');
-export const account = query('account', ofProcess('tryvox_up'));
-export const country = query('country', ofAccount('tryvox_numbers'));
-export const currency = query('currency', ofAccount('tryvox_monthly_fees', 'country=~"$country"'));
+export const datasource = withoutUnknownFields(
+  new DatasourceVariableBuilder('datasource').label('Data source').type('prometheus'),
+);
+export const job = labelVariable('job', 'tryvox_exporter_build_info');
+export const instance = labelVariable('instance', 'tryvox_exporter_build_info{job=~"$job"}');
+export const account = labelVariable('account', processMetric('tryvox_up'));
+export const country = labelVariable('country', accountMetric('tryvox_numbers'));
+export const currency = labelVariable('currency', accountMetric('tryvox_monthly_fees', countryMatcher));

@@ -1,7 +1,9 @@
-"""What a machine under test finds of the internet: the repository and its releases on github.com, and the TryVox API.
+"""Stands in for the internet of a test machine: github.com with this repository and its releases, and the TryVox API.
 
-Usage: internet.py FOLDER CERTIFICATE API: the files of github.com, a PEM with certificate and key, and where the
-requests for api.tryvox.io go.
+Usage: fake_internet.py FOLDER CERTIFICATE API, where FOLDER contains the files of github.com, CERTIFICATE is a PEM file
+with the certificate and its key, and API is the URL to which requests for api.tryvox.io are forwarded.
+
+Listens on 192.0.2.1:443 and prints "ready" when it accepts connections.
 """
 
 import functools
@@ -21,13 +23,13 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             return
         request = urllib.request.Request(api + self.path, headers={"Authorization": self.headers["Authorization"]})
         try:
-            answer = urllib.request.urlopen(request)
+            response = urllib.request.urlopen(request)
         except urllib.error.HTTPError as error:
-            answer = error
-        body = answer.read()
-        self.send_response(answer.status)
+            response = error
+        body = response.read()
+        self.send_response(response.status)
         for name in ("Content-Type", "Date"):
-            self.send_header(name, answer.headers[name])
+            self.send_header(name, response.headers[name])
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -41,5 +43,5 @@ server = Server(("192.0.2.1", 443), functools.partial(Handler, directory=folder)
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain(certificate)
 server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-print("up", flush=True)
+print("ready", flush=True)
 server.serve_forever()
