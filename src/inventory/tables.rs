@@ -89,7 +89,7 @@ pub struct Inventory {
 
 impl Inventory {
     /// Limits each label of each table to `limit` distinct values. The values that most numbers have are kept, the
-    /// others become [`OTHER`], and entries whose labels become equal are added up. Documented statuses are always
+    /// others become `other`, and entries whose labels become equal are added up. Documented statuses are always
     /// kept. Totals over a whole table do not change.
     #[must_use]
     pub fn with_label_limit(mut self, limit: usize) -> Self {
