@@ -1,6 +1,6 @@
-//! Compares the exporter with a plain client_golang exporter for the same API: the cost of a poll and of a scrape, memory
-//! use and startup time. Both run on the same machine in the same run. Targets are ratios between the two, or limits
-//! that depend little on the machine.
+//! Compares the exporter with a plain `client_golang` exporter for the same API: the cost of a poll and of a scrape,
+//! memory use and startup time. Both run on the same machine in the same run. Targets are ratios between the two, or
+//! limits that depend little on the machine.
 //!
 //! `make bench` measures and writes `target/bench.md`; `cargo test --benches` runs every measurement once with a tiny
 //! workload and ignores the results. `cargo bench --bench compare -- poll` runs a single measurement.
@@ -49,7 +49,7 @@ fn main() {
     }
 }
 
-/// Builds the client_golang exporter from `benches/peer`, using only Go packages of Debian, and returns the binary's path.
+/// Builds the `client_golang` exporter in `benches/peer` with Go packages from Debian only. Returns the binary's path.
 fn build_reference_exporter() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let binary = root.join("target/peer");

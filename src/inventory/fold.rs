@@ -248,7 +248,7 @@ impl ListingFold {
             monthly_fee: class.monthly_fee,
         });
         let classes = states.collect();
-        // The vector is collected in place: it reuses the memory of `self.numbers` and gives back what it does not need.
+        // Collected in place: the new vector reuses the memory of `self.numbers` and gives back what it does not need.
         let mut numbers: Vec<_> = self.numbers.into_iter().map(|number| (number.e164, number.class)).collect();
         numbers.shrink_to_fit();
         FoldedListing { inventory, number_states: NumberStates { classes, numbers }, added_during_listing }

@@ -30,8 +30,8 @@ pub struct InvalidMoney;
 /// Maximum length of an amount in bytes, which bounds the time it takes to parse a record.
 const MAX_LENGTH: usize = 128;
 
-/// Maximum number of digits before and of digits after the decimal point, so that any sum of amounts is within the range
-/// of a double.
+/// Maximum number of digits before and of digits after the decimal point, so that any sum of amounts is within the
+/// range of a double.
 const MAX_EXPONENT: u64 = 200;
 
 impl Money {
