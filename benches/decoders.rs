@@ -1,10 +1,10 @@
-//! Why pages are decoded with `serde_json`: the same fields of the same pages by the alternatives.
+//! Compares `serde_json`, which decodes the pages, with its alternatives on the same fields of the same pages.
 //!
-//! What the others leave out is in their favour: neither reads a page past a record that is odd, and
-//! `simd-json` has no way to keep the digits of an amount, so that its sums could not be exact.
+//! The alternatives do less here than they would have to: neither skips a single invalid record, and `simd-json` cannot
+//! return the digits of an amount, so sums of its amounts would not be exact.
 
-#![expect(clippy::unwrap_used, reason = "a benchmark that fails has nothing to measure")]
-#![expect(dead_code, reason = "what is decoded is not looked at")]
+#![expect(clippy::unwrap_used, reason = "a benchmark that fails measures nothing")]
+#![expect(dead_code, reason = "the decoded fields are not read")]
 
 mod pages;
 
@@ -23,7 +23,7 @@ struct Envelope<R> {
     pagination: Pagination,
 }
 
-/// A record whose amounts are of some type.
+/// A record with the decoder's own types for amounts and capabilities.
 #[derive(Deserialize)]
 struct Record<'a, Amount, Capabilities> {
     #[serde(borrow)]
@@ -51,12 +51,12 @@ struct Record<'a, Amount, Capabilities> {
     updated_at: Option<SystemTime>,
 }
 
-fn decoders(c: &mut Criterion) {
-    let pages = Pages::of(&pages::world());
+fn bench_decoders(c: &mut Criterion) {
+    let pages = Pages::new(&pages::simulated_account());
     let mut group = c.benchmark_group("decoders");
-    group.throughput(Throughput::Bytes(pages.bytes()));
-    let mut bench = |name: &str, records: &dyn Fn(&[u8]) -> usize| {
-        group.bench_function(name, |b| b.iter(|| pages.0.iter().map(|page| records(page)).sum::<usize>()));
+    group.throughput(Throughput::Bytes(pages.size()));
+    let mut bench = |name: &str, count_records: &dyn Fn(&[u8]) -> usize| {
+        group.bench_function(name, |b| b.iter(|| pages.0.iter().map(|page| count_records(page)).sum::<usize>()));
     };
     bench("serde_json", &|page| ListingPage::parse(page).unwrap().records.len());
     bench("sonic-rs", &|page| {
@@ -64,12 +64,12 @@ fn decoders(c: &mut Criterion) {
         sonic_rs::from_slice::<Lazy<'_>>(page).unwrap().data.len()
     });
     bench("simd-json", &|page| {
-        // It decodes in place, and a body is shared.
+        // It decodes in place, but bodies are shared.
         let mut page = page.to_vec();
         simd_json::from_slice::<Envelope<Record<'_, f64, Vec<Cow<'_, str>>>>>(&mut page).unwrap().data.len()
     });
     group.finish();
 }
 
-criterion_group!(benches, decoders);
+criterion_group!(benches, bench_decoders);
 criterion_main!(benches);

@@ -1,8 +1,9 @@
-//! What each stage of the way of the data costs, without sockets: pages in, an answer out.
+//! Measures each stage from the pages of a listing to the response to a scrape: decode, fold, diff, encode, a whole poll
+//! and a request to the router. No stage uses a socket.
 //!
-//! `cargo bench --bench stages` measures; `cargo test --benches` runs each once.
+//! `cargo bench --bench stages` measures; `cargo test --benches` runs each benchmark once.
 
-#![expect(clippy::unwrap_used, reason = "a benchmark that fails has nothing to measure")]
+#![expect(clippy::unwrap_used, reason = "a benchmark that fails measures nothing")]
 
 mod pages;
 
@@ -17,14 +18,14 @@ use axum::http::header::{ACCEPT, ACCEPT_ENCODING};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use pages::{NUMBERS, PER_PAGE, Pages, world};
+use pages::{NUMBERS, PER_PAGE, Pages, simulated_account};
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{StatusCode, Url};
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 use tower_service::Service;
 use tryvox_exporter::config::{AccountConfig, PollOptions};
-use tryvox_exporter::inventory::{CollectorOptions, Difference, Fold, Folded};
+use tryvox_exporter::inventory::{CollectorOptions, FoldedListing, ListingDifference, ListingFold};
 use tryvox_exporter::metrics::{ConfigStatus, Exporter, render_listing};
 use tryvox_exporter::poller::{Account, Budget, Fleet, Listing, Poller};
 use tryvox_exporter::tryvox::{
@@ -33,19 +34,24 @@ use tryvox_exporter::tryvox::{
 };
 use tryvox_exporter::web::{AppState, router};
 
-/// Prometheus 2 asks like this.
+/// The `Accept` header of Prometheus 2.
 const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;\
     q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
 
-fn fold(pages: &Pages, collect: &Arc<CollectorOptions>) -> Folded {
-    let mut fold = Fold::new(collect.clone(), STATUSES.map(Arc::from).to_vec(), HashSet::new());
-    for (page, number) in pages.0.iter().zip(1..) {
-        fold.page(number, &ListingPage::parse(page).unwrap(), |_| {});
+/// Folds decoded pages.
+fn fold(pages: &[ListingPage<'_>], options: &Arc<CollectorOptions>) -> FoldedListing {
+    let mut fold = ListingFold::new(options.clone(), STATUSES.map(Arc::from).to_vec(), HashSet::new());
+    for (page, page_number) in pages.iter().zip(1..) {
+        fold.add_page(page_number, page, |_| {});
     }
     fold.finish()
 }
 
-/// The pages as if they had come over a network.
+fn decode(pages: &Pages) -> Vec<ListingPage<'_>> {
+    pages.0.iter().map(|page| ListingPage::parse(page).unwrap()).collect()
+}
+
+/// Responds with the pages instead of sending requests.
 impl Transport for Pages {
     fn get(&self, url: Url, _: HeaderValue) -> BoxFuture<'_, Result<ApiResponse, Failure>> {
         let (_, page) = url.query_pairs().find(|(name, _)| name == "page").unwrap();
@@ -54,12 +60,12 @@ impl Transport for Pages {
     }
 }
 
-/// Everything that there is to count.
-fn everything() -> Arc<CollectorOptions> {
+/// Enables all collectors.
+fn all_collectors() -> Arc<CollectorOptions> {
     Arc::new(CollectorOptions { region: true, trunk: true, application: true, ..CollectorOptions::default() })
 }
 
-fn poller(pages: Pages, collect: Arc<CollectorOptions>) -> Poller {
+fn new_poller(pages: Pages, collector: Arc<CollectorOptions>) -> Poller {
     let context = ClientContext {
         transport: Arc::new(pages),
         fair_limit: Arc::new(FairLimit::new(64)),
@@ -79,7 +85,7 @@ fn poller(pages: Pages, collect: Arc<CollectorOptions>) -> Poller {
             key: ApiKeySource::Value(ApiKey::new(&"key".into()).unwrap()),
             tryvox,
             poll,
-            collector: collect,
+            collector,
             budget: Budget::new(),
         }),
         first_interval: interval,
@@ -88,70 +94,63 @@ fn poller(pages: Pages, collect: Arc<CollectorOptions>) -> Poller {
     }
 }
 
-fn listing(c: &mut Criterion) {
-    let (mut world, collect) = (world(), everything());
-    let pages = Pages::of(&world);
+fn bench_poll_stages(c: &mut Criterion) {
+    let (mut account, options) = (simulated_account(), all_collectors());
+    let pages = Pages::new(&account);
 
     let mut group = c.benchmark_group("decode");
-    group.throughput(Throughput::Bytes(pages.bytes()));
+    group.throughput(Throughput::Bytes(pages.size()));
     group.bench_function("pages", |b| {
         b.iter(|| pages.0.iter().map(|page| ListingPage::parse(page).unwrap().records.len()).sum::<usize>());
     });
     group.finish();
 
-    let read: Vec<ListingPage<'_>> = pages.0.iter().map(|page| ListingPage::parse(page).unwrap()).collect();
+    let decoded = decode(&pages);
     let mut group = c.benchmark_group("fold");
     group.throughput(Throughput::Elements(NUMBERS as u64));
-    group.bench_function("numbers", |b| {
-        b.iter(|| {
-            let mut fold = Fold::new(collect.clone(), STATUSES.map(Arc::from).to_vec(), HashSet::new());
-            for (page, number) in read.iter().zip(1..) {
-                fold.page(number, page, |_| {});
-            }
-            fold.finish()
-        });
-    });
+    group.bench_function("numbers", |b| b.iter(|| fold(&decoded, &options)));
     group.finish();
 
-    let before = fold(&pages, &collect).snapshot;
+    let before = fold(&decoded, &options).number_states;
     for _ in 0..100 {
-        world.change(SystemTime::now());
+        account.change(SystemTime::now());
     }
-    let Folded { inventory, snapshot: after, .. } = fold(&Pages::of(&world), &collect);
+    let FoldedListing { inventory, number_states: after, .. } = fold(&decode(&Pages::new(&account)), &options);
     let mut group = c.benchmark_group("diff");
     group.throughput(Throughput::Elements(NUMBERS as u64));
-    group.bench_function("numbers", |b| b.iter(|| Difference::between(&before, &after)));
+    group.bench_function("numbers", |b| b.iter(|| ListingDifference::between(&before, &after)));
     group.finish();
 
-    let listed = Listing { reported: inventory.listed, inventory };
-    let encoded = render_listing("acc_demo", &listed, None);
+    let listing = Listing { reported: inventory.listed, inventory };
+    let families = render_listing("acc_demo", &listing, None);
     let mut group = c.benchmark_group("encode");
-    group.throughput(Throughput::Bytes(encoded.iter().map(|text| text.bytes().len() as u64).sum()));
+    group.throughput(Throughput::Bytes(families.iter().map(|family| family.bytes().len() as u64).sum()));
     group.bench_function("listing", |b| {
-        b.iter_batched(|| &listed, |listed| render_listing("acc_demo", listed, None), BatchSize::SmallInput);
+        b.iter_batched(|| &listing, |listing| render_listing("acc_demo", listing, None), BatchSize::SmallInput);
     });
     group.finish();
 
     let runtime = Runtime::new().unwrap();
     let mut group = c.benchmark_group("poll");
     group.sample_size(10).throughput(Throughput::Elements(NUMBERS as u64));
-    let poller = poller(pages, collect);
+    let poller = new_poller(pages, options);
     group.bench_function("numbers", |b| b.to_async(&runtime).iter(|| poller.once()));
     group.finish();
 }
 
-/// An answer: what is asked for is read, and what is ready is put together.
-fn answer(c: &mut Criterion) {
+/// Measures the response to a scrape: negotiation, and joining the rendered families with the live metrics.
+fn bench_scrape(c: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let mut group = c.benchmark_group("negotiate");
-    for limit in [0, 10_000] {
-        let collect = CollectorOptions {
+    for number_series in [0, 10_000] {
+        let options = CollectorOptions {
             number_statuses: ["active", "suspended"].map(str::to_owned).into(),
-            number_limit: limit / 3,
+            // Each number has three series.
+            number_limit: number_series / 3,
             ..CollectorOptions::default()
         };
         let router = runtime.block_on(async {
-            let poller = poller(Pages::of(&world()), Arc::new(collect));
+            let poller = new_poller(Pages::new(&simulated_account()), Arc::new(options));
             poller.once().await;
             let now = SystemTime::now();
             let exporter = Exporter::new(ConfigStatus { successful: true, since: now, shard: 0, total_shards: 1 });
@@ -164,21 +163,21 @@ fn answer(c: &mut Criterion) {
                 ready: true.into(),
             }))
         });
-        for coding in ["identity", "gzip", "zstd"] {
-            let ask = async || {
-                let request = Request::get("/metrics").header(ACCEPT, OPEN_METRICS).header(ACCEPT_ENCODING, coding);
-                let answer = router.clone().call(request.body(Body::empty()).unwrap()).await.unwrap();
-                to_bytes(answer.into_body(), usize::MAX).await.unwrap().len()
+        for encoding in ["identity", "gzip", "zstd"] {
+            let scrape = async || {
+                let request = Request::get("/metrics").header(ACCEPT, OPEN_METRICS).header(ACCEPT_ENCODING, encoding);
+                let response = router.clone().call(request.body(Body::empty()).unwrap()).await.unwrap();
+                to_bytes(response.into_body(), usize::MAX).await.unwrap().len()
             };
             group.throughput(Throughput::Elements(1));
-            let series = if limit == 0 { "few series" } else { "10000 series" };
-            group.bench_function(BenchmarkId::new(series, coding), |b| {
-                b.to_async(&runtime).iter(|| async { black_box(ask().await) });
+            let name = if number_series == 0 { "few series" } else { "10000 series" };
+            group.bench_function(BenchmarkId::new(name, encoding), |b| {
+                b.to_async(&runtime).iter(|| async { black_box(scrape().await) });
             });
         }
     }
     group.finish();
 }
 
-criterion_group!(benches, listing, answer);
+criterion_group!(benches, bench_poll_stages, bench_scrape);
 criterion_main!(benches);

@@ -1,12 +1,12 @@
-//! The exporter beside a plain one of the same job, in one run on one machine: what a poll and a scrape
-//! cost, how much memory it takes, how soon it answers. What is judged are ratios, and limits that no
-//! machine changes much.
+//! Compares the exporter with a plain `client_golang` exporter for the same API: the cost of a poll and of a scrape,
+//! memory use and startup time. Both run on the same machine in the same run. Targets are ratios between the two, or
+//! limits that depend little on the machine.
 //!
-//! `make bench` measures and writes `target/bench.md`; `cargo test --benches` goes through all of it once,
-//! with little to do, and judges nothing. `cargo bench --bench compare -- poll` measures one of them.
+//! `make bench` measures and writes `target/bench.md`; `cargo test --benches` runs every measurement once with a tiny
+//! workload and ignores the results. `cargo bench --bench compare -- poll` runs a single measurement.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what fails has nothing to measure")]
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "that is what it is run for")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark that fails measures nothing")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the output is the purpose of the program")]
 
 mod measure;
 mod process;
@@ -15,33 +15,33 @@ mod table;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use measure::Scale;
+use measure::Workload;
 
 fn main() {
-    // Cargo says which of the two this is.
-    let full = std::env::args().any(|argument| argument == "--bench");
-    let scale = if full { Scale::FULL } else { Scale::BRIEF };
-    let only: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    // Fails only where there is one already.
+    // `cargo bench` passes this flag, `cargo test --benches` does not.
+    let is_full_run = std::env::args().any(|argument| argument == "--bench");
+    let workload = if is_full_run { Workload::FULL } else { Workload::TINY };
+    let selected: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    // Fails only if a provider is already installed.
     _ = rustls::crypto::ring::default_provider().install_default();
-    let peer = build_peer();
+    let reference = build_reference_exporter();
     let mut rows = Vec::new();
-    for (_, measure) in measure::ALL.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|only| only == name))
-    {
-        for row in measure(&peer, &scale) {
-            // With little to do a ratio says nothing.
-            if full {
+    let is_selected = |name: &str| selected.is_empty() || selected.iter().any(|selected| selected == name);
+    for (_, measure) in measure::MEASUREMENTS.iter().filter(|(name, _)| is_selected(name)) {
+        for row in measure(&reference, &workload) {
+            // The figures of a tiny workload mean nothing.
+            if is_full_run {
                 eprintln!("{row}");
             } else {
-                eprintln!("gone through: {}", row.what);
+                eprintln!("completed: {}", row.measurement);
             }
             rows.push(row);
         }
     }
-    if full {
-        let text = table::write(&rows);
+    if is_full_run {
+        let text = table::render(&rows);
         println!("{text}");
-        if only.is_empty() {
+        if selected.is_empty() {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench.md");
             std::fs::write(&path, text).unwrap();
             eprintln!("written to {}", path.display());
@@ -49,20 +49,20 @@ fn main() {
     }
 }
 
-/// Builds the other exporter, of Debian's packages alone.
-fn build_peer() -> PathBuf {
+/// Builds the `client_golang` exporter in `benches/peer` with Go packages from Debian only. Returns the binary's path.
+fn build_reference_exporter() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let peer = root.join("target/peer");
-    let built = Command::new("go")
+    let binary = root.join("target/peer");
+    let status = Command::new("go")
         .args(["build", "-o"])
-        .arg(&peer)
+        .arg(&binary)
         .arg(".")
         .current_dir(root.join("benches/peer"))
         .env("GO111MODULE", "off")
         .env("GOPATH", "/usr/share/gocode")
         .env("GOCACHE", root.join("target/go"))
         .status()
-        .expect("go, of Debian's golang-go; `scripts/setup bench` installs it");
-    assert!(built.success(), "the peer does not build; `scripts/setup bench` installs what it needs");
-    peer
+        .expect("cannot run go; `scripts/setup bench` installs it");
+    assert!(status.success(), "cannot build benches/peer; `scripts/setup bench` installs its dependencies");
+    binary
 }

@@ -1,64 +1,71 @@
-//! What is measured, and how.
+//! The measurements: each starts the processes that it needs, loads them and returns rows for the report.
 
+use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::runtime::Runtime;
 
-use crate::process::{EXPORTER, Running, get, polls, sample, series};
+use crate::process::{EXPORTER, ServerProcess, count_series, first_value, get, successful_polls};
 use crate::table::Row;
 
-/// How much is done.
-pub(crate) struct Scale {
+/// How much is measured.
+pub(crate) struct Workload {
+    /// Size of the account whose polls are measured.
     numbers: usize,
-    many_numbers: usize,
+    /// Size of the large account.
+    large_numbers: usize,
+    /// How often a measurement is repeated; the median is reported.
     rounds: usize,
+    /// How many polls are measured in each round.
     polls: f64,
-    /// How long the servers are loaded, each time.
-    load: Duration,
-    /// How long scrapes are timed while polls come and go.
-    watch: Duration,
-    many_polls: f64,
+    /// How long the servers are loaded in each round.
+    load_duration: Duration,
+    /// How long scrapes are timed while the large account is polled.
+    scrape_duration: Duration,
+    /// After how many more polls memory is compared.
+    soak_polls: f64,
 }
 
-impl Scale {
+impl Workload {
     pub(crate) const FULL: Self = Self {
         numbers: 100_000,
-        many_numbers: 1_000_000,
+        large_numbers: 1_000_000,
         rounds: 3,
         polls: 6.0,
-        load: Duration::from_secs(4),
-        watch: Duration::from_mins(1),
-        many_polls: 1000.0,
+        load_duration: Duration::from_secs(4),
+        scrape_duration: Duration::from_mins(1),
+        soak_polls: 1000.0,
     };
-    pub(crate) const BRIEF: Self = Self {
+    pub(crate) const TINY: Self = Self {
         numbers: 300,
-        many_numbers: 11_000,
+        large_numbers: 11_000,
         rounds: 1,
         polls: 1.0,
-        load: Duration::from_millis(200),
-        watch: Duration::from_secs(2),
-        many_polls: 3.0,
+        load_duration: Duration::from_millis(200),
+        scrape_duration: Duration::from_secs(2),
+        soak_polls: 3.0,
     };
 }
 
-type Measure = fn(&Path, &Scale) -> Vec<Row>;
+/// Takes the path of the reference exporter.
+type Measurement = fn(&Path, &Workload) -> Vec<Row>;
 
-/// All that is measured, each by its name.
-pub(crate) const ALL: [(&str, Measure); 6] = [
-    ("poll", poll),
-    ("latency", latency),
-    ("scrapes", scrapes),
-    ("lateness", lateness),
-    ("memory", memory),
-    ("start", start),
+/// All measurements by the names that select them on the command line.
+pub(crate) const MEASUREMENTS: [(&str, Measurement); 6] = [
+    ("poll", measure_polls),
+    ("latency", measure_polls_with_latency),
+    ("scrapes", measure_scrape_rate),
+    ("lateness", measure_scrape_latency),
+    ("memory", measure_memory),
+    ("start", measure_startup),
 ];
 
-/// Every collector there is.
-const EVERYTHING: [&str; 3] = ["--collector.region", "--collector.trunk", "--collector.application"];
+/// Enables the collectors that are disabled by default.
+const ALL_COLLECTORS: [&str; 3] = ["--collector.region", "--collector.trunk", "--collector.application"];
 
-/// What Prometheus 2 asks for.
+/// The `Accept` header of Prometheus 2.
 const ACCEPT: &str = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
     text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
 
@@ -67,260 +74,279 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-fn peer(binary: &Path, api: &Running, arguments: &[&str]) -> Running {
+fn start_reference(binary: &Path, api: &ServerProcess, arguments: &[&str]) -> ServerProcess {
     let url = format!("http://{}", api.address);
-    Running::start(binary, &[&["-url", &url], arguments].concat())
+    ServerProcess::start(binary, &[&["-url", &url], arguments].concat())
 }
 
-/// What a poll costs, of processors and of time, where the API answers at once.
-fn poll(binary: &Path, scale: &Scale) -> Vec<Row> {
-    let numbers = scale.numbers;
-    let api = Running::simulator(&[&format!("--numbers={numbers}")]);
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    // In turns, so that what else goes on here is the same for both.
-    for _ in 0..scale.rounds {
-        let exporter = Running::exporter(&api, &[&["--poll.interval=1s"], &EVERYTHING[..]].concat());
-        ours.push(cost(&exporter, scale));
+/// Measures CPU time and duration of a poll if the API responds without latency.
+fn measure_polls(binary: &Path, workload: &Workload) -> Vec<Row> {
+    let numbers = workload.numbers;
+    let api = ServerProcess::simulator(&[&format!("--numbers={numbers}")]);
+    let (mut exporter_costs, mut reference_costs) = (Vec::new(), Vec::new());
+    // The two take turns, so that other load on the machine affects both alike.
+    for _ in 0..workload.rounds {
+        let exporter = ServerProcess::exporter(&api, &[&["--poll.interval=1s"], &ALL_COLLECTORS[..]].concat());
+        exporter_costs.push(poll_cost(&exporter, workload));
         drop(exporter);
-        theirs.push(cost(&peer(binary, &api, &["-interval", "1s"]), scale));
+        let reference = start_reference(binary, &api, &["-interval", "1s"]);
+        reference_costs.push(poll_cost(&reference, workload));
     }
-    let [(our_cpu, our_time), (their_cpu, their_time)] = [ours, theirs]
-        .map(|costs: Vec<(f64, f64)>| costs.into_iter().unzip::<f64, f64, Vec<_>, Vec<_>>())
-        .map(|(cpu, time)| (median(cpu), median(time)));
-    let row = |what: &str, ours: f64, theirs: f64, target, limit: f64| Row {
-        what: format!("poll of {numbers} numbers, all collectors on: {what}"),
-        ours: format!("{ours:.3} s"),
-        beside: format!("{theirs:.3} s"),
-        ratio: format!("1/{:.1}", theirs / ours),
-        target,
-        met: ours <= theirs * limit,
+    let row = |what: &str, cost: fn(&PollCost) -> f64, target, limit: f64| {
+        let [exporter, reference] =
+            [&exporter_costs, &reference_costs].map(|costs| median(costs.iter().map(cost).collect()));
+        Row {
+            measurement: format!("poll of {numbers} numbers, all collectors enabled: {what}"),
+            exporter: format!("{exporter:.3} s"),
+            reference: format!("{reference:.3} s"),
+            ratio: format!("1/{:.1}", reference / exporter),
+            target,
+            is_met: exporter <= reference * limit,
+        }
     };
     vec![
-        row("CPU", our_cpu, their_cpu, "1/5, aim 1/8", 0.2),
-        row("time, no latency", our_time, their_time, "1/4", 0.25),
+        row("CPU time", |cost| cost.cpu_seconds, "1/5, goal 1/8", 0.2),
+        row("duration, no latency", |cost| cost.seconds, "1/4", 0.25),
     ]
 }
 
-/// CPU and time of a poll in seconds, once the first is done: that one has nothing to compare with.
-fn cost(exporter: &Running, scale: &Scale) -> (f64, f64) {
-    let mut done = polls(&exporter.polls(1.0));
-    let (first, before) = (done, exporter.cpu());
-    let mut times = Vec::new();
-    while done < first + scale.polls {
-        let text = exporter.polls(done + 1.0);
-        done = polls(&text);
-        times.push(sample(&text, "tryvox_last_poll_duration_seconds").unwrap());
-    }
-    ((exporter.cpu() - before) / (done - first), median(times))
+/// What one poll costs.
+struct PollCost {
+    /// CPU time of the process, in seconds.
+    cpu_seconds: f64,
+    /// Duration of the poll, in seconds.
+    seconds: f64,
 }
 
-/// How near a poll comes to the limit that the API's latency sets.
-fn latency(_: &Path, scale: &Scale) -> Vec<Row> {
+/// Measures the polls after the first one, which has no earlier listing to compare with.
+fn poll_cost(exporter: &ServerProcess, workload: &Workload) -> PollCost {
+    let first_poll = successful_polls(&exporter.wait_for_polls(1.0));
+    let (mut last_poll, cpu_before) = (first_poll, exporter.cpu_seconds());
+    let mut durations = Vec::new();
+    while last_poll < first_poll + workload.polls {
+        let metrics = exporter.wait_for_polls(last_poll + 1.0);
+        last_poll = successful_polls(&metrics);
+        durations.push(first_value(&metrics, "tryvox_last_poll_duration_seconds").unwrap());
+    }
+    let cpu_seconds = (exporter.cpu_seconds() - cpu_before) / (last_poll - first_poll);
+    PollCost { cpu_seconds, seconds: median(durations) }
+}
+
+/// Compares the duration of a poll with the minimum that the latency of the API allows.
+fn measure_polls_with_latency(_: &Path, workload: &Workload) -> Vec<Row> {
     let (latency, pages, in_flight) = (0.04, 200, 8);
-    let api = Running::simulator(&[&format!("--numbers={}", pages * 100), "--latency=40ms"]);
-    let exporter = Running::exporter(&api, &["--poll.interval=2s", &format!("--tryvox.concurrency={in_flight}")]);
-    let (_, time) = cost(&exporter, scale);
-    let least = f64::from((pages + in_flight - 1) / in_flight) * latency;
+    let api = ServerProcess::simulator(&[&format!("--numbers={}", pages * 100), "--latency=40ms"]);
+    let exporter = ServerProcess::exporter(&api, &["--poll.interval=2s", &format!("--tryvox.concurrency={in_flight}")]);
+    let seconds = poll_cost(&exporter, workload).seconds;
+    let minimum = f64::from((pages + in_flight - 1) / in_flight) * latency;
     vec![Row {
-        what: format!("poll of {pages} pages, 40 ms each, {in_flight} in flight"),
-        ours: format!("{time:.3} s"),
-        beside: format!("{least:.3} s at least"),
-        ratio: format!("{:.2}", time / least),
+        measurement: format!("poll of {pages} pages, 40 ms latency, {in_flight} requests in flight"),
+        exporter: format!("{seconds:.3} s"),
+        reference: format!("{minimum:.3} s minimum"),
+        ratio: format!("{:.2}", seconds / minimum),
         target: "1.15",
-        met: time <= least * 1.15,
+        is_met: seconds <= minimum * 1.15,
     }]
 }
 
-/// How many scrapes a second are answered, while no poll goes on.
-fn scrapes(binary: &Path, scale: &Scale) -> Vec<Row> {
+/// Measures the rate of scrapes while no poll is in progress.
+fn measure_scrape_rate(binary: &Path, workload: &Workload) -> Vec<Row> {
     let mut rows = Vec::new();
-    for (numbers, limit, least, target) in [("17", "0", 12.0, "12"), ("20000", "3180", 20.0, "20")] {
-        let api = Running::simulator(&["--numbers", numbers]);
+    for (numbers, limit, min_ratio, target) in [("17", "0", 12.0, "12"), ("20000", "3180", 20.0, "20")] {
+        let api = ServerProcess::simulator(&["--numbers", numbers]);
         let statuses = if limit == "0" { "none" } else { "active" };
-        let exporter = Running::exporter(
+        let exporter = ServerProcess::exporter(
             &api,
             &[
                 &["--poll.interval=1h", "--collector.number.statuses", statuses, "--collector.number.limit", limit],
-                &EVERYTHING[..],
+                &ALL_COLLECTORS[..],
             ]
             .concat(),
         );
-        let peer = peer(binary, &api, &["-interval", "1h", "-status", statuses, "-limit", limit]);
-        let [ours, theirs] = [&exporter, &peer].map(|running| series(&running.polls(1.0)));
-        for coding in ["identity", "gzip"] {
-            let (mut our_rate, mut their_rate) = (Vec::new(), Vec::new());
-            for _ in 0..scale.rounds {
-                our_rate.push(requests_a_second(&exporter, coding, scale.load));
-                their_rate.push(requests_a_second(&peer, coding, scale.load));
+        let reference = start_reference(binary, &api, &["-interval", "1h", "-status", statuses, "-limit", limit]);
+        let [exporter_series, reference_series] =
+            [&exporter, &reference].map(|server| count_series(&server.wait_for_polls(1.0)));
+        for encoding in ["identity", "gzip"] {
+            let (mut exporter_rates, mut reference_rates) = (Vec::new(), Vec::new());
+            for _ in 0..workload.rounds {
+                exporter_rates.push(requests_per_second(&exporter, encoding, workload.load_duration));
+                reference_rates.push(requests_per_second(&reference, encoding, workload.load_duration));
             }
-            let (our_rate, their_rate) = (median(our_rate), median(their_rate));
+            let (exporter_rate, reference_rate) = (median(exporter_rates), median(reference_rates));
             rows.push(Row {
-                what: format!("scrapes a second, {}, {ours} series (beside {theirs})", plain(coding)),
-                ours: format!("{our_rate:.0}"),
-                beside: format!("{their_rate:.0}"),
-                ratio: format!("{:.1}", our_rate / their_rate),
+                measurement: format!(
+                    "scrapes per second, {encoding}, {exporter_series} series (reference: {reference_series})"
+                ),
+                exporter: format!("{exporter_rate:.0}"),
+                reference: format!("{reference_rate:.0}"),
+                ratio: format!("{:.1}", exporter_rate / reference_rate),
                 target,
-                met: our_rate >= their_rate * least,
+                is_met: exporter_rate >= reference_rate * min_ratio,
             });
         }
     }
     rows
 }
 
-fn plain(coding: &str) -> &str {
-    if coding == "identity" { "plain" } else { coding }
-}
-
-/// By wrk, which costs little itself.
-fn requests_a_second(running: &Running, coding: &str, load: Duration) -> f64 {
-    let duration = format!("{}s", load.as_secs().max(1));
-    let said = Command::new("wrk")
+/// Loads a server with wrk, which itself takes little CPU time.
+fn requests_per_second(server: &ServerProcess, encoding: &str, duration: Duration) -> f64 {
+    let duration = format!("{}s", duration.as_secs().max(1));
+    let output = Command::new("wrk")
         .args(["--threads=1", "--connections=8", "--duration", &duration])
-        .args(["--header", &format!("Accept: {ACCEPT}"), "--header", &format!("Accept-Encoding: {coding}")])
-        .arg(format!("http://{}/metrics", running.address))
+        .args(["--header", &format!("Accept: {ACCEPT}"), "--header", &format!("Accept-Encoding: {encoding}")])
+        .arg(format!("http://{}/metrics", server.address))
         .output()
-        .expect("wrk; `scripts/setup bench` installs it");
-    let said = String::from_utf8(said.stdout).unwrap();
-    assert!(!said.contains("Non-2xx") && !said.contains("Socket errors"), "{said}");
-    let rate = said.lines().find_map(|line| line.strip_prefix("Requests/sec:")).unwrap_or_else(|| panic!("{said}"));
+        .expect("cannot run wrk; `scripts/setup bench` installs it");
+    let report = String::from_utf8(output.stdout).unwrap();
+    assert!(!report.contains("Non-2xx") && !report.contains("Socket errors"), "{report}");
+    let rate = report.lines().find_map(|line| line.strip_prefix("Requests/sec:")).unwrap_or_else(|| panic!("{report}"));
     rate.trim().parse().unwrap()
 }
 
-/// Scrapes at a steady pace, each timed from the moment that it was due, while polls come and go.
-fn lateness(_: &Path, scale: &Scale) -> Vec<Row> {
-    let numbers = scale.many_numbers;
-    let api = Running::simulator(&[&format!("--numbers={numbers}")]);
-    let exporter = Running::exporter(&api, &["--poll.interval=6s"]);
-    exporter.polls(1.0);
+/// Compares the latency of scrapes during polls with that between polls.
+fn measure_scrape_latency(_: &Path, workload: &Workload) -> Vec<Row> {
+    let numbers = workload.large_numbers;
+    let api = ServerProcess::simulator(&[&format!("--numbers={numbers}")]);
+    let exporter = ServerProcess::exporter(&api, &["--poll.interval=6s"]);
+    exporter.wait_for_polls(1.0);
     let url = format!("http://{}/metrics", exporter.address);
-    let mut timed = Runtime::new().unwrap().block_on(load(&url, scale.watch));
+    let mut scrapes = Runtime::new().unwrap().block_on(scrape_steadily(&url, workload.scrape_duration));
 
-    let polls: Vec<(f64, f64)> = timed.iter().filter_map(|scrape| scrape.poll).collect();
-    // Later ones may have met a poll that nothing tells of, and would pass for idle.
-    let known = polls.iter().map(|(_, end)| *end).fold(0.0, f64::max);
-    timed.retain(|scrape| scrape.due < known);
-    let during = |scrape: &&Timed| polls.iter().any(|(begin, end)| (*begin..*end).contains(&scrape.due));
-    let (busy, idle): (Vec<&Timed>, Vec<&Timed>) = timed.iter().partition(during);
-    let [busy, idle] = [busy, idle].map(|scrapes| {
-        let mut took: Vec<f64> = scrapes.iter().map(|scrape| scrape.took * 1e3).collect();
-        took.sort_by(f64::total_cmp);
-        (took.get(took.len() * 99 / 100).copied().unwrap_or(f64::NAN), took.len())
-    });
+    let polls: Vec<Range<f64>> = scrapes.iter().filter_map(|scrape| scrape.last_poll.clone()).collect();
+    // No scrape reports the poll that is in progress at the end, so scrapes during that poll would count as idle.
+    let last_poll_end = polls.iter().map(|poll| poll.end).fold(0.0, f64::max);
+    scrapes.retain(|scrape| scrape.due_at < last_poll_end);
+    let is_during_poll = |scrape: &&TimedScrape| polls.iter().any(|poll| poll.contains(&scrape.due_at));
+    let (during_polls, between_polls): (Vec<&TimedScrape>, Vec<&TimedScrape>) =
+        scrapes.iter().partition(is_during_poll);
+    let p99_milliseconds = |scrapes: &[&TimedScrape]| {
+        let mut latencies: Vec<f64> = scrapes.iter().map(|scrape| scrape.latency * 1e3).collect();
+        latencies.sort_by(f64::total_cmp);
+        latencies.get(latencies.len() * 99 / 100).copied().unwrap_or(f64::NAN)
+    };
+    let (p99_during, p99_between) = (p99_milliseconds(&during_polls), p99_milliseconds(&between_polls));
     vec![Row {
-        what: format!("p99 of 200 scrapes a second during polls of {numbers} numbers"),
-        ours: format!("{:.2} ms ({} scrapes)", busy.0, busy.1),
-        beside: format!("{:.2} ms between them ({})", idle.0, idle.1),
-        ratio: format!("{:.1}", busy.0 / idle.0),
+        measurement: format!("p99 latency at 200 scrapes per second during polls of {numbers} numbers"),
+        exporter: format!("{p99_during:.2} ms ({} scrapes)", during_polls.len()),
+        reference: format!("{p99_between:.2} ms between polls ({} scrapes)", between_polls.len()),
+        ratio: format!("{:.1}", p99_during / p99_between),
         target: "3",
-        met: busy.0 <= idle.0 * 3.0,
+        is_met: p99_during <= p99_between * 3.0,
     }]
 }
 
-/// A scrape: when it was due and what it took from then on, in seconds, and the last poll that it tells of.
-struct Timed {
-    due: f64,
-    took: f64,
-    poll: Option<(f64, f64)>,
+/// The result of one scrape. All times are in seconds, points in time as Unix timestamps.
+struct TimedScrape {
+    due_at: f64,
+    /// Time from `due_at` to the end of the response.
+    latency: f64,
+    /// Start and end of the last poll that the scrape reports.
+    last_poll: Option<Range<f64>>,
 }
 
-/// 200 scrapes a second, over connections that are kept.
-async fn load(url: &str, watch: Duration) -> Vec<Timed> {
+/// Sends 200 scrapes per second over persistent connections, whether or not earlier ones were answered. Each is timed
+/// from when it was due, so that a stalled server cannot hide its latency by delaying the requests.
+async fn scrape_steadily(url: &str, duration: Duration) -> Vec<TimedScrape> {
     let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
-    let mut beat = tokio::time::interval(Duration::from_millis(5));
+    let mut ticks = tokio::time::interval(Duration::from_millis(5));
     let (start, mut scrapes) = (Instant::now(), tokio::task::JoinSet::new());
-    while start.elapsed() < watch {
-        let due = beat.tick().await.into_std();
+    while start.elapsed() < duration {
+        let due_at = ticks.tick().await.into_std();
         let request = http.get(url).header("Accept", ACCEPT).header("Accept-Encoding", "gzip");
         scrapes.spawn(async move {
-            let text = request.send().await.unwrap().text().await.unwrap();
-            let took = due.elapsed().as_secs_f64();
-            let of = |family: &str| sample(&text, family);
-            let poll = of("tryvox_last_poll_timestamp_seconds").zip(of("tryvox_last_poll_duration_seconds"));
+            let metrics = request.send().await.unwrap().text().await.unwrap();
+            let latency = due_at.elapsed().as_secs_f64();
+            let value = |family: &str| first_value(&metrics, family);
+            let last_poll = value("tryvox_last_poll_timestamp_seconds").zip(value("tryvox_last_poll_duration_seconds"));
+            let last_poll = last_poll.map(|(end, duration)| end - duration..end);
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
-            Timed { due: now - took, took, poll: poll.map(|(end, took)| (end - took, end)) }
+            TimedScrape { due_at: now - latency, latency, last_poll }
         });
     }
     scrapes.join_all().await
 }
 
-/// What it takes at most, and whether that grows.
-fn memory(_: &Path, scale: &Scale) -> Vec<Row> {
-    let most = |numbers: usize| {
-        let api = Running::simulator(&[&format!("--numbers={numbers}"), "--life=1s"]);
-        let exporter = Running::exporter(&api, &[&["--poll.interval=1s"], &EVERYTHING[..]].concat());
-        exporter.polls(1.0 + scale.polls);
-        exporter.kib("VmHWM:")
+/// Measures peak memory by the size of the account, and whether memory grows with the number of polls.
+fn measure_memory(_: &Path, workload: &Workload) -> Vec<Row> {
+    let peak_kib = |numbers: usize| {
+        let api = ServerProcess::simulator(&[&format!("--numbers={numbers}"), "--life=1s"]);
+        let exporter = ServerProcess::exporter(&api, &[&["--poll.interval=1s"], &ALL_COLLECTORS[..]].concat());
+        exporter.wait_for_polls(1.0 + workload.polls);
+        exporter.memory_kib("VmHWM:")
     };
-    let (few, many) = (10_000, scale.many_numbers);
-    let [least, most] = [few, many].map(most);
-    #[expect(clippy::cast_precision_loss, reason = "these are small")]
-    let each = (most - least) * 1024.0 / (many - few) as f64;
+    let (small, large) = (10_000, workload.large_numbers);
+    let [small_peak, large_peak] = [small, large].map(peak_kib);
+    #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
+    let bytes_per_number = (large_peak - small_peak) * 1024.0 / (large - small) as f64;
 
-    let api = Running::simulator(&["--numbers=2000", "--life=100ms"]);
-    let exporter = Running::exporter(&api, &[&["--poll.interval=10ms"], &EVERYTHING[..]].concat());
-    let warm = scale.many_polls / 10.0;
-    exporter.polls(warm);
-    let before = exporter.kib("VmRSS:");
-    exporter.polls(warm + scale.many_polls);
-    let after = exporter.kib("VmRSS:");
+    let api = ServerProcess::simulator(&["--numbers=2000", "--life=100ms"]);
+    let exporter = ServerProcess::exporter(&api, &[&["--poll.interval=10ms"], &ALL_COLLECTORS[..]].concat());
+    let warmup_polls = workload.soak_polls / 10.0;
+    exporter.wait_for_polls(warmup_polls);
+    let before = exporter.memory_kib("VmRSS:");
+    exporter.wait_for_polls(warmup_polls + workload.soak_polls);
+    let after = exporter.memory_kib("VmRSS:");
     vec![
         Row {
-            what: format!("peak RSS at {few} numbers"),
-            ours: format!("{:.1} MiB", least / 1024.0),
-            beside: "20 MiB".into(),
-            ratio: format!("{:.2}", least / 1024.0 / 20.0),
+            measurement: format!("peak RSS at {small} numbers"),
+            exporter: format!("{:.1} MiB", small_peak / 1024.0),
+            reference: "20 MiB".into(),
+            ratio: format!("{:.2}", small_peak / 1024.0 / 20.0),
             target: "1",
-            met: least < 20.0 * 1024.0,
+            is_met: small_peak < 20.0 * 1024.0,
         },
         Row {
-            what: format!("peak RSS at {many} numbers, {:.1} MiB: for each more", most / 1024.0),
-            ours: format!("{each:.1} bytes"),
-            beside: "64 bytes".into(),
-            ratio: format!("{:.2}", each / 64.0),
+            measurement: format!("peak RSS at {large} numbers ({:.1} MiB), per additional number", large_peak / 1024.0),
+            exporter: format!("{bytes_per_number:.1} bytes"),
+            reference: "64 bytes".into(),
+            ratio: format!("{:.2}", bytes_per_number / 64.0),
             target: "1",
-            met: each <= 64.0,
+            is_met: bytes_per_number <= 64.0,
         },
         Row {
-            what: format!("RSS after {} polls more of 2000 numbers that change", scale.many_polls),
-            ours: format!("{:.1} MiB", after / 1024.0),
-            beside: format!("{:.1} MiB before", before / 1024.0),
+            measurement: format!("RSS after {} more polls of 2000 changing numbers", workload.soak_polls),
+            exporter: format!("{:.1} MiB", after / 1024.0),
+            reference: format!("{:.1} MiB before", before / 1024.0),
             ratio: format!("{:.2}", after / before),
-            target: "1, flat",
-            met: after <= before * 1.05,
+            target: "1.05",
+            is_met: after <= before * 1.05,
         },
     ]
 }
 
-/// How soon it answers, and how large it is.
-fn start(_: &Path, scale: &Scale) -> Vec<Row> {
-    let took = |_| {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let begin = Instant::now();
+/// Measures the time from start to the first response, and the size of the binary.
+fn measure_startup(_: &Path, workload: &Workload) -> Vec<Row> {
+    let startup_milliseconds = |_| {
+        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let started_at = Instant::now();
         let child = Command::new(EXPORTER)
             .args(["serve", "--tryvox.account-id=acc_demo", "--tryvox.url=http://127.0.0.1:9", "--web.listen-address"])
-            .arg(&free)
+            .arg(&address)
             .env("TRYVOX_API_KEY", "key")
             .stderr(std::process::Stdio::null())
             .spawn();
         let mut child = child.unwrap();
-        while get(&free, "/-/healthy").is_none() {
+        while get(&address, "/-/healthy").is_none() {
             std::thread::sleep(Duration::from_micros(200));
         }
-        let took = begin.elapsed().as_secs_f64() * 1e3;
+        let milliseconds = started_at.elapsed().as_secs_f64() * 1e3;
         child.kill().unwrap();
         child.wait().unwrap();
-        took
+        milliseconds
     };
-    let took = median((0..scale.rounds * 7).map(took).collect());
-    #[expect(clippy::cast_precision_loss, reason = "it is small")]
+    let milliseconds = median((0..workload.rounds * 7).map(startup_milliseconds).collect());
+    #[expect(clippy::cast_precision_loss, reason = "the binary is small")]
     let size = std::fs::metadata(EXPORTER).unwrap().len() as f64 / 1e6;
-    let row = |what: &str, unit: &str, ours: f64, limit: f64| Row {
-        what: what.into(),
-        ours: format!("{ours:.1} {unit}"),
-        beside: format!("{limit} {unit}"),
-        ratio: format!("{:.2}", ours / limit),
+    let row = |measurement: &str, unit: &str, value: f64, limit: f64| Row {
+        measurement: measurement.into(),
+        exporter: format!("{value:.1} {unit}"),
+        reference: format!("{limit} {unit}"),
+        ratio: format!("{:.2}", value / limit),
         target: "1",
-        met: ours < limit,
+        is_met: value < limit,
     };
-    vec![row("start to the first answer of /-/healthy", "ms", took, 30.0), row("binary, stripped", "MB", size, 12.0)]
+    vec![
+        row("start to the first response of /-/healthy", "ms", milliseconds, 30.0),
+        row("size of the stripped binary", "MB", size, 12.0),
+    ]
 }

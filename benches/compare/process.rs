@@ -1,4 +1,5 @@
-//! The programs that are measured, as the operating system sees them.
+//! The processes that are measured: how they are started, scraped and stopped, and how much CPU time and memory the
+//! operating system says they use.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -8,26 +9,26 @@ use std::time::{Duration, Instant};
 
 use tryvox_exporter::simulator::DEFAULT_KEY;
 
-/// The exporter itself, and the simulated API.
+/// The binary of the exporter, which also contains the API simulator.
 pub(crate) const EXPORTER: &str = env!("CARGO_BIN_EXE_tryvox-exporter");
 
-/// A program that runs until this is dropped.
-pub(crate) struct Running {
+/// A server process that is killed on drop.
+pub(crate) struct ServerProcess {
     child: Child,
-    /// `host:port`.
+    /// The listen address as `host:port`.
     pub(crate) address: String,
 }
 
-impl Drop for Running {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have exited already.
         _ = self.child.kill();
         _ = self.child.wait();
     }
 }
 
-impl Running {
-    /// Starts a program that says on stderr which address it listens on.
+impl ServerProcess {
+    /// Starts a program and waits until it has logged its listen address to stderr as `address=…`.
     pub(crate) fn start(program: impl AsRef<Path>, arguments: &[&str]) -> Self {
         let program = program.as_ref();
         let mut child = Command::new(program)
@@ -37,11 +38,11 @@ impl Running {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
-        let mut said = BufReader::new(child.stderr.take().unwrap());
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
         let address = loop {
             line.clear();
-            assert_ne!(said.read_line(&mut line).unwrap(), 0, "{} ended: {arguments:?}", program.display());
+            assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "{} exited: {arguments:?}", program.display());
             if let Some((_, address)) = line.split_once("address=") {
                 break address
                     .split_whitespace()
@@ -52,20 +53,20 @@ impl Running {
                     .into();
             }
         };
-        // So that it is never held up by what nobody reads.
-        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+        // Discards the rest of the log, because the process would block on a full pipe.
+        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
         Self { child, address }
     }
 
-    /// The simulated API.
+    /// Starts the simulated API on a free port.
     pub(crate) fn simulator(arguments: &[&str]) -> Self {
         Self::start(EXPORTER, &[&["simulate", "--web.listen-address=127.0.0.1:0"], arguments].concat())
     }
 
-    /// The exporter, which polls that API as fast as it may.
+    /// Starts the exporter on a free port, polling that API without a rate limit.
     pub(crate) fn exporter(api: &Self, arguments: &[&str]) -> Self {
         let url = format!("--tryvox.url=http://{}", api.address);
-        let fixed = [
+        let defaults = [
             "serve",
             "--web.listen-address=127.0.0.1:0",
             "--tryvox.account-id=acc_demo",
@@ -73,74 +74,75 @@ impl Running {
             "--poll.timeout=5m",
             &url,
         ];
-        Self::start(EXPORTER, &[&fixed[..], arguments].concat())
+        Self::start(EXPORTER, &[&defaults[..], arguments].concat())
     }
 
-    /// What it has used of all cores so far, as user and in the kernel, in seconds.
-    pub(crate) fn cpu(&self) -> f64 {
-        let stat = self.read("stat");
-        // Fields 14 and 15 of proc_pid_stat(5), behind the name, which ends at the last parenthesis.
+    /// Returns the user and system CPU time of the process so far, in seconds.
+    pub(crate) fn cpu_seconds(&self) -> f64 {
+        let stat = self.proc_file("stat");
+        // Fields 14 and 15 of proc_pid_stat(5). Field 2 is the name, which ends at the last parenthesis.
         let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
         let ticks: f64 = fields.skip(11).take(2).map(|ticks| ticks.parse::<f64>().unwrap()).sum();
         ticks / f64::from(u32::try_from(rustix::param::clock_ticks_per_second()).unwrap())
     }
 
-    /// A line of `/proc/PID/status`, in KiB: `VmRSS` is the memory it has, `VmHWM` the most it had.
-    pub(crate) fn kib(&self, name: &str) -> f64 {
-        let status = self.read("status");
-        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+    /// Returns a field of `/proc/PID/status` in KiB: `VmRSS:` is the resident memory, `VmHWM:` its peak.
+    pub(crate) fn memory_kib(&self, field: &str) -> f64 {
+        let status = self.proc_file("status");
+        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    fn read(&self, file: &str) -> String {
+    fn proc_file(&self, file: &str) -> String {
         std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).unwrap()
     }
 
-    /// Its metrics, as they are now.
+    /// Returns the current metrics.
     pub(crate) fn scrape(&self) -> String {
         get(&self.address, "/metrics").unwrap()
     }
 
-    /// Waits until so many polls have succeeded, and gives what it shows then.
-    pub(crate) fn polls(&self, least: f64) -> String {
+    /// Waits until at least `count` polls have succeeded and returns the metrics of that moment.
+    pub(crate) fn wait_for_polls(&self, count: f64) -> String {
         let start = Instant::now();
         loop {
-            let text = self.scrape();
-            if polls(&text) >= least {
-                return text;
+            let metrics = self.scrape();
+            if successful_polls(&metrics) >= count {
+                return metrics;
             }
-            assert!(start.elapsed() < Duration::from_mins(5), "no poll succeeds:\n{text}");
+            assert!(start.elapsed() < Duration::from_mins(5), "fewer than {count} polls succeeded:\n{metrics}");
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 }
 
-/// How many polls have succeeded.
-pub(crate) fn polls(text: &str) -> f64 {
-    text.lines().find(|line| line.starts_with("tryvox_polls_total{") && line.contains("success")).map_or(0.0, value)
+/// Returns the number of successful polls.
+pub(crate) fn successful_polls(metrics: &str) -> f64 {
+    metrics.lines().find(|line| line.starts_with("tryvox_polls_total{") && line.contains("success")).map_or(0.0, value)
 }
 
-/// The value of the only series of a family.
-pub(crate) fn sample(text: &str, family: &str) -> Option<f64> {
-    text.lines().find(|line| line.strip_prefix(family).is_some_and(|rest| rest.starts_with('{'))).map(value)
+/// Returns the value of the first series of a family, if the family has any.
+pub(crate) fn first_value(metrics: &str, family: &str) -> Option<f64> {
+    metrics.lines().find(|line| line.strip_prefix(family).is_some_and(|rest| rest.starts_with('{'))).map(value)
 }
 
-/// How many series there are.
-pub(crate) fn series(text: &str) -> usize {
-    text.lines().filter(|line| !line.starts_with('#')).count()
+/// Returns the number of series.
+pub(crate) fn count_series(metrics: &str) -> usize {
+    metrics.lines().filter(|line| !line.starts_with('#')).count()
 }
 
+/// Returns the value of a sample without a timestamp.
 fn value(line: &str) -> f64 {
     line.rsplit_once(' ').unwrap().1.parse().unwrap()
 }
 
-/// The body of a page, if it is there.
+/// Sends a GET request and returns the body of a response with status 200.
 pub(crate) fn get(address: &str, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
-    // A server of HTTP/1.1 ends such an answer with the connection, and sends it in one piece.
+    // After a response to an HTTP/1.0 request, the server closes the connection, and it cannot send chunks.
     write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response).ok()?;
+    let (head, body) = response.split_once("\r\n\r\n")?;
     head.contains(" 200 ").then(|| body.to_owned())
 }

@@ -1,7 +1,7 @@
-// The exporter that one would write for this job with client_golang, in an afternoon and without
-// tricks: pages are asked for one after the other, decoded by encoding/json, counted in maps, and
-// shown as constant metrics. It is what the benchmarks compare with, and not for use: its sums are
-// of doubles, it retries nothing, and it trusts the list to stand still.
+// A plain exporter for the same API, written with client_golang in an afternoon and without optimizations: pages are
+// requested one after the other, decoded by encoding/json, counted in maps and exported as constant metrics. It is the
+// reference for the benchmarks and not meant for production: its sums are not exact, it retries nothing, and it assumes
+// that the list does not change while it is read.
 package main
 
 import (
@@ -45,11 +45,11 @@ type page struct {
 	} `json:"pagination"`
 }
 
-// group is the labels of a sample; how many of them are used is for the family to say.
+// group holds the label values of a sample. Each family uses only as many as it has labels.
 type group [4]string
 
-// seen is what of a number may change.
-type seen struct {
+// numberState holds the fields of a number whose changes are counted.
+type numberState struct {
 	status, currency string
 	monthlyFee       float64
 }
@@ -60,9 +60,9 @@ type listing struct {
 	monthlyFees, setupFees, assignedFees map[group]float64
 	oldestUpdate                         map[string]time.Time
 	newestCreation                       time.Time
-	suspended                            []number
+	selected                             []number
 	truncated, reported                  int
-	seen                                 map[string]seen
+	states                               map[string]numberState
 }
 
 type exporter struct {
@@ -71,16 +71,17 @@ type exporter struct {
 	statuses                 map[string]bool
 	limit                    int
 
-	mu                                             sync.RWMutex
-	last                                           *listing
-	up                                             bool
-	succeeded, failed, added, removed, more, fewer float64
-	changes                                        map[group]float64
-	lastPoll, lastSuccess                          time.Time
-	took                                           time.Duration
-	pages                                          int
-	requests                                       *prometheus.CounterVec
-	durations                                      prometheus.Histogram
+	mu                                sync.RWMutex
+	last                              *listing
+	up                                bool
+	succeeded, failed, added, removed float64
+	feeIncreases, feeDecreases        float64
+	statusChanges                     map[group]float64
+	lastPoll, lastSuccess             time.Time
+	lastDuration                      time.Duration
+	pages                             int
+	requests                          *prometheus.CounterVec
+	durations                         prometheus.Histogram
 }
 
 func (e *exporter) page(n int) (*page, error) {
@@ -113,7 +114,7 @@ func (e *exporter) list() (*listing, int, error) {
 		numbers: map[group]float64{}, capabilities: map[group]float64{}, assignments: map[group]float64{},
 		regions: map[group]float64{}, trunks: map[group]float64{}, applications: map[group]float64{},
 		monthlyFees: map[group]float64{}, setupFees: map[group]float64{}, assignedFees: map[group]float64{},
-		oldestUpdate: map[string]time.Time{}, seen: map[string]seen{},
+		oldestUpdate: map[string]time.Time{}, states: map[string]numberState{},
 	}
 	for n := 1; ; n++ {
 		p, err := e.page(n)
@@ -125,10 +126,10 @@ func (e *exporter) list() (*listing, int, error) {
 			e.fold(l, number)
 		}
 		if n >= p.Pagination.TotalPages {
-			sort.Slice(l.suspended, func(i, j int) bool { return l.suspended[i].UpdatedAt.Before(l.suspended[j].UpdatedAt) })
-			if len(l.suspended) > e.limit {
-				l.truncated = len(l.suspended) - e.limit
-				l.suspended = l.suspended[:e.limit]
+			sort.Slice(l.selected, func(i, j int) bool { return l.selected[i].UpdatedAt.Before(l.selected[j].UpdatedAt) })
+			if len(l.selected) > e.limit {
+				l.truncated = len(l.selected) - e.limit
+				l.selected = l.selected[:e.limit]
 			}
 			return l, n, nil
 		}
@@ -136,10 +137,10 @@ func (e *exporter) list() (*listing, int, error) {
 }
 
 func (e *exporter) fold(l *listing, n number) {
-	if _, twice := l.seen[n.E164]; twice {
+	if _, isDuplicate := l.states[n.E164]; isDuplicate {
 		return
 	}
-	l.seen[n.E164] = seen{n.Status, n.Currency, n.MonthlyFee}
+	l.states[n.E164] = numberState{n.Status, n.Currency, n.MonthlyFee}
 	for _, status := range []string{"active", "pending", "suspended"} {
 		l.numbers[group{n.Country, n.Type, status}] += 0
 		l.monthlyFees[group{n.Country, n.Type, status, n.Currency}] += 0
@@ -172,7 +173,7 @@ func (e *exporter) fold(l *listing, n number) {
 		l.newestCreation = n.CreatedAt
 	}
 	if e.statuses[n.Status] {
-		l.suspended = append(l.suspended, n)
+		l.selected = append(l.selected, n)
 	}
 }
 
@@ -187,30 +188,30 @@ func (e *exporter) poll() {
 		e.up = false
 	} else {
 		if e.last != nil {
-			e.compare(e.last.seen, l.seen)
+			e.compare(e.last.states, l.states)
 		}
 		e.last, e.up = l, true
 		e.succeeded++
 		e.lastSuccess = time.Now()
 	}
-	e.lastPoll, e.took, e.pages = time.Now(), time.Since(start), pages
+	e.lastPoll, e.lastDuration, e.pages = time.Now(), time.Since(start), pages
 }
 
-func (e *exporter) compare(before, after map[string]seen) {
-	for e164, is := range after {
-		was, ok := before[e164]
+func (e *exporter) compare(before, after map[string]numberState) {
+	for e164, newState := range after {
+		oldState, ok := before[e164]
 		if !ok {
 			e.added++
 			continue
 		}
-		if was.status != is.status {
-			e.changes[group{was.status, is.status}]++
+		if oldState.status != newState.status {
+			e.statusChanges[group{oldState.status, newState.status}]++
 		}
-		if was.currency == is.currency && was.monthlyFee < is.monthlyFee {
-			e.more++
+		if oldState.currency == newState.currency && oldState.monthlyFee < newState.monthlyFee {
+			e.feeIncreases++
 		}
-		if was.currency == is.currency && was.monthlyFee > is.monthlyFee {
-			e.fewer++
+		if oldState.currency == newState.currency && oldState.monthlyFee > newState.monthlyFee {
+			e.feeDecreases++
 		}
 	}
 	for e164 := range before {
@@ -237,25 +238,25 @@ var (
 	oldestUpdateDesc   = desc("oldest_update_timestamp_seconds", "Oldest update.", "status")
 	newestCreationDesc = desc("newest_creation_timestamp_seconds", "Newest creation.")
 	infoDesc           = desc("number_info", "A phone number.", "e164", "country", "type", "region", "status", "trunk_id", "application_id")
-	feeDesc            = desc("number_monthly_fee", "Its monthly fee.", "e164", "currency")
-	updatedDesc        = desc("number_updated_timestamp_seconds", "Its last update.", "e164")
-	truncatedDesc      = desc("number_series_truncated", "Phone numbers left out.")
+	feeDesc            = desc("number_monthly_fee", "Monthly fee of a phone number.", "e164", "currency")
+	updatedDesc        = desc("number_updated_timestamp_seconds", "Last update of a phone number.", "e164")
+	truncatedDesc      = desc("number_series_truncated", "Phone numbers without per-number series.")
 	listedDesc         = desc("listed_numbers", "Phone numbers listed.")
 	reportedDesc       = desc("reported_numbers", "Phone numbers reported.")
 	addedDesc          = desc("numbers_added_total", "Phone numbers added.")
 	removedDesc        = desc("numbers_removed_total", "Phone numbers removed.")
-	statusChangesDesc  = desc("number_status_changes_total", "Changes of status.", "from", "to")
-	feeChangesDesc     = desc("number_fee_changes_total", "Changes of fee.", "direction")
+	statusChangesDesc  = desc("number_status_changes_total", "Status changes.", "from", "to")
+	feeChangesDesc     = desc("number_fee_changes_total", "Fee changes.", "direction")
 	upDesc             = desc("up", "1 if the last poll succeeded.")
 	pollsDesc          = desc("polls_total", "Polls.", "result")
-	lastPollDesc       = desc("last_poll_timestamp_seconds", "The last poll.")
-	lastSuccessDesc    = desc("last_success_timestamp_seconds", "The last success.")
-	tookDesc           = desc("last_poll_duration_seconds", "How long it took.")
-	pagesDesc          = desc("last_poll_pages", "How many pages it read.")
-	intervalDesc       = desc("poll_interval_seconds", "The interval.")
+	lastPollDesc       = desc("last_poll_timestamp_seconds", "Time of the last poll.")
+	lastSuccessDesc    = desc("last_success_timestamp_seconds", "Time of the last successful poll.")
+	lastDurationDesc   = desc("last_poll_duration_seconds", "Duration of the last poll.")
+	pagesDesc          = desc("last_poll_pages", "Pages read by the last poll.")
+	intervalDesc       = desc("poll_interval_seconds", "Poll interval.")
 )
 
-// Describe sends nothing: which families there are depends on the listing.
+// Describe sends nothing, because the families depend on the listing. That makes the collector an unchecked one.
 func (e *exporter) Describe(chan<- *prometheus.Desc) {}
 
 func (e *exporter) Collect(ch chan<- prometheus.Metric) {
@@ -284,9 +285,9 @@ func (e *exporter) Collect(ch chan<- prometheus.Metric) {
 	counter(pollsDesc, e.failed, "failure")
 	counter(addedDesc, e.added)
 	counter(removedDesc, e.removed)
-	counter(feeChangesDesc, e.more, "increase")
-	counter(feeChangesDesc, e.fewer, "decrease")
-	for change, count := range e.changes {
+	counter(feeChangesDesc, e.feeIncreases, "increase")
+	counter(feeChangesDesc, e.feeDecreases, "decrease")
+	for change, count := range e.statusChanges {
 		counter(statusChangesDesc, count, change[:2]...)
 	}
 	gauge(intervalDesc, e.interval.Seconds())
@@ -295,7 +296,7 @@ func (e *exporter) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(lastPollDesc, float64(e.lastPoll.Unix()))
 	gauge(lastSuccessDesc, float64(e.lastSuccess.Unix()))
-	gauge(tookDesc, e.took.Seconds())
+	gauge(lastDurationDesc, e.lastDuration.Seconds())
 	gauge(pagesDesc, float64(e.pages))
 	table(numbersDesc, 3, e.last.numbers)
 	table(monthlyFeesDesc, 4, e.last.monthlyFees)
@@ -310,38 +311,38 @@ func (e *exporter) Collect(ch chan<- prometheus.Metric) {
 		gauge(oldestUpdateDesc, float64(updated.Unix()), status)
 	}
 	gauge(newestCreationDesc, float64(e.last.newestCreation.Unix()))
-	for _, n := range e.last.suspended {
+	for _, n := range e.last.selected {
 		gauge(infoDesc, 1, n.E164, n.Country, n.Type, n.Region, n.Status, n.TrunkID, n.ApplicationID)
 		gauge(feeDesc, n.MonthlyFee, n.E164, n.Currency)
 		gauge(updatedDesc, float64(n.UpdatedAt.Unix()), n.E164)
 	}
 	gauge(truncatedDesc, float64(e.last.truncated))
-	gauge(listedDesc, float64(len(e.last.seen)))
+	gauge(listedDesc, float64(len(e.last.states)))
 	gauge(reportedDesc, float64(e.last.reported))
 }
 
 func main() {
-	apiURL := flag.String("url", "http://127.0.0.1:10870", "the API")
-	account := flag.String("account-id", "acc_demo", "the account")
-	listen := flag.String("listen", "127.0.0.1:0", "where to listen")
-	interval := flag.Duration("interval", 5*time.Minute, "time from poll to poll")
-	status := flag.String("status", "suspended", "numbers in this status have series of their own; all for any")
-	limit := flag.Int("limit", 1000, "so many of them")
+	apiURL := flag.String("url", "http://127.0.0.1:10870", "base URL of the API")
+	account := flag.String("account-id", "acc_demo", "account ID")
+	listen := flag.String("listen", "127.0.0.1:0", "listen address")
+	interval := flag.Duration("interval", 5*time.Minute, "time between the starts of two polls")
+	status := flag.String("status", "suspended", "status whose numbers get per-number series; all for every status")
+	limit := flag.Int("limit", 1000, "maximum number of phone numbers with per-number series")
 	flag.Parse()
 
 	e := &exporter{
-		numbersURL: *apiURL + "/v1/account/" + url.PathEscape(*account) + "/numbers",
-		key:        os.Getenv("TRYVOX_API_KEY"),
-		account:    *account,
-		interval:   *interval,
-		statuses:   map[string]bool{*status: true},
-		limit:      *limit,
-		changes:    map[group]float64{},
+		numbersURL:    *apiURL + "/v1/account/" + url.PathEscape(*account) + "/numbers",
+		key:           os.Getenv("TRYVOX_API_KEY"),
+		account:       *account,
+		interval:      *interval,
+		statuses:      map[string]bool{*status: true},
+		limit:         *limit,
+		statusChanges: map[group]float64{},
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tryvox_api_requests_total", Help: "Requests.",
 		}, []string{"account", "code"}),
 		durations: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "tryvox_api_request_duration_seconds", Help: "What they took.",
+			Name: "tryvox_api_request_duration_seconds", Help: "Duration of requests.",
 			ConstLabels: prometheus.Labels{"account": *account},
 		}),
 	}
@@ -352,7 +353,7 @@ func main() {
 	registry.MustRegister(e, e.requests, e.durations, prometheus.NewProcessCollector(prometheus.ProcessCollectorOpts{}))
 	http.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	go func() {
-		for beat := time.NewTicker(*interval); ; <-beat.C {
+		for ticker := time.NewTicker(*interval); ; <-ticker.C {
 			e.poll()
 		}
 	}()

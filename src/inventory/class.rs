@@ -1,130 +1,112 @@
-//! What numbers have in common: their class, which everything is counted by, and their place.
+//! The class of a number: all the fields that an inventory counts by or sums up, which many numbers share.
+//!
+//! A record goes in and a [`NumberClass`] comes out, or the reason why the record is invalid. An account has few
+//! classes, so fields are parsed and checked once for each class and not for each record: [`RawNumberClass`] borrows
+//! the fields as the API wrote them, and its key tells whether that class was parsed before. No record is changed to
+//! make it valid.
 
-use std::ops::Index;
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
-use indexmap::IndexSet;
-
+use super::interner::{StringId, StringInterner};
 use super::{CollectorOptions, InvalidE164, InvalidMoney, Money};
 use crate::tryvox::NumberRecord;
 
-/// A longer text is no name of anything.
-const MAX_TEXT: usize = 256;
+/// Maximum length of a label value in bytes. Longer values are not names of anything, and would cost memory in every
+/// series that has them.
+const MAX_VALUE_LENGTH: usize = 256;
 
-/// Why a record is in no group.
+/// Why a record is invalid and therefore counted in no group.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum InvalidRecord {
-    /// Not a phone number.
+    /// `e164` is not a phone number.
     #[error(transparent)]
     E164(#[from] InvalidE164),
-    /// Not a record at all.
+    /// The JSON value does not have the shape of a record. Holds the decoder's error message.
     #[error("{0}")]
-    InvalidRecords(String),
-    /// A field that every group needs is there but empty.
+    Unreadable(String),
+    /// The named field, which every group needs, is empty.
     #[error("{0} is empty")]
     Empty(&'static str),
-    /// A field is longer than any name.
-    #[error("{0} is longer than {MAX_TEXT} bytes")]
+    /// The named field is too long for a label value.
+    #[error("{0} is longer than {MAX_VALUE_LENGTH} bytes")]
     TooLong(&'static str),
-    /// Not an amount.
+    /// A fee is not an amount of money.
     #[error(transparent)]
     Money(#[from] InvalidMoney),
 }
 
 impl InvalidRecord {
-    /// What is wrong, in a word or two.
+    /// Returns the category by which invalid records are counted: `shape`, `fee` or the name of the field.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
             Self::E164(_) => "e164",
-            Self::InvalidRecords(_) => "shape",
+            Self::Unreadable(_) => "shape",
             Self::Empty(field) | Self::TooLong(field) => field,
             Self::Money(_) => "fee",
         }
     }
 }
 
-/// Texts, each once.
-#[derive(Debug, Default)]
-pub(super) struct Labels(IndexSet<Arc<str>, RandomState>);
+/// Terminates each field in a key. The byte never occurs in UTF-8, so different fields never give the same key.
+const FIELD_END: u8 = 0xff;
 
-/// One of the [`Labels`]: the same text is the same name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Label(u32);
-
-impl Labels {
-    pub(super) fn of(&mut self, text: &str) -> Label {
-        let index = self.0.get_index_of(text).unwrap_or_else(|| self.0.insert_full(text.into()).0);
-        // More names than that do not fit into memory.
-        Label(u32::try_from(index).unwrap_or(u32::MAX))
-    }
-}
-
-impl Index<Label> for Labels {
-    type Output = Arc<str>;
-
-    fn index(&self, Label(index): Label) -> &Arc<str> {
-        &self.0[index as usize]
-    }
-}
-
-/// Ends each text of a key: no text has it, as UTF-8 has not.
-const END: u8 = 0xff;
-
-/// What makes a class, as the API wrote it: `1.5` and `1.50` are two classes of one group.
-pub(super) struct ClassTexts<'a> {
+/// The fields that make a class, as the API wrote them: `1.5` and `1.50` make two classes, whose numbers are counted
+/// in one group.
+pub(super) struct RawNumberClass<'a> {
     country: &'a str,
     kind: &'a str,
     status: &'a str,
     currency: &'a str,
     monthly_fee: &'a str,
     setup_fee: &'a str,
+    /// A JSON value; empty if the record has none.
     capabilities: &'a str,
+    /// `trunk`, `application`, `both` or `none`.
     assignment: &'static str,
 }
 
-/// What they mean.
+/// A parsed and valid [`RawNumberClass`].
 #[derive(Debug)]
-pub(super) struct Class {
-    pub(super) country: Label,
-    pub(super) kind: Label,
-    pub(super) status: Label,
-    pub(super) currency: Label,
+pub(super) struct NumberClass {
+    pub(super) country: StringId,
+    pub(super) kind: StringId,
+    pub(super) status: StringId,
+    pub(super) currency: StringId,
     pub(super) monthly_fee: Money,
     pub(super) setup_fee: Money,
-    /// Each once.
+    /// Without duplicates, in the API's order.
     pub(super) capabilities: Vec<Arc<str>>,
     /// `trunk`, `application`, `both` or `none`.
     pub(super) assignment: &'static str,
-    /// What is asked of each of its numbers.
-    pub(super) required: RequiredFields,
+    pub(super) requirements: NumberRequirements,
 }
 
-/// Which of a number's own fields some table needs.
+/// What is needed of each number of a class, beyond the class itself. The rest is neither read nor stored.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct RequiredFields {
-    /// All of them, for series of its own.
-    pub(super) series: bool,
-    /// Its region, trunk and application.
-    pub(super) place: bool,
-    /// When it was last updated.
-    pub(super) updated: bool,
+pub(super) struct NumberRequirements {
+    /// Whether the numbers are candidates for per-number series.
+    pub(super) has_number_series: bool,
+    /// Whether region, trunk and application are needed.
+    pub(super) needs_optional_labels: bool,
+    /// Whether the time of the last update is needed.
+    pub(super) needs_updated_at: bool,
 }
 
-impl RequiredFields {
-    fn of(status: &str, options: &CollectorOptions) -> Self {
-        let series = options.number_statuses.iter().any(|selected| selected == status);
+impl NumberRequirements {
+    fn new(status: &str, options: &CollectorOptions) -> Self {
+        let has_number_series = options.number_statuses.iter().any(|selected| selected == status);
         Self {
-            series,
-            place: series || options.region || options.trunk || options.application,
-            updated: series || options.lifecycle,
+            has_number_series,
+            needs_optional_labels: has_number_series || options.region || options.trunk || options.application,
+            needs_updated_at: has_number_series || options.lifecycle,
         }
     }
 }
 
-impl<'a> ClassTexts<'a> {
-    pub(super) fn of(record: &'a NumberRecord<'_>) -> Self {
+impl<'a> RawNumberClass<'a> {
+    /// Borrows the fields from a record.
+    pub(super) fn new(record: &'a NumberRecord<'_>) -> Self {
         Self {
             country: &record.country,
             kind: &record.kind,
@@ -132,7 +114,7 @@ impl<'a> ClassTexts<'a> {
             currency: &record.currency,
             monthly_fee: record.monthly_fee.get(),
             setup_fee: record.setup_fee.get(),
-            capabilities: record.capabilities.map_or("", |text| text.get()),
+            capabilities: record.capabilities.map_or("", |json| json.get()),
             assignment: match (record.trunk_id.is_some(), record.application_id.is_some()) {
                 (true, true) => "both",
                 (true, false) => "trunk",
@@ -142,59 +124,69 @@ impl<'a> ClassTexts<'a> {
         }
     }
 
-    /// All of them, one behind the other, to be compared as one.
-    pub(super) fn key(&self, key: &mut Vec<u8>) {
+    /// Replaces the content of `key` with the concatenation of all fields, so that a class is looked up with one hash
+    /// and one comparison instead of eight.
+    pub(super) fn write_key(&self, key: &mut Vec<u8>) {
         let Self { country, kind, status, currency, monthly_fee, setup_fee, capabilities, assignment } = self;
         key.clear();
-        for text in [country, kind, status, currency, monthly_fee, setup_fee, capabilities, assignment] {
-            key.extend_from_slice(text.as_bytes());
-            key.push(END);
+        for field in [country, kind, status, currency, monthly_fee, setup_fee, capabilities, assignment] {
+            key.extend_from_slice(field.as_bytes());
+            key.push(FIELD_END);
         }
     }
 
-    pub(super) fn read(&self, labels: &mut Labels, options: &CollectorOptions) -> Result<Class, InvalidRecord> {
+    /// Parses the fields.
+    ///
+    /// # Errors
+    /// If a field that every group needs is empty, too long or not an amount of money.
+    pub(super) fn parse(
+        &self,
+        strings: &mut StringInterner,
+        options: &CollectorOptions,
+    ) -> Result<NumberClass, InvalidRecord> {
         let fields =
             [("country", self.country), ("type", self.kind), ("status", self.status), ("currency", self.currency)];
-        match fields.into_iter().find(|(_, value)| value.is_empty() || value.len() > MAX_TEXT) {
+        match fields.into_iter().find(|(_, value)| value.is_empty() || value.len() > MAX_VALUE_LENGTH) {
             Some((name, "")) => return Err(InvalidRecord::Empty(name)),
             Some((name, _)) => return Err(InvalidRecord::TooLong(name)),
             None => {}
         }
         let (monthly_fee, setup_fee) = (self.monthly_fee.parse()?, self.setup_fee.parse()?);
-        let [country, kind, status, currency] = fields.map(|(_, value)| labels.of(value));
-        Ok(Class {
+        let [country, kind, status, currency] = fields.map(|(_, value)| strings.intern(value));
+        Ok(NumberClass {
             country,
             kind,
             status,
             currency,
             monthly_fee,
             setup_fee,
-            capabilities: capabilities(self.capabilities),
+            capabilities: parse_capabilities(self.capabilities),
             assignment: self.assignment,
-            required: RequiredFields::of(self.status, options),
+            requirements: NumberRequirements::new(self.status, options),
         })
     }
 }
 
-/// The names in an array, each once; what is no name is passed over, and so is what is no array.
-fn capabilities(text: &str) -> Vec<Arc<str>> {
-    let mut names: Vec<Arc<str>> = Vec::new();
-    for value in serde_json::from_str::<Vec<serde_json::Value>>(text).unwrap_or_default() {
+/// Parses a JSON array of names and removes duplicates. Elements that are not names are skipped, and anything but an
+/// array counts as an empty one: an unknown capability must not make the whole record invalid.
+fn parse_capabilities(json: &str) -> Vec<Arc<str>> {
+    let mut capabilities: Vec<Arc<str>> = Vec::new();
+    for value in serde_json::from_str::<Vec<serde_json::Value>>(json).unwrap_or_default() {
         if let Some(name) = value.as_str()
             && !name.is_empty()
-            && name.len() <= MAX_TEXT
-            && !names.iter().any(|other| **other == *name)
+            && name.len() <= MAX_VALUE_LENGTH
+            && !capabilities.iter().any(|other| **other == *name)
         {
-            names.push(name.into());
+            capabilities.push(name.into());
         }
     }
-    names
+    capabilities
 }
 
-/// Where a number is and what it leads to; each is empty where there is none.
+/// The labels that a record may lack, which are read only if a collector needs them. A label without a value is empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Place {
-    pub(super) region: Label,
-    pub(super) trunk: Label,
-    pub(super) application: Label,
+pub(super) struct OptionalLabels {
+    pub(super) region: StringId,
+    pub(super) trunk: StringId,
+    pub(super) application: StringId,
 }

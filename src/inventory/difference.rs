@@ -1,4 +1,6 @@
-//! What happened between two listings.
+//! What changed between two listings: two [`NumberStates`] go in, counts and the first changes come out.
+//!
+//! Both are sorted by number, so they are compared in one pass and without a lookup table.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -6,16 +8,19 @@ use std::sync::Arc;
 
 use super::{E164, Money};
 
-/// A listing, number by number: 12 bytes each.
+/// The state of every number in a listing, in 12 bytes each.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct NumberStates {
-    /// What numbers of one class have in common.
+    /// The distinct states; several may be equal.
     pub(super) classes: Vec<NumberState>,
-    /// In ascending order, each with its class.
+    /// All numbers in ascending order without duplicates, each with the index of its state in `classes`.
     pub(super) numbers: Vec<(E164, u32)>,
 }
 
-/// What of a number may change.
+// Between polls this is nearly all of the memory that an account takes.
+const _: () = assert!(size_of::<(E164, u32)>() == 12);
+
+/// The fields of a number whose changes are counted.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the fields are the API's")]
 pub struct NumberState {
@@ -24,61 +29,61 @@ pub struct NumberState {
     pub monthly_fee: Money,
 }
 
-/// What happened to one number.
+/// One change of one number.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NumberChange {
-    /// It was not there before.
+    /// The number is in the later listing only.
     Added(E164),
-    /// It is there no more.
+    /// The number is in the earlier listing only.
     Removed(E164),
-    /// Its status was the one and is the other.
+    /// The status changed from the first to the second value.
     Status(E164, Arc<str>, Arc<str>),
-    /// Its monthly fee was the one and is the other, in the same currency.
+    /// The monthly fee changed from the first to the second amount, in the same currency.
     Fee(E164, Money, Money),
 }
 
-/// What happened between two listings, counted.
+/// All changes between two listings, counted.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Difference {
-    /// Numbers that were not there before.
+pub struct ListingDifference {
+    /// Numbers that only the later listing has.
     pub added: u64,
-    /// Numbers that are there no more.
+    /// Numbers that only the earlier listing has.
     pub removed: u64,
-    /// Numbers whose status changed, by what it was and what it is.
-    pub statuses: BTreeMap<[Arc<str>; 2], u64>,
-    /// Numbers whose monthly fee went up.
+    /// Numbers whose status changed, by old and new status.
+    pub status_changes: BTreeMap<[Arc<str>; 2], u64>,
+    /// Numbers whose monthly fee increased.
     pub fee_increases: u64,
-    /// Numbers whose monthly fee went down.
+    /// Numbers whose monthly fee decreased.
     pub fee_decreases: u64,
-    /// The first of these changes, one by one, up to [`Difference::MAX_CHANGES`].
+    /// The first [`Self::MAX_CHANGES`] changes, in ascending order of their numbers.
     pub changes: Vec<NumberChange>,
 }
 
-impl Difference {
-    /// So many changes are told one by one.
+impl ListingDifference {
+    /// Maximum number of changes that are stored one by one; the others are only counted.
     pub const MAX_CHANGES: usize = 100;
 
-    /// What happened from one listing to the next.
+    /// Compares an earlier with a later listing.
     #[must_use]
     pub fn between(before: &NumberStates, after: &NumberStates) -> Self {
         let mut difference = Self::default();
-        let (mut old, mut new) = (before.numbers.iter().peekable(), after.numbers.iter().peekable());
+        let (mut old_numbers, mut new_numbers) = (before.numbers.iter().peekable(), after.numbers.iter().peekable());
         loop {
-            let order = match (old.peek(), new.peek()) {
+            let order = match (old_numbers.peek(), new_numbers.peek()) {
                 (None, None) => return difference,
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
-                (Some((old, _)), Some((new, _))) => old.cmp(new),
+                (Some((old_e164, _)), Some((new_e164, _))) => old_e164.cmp(new_e164),
             };
-            let was = if order.is_le() { old.next() } else { None };
-            let is = if order.is_ge() { new.next() } else { None };
-            match (was, is) {
-                (None, Some((e164, _))) => difference.tell(NumberChange::Added(*e164)),
-                (Some((e164, _)), None) => difference.tell(NumberChange::Removed(*e164)),
-                (Some((e164, was)), Some((_, is))) => {
-                    let (was, is) = (before.classes.get(*was as usize), after.classes.get(*is as usize));
-                    if let (Some(was), Some(is)) = (was, is) {
-                        difference.compare(*e164, was, is);
+            let old = if order.is_le() { old_numbers.next() } else { None };
+            let new = if order.is_ge() { new_numbers.next() } else { None };
+            match (old, new) {
+                (None, Some((e164, _))) => difference.add(NumberChange::Added(*e164)),
+                (Some((e164, _)), None) => difference.add(NumberChange::Removed(*e164)),
+                (Some((e164, old_class)), Some((_, new_class))) => {
+                    let states = (before.classes.get(*old_class as usize), after.classes.get(*new_class as usize));
+                    if let (Some(old_state), Some(new_state)) = states {
+                        difference.compare(*e164, old_state, new_state);
                     }
                 }
                 (None, None) => {}
@@ -86,24 +91,24 @@ impl Difference {
         }
     }
 
-    fn compare(&mut self, e164: E164, was: &NumberState, is: &NumberState) {
-        if was.status != is.status {
-            self.tell(NumberChange::Status(e164, was.status.clone(), is.status.clone()));
+    fn compare(&mut self, e164: E164, old: &NumberState, new: &NumberState) {
+        if old.status != new.status {
+            self.add(NumberChange::Status(e164, old.status.clone(), new.status.clone()));
         }
-        // An amount in another currency is neither more nor less.
-        if was.currency == is.currency && was.monthly_fee != is.monthly_fee {
-            self.tell(NumberChange::Fee(e164, was.monthly_fee.clone(), is.monthly_fee.clone()));
+        // Amounts in different currencies cannot be compared.
+        if old.currency == new.currency && old.monthly_fee != new.monthly_fee {
+            self.add(NumberChange::Fee(e164, old.monthly_fee.clone(), new.monthly_fee.clone()));
         }
     }
 
-    fn tell(&mut self, change: NumberChange) {
+    fn add(&mut self, change: NumberChange) {
         match &change {
             NumberChange::Added(_) => self.added += 1,
             NumberChange::Removed(_) => self.removed += 1,
-            NumberChange::Status(_, was, is) => {
-                *self.statuses.entry([was.clone(), is.clone()]).or_default() += 1;
+            NumberChange::Status(_, old, new) => {
+                *self.status_changes.entry([old.clone(), new.clone()]).or_default() += 1;
             }
-            NumberChange::Fee(_, was, is) if was < is => self.fee_increases += 1,
+            NumberChange::Fee(_, old, new) if old < new => self.fee_increases += 1,
             NumberChange::Fee(..) => self.fee_decreases += 1,
         }
         if self.changes.len() < Self::MAX_CHANGES {
@@ -111,9 +116,9 @@ impl Difference {
         }
     }
 
-    /// How many changes there are.
+    /// Returns the total number of changes. A number whose status and fee both changed counts twice.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.added + self.removed + self.fee_increases + self.fee_decreases + self.statuses.values().sum::<u64>()
+        self.added + self.removed + self.fee_increases + self.fee_decreases + self.status_changes.values().sum::<u64>()
     }
 }

@@ -1,13 +1,14 @@
-//! A phone number as an integer.
+//! Phone numbers: text in E.164 format goes in, a small integer comes out and prints as the same text.
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
-/// A number in the international format of ITU-T E.164: `+` and 1 to 15 digits.
+/// A phone number in the international format of ITU-T E.164: `+` and 1 to 15 digits.
 ///
-/// It is kept in 8 bytes, as the integer of its digits behind a 1, so that `+0123` and `+123`,
-/// should an API ever say both, stay two numbers. They are halves so that nothing beside them is padded.
+/// The value is the integer whose decimal digits are a 1 followed by those of the number. The leading 1 keeps leading
+/// zeros, so `+0123` and `+123` are two numbers, should an API ever send both. It is stored as two halves because a
+/// `u64` would align every struct that contains it to 8 bytes and so add padding.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct E164 {
     high: u32,
@@ -15,6 +16,7 @@ pub struct E164 {
 }
 
 impl E164 {
+    /// Returns the integer described at [`E164`].
     fn integer(self) -> u64 {
         u64::from(self.high) << 32 | u64::from(self.low)
     }
@@ -32,7 +34,7 @@ impl PartialOrd for E164 {
     }
 }
 
-/// The text is not `+` and 1 to 15 digits.
+/// The text is not a phone number in E.164 format.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("e164 is not `+` and 1 to 15 digits")]
 pub struct InvalidE164;
@@ -45,9 +47,9 @@ impl FromStr for E164 {
         if !(1..=15).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(InvalidE164);
         }
-        let packed: u64 = digits.bytes().fold(1, |packed, digit| packed * 10 + u64::from(digit - b'0'));
-        #[expect(clippy::cast_possible_truncation, reason = "the rest is in the other half")]
-        Ok(Self { high: (packed >> 32) as u32, low: packed as u32 })
+        let integer: u64 = digits.bytes().fold(1, |integer, digit| integer * 10 + u64::from(digit - b'0'));
+        #[expect(clippy::cast_possible_truncation, reason = "the other half holds the upper bits")]
+        Ok(Self { high: (integer >> 32) as u32, low: integer as u32 })
     }
 }
 
@@ -70,12 +72,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_valid_number_reads_back_as_it_was(text in r"\+[0-9]{1,15}") {
+        fn valid_numbers_round_trip_through_text(text in r"\+[0-9]{1,15}") {
             prop_assert_eq!(text.parse::<E164>().unwrap().to_string(), text);
         }
 
         #[test]
-        fn nothing_else_is_a_number(text in any::<String>()) {
+        fn only_a_plus_and_1_to_15_digits_parse(text in any::<String>()) {
             let valid = text.len() > 1 && text.len() <= 16 && text.starts_with('+')
                 && text[1..].bytes().all(|byte| byte.is_ascii_digit());
             prop_assert_eq!(text.parse::<E164>().is_ok(), valid);
@@ -83,10 +85,14 @@ mod tests {
     }
 
     #[test]
-    fn the_edges_of_the_format() {
-        for bad in ["", "+", "1", "+1a", "+1 4", "+1234567890123456", "++1", "+١"] {
-            assert_eq!(bad.parse::<E164>(), Err(InvalidE164), "{bad}");
+    fn malformed_numbers_are_rejected() {
+        for text in ["", "+", "1", "+1a", "+1 4", "+1234567890123456", "++1", "+١"] {
+            assert_eq!(text.parse::<E164>(), Err(InvalidE164), "{text}");
         }
+    }
+
+    #[test]
+    fn leading_zeros_are_significant() {
         assert_ne!("+0123".parse::<E164>(), "+123".parse::<E164>());
     }
 }

@@ -1,4 +1,8 @@
-//! The fold of records into an inventory.
+//! The fold of a listing into an inventory: pages go in as they arrive, an inventory comes out at the end.
+//!
+//! Records are dropped as soon as they are read. What stays of a number takes 24 bytes: itself, its page, the index of
+//! its class, the index of its optional labels and the time of its last update. Counts and sums follow from how many
+//! numbers each class has, so fees are multiplied once per class instead of being added once per number.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -8,370 +12,394 @@ use std::time::SystemTime;
 use foldhash::fast::RandomState;
 use indexmap::{IndexMap, IndexSet};
 
-use super::class::{Class, ClassTexts, Label, Labels, Place};
+use super::class::{NumberClass, OptionalLabels, RawNumberClass};
+use super::interner::{StringId, StringInterner};
 use super::{
-    CollectorOptions, E164, GroupTotals, InvalidRecord, Inventory, Money, NumberDetails, NumberState, NumberStates,
-    Table,
+    CollectorOptions, E164, GroupTotals, InvalidRecord, Inventory, LabelTable, Money, NumberDetails, NumberState,
+    NumberStates,
 };
 use crate::tryvox::{GenerationWindow, ListingPage, NumberRecord};
 
-/// Takes the pages of one listing, the first one first, the others in any order, and makes the
-/// inventory as of the first page of them.
+/// Folds the pages of one listing into the inventory as of its first page.
 ///
-/// The list may shift while it is read: numbers are bought and released between two pages. A number
-/// that was bought after the first page had been asked for, which its `created_at` tells, is a
-/// newcomer and is left out; it is the next listing's. So what is kept was all there when the first
-/// page was written, and it is everything that was there if it is as many numbers as that page
-/// reported.
+/// A listing can consist of several queries, one for each filter. The first page of a query must be added before its
+/// other pages, which can come in any order.
 ///
-/// Of a number 24 bytes are kept: itself, its page, its class, its place and when it was updated.
-/// All numbers that share everything an inventory counts by are of one class, and of those there are
-/// few. Places are told apart only where somebody asks for them.
+/// Numbers are purchased and released while the listing is read, and then the list shifts between two pages. Numbers
+/// whose `created_at` says that they were purchased after the first page was requested were added during the listing:
+/// they are left out, and the next listing has them. So every number in the inventory existed when the first page was
+/// written, and if there are as many numbers as that page reported, the inventory has all that existed.
 #[derive(Debug)]
-pub struct Fold {
+pub struct ListingFold {
     options: Arc<CollectorOptions>,
     /// The documented statuses that the listing can contain.
     statuses: Vec<Arc<str>>,
-    labels: Labels,
-    /// By [`ClassTexts::key`].
-    classes: IndexMap<Box<[u8]>, Class, RandomState>,
-    places: IndexSet<Place, RandomState>,
-    /// The key that is looked up.
-    key: Vec<u8>,
-    /// The numbers of the page that is read, and when they were bought; empty in between.
-    page: Vec<(Entry, Option<SystemTime>)>,
-    numbers: Vec<Entry>,
-    newcomers: Vec<(Entry, u32)>,
-    /// Newcomers of an earlier listing: they are none in this one.
-    known: HashSet<E164>,
-    began: Option<SystemTime>,
+    strings: StringInterner,
+    /// All classes that occurred, by [`RawNumberClass::write_key`].
+    classes: IndexMap<Box<[u8]>, NumberClass, RandomState>,
+    /// All combinations of optional labels that occurred.
+    optional_labels: IndexSet<OptionalLabels, RandomState>,
+    /// A buffer for the key of the current record.
+    class_key: Vec<u8>,
+    /// A buffer for the numbers of the current page and when they were purchased; empty between pages.
+    page_numbers: Vec<(ListedNumber, Option<SystemTime>)>,
+    /// The numbers of all pages. A number that is on several pages occurs several times.
+    numbers: Vec<ListedNumber>,
+    /// Numbers that were added during the listing, with the Unix timestamp in seconds of their purchase.
+    added_numbers: Vec<(ListedNumber, u32)>,
+    /// Numbers that an earlier listing saw, so that they cannot have been added during this one.
+    seen_earlier: HashSet<E164>,
+    /// The earliest time at which the first page of the current query can have been requested; `None` if unknown.
+    query_started_at: Option<SystemTime>,
+    /// Unix timestamp in seconds of the newest `created_at`.
     newest_creation: Option<u32>,
-    invalid: BTreeMap<&'static str, u64>,
+    /// Invalid records by [`InvalidRecord::kind`].
+    invalid_by_kind: BTreeMap<&'static str, u64>,
 }
 
-/// What a listing came to.
+/// What a [`ListingFold`] returns.
 #[derive(Debug)]
-pub struct Folded {
-    /// What was listed, without newcomers.
+pub struct FoldedListing {
+    /// The inventory, without the numbers that were added during the listing.
     pub inventory: Inventory,
-    /// The same, number by number, to find out what changes until the next listing.
-    pub snapshot: NumberStates,
-    /// The numbers that look as if they had been bought while the listing was read. In a listing
-    /// that begins later they are known, see [`Fold::new`].
-    pub newcomers: HashSet<E164>,
+    /// The state of each number in the inventory, for a comparison with the next listing.
+    pub number_states: NumberStates,
+    /// The numbers that, according to their `created_at`, were purchased while the listing was read. Pass them to
+    /// [`ListingFold::new`] if the account is listed again.
+    pub added_during_listing: HashSet<E164>,
 }
 
+/// What the fold stores of a number. All numbers of an account are in memory at once, so every byte counts.
 #[derive(Debug, Clone, Copy)]
-struct Entry {
+struct ListedNumber {
     e164: E164,
     page: u32,
+    /// An index into [`ListingFold::classes`].
     class: u32,
-    /// An index into the places, or [`NOWHERE`].
-    place: u32,
-    /// Seconds since the epoch, or [`UNKNOWN`].
-    updated: u32,
+    /// An index into [`ListingFold::optional_labels`], or [`NOT_NEEDED`].
+    optional_labels: u32,
+    /// Unix timestamp in seconds, or [`UNKNOWN_TIME`].
+    updated_at: u32,
 }
 
-/// The place of a number whose place nobody asks about.
-const NOWHERE: u32 = u32::MAX;
+const _: () = assert!(size_of::<ListedNumber>() == 24);
 
-/// A time that the API did not tell, or that is not between 1970 and 2106.
-const UNKNOWN: u32 = u32::MAX;
+/// The index of optional labels that no collector needs.
+const NOT_NEEDED: u32 = u32::MAX;
 
-/// What is set aside at once for a listing: more comes as it is needed.
+/// Stands for a time that the API did not send, that no collector needs, or that is not between 1970 and 2106.
+const UNKNOWN_TIME: u32 = u32::MAX;
+
+/// Maximum number of numbers for which memory is reserved up front, because the API's total may be wrong. Longer
+/// listings grow as they are read.
 const MAX_RESERVED: usize = 4 << 20;
 
-impl Fold {
-    /// A fold that has seen nothing. `known` are the newcomers of a listing that began earlier: what
-    /// that one saw cannot have been bought during this one.
+impl ListingFold {
+    /// Creates an empty fold.
+    ///
+    /// `statuses` are the documented statuses that the listing can contain. `seen_earlier` is
+    /// [`FoldedListing::added_during_listing`] of an earlier listing of the account, or empty: whatever that listing
+    /// saw cannot have been purchased during this one, whatever its `created_at` says.
     #[must_use]
-    pub fn new(options: Arc<CollectorOptions>, statuses: Vec<Arc<str>>, known: HashSet<E164>) -> Self {
+    pub fn new(options: Arc<CollectorOptions>, statuses: Vec<Arc<str>>, seen_earlier: HashSet<E164>) -> Self {
         Self {
             options,
             statuses,
-            labels: Labels::default(),
+            strings: StringInterner::default(),
             classes: IndexMap::default(),
-            places: IndexSet::default(),
-            key: Vec::new(),
-            page: Vec::new(),
+            optional_labels: IndexSet::default(),
+            class_key: Vec::new(),
+            page_numbers: Vec::new(),
             numbers: Vec::new(),
-            newcomers: Vec::new(),
-            known,
-            began: None,
+            added_numbers: Vec::new(),
+            seen_earlier,
+            query_started_at: None,
             newest_creation: None,
-            invalid: BTreeMap::new(),
+            invalid_by_kind: BTreeMap::new(),
         }
     }
 
-    /// Begins another series of pages, which is of other numbers and has a first page of its own.
-    pub fn next_series(&mut self) {
-        self.began = None;
+    /// Starts the next query, which lists other numbers and has a first page of its own.
+    pub fn start_query(&mut self) {
+        self.query_started_at = None;
     }
 
-    /// Takes a page; of the same number twice, the last page's record wins.
+    /// Adds a page. `page_number` counts over all queries. If several pages have the same number, the record on the
+    /// page with the highest `page_number` wins.
     ///
-    /// A record that lacks what a group needs is counted as invalid, and only that. `complain` is
-    /// told why, at least of the first few.
-    pub fn page(&mut self, number: u32, page: &ListingPage<'_>, mut complain: impl FnMut(InvalidRecord)) {
-        if self.began.is_none() {
-            self.began = page.generated.map(|generated| generated.earliest);
-            // All at once, and what a list that shifts shows twice; what is not used costs nothing.
+    /// A record that lacks something that every group needs is only counted as invalid. `on_invalid` is called with the
+    /// reason, but not for every record if many of them are unreadable.
+    pub fn add_page(&mut self, page_number: u32, page: &ListingPage<'_>, mut on_invalid: impl FnMut(InvalidRecord)) {
+        if self.query_started_at.is_none() {
+            self.query_started_at = page.generated.map(|generated| generated.earliest);
+            // One reservation for everything, with a margin for numbers that a shifting list shows twice. Memory that
+            // is reserved but not used costs nothing.
             let total = usize::try_from(page.pagination.total).unwrap_or(usize::MAX).min(MAX_RESERVED);
             self.numbers.reserve_exact(total + total / 16);
         }
         if page.malformed.count > 0 {
-            *self.invalid.entry(InvalidRecord::InvalidRecords(String::new()).kind()).or_default() +=
+            *self.invalid_by_kind.entry(InvalidRecord::Unreadable(String::new()).kind()).or_default() +=
                 page.malformed.count;
         }
         for example in &page.malformed.examples {
-            complain(InvalidRecord::InvalidRecords(example.clone()));
+            on_invalid(InvalidRecord::Unreadable(example.clone()));
         }
         for record in &page.records {
-            if let Err(invalid) = self.record(number, record) {
-                *self.invalid.entry(invalid.kind()).or_default() += 1;
-                complain(invalid);
+            if let Err(invalid) = self.add_record(page_number, record) {
+                *self.invalid_by_kind.entry(invalid.kind()).or_default() += 1;
+                on_invalid(invalid);
             }
         }
-        // Within a page, too, the later record of a number wins.
-        let mut read = std::mem::take(&mut self.page);
-        read.sort_by_key(|(entry, _)| entry.e164);
-        dedup_to_last(&mut read, |(entry, _)| entry.e164);
-        self.make_room(read.len());
-        for (entry, created) in read.drain(..) {
-            if self.is_newcomer(created, page.generated) {
-                self.newcomers.push((entry, seconds(created)));
+        // If a page has the same number twice, the later record wins.
+        let mut page_numbers = std::mem::take(&mut self.page_numbers);
+        page_numbers.sort_by_key(|(number, _)| number.e164);
+        dedup_keeping_last(&mut page_numbers, |(number, _)| number.e164);
+        self.reserve(page_numbers.len());
+        for (number, created_at) in page_numbers.drain(..) {
+            let timestamp = unix_seconds(created_at);
+            if self.is_added_during_listing(created_at, page.generated) {
+                self.added_numbers.push((number, timestamp));
             } else {
-                self.numbers.push(entry);
-                self.newest_creation = self.newest_creation.max(Some(seconds(created)).filter(|at| *at != UNKNOWN));
+                self.numbers.push(number);
+                self.newest_creation =
+                    self.newest_creation.max(Some(timestamp).filter(|timestamp| *timestamp != UNKNOWN_TIME));
             }
         }
-        self.page = read;
+        self.page_numbers = page_numbers;
     }
 
-    fn record(&mut self, page: u32, record: &NumberRecord<'_>) -> Result<(), InvalidRecord> {
+    /// Adds a record to `page_numbers`.
+    fn add_record(&mut self, page: u32, record: &NumberRecord<'_>) -> Result<(), InvalidRecord> {
         let e164 = record.e164.parse()?;
-        let texts = ClassTexts::of(record);
-        texts.key(&mut self.key);
-        let (class, required) = if let Some((index, _, class)) = self.classes.get_full(&*self.key) {
-            (index, class.required)
+        let raw_class = RawNumberClass::new(record);
+        raw_class.write_key(&mut self.class_key);
+        let (class, requirements) = if let Some((index, _, class)) = self.classes.get_full(&*self.class_key) {
+            (index, class.requirements)
         } else {
-            let class = texts.read(&mut self.labels, &self.options)?;
-            let required = class.required;
-            (self.classes.insert_full(self.key.as_slice().into(), class).0, required)
+            let class = raw_class.parse(&mut self.strings, &self.options)?;
+            let requirements = class.requirements;
+            (self.classes.insert_full(self.class_key.as_slice().into(), class).0, requirements)
         };
-        let place = if required.place {
-            let mut name = |name: &Option<Cow<'_, str>>| self.labels.of(name.as_deref().unwrap_or_default());
-            let place = Place {
-                region: name(&record.region),
-                trunk: name(&record.trunk_id),
-                application: name(&record.application_id),
+        let optional_labels = if requirements.needs_optional_labels {
+            let mut intern = |text: &Option<Cow<'_, str>>| self.strings.intern(text.as_deref().unwrap_or_default());
+            let labels = OptionalLabels {
+                region: intern(&record.region),
+                trunk: intern(&record.trunk_id),
+                application: intern(&record.application_id),
             };
-            self.places.insert_full(place).0
+            self.optional_labels.insert_full(labels).0
         } else {
-            NOWHERE as usize
+            NOT_NEEDED as usize
         };
         let index = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
-        let updated = if required.updated { seconds(record.updated_at) } else { UNKNOWN };
-        let entry = Entry { e164, page, class: index(class), place: index(place), updated };
-
-        self.page.push((entry, record.created_at));
+        let updated_at = if requirements.needs_updated_at { unix_seconds(record.updated_at) } else { UNKNOWN_TIME };
+        let (class, optional_labels) = (index(class), index(optional_labels));
+        let number = ListedNumber { e164, page, class, optional_labels, updated_at };
+        self.page_numbers.push((number, record.created_at));
         Ok(())
     }
 
-    /// Makes room for more numbers, where the list is longer than it said: little by little, as a buffer
-    /// that doubles is there three times while it does.
-    fn make_room(&mut self, more: usize) {
-        if self.numbers.capacity() - self.numbers.len() < more {
-            self.numbers.reserve_exact(more.max(self.numbers.len() / 16));
+    /// Reserves memory for more numbers, in case the list is longer than reported. The buffer grows in small steps,
+    /// because one that doubles takes three times its size while it is copied.
+    fn reserve(&mut self, additional: usize) {
+        if self.numbers.capacity() - self.numbers.len() < additional {
+            self.numbers.reserve_exact(additional.max(self.numbers.len() / 16));
         }
     }
 
-    /// Whether a number was bought after the first page had been asked for and before this page was
-    /// written. A time that is yet to come tells of a clock, not of a purchase.
-    fn is_newcomer(&self, created: Option<SystemTime>, written: Option<GenerationWindow>) -> bool {
-        let (Some(began), Some(written)) = (self.began, written) else { return false };
-        created.is_some_and(|created| began <= created && created <= written.latest)
+    /// Returns whether a number was purchased after the first page was requested and before this page was written. A
+    /// `created_at` in the future is the result of a wrong clock and does not count as a purchase.
+    fn is_added_during_listing(&self, created_at: Option<SystemTime>, written: Option<GenerationWindow>) -> bool {
+        let (Some(started_at), Some(written)) = (self.query_started_at, written) else { return false };
+        created_at.is_some_and(|created_at| started_at <= created_at && created_at <= written.latest)
     }
 
-    /// The inventory of all pages taken.
+    /// Returns the inventory of all pages that were added.
     #[must_use]
-    pub fn finish(mut self) -> Folded {
-        let newcomers: HashSet<E164> = self.newcomers.iter().map(|(entry, _)| entry.e164).collect();
-        self.make_room(self.newcomers.len());
-        for (entry, created) in std::mem::take(&mut self.newcomers) {
-            if self.known.contains(&entry.e164) {
-                self.numbers.push(entry);
-                self.newest_creation = self.newest_creation.max(Some(created));
+    pub fn finish(mut self) -> FoldedListing {
+        let added_during_listing: HashSet<E164> = self.added_numbers.iter().map(|(number, _)| number.e164).collect();
+        self.reserve(self.added_numbers.len());
+        for (number, created_at) in std::mem::take(&mut self.added_numbers) {
+            if self.seen_earlier.contains(&number.e164) {
+                self.numbers.push(number);
+                self.newest_creation = self.newest_creation.max(Some(created_at));
             }
         }
-        // In place, which is not stable; but a page has no number twice by now.
-        self.numbers.sort_unstable_by_key(|entry| (entry.e164, entry.page));
-        dedup_to_last(&mut self.numbers, |entry| entry.e164);
+        // The sort is unstable because that needs no second buffer. Its order is unambiguous all the same, as no page
+        // has a number twice.
+        self.numbers.sort_unstable_by_key(|number| (number.e164, number.page));
+        dedup_keeping_last(&mut self.numbers, |number| number.e164);
 
         let mut inventory = Inventory {
             listed: self.numbers.len() as u64,
-            invalid: self.invalid.values().sum(),
-            invalid_kinds: std::mem::take(&mut self.invalid),
+            invalid: self.invalid_by_kind.values().sum(),
+            invalid_by_kind: std::mem::take(&mut self.invalid_by_kind),
             ..Inventory::default()
         };
-        self.count_classes(&mut inventory);
-        self.count_places(&mut inventory);
+        self.count_by_class(&mut inventory);
+        self.count_by_optional_labels(&mut inventory);
         if self.options.lifecycle {
-            self.find_times(&mut inventory);
+            self.find_lifecycle_timestamps(&mut inventory);
         }
         self.select_numbers(&mut inventory);
-        let texts = &self.labels;
-        let classes = self.classes.into_values().map(|class| NumberState {
-            status: texts[class.status].clone(),
-            currency: texts[class.currency].clone(),
+        let strings = &self.strings;
+        let states = self.classes.into_values().map(|class| NumberState {
+            status: strings[class.status].clone(),
+            currency: strings[class.currency].clone(),
             monthly_fee: class.monthly_fee,
         });
-        let classes = classes.collect();
-        // In place: the entries are not needed any more, nor is the room that they had.
-        let mut numbers: Vec<_> = self.numbers.into_iter().map(|entry| (entry.e164, entry.class)).collect();
+        let classes = states.collect();
+        // Collected in place: the new vector reuses the memory of `self.numbers` and gives back what it does not need.
+        let mut numbers: Vec<_> = self.numbers.into_iter().map(|number| (number.e164, number.class)).collect();
         numbers.shrink_to_fit();
-        let snapshot = NumberStates { classes, numbers };
-        Folded { inventory, snapshot, newcomers }
+        FoldedListing { inventory, number_states: NumberStates { classes, numbers }, added_during_listing }
     }
 
-    fn class(&self, entry: &Entry) -> Option<&Class> {
-        self.classes.get_index(entry.class as usize).map(|(_, class)| class)
+    fn class(&self, number: &ListedNumber) -> Option<&NumberClass> {
+        self.classes.get_index(number.class as usize).map(|(_, class)| class)
     }
 
-    fn place(&self, entry: &Entry) -> Option<&Place> {
-        self.places.get_index(entry.place as usize)
+    /// Returns `None` if the optional labels of this number are not needed.
+    fn optional_labels(&self, number: &ListedNumber) -> Option<&OptionalLabels> {
+        self.optional_labels.get_index(number.optional_labels as usize)
     }
 
-    /// Everything that follows from how many numbers are of each class.
-    fn count_classes(&self, inventory: &mut Inventory) {
+    /// Fills the tables that follow from the number of numbers in each class.
+    fn count_by_class(&self, inventory: &mut Inventory) {
         let mut counts = vec![0_u64; self.classes.len()];
-        for entry in &self.numbers {
-            if let Some(count) = counts.get_mut(entry.class as usize) {
+        for number in &self.numbers {
+            if let Some(count) = counts.get_mut(number.class as usize) {
                 *count += 1;
             }
         }
         for (class, numbers) in self.classes.values().zip(counts) {
-            // A class that only a superseded record had.
+            // All records of this class were superseded by records on later pages.
             if numbers == 0 {
                 continue;
             }
-            let [country, kind, of, currency] =
-                [class.country, class.kind, class.status, class.currency].map(|name| &self.labels[name]);
+            let [country, kind, status, currency] =
+                [class.country, class.kind, class.status, class.currency].map(|id| &self.strings[id]);
             let group = |status: &Arc<str>| [country, kind, status, currency].map(Arc::clone);
-            for status in &self.statuses {
-                inventory.groups.entry(group(status)).or_default();
+            for documented_status in &self.statuses {
+                inventory.groups.entry(group(documented_status)).or_default();
             }
-            let fees = |fee: &Money| fee.clone() * numbers;
-            let (monthly_fees, setup_fees) = (fees(&class.monthly_fee), fees(&class.setup_fee));
+            let total = |fee: &Money| fee.clone() * numbers;
+            let (monthly_fees, setup_fees) = (total(&class.monthly_fee), total(&class.setup_fee));
             if self.options.assignment {
-                let assignment = [class.assignment, of, currency].map(Arc::from);
-                let sum = inventory.assignments.entry(assignment).or_default();
-                *sum += GroupTotals { numbers, monthly_fees: monthly_fees.clone(), ..GroupTotals::default() };
+                let assignment = [class.assignment, status, currency].map(Arc::from);
+                *inventory.assignments.entry(assignment).or_default() +=
+                    GroupTotals { numbers, monthly_fees: monthly_fees.clone(), ..GroupTotals::default() };
             }
-            *inventory.groups.entry(group(of)).or_default() += GroupTotals { numbers, monthly_fees, setup_fees };
+            *inventory.groups.entry(group(status)).or_default() += GroupTotals { numbers, monthly_fees, setup_fees };
             if self.options.capability {
                 for capability in &class.capabilities {
-                    let capability = [capability, of].map(Arc::clone);
-                    *inventory.capabilities.entry(capability).or_default() += numbers;
+                    *inventory.capabilities.entry([capability, status].map(Arc::clone)).or_default() += numbers;
                 }
             }
         }
     }
 
-    /// Counts by region, trunk and application, where they are asked for.
-    fn count_places(&self, inventory: &mut Inventory) {
+    /// Fills the tables by region, trunk and application, if their collectors are enabled.
+    fn count_by_optional_labels(&self, inventory: &mut Inventory) {
         let CollectorOptions { region, trunk, application, .. } = *self.options;
         if !(region || trunk || application) {
             return;
         }
-        let (mut regions, mut trunks, mut applications) = <(Tally<3>, Tally<2>, Tally<2>)>::default();
-        for entry in &self.numbers {
-            let (Some(class), Some(place)) = (self.class(entry), self.place(entry)) else { continue };
+        let (mut regions, mut trunks, mut applications) = <(LabelCounts<3>, LabelCounts<2>, LabelCounts<2>)>::default();
+        for number in &self.numbers {
+            let (Some(class), Some(labels)) = (self.class(number), self.optional_labels(number)) else { continue };
             if region {
-                *regions.entry([class.country, place.region, class.status]).or_default() += 1;
+                *regions.entry([class.country, labels.region, class.status]).or_default() += 1;
             }
             if trunk {
-                *trunks.entry([place.trunk, class.status]).or_default() += 1;
+                *trunks.entry([labels.trunk, class.status]).or_default() += 1;
             }
             if application {
-                *applications.entry([place.application, class.status]).or_default() += 1;
+                *applications.entry([labels.application, class.status]).or_default() += 1;
             }
         }
-        inventory.regions = self.table(regions);
-        inventory.trunks = self.table(trunks);
-        inventory.applications = self.table(applications);
+        inventory.regions = self.resolve(regions);
+        inventory.trunks = self.resolve(trunks);
+        inventory.applications = self.resolve(applications);
     }
 
-    fn table<const N: usize>(&self, tally: Tally<N>) -> Table<N, u64> {
-        tally.into_iter().map(|(labels, numbers)| (labels.map(|name| self.labels[name].clone()), numbers)).collect()
+    /// Replaces the ids of label values by the values.
+    fn resolve<const N: usize>(&self, counts: LabelCounts<N>) -> LabelTable<N, u64> {
+        counts.into_iter().map(|(labels, numbers)| (labels.map(|id| self.strings[id].clone()), numbers)).collect()
     }
 
-    fn find_times(&self, inventory: &mut Inventory) {
+    /// Fills in the newest creation and the oldest update of each status.
+    fn find_lifecycle_timestamps(&self, inventory: &mut Inventory) {
         inventory.newest_creation = self.newest_creation;
-        let mut oldest = vec![UNKNOWN; self.classes.len()];
-        for entry in &self.numbers {
-            if let Some(oldest) = oldest.get_mut(entry.class as usize) {
-                *oldest = entry.updated.min(*oldest);
+        // `UNKNOWN_TIME` is later than every known time.
+        let mut oldest_by_class = vec![UNKNOWN_TIME; self.classes.len()];
+        for number in &self.numbers {
+            if let Some(oldest) = oldest_by_class.get_mut(number.class as usize) {
+                *oldest = number.updated_at.min(*oldest);
             }
         }
-        for (class, updated) in self.classes.values().zip(oldest) {
-            if updated != UNKNOWN {
-                let oldest = inventory.oldest_update.entry(self.labels[class.status].clone()).or_insert(updated);
-                *oldest = updated.min(*oldest);
+        for (class, updated_at) in self.classes.values().zip(oldest_by_class) {
+            if updated_at != UNKNOWN_TIME {
+                let status = self.strings[class.status].clone();
+                let oldest = inventory.oldest_update.entry(status).or_insert(updated_at);
+                *oldest = updated_at.min(*oldest);
             }
         }
     }
 
-    /// The numbers that have series of their own: those of the statuses asked for that were updated
-    /// longest ago, so that they are the same from poll to poll.
+    /// Selects the numbers that get per-number series: the least recently updated ones in the configured statuses, so
+    /// that the selection changes little from poll to poll.
     fn select_numbers(&self, inventory: &mut Inventory) {
+        let limit = self.options.number_limit;
         if self.options.number_statuses.is_empty() {
             return;
         }
-        let asked = |entry: &&Entry| self.class(entry).is_some_and(|class| class.required.series);
-        let mut selected: Vec<&Entry> = self.numbers.iter().filter(asked).collect();
-        let truncated = selected.len().saturating_sub(self.options.number_limit);
-        let order = |entry: &&Entry| (entry.updated, entry.e164);
+        let is_candidate =
+            |number: &&ListedNumber| self.class(number).is_some_and(|class| class.requirements.has_number_series);
+        let mut selected: Vec<&ListedNumber> = self.numbers.iter().filter(is_candidate).collect();
+        let truncated = selected.len().saturating_sub(limit);
+        let order = |number: &&ListedNumber| (number.updated_at, number.e164);
         if truncated > 0 {
-            selected.select_nth_unstable_by_key(self.options.number_limit, order);
-            selected.truncate(self.options.number_limit);
+            selected.select_nth_unstable_by_key(limit, order);
+            selected.truncate(limit);
         }
         selected.sort_unstable_by_key(order);
-        inventory.truncated = Some(truncated as u64);
-        inventory.numbers = selected.into_iter().filter_map(|entry| self.row(entry)).collect();
+        inventory.truncated_numbers = Some(truncated as u64);
+        inventory.numbers = selected.into_iter().filter_map(|number| self.details(number)).collect();
     }
 
-    fn row(&self, entry: &Entry) -> Option<NumberDetails> {
-        let (class, place) = (self.class(entry)?, self.place(entry)?);
-        let name = |name| self.labels[name].clone();
+    fn details(&self, number: &ListedNumber) -> Option<NumberDetails> {
+        let (class, labels) = (self.class(number)?, self.optional_labels(number)?);
+        let text = |id| self.strings[id].clone();
         Some(NumberDetails {
-            e164: entry.e164,
-            country: name(class.country),
-            kind: name(class.kind),
-            region: name(place.region),
-            status: name(class.status),
-            trunk: name(place.trunk),
-            application: name(place.application),
-            currency: name(class.currency),
+            e164: number.e164,
+            country: text(class.country),
+            kind: text(class.kind),
+            region: text(labels.region),
+            status: text(class.status),
+            trunk: text(labels.trunk),
+            application: text(labels.application),
+            currency: text(class.currency),
             monthly_fee: class.monthly_fee.clone(),
-            updated: Some(entry.updated).filter(|updated| *updated != UNKNOWN),
+            updated_at: Some(number.updated_at).filter(|updated_at| *updated_at != UNKNOWN_TIME),
         })
     }
 }
 
-/// Keeps the last of those that are the same number and neighbours.
-fn dedup_to_last<T>(numbers: &mut Vec<T>, e164: impl Fn(&T) -> E164) {
-    // Backwards, as of the same the first is kept.
-    numbers.reverse();
-    numbers.dedup_by_key(|number| e164(number));
-    numbers.reverse();
+/// Removes all but the last of each run of items with the same number.
+fn dedup_keeping_last<T>(items: &mut Vec<T>, e164: impl Fn(&T) -> E164) {
+    // `dedup_by_key` keeps the first of each run.
+    items.reverse();
+    items.dedup_by_key(|item| e164(item));
+    items.reverse();
 }
 
-/// How many numbers have these labels.
-type Tally<const N: usize> = HashMap<[Label; N], u64, RandomState>;
+/// How many numbers have a combination of label values. Ids are counted and resolved at the end, because hashing them
+/// is cheaper than comparing strings for every number.
+type LabelCounts<const N: usize> = HashMap<[StringId; N], u64, RandomState>;
 
-/// Whole seconds since the epoch, or [`UNKNOWN`].
-fn seconds(at: Option<SystemTime>) -> u32 {
-    let since = at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
-    since.and_then(|since| u32::try_from(since.as_secs()).ok()).unwrap_or(UNKNOWN)
+/// Returns a time as a Unix timestamp in whole seconds, or [`UNKNOWN_TIME`].
+fn unix_seconds(time: Option<SystemTime>) -> u32 {
+    let since_epoch = time.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+    since_epoch.and_then(|duration| u32::try_from(duration.as_secs()).ok()).unwrap_or(UNKNOWN_TIME)
 }

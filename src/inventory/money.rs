@@ -1,4 +1,5 @@
-//! An exact amount of money.
+//! Exact amounts of money: the digits of a JSON number go in, sums and products are exact, and rounding happens only
+//! once, in [`Money::to_f64`].
 
 use std::fmt;
 use std::ops::{AddAssign, Mul};
@@ -6,10 +7,10 @@ use std::str::FromStr;
 
 use bigdecimal::BigDecimal;
 
-/// An exact decimal amount, in units of some currency.
+/// An exact decimal amount, in units of an unspecified currency.
 ///
-/// It is read from the digits of a JSON number (RFC 8259, section 6) and never goes through a
-/// binary fraction, so that sums are exact however many there are of them:
+/// It is parsed from the digits of a JSON number (RFC 8259, section 6) and never converted to binary floating point,
+/// so sums are exact, no matter how many amounts they have:
 ///
 /// ```
 /// use tryvox_exporter::inventory::Money;
@@ -21,23 +22,24 @@ use bigdecimal::BigDecimal;
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Money(BigDecimal);
 
-/// The text is not a JSON number, or has more digits than any price.
+/// The text is not a JSON number, or is longer, larger or finer than any price.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("a fee is not a number of at most {MAX_LENGTH} characters and between 1e-{MAX_EXPONENT} and 1e{MAX_EXPONENT}")]
 pub struct InvalidMoney;
 
-/// A longer text is refused: reading it would cost more than a record may.
+/// Maximum length of an amount in bytes, which bounds the time it takes to parse a record.
 const MAX_LENGTH: usize = 128;
 
-/// The largest power of ten, either way: any sum of such amounts is one that a double holds.
+/// Maximum number of digits before and of digits after the decimal point, so that any sum of amounts is within the
+/// range of a double.
 const MAX_EXPONENT: u64 = 200;
 
 impl Money {
-    /// The double nearest to the exact amount.
+    /// Returns the double nearest to the exact amount.
     #[must_use]
     pub fn to_f64(&self) -> f64 {
-        // The standard library reads decimals to the nearest double, ties to even, whatever their
-        // length; `BigDecimal`'s own conversion does not promise that.
+        // The standard library parses decimals of any length to the nearest double, ties to even. `BigDecimal`'s own
+        // conversion does not promise that.
         self.0.to_string().parse().unwrap_or(f64::NAN)
     }
 }
@@ -46,15 +48,15 @@ impl FromStr for Money {
     type Err = InvalidMoney;
 
     fn from_str(text: &str) -> Result<Self, InvalidMoney> {
-        // `BigDecimal` also reads `+1`, `.5` and `1_000`, which are no JSON numbers.
-        let json_number = text.len() <= MAX_LENGTH && serde_json::from_str::<serde_json::Number>(text).is_ok();
-        if !json_number {
+        // `BigDecimal` also parses `+1`, `.5` and `1_000`, which are not JSON numbers.
+        let is_json_number = text.len() <= MAX_LENGTH && serde_json::from_str::<serde_json::Number>(text).is_ok();
+        if !is_json_number {
             return Err(InvalidMoney);
         }
         let amount: BigDecimal = text.parse().map_err(|_| InvalidMoney)?;
         let (_, scale) = amount.as_bigint_and_scale();
-        let digits_before_the_point = i128::from(amount.digits()) - i128::from(scale);
-        if scale.unsigned_abs() > MAX_EXPONENT || digits_before_the_point > i128::from(MAX_EXPONENT) {
+        let integer_digits = i128::from(amount.digits()) - i128::from(scale);
+        if scale.unsigned_abs() > MAX_EXPONENT || integer_digits > i128::from(MAX_EXPONENT) {
             return Err(InvalidMoney);
         }
         Ok(Self(amount))
@@ -88,14 +90,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_single_amount_is_the_double_that_its_text_means(
+        fn single_amount_converts_to_the_same_double_as_its_text(
             text in r"-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?"
         ) {
             prop_assert_eq!(text.parse::<Money>().unwrap().to_f64(), text.parse::<f64>().unwrap());
         }
 
         #[test]
-        fn sums_equal_those_in_thousandths(amounts in prop::collection::vec((-1_000_000_i64..1_000_000, 0_u64..1000), 0..50)) {
+        fn sums_equal_integer_sums_in_thousandths(amounts in prop::collection::vec((-1_000_000_i64..1_000_000, 0_u64..1000), 0..50)) {
             let mut sum = Money::default();
             let mut thousandths = 0_i128;
             for (amount, times) in amounts {
@@ -107,15 +109,15 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_text_is_an_amount_or_an_error(text in any::<String>()) {
+        fn arbitrary_text_never_panics(text in any::<String>()) {
             let _ = text.parse::<Money>();
         }
     }
 
     #[test]
-    fn what_is_no_json_number_is_no_amount() {
+    fn anything_but_a_json_number_of_reasonable_size_is_rejected() {
         let long = format!("0.{}", "1".repeat(MAX_LENGTH));
-        for bad in [
+        for text in [
             "",
             "1.",
             ".5",
@@ -133,12 +135,12 @@ mod tests {
             "1e99999999999999999999",
             &long,
         ] {
-            assert_eq!(bad.parse::<Money>(), Err(InvalidMoney), "{bad}");
+            assert_eq!(text.parse::<Money>(), Err(InvalidMoney), "{text}");
         }
     }
 
     #[test]
-    fn a_cent_beside_a_huge_amount_is_not_lost() {
+    fn adding_a_cent_to_a_huge_amount_loses_nothing() {
         let mut sum = "1e30".parse::<Money>().unwrap();
         sum += "0.01".parse().unwrap();
         sum += "-1e30".parse().unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::encoding::{Encoding, Level, Workshop};
 use super::exposition::{Format, Samples};
 use super::family::Metric;
-use crate::inventory::{GroupTotals, Money, Table};
+use crate::inventory::{GroupTotals, LabelTable, Money};
 use crate::poller::{Encoded, Listing, Text};
 
 const NUMBERS: &str = "numbers";
@@ -148,7 +148,7 @@ pub static INVENTORY: &[Metric<Listing>] = &[
         "When a phone number that has series of its own was last updated, in seconds since the epoch.",
         |listed, samples| {
             for row in &listed.inventory.numbers {
-                if let Some(updated) = row.updated {
+                if let Some(updated) = row.updated_at {
                     samples.push([&*row.e164.to_string()], u64::from(updated));
                 }
             }
@@ -160,7 +160,7 @@ pub static INVENTORY: &[Metric<Listing>] = &[
         &["account"],
         "Phone numbers that --collector.number.limit leaves without series of their own.",
         |listed, samples| {
-            if let Some(truncated) = listed.inventory.truncated {
+            if let Some(truncated) = listed.inventory.truncated_numbers {
                 samples.push([], truncated);
             }
         },
@@ -182,13 +182,17 @@ pub static INVENTORY: &[Metric<Listing>] = &[
     .about(NUMBERS, "tryvox_reported_numbers - tryvox_listed_numbers - tryvox_invalid_records != 0"),
 ];
 
-fn fees<const N: usize>(table: &Table<N, GroupTotals>, samples: &mut Samples<'_>, amount: fn(&GroupTotals) -> &Money) {
+fn fees<const N: usize>(
+    table: &LabelTable<N, GroupTotals>,
+    samples: &mut Samples<'_>,
+    amount: fn(&GroupTotals) -> &Money,
+) {
     for (labels, sum) in table {
         samples.push(texts(labels), amount(sum).to_f64());
     }
 }
 
-fn counts<const N: usize>(table: &Table<N, u64>, samples: &mut Samples<'_>) {
+fn counts<const N: usize>(table: &LabelTable<N, u64>, samples: &mut Samples<'_>) {
     for (labels, numbers) in table {
         samples.push(texts(labels), *numbers);
     }

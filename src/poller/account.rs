@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::history::History;
 use super::text::Text;
 
-use crate::inventory::{Difference, Inventory, Money, OTHER, Overview};
+use crate::inventory::{Inventory, InventorySummary, ListingDifference, Money, OTHER};
 use crate::tryvox::{Failure, FailureReason, RequestStats, STATUSES, TryvoxClient};
 
 /// An inventory written down, one text for each metric family; what is in them is not read here.
@@ -100,12 +100,12 @@ impl Default for ChangeCounters {
 impl ChangeCounters {
     /// Adds what happened between two listings. So many statuses are told apart, then the rest is
     /// `other`.
-    pub(super) fn add(&mut self, difference: &Difference, label_limit: usize) {
+    pub(super) fn add(&mut self, difference: &ListingDifference, label_limit: usize) {
         self.added += difference.added;
         self.removed += difference.removed;
         self.fee_increases += difference.fee_increases;
         self.fee_decreases += difference.fee_decreases;
-        for (pair, count) in &difference.statuses {
+        for (pair, count) in &difference.status_changes {
             let pair = if self.statuses.contains_key(pair) || self.statuses.len() < label_limit.max(STATUSES.len() * 2)
             {
                 pair.clone()
@@ -123,7 +123,7 @@ pub struct LastListing {
     /// It, written down.
     pub encoded: Arc<Encoded>,
     /// It, in few words.
-    pub overview: Arc<Overview>,
+    pub overview: Arc<InventorySummary>,
     /// Records of it that could not be read.
     pub invalid: u64,
     /// From then on it is too old to be shown while polls fail.

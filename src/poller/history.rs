@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::SystemTime;
 
-use crate::inventory::{Difference, NumberChange};
+use crate::inventory::{ListingDifference, NumberChange};
 use crate::tryvox::Failure;
 
 /// The last things that happened, the latest first; a few of each kind.
@@ -44,7 +44,7 @@ impl History {
     const KEPT: usize = 12;
 
     /// Adds what changed from one listing to the next.
-    pub(super) fn changed(&mut self, at: SystemTime, difference: &Difference) {
+    pub(super) fn changed(&mut self, at: SystemTime, difference: &ListingDifference) {
         // One place is for the rest.
         let told = if difference.count() > Self::KEPT as u64 { Self::KEPT - 1 } else { Self::KEPT };
         let told = &difference.changes[..difference.changes.len().min(told)];
@@ -83,10 +83,10 @@ mod tests {
     #[test]
     fn the_latest_changes_come_first_and_none_is_left_uncounted() {
         let e164 = |number: u64| -> E164 { format!("+1{number}").parse().unwrap() };
-        let added = |numbers: std::ops::Range<u64>| Difference {
+        let added = |numbers: std::ops::Range<u64>| ListingDifference {
             added: numbers.end - numbers.start,
             changes: numbers.map(|number| NumberChange::Added(e164(number))).collect(),
-            ..Difference::default()
+            ..ListingDifference::default()
         };
         let mut history = History::default();
         history.changed(at(1), &added(0..2));
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(history.changes.len(), History::KEPT);
         assert_eq!(history.changes.iter().map(|changed| changed.count).sum::<u64>(), 5000);
         assert!(history.changes.back().unwrap().change.is_none());
-        history.changed(at(4), &Difference::default());
+        history.changed(at(4), &ListingDifference::default());
         assert!(history.changes.iter().all(|changed| changed.at == at(3)));
     }
 

@@ -10,7 +10,7 @@ use tracing::{debug, warn};
 
 use super::account::Listing;
 use super::run::Poller;
-use crate::inventory::{E164, Fold, Folded, InvalidRecord, NumberStates};
+use crate::inventory::{E164, FoldedListing, InvalidRecord, ListingFold, NumberStates};
 use crate::tryvox::{ApiKey, Failure, FailureReason, ListingPage};
 
 /// How often a listing is read, at most, until its pages add up.
@@ -86,22 +86,23 @@ impl<'a> Poll<'a> {
     /// One reading, of all series.
     async fn read(&self, key: &ApiKey, known: HashSet<E164>) -> Result<Reading, Failure> {
         let config = &self.poller.config;
-        let fold = Mutex::new(Fold::new(config.collector.clone(), config.listed_statuses(), known));
+        let fold = Mutex::new(ListingFold::new(config.collector.clone(), config.listed_statuses(), known));
         let (mut before, mut reported, mut steady) = (0_u32, 0_u64, true);
         for filter in &config.filters() {
             let take = |number: u32, page: ListingPage<'_>| {
                 self.pages.fetch_add(1, Ordering::Relaxed);
                 let mut fold = fold.lock().unwrap_or_else(PoisonError::into_inner);
-                fold.page(number.saturating_add(before), &page, |error| self.complain(number, &error));
+                fold.add_page(number.saturating_add(before), &page, |error| self.complain(number, &error));
             };
-            fold.lock().unwrap_or_else(PoisonError::into_inner).next_series();
+            fold.lock().unwrap_or_else(PoisonError::into_inner).start_query();
             let listing = self.poller.account.client().list(key, filter, self.deadline, take).await?;
             before = listing.pages.saturating_add(before);
             reported = listing.reported_total.saturating_add(reported);
             steady &= listing.is_total_stable;
         }
         let fold = fold.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let Folded { inventory, snapshot, newcomers } = aside(move || fold.finish()).await;
+        let FoldedListing { inventory, number_states: snapshot, added_during_listing: newcomers } =
+            aside(move || fold.finish()).await;
         Ok(Reading { listed: Listing { inventory, reported }, snapshot, steady, newcomers })
     }
 

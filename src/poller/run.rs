@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 use super::account::{Account, AccountSnapshot, Encode, Encoded, LastListing, LastPoll, Listing, PollPhase, PollStats};
 use super::poll::{Poll, aside};
 use crate::config::AccountConfig;
-use crate::inventory::{Difference, NumberChange, NumberStates, Overview};
+use crate::inventory::{InventorySummary, ListingDifference, NumberChange, NumberStates};
 use crate::tryvox::{Failure, FailureReason};
 
 /// What a poll needs beside the account.
@@ -40,10 +40,10 @@ struct Outcome {
 /// A good listing, written down.
 struct Good {
     encoded: Encoded,
-    overview: Overview,
+    overview: InventorySummary,
     counts: Counts,
     /// What happened since the one before, if there was one.
-    difference: Option<Difference>,
+    difference: Option<ListingDifference>,
 }
 
 /// Its counts, for the log.
@@ -163,19 +163,19 @@ impl Poller {
         before: Option<NumberStates>,
         snapshot: NumberStates,
     ) -> (Good, NumberStates) {
-        let difference = before.map(|before| Difference::between(&before, &snapshot));
+        let difference = before.map(|before| ListingDifference::between(&before, &snapshot));
         listed.inventory = listed.inventory.with_label_limit(self.config.collector.label_limit);
         let counts =
             Counts { numbers: listed.inventory.listed, invalid: listed.inventory.invalid, reported: listed.reported };
         let shown = self.account.snapshot();
         let shown = shown.last_listing.as_ref().map(|kept| &*kept.encoded);
         let encoded = (self.encode)(self.account.name(), &listed, shown);
-        let overview = Overview::of(&listed.inventory);
+        let overview = InventorySummary::new(&listed.inventory);
         (Good { encoded, overview, counts, difference }, snapshot)
     }
 
     /// Which numbers, for those who ask the log, and one line that counts them.
-    fn log_changes(&self, difference: &Difference) {
+    fn log_changes(&self, difference: &ListingDifference) {
         if difference.count() == 0 {
             return;
         }
@@ -195,7 +195,7 @@ impl Poller {
             debug!(account, untold, "more numbers changed");
         }
         let became = |status: &str| -> u64 {
-            difference.statuses.iter().filter(|([_, to], _)| **to == *status).map(|(_, count)| count).sum()
+            difference.status_changes.iter().filter(|([_, to], _)| **to == *status).map(|(_, count)| count).sum()
         };
         info!(
             account,

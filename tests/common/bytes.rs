@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tryvox_exporter::inventory::{CollectorOptions, Difference, Fold};
+use tryvox_exporter::inventory::{CollectorOptions, ListingDifference, ListingFold};
 use tryvox_exporter::metrics::render_listing;
 use tryvox_exporter::poller::Listing;
 use tryvox_exporter::tryvox::{GenerationWindow, ListingPage, STATUSES};
@@ -20,13 +20,13 @@ pub(crate) fn listing(bytes: &[u8]) {
     let response_date = SystemTime::UNIX_EPOCH + Duration::from_secs(1_762_105_212);
     page.generated = Some(GenerationWindow::of_response(response_date, Duration::from_secs(1)));
 
-    let mut fold = Fold::new(Arc::new(all_collectors()), STATUSES.map(Arc::from).to_vec(), HashSet::new());
+    let mut fold = ListingFold::new(Arc::new(all_collectors()), STATUSES.map(Arc::from).to_vec(), HashSet::new());
     let mut logged_records = 0;
-    fold.page(1, &page, |_| logged_records += 1);
-    fold.page(2, &page, |_| logged_records += 1);
+    fold.add_page(1, &page, |_| logged_records += 1);
+    fold.add_page(2, &page, |_| logged_records += 1);
     let (reported, folded) = (page.pagination.total, fold.finish());
-    let difference = Difference::between(&folded.snapshot, &folded.snapshot);
-    assert_eq!(difference, Difference::default());
+    let difference = ListingDifference::between(&folded.number_states, &folded.number_states);
+    assert_eq!(difference, ListingDifference::default());
     let inventory = folded.inventory.with_label_limit(3);
 
     assert!(logged_records <= inventory.invalid);

@@ -160,7 +160,7 @@ impl AccountReport {
             });
         }
         self.totals = Totals::of(&self.sums);
-        for (kind, count) in &inventory.invalid_kinds {
+        for (kind, count) in &inventory.invalid_by_kind {
             self.problems.push(format!("{count} record(s) could not be read: {kind}"));
         }
         for (label, values) in unknown(inventory) {

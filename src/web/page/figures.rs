@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::words;
-use crate::inventory::{Money, Overview};
+use crate::inventory::{InventorySummary, Money};
 use crate::tryvox::STATUSES;
 
 /// So many countries have a bar of their own; the rest share one.
@@ -69,7 +69,7 @@ struct Countries {
 }
 
 impl Countries {
-    fn of(overview: &Overview) -> Self {
+    fn of(overview: &InventorySummary) -> Self {
         // The documented ones in their order, then what else there is.
         let mut statuses: Vec<Arc<str>> = STATUSES.map(Arc::from).to_vec();
         for [_, status] in overview.numbers.keys() {
@@ -91,7 +91,7 @@ impl Countries {
 }
 
 /// How many numbers each country has, by status.
-pub(super) fn numbers(overview: &Overview) -> Table {
+pub(super) fn numbers(overview: &InventorySummary) -> Table {
     let Countries { statuses, rows } = Countries::of(overview);
     let mut all = vec![0; statuses.len()];
     for (_, row) in &rows {
@@ -109,7 +109,7 @@ pub(super) fn numbers(overview: &Overview) -> Table {
 }
 
 /// The same as bars.
-pub(super) fn chart(overview: &Overview) -> Chart {
+pub(super) fn chart(overview: &InventorySummary) -> Chart {
     let Countries { statuses, mut rows } = Countries::of(overview);
     if rows.len() > BARS {
         let rest = rows.split_off(BARS - 1);
@@ -151,7 +151,7 @@ pub(super) fn chart(overview: &Overview) -> Chart {
 }
 
 /// What the numbers of each country cost a month; currencies are never added together.
-pub(super) fn fees(overview: &Overview) -> Table {
+pub(super) fn fees(overview: &InventorySummary) -> Table {
     let mut columns: Vec<Arc<str>> = Vec::new();
     let mut countries: BTreeMap<&str, BTreeMap<&str, &Money>> = BTreeMap::new();
     for ([country, currency], amount) in &overview.monthly_fees {
@@ -175,7 +175,7 @@ pub(super) fn fees(overview: &Overview) -> Table {
 }
 
 /// What all numbers cost a month, by currency.
-pub(super) fn totals(overview: &Overview) -> BTreeMap<Arc<str>, Money> {
+pub(super) fn totals(overview: &InventorySummary) -> BTreeMap<Arc<str>, Money> {
     let mut totals: BTreeMap<Arc<str>, Money> = BTreeMap::new();
     for ([_, currency], amount) in &overview.monthly_fees {
         *totals.entry(currency.clone()).or_default() += amount.clone();
@@ -199,8 +199,8 @@ fn class(status: &str) -> &'static str {
 mod tests {
     use super::*;
 
-    fn overview(countries: usize) -> Overview {
-        let mut overview = Overview::default();
+    fn overview(countries: usize) -> InventorySummary {
+        let mut overview = InventorySummary::default();
         for country in 0..countries {
             let name: Arc<str> = format!("C{country:02}").into();
             for (status, numbers) in [("active", 10), ("suspended", 2), ("odd", 1)] {
@@ -237,7 +237,7 @@ mod tests {
         let fees = fees(&overview(2));
         assert_eq!(fees.columns, ["EUR", "USD"]);
         assert_eq!(fees.rows[2].cells, ["0.50", "3.00"]);
-        assert!(chart(&Overview::default()).bars.is_empty());
+        assert!(chart(&InventorySummary::default()).bars.is_empty());
         assert_eq!(short("Öland and more"), "Öland a…");
     }
 }

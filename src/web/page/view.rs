@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::figures::{self, Chart, Table};
 use super::words;
 use super::{Asked, SCRIPT, STYLE, Subject};
-use crate::inventory::Overview;
+use crate::inventory::InventorySummary;
 use crate::poller::{Account, AccountSnapshot, LastPoll, PollPhase};
 
 /// Accounts on one page.
@@ -168,7 +168,7 @@ struct Seen<'a> {
     account: &'a Account,
     published: Arc<AccountSnapshot>,
     state: State,
-    overview: Option<Arc<Overview>>,
+    overview: Option<Arc<InventorySummary>>,
 }
 
 impl<'a> Seen<'a> {
@@ -247,7 +247,7 @@ impl<'a> Seen<'a> {
     }
 }
 
-fn suspended(overview: &Overview) -> u64 {
+fn suspended(overview: &InventorySummary) -> u64 {
     overview.numbers.iter().filter(|([_, status], _)| **status == *"suspended").map(|(_, numbers)| numbers).sum()
 }
 
@@ -255,7 +255,7 @@ impl<'a> Page<'a> {
     pub(super) fn new(subject: &Subject<'a>, mut asked: Asked, now: Instant, clock: SystemTime) -> Self {
         let all: Vec<_> = subject.accounts.iter().map(|account| Seen::new(account, now)).collect();
         let in_state = |state| all.iter().filter(|seen| seen.state == state).count();
-        let mut overview = Overview::default();
+        let mut overview = InventorySummary::default();
         all.iter().filter_map(|seen| seen.overview.as_deref()).for_each(|one| overview += one);
 
         let of_state = State::ALL.into_iter().find(|state| state.value() == asked.show);
@@ -338,7 +338,7 @@ fn notice(all: &[Seen<'_>]) -> Option<Notice> {
     Some(Notice { text, link, link_text: if unwell.len() == 1 { "Look at it" } else { "Look at them" } })
 }
 
-fn tiles(all: &[Seen<'_>], overview: &Overview) -> Vec<Tile> {
+fn tiles(all: &[Seen<'_>], overview: &InventorySummary) -> Vec<Tile> {
     let in_state = |state| all.iter().filter(|seen| seen.state == state).count() as u64;
     let (up, new, accounts) = (in_state(State::Up), in_state(State::New), all.len() as u64);
     let unwell = accounts - up - new;

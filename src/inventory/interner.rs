@@ -1,0 +1,36 @@
+//! An interner for label values: strings go in, small ids come out, and every id gives its string back.
+//!
+//! A listing has few distinct label values, so a number can refer to them by 4-byte ids, which also compare and hash
+//! faster than strings. Ids are valid only for the interner that returned them, and nothing is ever removed.
+
+use std::ops::Index;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use indexmap::IndexSet;
+
+/// Distinct strings, numbered in the order in which they were first interned.
+#[derive(Debug, Default)]
+pub(super) struct StringInterner(IndexSet<Arc<str>, RandomState>);
+
+/// Refers to a string of a [`StringInterner`]. Two ids are equal if and only if their strings are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct StringId(u32);
+
+impl StringInterner {
+    /// Returns the id of a string, adding the string if it is new.
+    pub(super) fn intern(&mut self, text: &str) -> StringId {
+        let index = self.0.get_index_of(text).unwrap_or_else(|| self.0.insert_full(text.into()).0);
+        // Memory runs out before 2^32 strings are interned.
+        StringId(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+}
+
+impl Index<StringId> for StringInterner {
+    type Output = Arc<str>;
+
+    /// Returns the string of an id. Panics if the id is another interner's.
+    fn index(&self, StringId(index): StringId) -> &Arc<str> {
+        &self.0[index as usize]
+    }
+}
