@@ -19,8 +19,8 @@ pub(super) async fn run(settings: &Settings) -> Result<(), CommandError> {
     let file = settings.web_config_file.as_deref().map(WebFile::open).transpose();
     let file = file.map_err(|error| CommandError::Usage(format!("--web.config.file: {error}")))?;
     let scheme = if file.as_ref().is_some_and(WebFile::is_encrypted) { "https" } else { "http" };
-    let certificate = file.as_ref().is_some_and(WebFile::asks_for_a_certificate);
-    let password = file.as_ref().is_some_and(WebFile::asks_for_a_password);
+    let certificate = file.as_ref().is_some_and(WebFile::requires_client_certificate);
+    let password = file.as_ref().is_some_and(WebFile::requires_password);
 
     // Fails only where one is installed already, and then that one serves.
     _ = rustls::crypto::ring::default_provider().install_default();
