@@ -159,8 +159,8 @@ fn bench_scrape(c: &mut Criterion) {
                 exporter: Arc::new(exporter),
                 telemetry_path: "/metrics".into(),
                 reload: None,
-                started: Instant::now(),
-                ready: true.into(),
+                started_at: Instant::now(),
+                is_ready: true.into(),
             }))
         });
         for encoding in ["identity", "gzip", "zstd"] {

@@ -28,6 +28,21 @@ pub fn parse_positive(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Formats a duration in at most two units, like `2h 5m`, `1m 30s` or `250ms`; what is smaller is cut off.
+#[must_use]
+pub fn format(duration: Duration) -> String {
+    let precision = match duration.as_secs() {
+        0..60 => Duration::from_millis(1),
+        60..3_600 => Duration::from_secs(1),
+        3_600..86_400 => Duration::from_mins(1),
+        _ => Duration::from_hours(1),
+    };
+    let remainder = Duration::from_nanos_u128(duration.as_nanos() % precision.as_nanos());
+    let text = humantime::format_duration(duration - remainder).to_string();
+    // From 30 days on, months and years precede days and hours.
+    text.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -39,5 +54,27 @@ mod tests {
         for invalid in ["0s", "soon", "5", "-1s", "", "2y", "99999999999999999999h"] {
             assert!(parse_positive(invalid).is_err(), "{invalid}");
         }
+    }
+
+    #[test]
+    fn formatted_durations_have_at_most_two_units() {
+        for (milliseconds, text) in [
+            (0, "0s"),
+            (250, "250ms"),
+            (1_000, "1s"),
+            (1_250, "1s 250ms"),
+            (59_999, "59s 999ms"),
+            (60_000, "1m"),
+            (90_999, "1m 30s"),
+            (3_605_000, "1h"),
+            (7_500_000, "2h 5m"),
+            (90_059_000, "1day 1h"),
+            (40 * 86_400_000 + 1, "1month 9days"),
+        ] {
+            assert_eq!(format(Duration::from_millis(milliseconds)), text);
+        }
+        assert_eq!(format(Duration::from_nanos(12_345_678)), "12ms");
+        assert_eq!(format(Duration::from_nanos(999)), "0s");
+        assert!(format(Duration::MAX).contains("years"));
     }
 }

@@ -23,8 +23,8 @@ pub(super) async fn run(options: &WebOptions) -> Result<(), CommandError> {
     let file = options.config_file().map(WebFile::open).transpose();
     let file = file.map_err(|error| CommandError::Usage(format!("--web.config.file: {error}")))?;
     let scheme = if file.as_ref().is_some_and(WebFile::is_encrypted) { "https" } else { "http" };
-    let requires_certificate = file.as_ref().is_some_and(WebFile::asks_for_a_certificate);
-    let requires_password = file.as_ref().is_some_and(WebFile::asks_for_a_password);
+    let requires_certificate = file.as_ref().is_some_and(WebFile::requires_client_certificate);
+    let requires_password = file.as_ref().is_some_and(WebFile::requires_password);
 
     // Fails only if a provider is already installed, which then stays in use.
     _ = rustls::crypto::ring::default_provider().install_default();

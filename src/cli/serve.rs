@@ -18,7 +18,7 @@ use crate::metrics::{ConfigStatus, Exporter, render_listing};
 use crate::poller::{Account, FleetChange, FleetManager, Poller};
 use crate::tryvox::{ClientContext, FairLimit, HttpClients, TryvoxClient};
 use crate::web::toolkit::WebFile;
-use crate::web::{AppState, Listener, Reload, Server, router, systemd_sockets};
+use crate::web::{AppState, Listener, Reload, Server, router, take_systemd_sockets};
 
 pub(super) async fn run<E>(source: Source<E>, config: Config, stop: CancellationToken) -> Result<(), CommandError>
 where
@@ -28,7 +28,7 @@ where
     let web_file = config.options.web.config_file().map(WebFile::open).transpose();
     let web_file = web_file.map_err(anyhow::Error::new)?.map(Arc::new);
     let listeners = if config.options.web.systemd_socket {
-        systemd_sockets().context("--web.systemd-socket")?
+        take_systemd_sockets().context("--web.systemd-socket")?
     } else {
         bind(&config.options.web.listen_addresses)?
     };
@@ -114,7 +114,8 @@ pub(super) async fn serve(
         lifecycle = config.options.web.enable_lifecycle.then(|| reload(ask));
     }
     let telemetry_path = config.options.web.telemetry_path.clone();
-    let site = AppState { fleet, exporter, telemetry_path, reload: lifecycle, started, ready: false.into() };
+    let site =
+        AppState { fleet, exporter, telemetry_path, reload: lifecycle, started_at: started, is_ready: false.into() };
     let router = router(Arc::new(site));
     let server = Server { router, web_file, max_connections: config.options.web.max_connections };
 

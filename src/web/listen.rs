@@ -1,4 +1,7 @@
-//! Opening the sockets to listen on, or taking those that systemd has opened.
+//! The sockets that the server listens on: opened from addresses, or taken from systemd.
+//!
+//! The path of a Unix socket that was opened here is removed when its [`Listener`] is dropped. A path that belongs to
+//! a running process is never taken over.
 
 use std::fmt;
 use std::io;
@@ -13,10 +16,11 @@ use tokio_util::either::Either;
 
 use crate::config::ListenAddress;
 
-/// As much as the system allows: a burst of scrapes waits instead of being refused.
+/// Length of the queue of connections that are not accepted yet; the system may lower it. A burst of scrapes waits
+/// instead of being refused.
 const BACKLOG: i32 = 1024;
 
-/// An address that cannot be listened on.
+/// An address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {error}; {hint}")]
 pub struct BindError {
@@ -25,23 +29,23 @@ pub struct BindError {
     hint: &'static str,
 }
 
-/// A socket that is listened on.
+/// A listening socket.
 #[derive(Debug)]
 pub enum Listener {
-    /// A port.
+    /// A TCP port.
     Tcp(TcpListener),
-    /// A path, and what removes it in the end, if that is for this process to do.
+    /// A Unix socket, and what removes its path, if this process has created it.
     Unix(UnixListener, Option<SocketFile>),
 }
 
-/// A connection of either kind.
-pub(super) type Stream = Either<TcpStream, UnixStream>;
+/// A client connection of either kind.
+pub(super) type ClientStream = Either<TcpStream, UnixStream>;
 
 impl Listener {
-    /// Where, as one would write it for `--web.listen-address`.
+    /// Returns the address in the notation of `--web.listen-address`.
     ///
     /// # Errors
-    /// When the system does not know.
+    /// If the system does not return the address.
     pub fn address(&self) -> io::Result<String> {
         match self {
             Self::Tcp(listener) => listener.local_addr().map(|address| address.to_string()),
@@ -52,10 +56,10 @@ impl Listener {
         }
     }
 
-    /// The port, if it is one.
+    /// Returns the address of a TCP socket, `None` for a Unix socket.
     ///
     /// # Errors
-    /// When the system does not know it.
+    /// If the system does not return the address.
     pub fn tcp_address(&self) -> io::Result<Option<SocketAddr>> {
         match self {
             Self::Tcp(listener) => listener.local_addr().map(Some),
@@ -63,12 +67,12 @@ impl Listener {
         }
     }
 
-    /// The next connection; what is written to it leaves at once.
-    pub(super) async fn accept(&self) -> io::Result<Stream> {
+    /// Accepts the next connection, with Nagle's algorithm off.
+    pub(super) async fn accept(&self) -> io::Result<ClientStream> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                // A connection that is gone already will say so when it is read.
+                // This fails if the client has gone; reading fails then, too.
                 _ = stream.set_nodelay(true);
                 Ok(Either::Left(stream))
             }
@@ -77,9 +81,10 @@ impl Listener {
     }
 }
 
-/// Removes a socket's path when dropped, unless another process has taken it meanwhile.
+/// Removes the path of a socket when dropped, unless another process has replaced it in the meantime.
 pub struct SocketFile {
     path: PathBuf,
+    /// The device and inode of the path when it was created.
     inode: (u64, u64),
 }
 
@@ -91,25 +96,27 @@ impl fmt::Debug for SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if inode(&self.path).is_ok_and(|inode| inode == self.inode) {
+        if read_inode(&self.path).is_ok_and(|inode| inode == self.inode) {
             _ = std::fs::remove_file(&self.path);
         }
     }
 }
 
-fn inode(path: &Path) -> io::Result<(u64, u64)> {
+fn read_inode(path: &Path) -> io::Result<(u64, u64)> {
     std::fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-/// Listens on an address; without a host on all addresses, v4 and v6.
+/// Listens on an address; without a host on all addresses, IPv4 and IPv6.
 ///
 /// # Errors
-/// When the address is taken, not this machine's, or not allowed.
+/// If the address is in use, not an address of this machine, or not permitted.
 pub fn bind(address: &ListenAddress) -> Result<Vec<Listener>, BindError> {
     let bound = match address {
-        ListenAddress::Tcp { host: None, port } => everywhere(*port).map(|listener| vec![Listener::Tcp(listener)]),
-        ListenAddress::Tcp { host: Some(host), port } => named(host, *port),
-        ListenAddress::Unix(path) => unix(path).map(|listener| vec![listener]),
+        ListenAddress::Tcp { host: None, port } => {
+            listen_on_all_addresses(*port).map(|listener| vec![Listener::Tcp(listener)])
+        }
+        ListenAddress::Tcp { host: Some(host), port } => listen_on_host(host, *port),
+        ListenAddress::Unix(path) => listen_on_path(path).map(|listener| vec![listener]),
     };
     bound.map_err(|error| {
         let hint = match (error.kind(), address) {
@@ -124,13 +131,13 @@ pub fn bind(address: &ListenAddress) -> Result<Vec<Listener>, BindError> {
     })
 }
 
-/// The sockets that systemd has opened for this process (`sd_listen_fds(3)`).
+/// Takes the sockets that systemd has opened for this process (`sd_listen_fds(3)`).
 ///
 /// # Errors
-/// When there are none, or one is not for streams.
-pub fn systemd_sockets() -> io::Result<Vec<Listener>> {
+/// If there are none, or one is not a stream socket.
+pub fn take_systemd_sockets() -> io::Result<Vec<Listener>> {
     let mut passed = listenfd::ListenFd::from_env();
-    let taken = (0..passed.len()).map(|index| {
+    let listeners = (0..passed.len()).map(|index| {
         if let Ok(Some(listener)) = passed.take_unix_listener(index) {
             listener.set_nonblocking(true)?;
             return Ok(Listener::Unix(UnixListener::from_std(listener)?, None));
@@ -139,39 +146,39 @@ pub fn systemd_sockets() -> io::Result<Vec<Listener>> {
         listener.set_nonblocking(true)?;
         TcpListener::from_std(listener).map(Listener::Tcp)
     });
-    taken.collect::<io::Result<Vec<_>>>().and_then(|listeners| {
+    listeners.collect::<io::Result<Vec<_>>>().and_then(|listeners| {
         let none = || io::Error::other("systemd passed none; start it by a .socket unit");
         if listeners.is_empty() { Err(none()) } else { Ok(listeners) }
     })
 }
 
-fn named(host: &str, port: u16) -> io::Result<Vec<Listener>> {
+fn listen_on_host(host: &str, port: u16) -> io::Result<Vec<Listener>> {
     let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
-    addresses.into_iter().map(|address| listen(address, true).map(Listener::Tcp)).collect()
+    addresses.into_iter().map(|address| listen_tcp(address, true).map(Listener::Tcp)).collect()
 }
 
-fn everywhere(port: u16) -> io::Result<TcpListener> {
-    match listen((Ipv6Addr::UNSPECIFIED, port).into(), false) {
-        // A system without IPv6.
+fn listen_on_all_addresses(port: u16) -> io::Result<TcpListener> {
+    match listen_tcp((Ipv6Addr::UNSPECIFIED, port).into(), false) {
+        // The system has no IPv6.
         Err(error)
             if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::AddrNotAvailable)
                 || error.raw_os_error() == Some(EAFNOSUPPORT) =>
         {
-            listen((Ipv4Addr::UNSPECIFIED, port).into(), true)
+            listen_tcp((Ipv4Addr::UNSPECIFIED, port).into(), true)
         }
         listener => listener,
     }
 }
 
-/// Linux: address family not supported by protocol.
+/// Linux error number: address family not supported by protocol.
 const EAFNOSUPPORT: i32 = 97;
 
-fn listen(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
+fn listen_tcp(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(only_v6)?;
     }
-    // A restart need not wait for old connections to be forgotten.
+    // Without it a restart fails while old connections are in TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -179,13 +186,13 @@ fn listen(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-fn unix(path: &Path) -> io::Result<Listener> {
-    // What a process that was killed has left behind; one that lives answers.
+fn listen_on_path(path: &Path) -> io::Result<Listener> {
+    // A process that was killed leaves its socket behind; connecting to it is refused.
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
     if is_socket && BlockingUnixStream::connect(path).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused) {
         std::fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
-    let file = SocketFile { path: path.to_owned(), inode: inode(path)? };
+    let file = SocketFile { path: path.to_owned(), inode: read_inode(path)? };
     Ok(Listener::Unix(listener, Some(file)))
 }

@@ -1,16 +1,21 @@
-//! Who may read what: sockets in, the bytes of [`crate::metrics`] out.
+//! The HTTP server: connections in, the bytes of [`crate::metrics`] and the status page out.
 //!
-//! [`bind`] opens the sockets before anything else happens, [`serve`] answers on them until it is
-//! told to stop.
+//! [`bind`] opens the sockets before anything else starts. [`serve()`] accepts connections on them and answers
+//! requests with a [`router()`] until it is stopped; then it finishes the requests in flight. A request never
+//! waits for a poll, and neither a slow client nor a panic in a handler affects other requests.
 
-mod activity;
+mod connection_tracker;
+mod connections;
 mod listen;
 mod negotiate;
 mod page;
+mod response_body;
 mod routes;
 mod serve;
+mod throttled_log;
 pub mod toolkit;
+mod tracked_stream;
 
-pub use listen::{BindError, Listener, bind, systemd_sockets};
+pub use listen::{BindError, Listener, bind, take_systemd_sockets};
 pub use routes::{AppState, Reload, router};
 pub use serve::{Server, serve};

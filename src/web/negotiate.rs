@@ -1,24 +1,25 @@
-//! Which format and which coding a scrape asks for (RFC 9110, section 12.5).
+//! Content negotiation (RFC 9110, section 12.5): request headers go in, the format and encoding of the response to a
+//! scrape come out. There is always one; a request is never rejected because of its headers.
 
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, ACCEPT_ENCODING, HeaderName};
 
 use crate::metrics::{Encoding, Format};
 
-/// What an answer is made of for a client with these headers.
+/// Returns the format and the encoding that a client prefers.
 pub(super) fn negotiate(headers: &HeaderMap) -> (Format, Encoding) {
-    // A header may be in several parts; one that is no text says nothing.
-    let text = |name: HeaderName| -> String {
-        let parts = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-        parts.collect::<Vec<_>>().join(",")
+    // A header may occur several times; values that are not text are ignored.
+    let joined = |name: HeaderName| -> String {
+        let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+        values.collect::<Vec<_>>().join(",")
     };
-    (format(&text(ACCEPT)), coding(&text(ACCEPT_ENCODING)))
+    (choose_format(&joined(ACCEPT)), choose_encoding(&joined(ACCEPT_ENCODING)))
 }
 
-/// The format that an `Accept` header prefers, as Prometheus sends it: `OpenMetrics` where it is asked
-/// for by name and in the version there is, else the text format, whatever is asked for.
-fn format(accept: &str) -> Format {
-    let offered = choices(accept).filter_map(|choice| {
+/// Returns the format that an `Accept` header prefers: `OpenMetrics` if its name and its version (or none) match,
+/// as in the header that Prometheus sends, else the text format, even if it is not accepted.
+fn choose_format(accept: &str) -> Format {
+    let supported = parse_choices(accept).filter_map(|choice| {
         let format = match (&*choice.name, choice.parameter("version")) {
             ("application/openmetrics-text", None | Some("1.0.0")) => Format::OpenMetrics,
             ("text/plain" | "text/*" | "*/*", None | Some("0.0.4")) => Format::Text,
@@ -26,45 +27,47 @@ fn format(accept: &str) -> Format {
         };
         Some((choice.quality, format))
     });
-    best(offered).unwrap_or(Format::Text)
+    highest_quality(supported).unwrap_or(Format::Text)
 }
 
-/// The coding that an `Accept-Encoding` header prefers. Not to code at all is always possible, and done
-/// where that is preferred or nothing else is acceptable.
-fn coding(accept: &str) -> Encoding {
-    let offered = choices(accept).filter_map(|choice| {
-        let coding = match &*choice.name {
-            // Of all that there are everybody knows gzip.
+/// Returns the encoding that an `Accept-Encoding` header prefers: `Identity` if it is preferred or no other
+/// supported encoding is accepted.
+fn choose_encoding(accept: &str) -> Encoding {
+    let supported = parse_choices(accept).filter_map(|choice| {
+        let encoding = match &*choice.name {
+            // Every client supports gzip.
             "gzip" | "x-gzip" | "*" => Encoding::Gzip,
             "zstd" => Encoding::Zstd,
             "identity" => Encoding::Identity,
             _ => return None,
         };
-        Some((choice.quality, coding))
+        Some((choice.quality, encoding))
     });
-    best(offered).unwrap_or(Encoding::Identity)
+    highest_quality(supported).unwrap_or(Encoding::Identity)
 }
 
-/// Of two that are as welcome the first; what is not acceptable has quality 0.
-fn best<T>(offered: impl Iterator<Item = (f32, T)>) -> Option<T> {
-    let acceptable = offered.filter(|(quality, _)| *quality > 0.0);
-    acceptable.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, offer)| offer)
+/// Returns the highest-quality choice; ties go to the first. Quality 0 means "not acceptable".
+fn highest_quality<T>(choices: impl Iterator<Item = (f32, T)>) -> Option<T> {
+    let acceptable = choices.filter(|(quality, _)| *quality > 0.0);
+    acceptable.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, choice)| choice)
 }
 
-/// One of the choices that a header lists.
-struct Choice<'a> {
+/// One choice of an `Accept` or `Accept-Encoding` header.
+struct AcceptChoice<'a> {
+    /// In lower case.
     name: String,
     parameters: Vec<(&'a str, &'a str)>,
+    /// From 0 to 1; 1 if absent, 0 if invalid.
     quality: f32,
 }
 
-impl Choice<'_> {
+impl AcceptChoice<'_> {
     fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
     }
 }
 
-fn choices(header: &str) -> impl Iterator<Item = Choice<'_>> {
+fn parse_choices(header: &str) -> impl Iterator<Item = AcceptChoice<'_>> {
     header.split(',').map(|choice| {
         let mut parts = choice.split(';').map(str::trim);
         let name = parts.next().unwrap_or_default().to_ascii_lowercase();
@@ -73,10 +76,9 @@ fn choices(header: &str) -> impl Iterator<Item = Choice<'_>> {
             .map(|(key, value)| (key.trim(), value.trim().trim_matches('"')))
             .collect();
         let quality = parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case("q"));
-        // One that cannot be read is none that is welcome.
-        let read = |value: &str| value.parse().ok().filter(|quality| (0.0..=1.0).contains(quality)).unwrap_or(0.0);
-        let quality = quality.map_or(1.0, |(_, value)| read(value));
-        Choice { name, parameters, quality }
+        let parse = |value: &str| value.parse().ok().filter(|quality| (0.0..=1.0).contains(quality)).unwrap_or(0.0);
+        let quality = quality.map_or(1.0, |(_, value)| parse(value));
+        AcceptChoice { name, parameters, quality }
     })
 }
 
@@ -85,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_format_is_the_one_that_is_preferred() {
+    fn accept_header_selects_the_preferred_format() {
         use Format::{OpenMetrics, Text};
         for (accept, expected) in [
             ("", Text),
@@ -98,7 +100,7 @@ mod tests {
             ("application/openmetrics-text;version=\"1.0.0\"", OpenMetrics),
             ("application/openmetrics-text;version=2.0.0,text/plain;q=0.1", Text),
             ("application/openmetrics-text;version=0.0.1", Text),
-            // As Prometheus sends it, 2 and 3.
+            // The headers that Prometheus 2 and 3 send.
             (
                 "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
                  text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
@@ -121,12 +123,12 @@ mod tests {
             ("application/openmetrics-text;q=2,text/plain;q=0.1", Text),
             (";;;,,,=", Text),
         ] {
-            assert_eq!(format(accept), expected, "{accept}");
+            assert_eq!(choose_format(accept), expected, "{accept}");
         }
     }
 
     #[test]
-    fn the_coding_is_the_one_that_is_preferred() {
+    fn accept_encoding_header_selects_the_preferred_encoding() {
         use Encoding::{Gzip, Identity, Zstd};
         for (accept, expected) in [
             ("", Identity),
@@ -151,7 +153,7 @@ mod tests {
             ("gzip;q=none", Identity),
             (",;=,", Identity),
         ] {
-            assert_eq!(coding(accept), expected, "{accept}");
+            assert_eq!(choose_encoding(accept), expected, "{accept}");
         }
     }
 }

@@ -1,4 +1,7 @@
-//! What is served at which path.
+//! The HTTP routes: the state of the exporter goes in, responses come out.
+//!
+//! Handlers only read what the pollers have published; none waits for a poll, except that a reload waits until the
+//! new configuration has been applied or rejected.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -18,28 +21,28 @@ use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
 use super::negotiate::negotiate;
-use super::page;
+use super::page::{self, PageInput, PageQuery};
 use crate::metrics::{Exporter, Scrape};
 use crate::poller::Fleet;
 
-/// All that the pages are made of.
+/// What the handlers read.
 #[derive(Debug)]
 pub struct AppState {
     /// The accounts.
     pub fleet: Arc<Fleet>,
-    /// What the process says of itself.
+    /// The metrics of the exporter itself.
     pub exporter: Arc<Exporter>,
-    /// The path of the metrics.
+    /// The path at which the metrics are served.
     pub telemetry_path: String,
-    /// Reads the configuration again; none where that is not allowed.
+    /// Reloads the configuration; `None` if `POST /-/reload` is not enabled.
     pub reload: Option<Reload>,
-    /// When this process began.
-    pub started: Instant,
-    /// Whether every account had been polled once: what a reload adds later does not undo it.
-    pub ready: AtomicBool,
+    /// When the process started.
+    pub started_at: Instant,
+    /// Whether every account has been polled once. Never reset: accounts that a reload adds do not undo it.
+    pub is_ready: AtomicBool,
 }
 
-/// What `POST /-/reload` does: the error says what is wrong with the configuration.
+/// Reloads the configuration for `POST /-/reload`; fails with what is wrong with the new configuration.
 #[derive(Clone)]
 pub struct Reload(pub Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>);
 
@@ -49,29 +52,29 @@ impl fmt::Debug for Reload {
     }
 }
 
-/// The pages of a site. Another path is 404, another method 405.
-pub fn router(site: Arc<AppState>) -> Router {
+/// Returns the router of all routes. Unknown paths respond with status 404, wrong methods with 405.
+pub fn router(state: Arc<AppState>) -> Router {
     Router::new()
-        .route(&site.telemetry_path, get(scrape))
-        .route("/", get(status))
+        .route(&state.telemetry_path, get(serve_metrics))
+        .route("/", get(serve_status_page))
         .route("/-/healthy", get(async || "tryvox-exporter is healthy.\n"))
-        .route("/-/ready", get(ready))
-        .route("/-/reload", post(reload).put(reload))
-        .with_state(site)
+        .route("/-/ready", get(report_readiness))
+        .route("/-/reload", post(reload_config).put(reload_config))
+        .with_state(state)
 }
 
-async fn scrape(State(site): State<Arc<AppState>>, headers: HeaderMap) -> Response {
-    let (format, coding) = negotiate(&headers);
-    let mut pieces = Scrape::new(&site.fleet.accounts(), site.exporter.clone()).pack(format, coding);
-    // Most often that is all, and its length is known.
-    let first = pieces.next().unwrap_or_default();
-    let body = match pieces.next() {
+async fn serve_metrics(State(state): State<Arc<AppState>>, headers: HeaderMap) -> Response {
+    let (format, encoding) = negotiate(&headers);
+    let mut chunks = Scrape::new(&state.fleet.accounts(), state.exporter.clone()).pack(format, encoding);
+    // Usually there is only one chunk; then the response has a Content-Length.
+    let first = chunks.next().unwrap_or_default();
+    let body = match chunks.next() {
         None => Body::from(first),
         Some(second) => {
-            Body::from_stream(stream::iter([first, second].into_iter().chain(pieces)).then(async |piece| {
-                // Between two pieces others have their turn.
+            Body::from_stream(stream::iter([first, second].into_iter().chain(chunks)).then(async |chunk| {
+                // Let other tasks run before the next chunk is made.
                 tokio::task::yield_now().await;
-                Ok::<_, Infallible>(piece)
+                Ok::<_, Infallible>(chunk)
             }))
         }
     };
@@ -79,19 +82,19 @@ async fn scrape(State(site): State<Arc<AppState>>, headers: HeaderMap) -> Respon
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
-    if let Some(name) = coding.name() {
+    if let Some(name) = encoding.name() {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(name));
     }
     response
 }
 
-async fn ready(State(site): State<Arc<AppState>>) -> Response {
-    let accounts = site.fleet.accounts();
+async fn report_readiness(State(state): State<Arc<AppState>>) -> Response {
+    let accounts = state.fleet.accounts();
     let waiting = accounts.iter().filter(|account| account.snapshot().polls.last.is_none()).count();
     if waiting == 0 {
-        site.ready.store(true, Ordering::Relaxed);
+        state.is_ready.store(true, Ordering::Relaxed);
     }
-    if site.ready.load(Ordering::Relaxed) {
+    if state.is_ready.load(Ordering::Relaxed) {
         "tryvox-exporter is ready.\n".into_response()
     } else {
         let text = format!("tryvox-exporter is not ready: the first poll of {waiting} account(s) has not ended.\n");
@@ -99,38 +102,42 @@ async fn ready(State(site): State<Arc<AppState>>) -> Response {
     }
 }
 
-async fn reload(State(site): State<Arc<AppState>>) -> Response {
-    let Some(Reload(reload)) = &site.reload else {
+async fn reload_config(State(state): State<Arc<AppState>>) -> Response {
+    let Some(Reload(reload)) = &state.reload else {
         let text = "The lifecycle API is off; --web.enable-lifecycle allows it.\n";
         return (StatusCode::FORBIDDEN, text).into_response();
     };
     match reload().await {
         Ok(()) => "The configuration was reloaded.\n".into_response(),
-        Err(problem) => {
-            (StatusCode::BAD_REQUEST, format!("The configuration was not changed: {problem}\n")).into_response()
+        Err(error) => {
+            (StatusCode::BAD_REQUEST, format!("The configuration was not changed: {error}\n")).into_response()
         }
     }
 }
 
-async fn status(State(site): State<Arc<AppState>>, asked: Result<Query<page::Asked>, QueryRejection>) -> Response {
-    // A query that cannot be read asks for nothing. Of many accounts a page takes its time, and keeps no
-    // other answer waiting.
-    let Query(asked) = asked.unwrap_or_default();
+async fn serve_status_page(
+    State(state): State<Arc<AppState>>,
+    query: Result<Query<PageQuery>, QueryRejection>,
+) -> Response {
+    // A query that cannot be parsed selects nothing in particular.
+    let Query(query) = query.unwrap_or_default();
+    // With many accounts rendering takes long enough to delay other requests.
     let rendered = tokio::task::spawn_blocking(move || {
-        let subject = page::Subject {
-            accounts: &site.fleet.accounts(),
-            configured: site.exporter.configured(),
-            telemetry_path: &site.telemetry_path,
-            reload: site.reload.is_some(),
-            started: site.started,
+        let input = PageInput {
+            accounts: &state.fleet.accounts(),
+            configured: state.exporter.configured(),
+            telemetry_path: &state.telemetry_path,
+            reload_enabled: state.reload.is_some(),
+            started_at: state.started_at,
         };
-        page::render(&subject, asked)
+        page::render(&input, query)
     });
     let mut response = match rendered.await {
-        Ok(text) => text.into_response(),
-        // It panicked, and what that means is for the caller to say; or the end has come.
+        Ok(html) => html.into_response(),
         Err(error) => match error.try_into_panic() {
+            // The server turns it into a response, like a panic in a handler.
             Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is shutting down.
             Err(_) => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
         },
     };

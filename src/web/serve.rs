@@ -1,22 +1,21 @@
-//! Connections in, answers out, until the end.
+//! Accepts connections, serves HTTP on them, and shuts down gracefully.
+//!
+//! Listeners, a router and limits go in; [`serve`] returns when the server has stopped. A connection that is
+//! accepted is served, evicted in favor of a new one, or refused with status 503; it never waits for a slot.
+//! After the stop no new connections are accepted, and requests in flight have a limited time to finish.
 
+use std::any::Any;
 use std::convert::Infallible;
 use std::io;
-use std::panic::AssertUnwindSafe;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
+use axum::http::header::{CONNECTION, HeaderValue};
 use axum::http::{Request, Response, StatusCode, Version};
 use axum::response::IntoResponse;
-use bytes::Bytes;
-use futures_util::FutureExt;
-use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -26,104 +25,123 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::limit::RequestBodyLimitLayer;
 use tower_service::Service;
 use tracing::{debug, warn};
 
-use super::activity::{Activity, Answering, Connections, Place, Watched};
-use super::listen::{Listener, Stream};
-use super::toolkit::{Refusal, WebFile};
+use super::connection_tracker::ConnectionTracker;
+use super::connections::{ConnectionSlot, Connections};
+use super::listen::{ClientStream, Listener};
+use super::response_body::TrackedBody;
+use super::throttled_log::ThrottledLog;
+use super::toolkit::{RequestRejection, WebFile};
+use super::tracked_stream::TrackedStream;
 
-/// What answers in flight get to end in, once no new ones are taken.
-const GRACE: Duration = Duration::from_secs(5);
-/// What a request that is on its way gets to arrive in, when the end has come.
-const LINGER: Duration = Duration::from_millis(500);
-/// How long connections that the system has made already are taken in, when the end has come.
-const LAST_CALL: Duration = Duration::from_millis(100);
-/// A head is some hundred bytes; of HTTP/1 one that needs a larger buffer is answered with 431.
-const MAX_HEAD: usize = 64 << 10;
-/// Nothing that is asked here has a body.
-const MAX_BODY: u64 = 64 << 10;
-/// A client takes an answer in such pieces, and says in between whether it still wants it.
-const PIECE: usize = 64 << 10;
-/// Requests of one connection at once.
-const MAX_STREAMS: u32 = 100;
-/// What is told of connections that are turned away is told that often at most.
-const TELL: Duration = Duration::from_secs(10);
+/// Time for requests in flight to finish after the stop.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for a request that the client has already sent to arrive: after the stop, and before a connection that
+/// speaks HTTP instead of TLS is closed.
+const FINAL_READ_TIMEOUT: Duration = Duration::from_millis(500);
+/// Time after the stop during which connections that are waiting in the backlog are still accepted.
+const BACKLOG_DRAIN_TIMEOUT: Duration = Duration::from_millis(100);
+/// Delay before the next connection is accepted after an error.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
+/// Maximum size of a request head, in bytes; usual are some hundred. HTTP/1 answers a larger one with status 431.
+const MAX_REQUEST_HEAD_SIZE: u32 = 64 << 10;
+/// Maximum size of a request body, in bytes; no route reads one.
+const MAX_REQUEST_BODY_SIZE: usize = 64 << 10;
+/// Maximum number of concurrent requests on an HTTP/2 connection.
+const MAX_CONCURRENT_STREAMS: u32 = 100;
 
-/// Who is let in, and what they find.
+/// What to serve, to whom, and on how many connections.
 #[derive(Debug)]
 pub struct Server {
-    /// The pages.
+    /// The routes.
     pub router: Router,
-    /// TLS, users and the like.
+    /// TLS, users, response headers and the rate limit.
     pub web_file: Option<Arc<WebFile>>,
-    /// Connections at one time.
+    /// The maximum number of open connections.
     pub max_connections: usize,
 }
 
-/// Answers on all sockets until `stop`; then answers in flight end, 5 s at most.
+/// Serves on all listeners until `stop` is cancelled, then waits up to 5 s for requests in flight.
 pub async fn serve(listeners: Vec<Listener>, server: Server, stop: CancellationToken) {
     let Server { router, web_file, max_connections } = server;
-    let door = Arc::new(Door {
-        router,
+    let context = Arc::new(ServerContext {
+        router: with_safeguards(router),
         web_file,
         connections: Connections::new(max_connections),
         max_connections,
-        refused: Told::default(),
-        failed: Told::default(),
+        refused_log: ThrottledLog::default(),
+        accept_error_log: ThrottledLog::default(),
         stop,
     });
     let tasks = TaskTracker::new();
     for listener in listeners {
-        tasks.spawn(door.clone().accept(listener, tasks.clone()));
+        tasks.spawn(context.clone().accept_connections(listener, tasks.clone()));
     }
     tasks.close();
-    let overdue = async {
-        door.stop.cancelled().await;
-        sleep(GRACE).await;
+    let shutdown_timed_out = async {
+        context.stop.cancelled().await;
+        sleep(SHUTDOWN_TIMEOUT).await;
     };
     tokio::select! {
         () = tasks.wait() => {}
-        () = overdue => warn!(open = tasks.len(), "answers that are not done are cut off"),
+        () = shutdown_timed_out => warn!(open = tasks.len(), "answers that are not done are cut off"),
     }
 }
 
-/// What all connections have in common.
-struct Door {
+/// Bounds request bodies, and turns a panic in a handler into status 500. The panic costs only its own request;
+/// the panic hook has logged it.
+fn with_safeguards(router: Router) -> Router {
+    let respond_to_panic = |_: Box<dyn Any + Send>| {
+        (StatusCode::INTERNAL_SERVER_ERROR, "A fault of this program; its log says more.\n").into_response()
+    };
+    router.layer(RequestBodyLimitLayer::new(MAX_REQUEST_BODY_SIZE)).layer(CatchPanicLayer::custom(respond_to_panic))
+}
+
+/// What all connections of a server share.
+struct ServerContext {
     router: Router,
     web_file: Option<Arc<WebFile>>,
     connections: Arc<Connections>,
     max_connections: usize,
-    refused: Told,
-    failed: Told,
+    refused_log: ThrottledLog,
+    accept_error_log: ThrottledLog,
+    /// Cancelled when the server is to stop.
     stop: CancellationToken,
 }
 
-impl Door {
-    async fn accept(self: Arc<Self>, listener: Listener, tasks: TaskTracker) {
+impl ServerContext {
+    /// Accepts connections until the stop, and those that are in the backlog then.
+    async fn accept_connections(self: Arc<Self>, listener: Listener, tasks: TaskTracker) {
         while let Some(accepted) = self.stop.run_until_cancelled(listener.accept()).await {
             match accepted {
-                Ok(stream) => self.clone().welcome(stream, &tasks),
+                Ok(stream) => self.clone().spawn_connection(stream, &tasks),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    // Most often there are no more file descriptors, and that passes.
-                    self.failed.tell(|times| warn!(%error, times, "cannot take a connection; trying again"));
-                    self.stop.run_until_cancelled(sleep(Duration::from_millis(100))).await;
+                    // Usually the process is out of file descriptors, which is temporary.
+                    self.accept_error_log
+                        .record(|times| warn!(%error, times, "cannot take a connection; trying again"));
+                    self.stop.run_until_cancelled(sleep(ACCEPT_RETRY_DELAY)).await;
                 }
             }
         }
-        // The system may have said yes to some that are not known here yet.
-        let until = Instant::now() + LAST_CALL;
-        while let Ok(Ok(Ok(stream))) = timeout_at(until, timeout(LAST_CALL / 10, listener.accept())).await {
-            self.clone().welcome(stream, &tasks);
+        // To their clients, connections in the backlog are established.
+        let deadline = Instant::now() + BACKLOG_DRAIN_TIMEOUT;
+        let next = || timeout_at(deadline, timeout(BACKLOG_DRAIN_TIMEOUT / 10, listener.accept()));
+        while let Ok(Ok(Ok(stream))) = next().await {
+            self.clone().spawn_connection(stream, &tasks);
         }
     }
 
-    fn welcome(self: Arc<Self>, stream: Stream, tasks: &TaskTracker) {
-        if let Some(place) = self.connections.admit() {
-            tasks.spawn(self.connection(stream, place));
+    /// Serves a connection in a task of its own, or refuses it if there is no slot for it.
+    fn spawn_connection(self: Arc<Self>, stream: ClientStream, tasks: &TaskTracker) {
+        if let Some(slot) = self.connections.acquire_slot() {
+            tasks.spawn(self.serve_connection(stream, slot));
         } else {
-            self.refused.tell(|refused| {
+            self.refused_log.record(|refused| {
                 let max_connections = self.max_connections;
                 warn!(max_connections, refused, "connections refused, as all are being answered");
             });
@@ -131,20 +149,21 @@ impl Door {
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: Stream, place: Place) {
-        let activity = place.activity.clone();
-        let end = async {
+    /// Serves a connection, encrypted if so configured, until it ends, times out or is evicted.
+    async fn serve_connection(self: Arc<Self>, stream: ClientStream, slot: ConnectionSlot) {
+        let tracker = slot.tracker.clone();
+        let served = async {
             let acceptor = match &self.web_file {
                 Some(file) => file.acceptor().await,
                 None => Ok(None),
             };
             match acceptor {
-                Ok(None) => self.http(stream, &activity, false).await,
-                Ok(Some(_)) if speaks_plainly(&stream).await => explain_tls(stream).await,
+                Ok(None) => self.serve_http(stream, &tracker, false).await,
+                Ok(Some(_)) if is_plain_http(&stream).await => explain_tls(stream).await,
                 Ok(Some(acceptor)) => match acceptor.accept(stream).await {
                     Ok(stream) => {
-                        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                        self.http(stream, &activity, http2).await;
+                        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                        self.serve_http(stream, &tracker, is_http2).await;
                     }
                     Err(error) => debug!(%error, "TLS handshake failed"),
                 },
@@ -152,43 +171,47 @@ impl Door {
             }
         };
         tokio::select! {
-            () = end => {}
-            () = activity.over() => debug!("connection closed: its client was too slow, or its place was needed"),
+            () = served => {}
+            () = tracker.wait_for_timeout_or_eviction() => {
+                debug!("connection closed: its client was too slow, or its place was needed");
+            }
         }
     }
 
-    async fn http<S>(self: &Arc<Self>, stream: S, activity: &Arc<Activity>, http2: bool)
+    async fn serve_http<S>(self: &Arc<Self>, stream: S, tracker: &Arc<ConnectionTracker>, is_http2: bool)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let builder = auto::Builder::new(TokioExecutor::new());
-        let mut builder = if http2 { builder.http2_only() } else { builder.http1_only() };
-        // Activity keeps the time: hyper's would also end connections that are kept for the next scrape.
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(MAX_HEAD);
-        let max_head = u32::try_from(MAX_HEAD).unwrap_or(u32::MAX);
-        builder.http2().timer(TokioTimer::new()).max_header_list_size(max_head).max_concurrent_streams(MAX_STREAMS);
-        let io = TokioIo::new(Watched::new(stream, activity.clone(), !http2));
+        let mut builder = if is_http2 { builder.http2_only() } else { builder.http1_only() };
+        // The tracker has the timeouts; hyper's would also close connections that wait for the next scrape.
+        let max_head_size = MAX_REQUEST_HEAD_SIZE as usize;
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(max_head_size);
+        let mut http2 = builder.http2();
+        http2.timer(TokioTimer::new()).max_header_list_size(MAX_REQUEST_HEAD_SIZE);
+        http2.max_concurrent_streams(MAX_CONCURRENT_STREAMS);
+        let io = TokioIo::new(TrackedStream::new(stream, tracker.clone(), is_http2));
         let service = service_fn(|request: Request<Incoming>| {
-            let answering = activity.answer(!http2);
+            let request_in_flight = tracker.start_request(!is_http2);
             let this = self.clone();
             async move {
-                let response = this.answer(request).await;
-                Ok::<_, Infallible>(response.map(|body| Owed { body, rest: Bytes::new(), _answering: answering }))
+                let response = this.respond(request).await;
+                Ok::<_, Infallible>(response.map(|body| TrackedBody::new(body, request_in_flight)))
             }
         });
         let mut connection = pin!(builder.serve_connection(io, service));
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
+        let result = tokio::select! {
+            result = connection.as_mut() => result,
             () = self.stop.cancelled() => {
-                if http2 {
-                    // It has a way to say which requests are too late.
+                if is_http2 {
+                    // HTTP/2 tells the client which requests are not served any more.
                     connection.as_mut().graceful_shutdown();
                 }
-                // A request that is on its way is answered; the answer says that it is the last.
+                // A request on its way over HTTP/1 is still served; its response closes the connection.
                 tokio::select! {
-                    ended = connection.as_mut() => ended,
-                    () = sleep(LINGER) => {
-                        if activity.is_quiet() {
+                    result = connection.as_mut() => result,
+                    () = sleep(FINAL_READ_TIMEOUT) => {
+                        if tracker.is_idle() {
                             return;
                         }
                         connection.as_mut().graceful_shutdown();
@@ -197,39 +220,35 @@ impl Door {
                 }
             }
         };
-        if let Err(error) = ended {
+        if let Err(error) = result {
             debug!(error = &*error, "connection failed");
         }
     }
 
-    /// The answer to a request, whatever happens.
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        let http1 = request.version() <= Version::HTTP_11;
-        let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        let mut response = if length.is_some_and(|length: u64| length > MAX_BODY) {
-            (StatusCode::PAYLOAD_TOO_LARGE, "Nothing here takes a body that large.\n").into_response()
-        } else {
-            self.admitted(request).await
-        };
-        if http1 && self.stop.is_cancelled() {
+    /// Responds to a request; after the stop the response closes an HTTP/1 connection.
+    async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
+        let is_http1 = request.version() <= Version::HTTP_11;
+        let mut response = self.check_and_route(request).await;
+        if is_http1 && self.stop.is_cancelled() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
 
-    async fn admitted(&self, request: Request<Incoming>) -> Response<Body> {
+    /// Routes a request if the web file allows it, and adds the web file's headers to the response.
+    async fn check_and_route(&self, request: Request<Incoming>) -> Response<Body> {
         let mut headers = Vec::new();
         if let Some(file) = &self.web_file {
             let log = |error| warn!(%error, "request refused: the web configuration is not good");
-            match file.admit(request.headers(), log).await {
-                Ok(admitted) => headers = admitted,
-                Err(Refusal { status, headers }) => {
+            match file.check_request(request.headers(), log).await {
+                Ok(response_headers) => headers = response_headers,
+                Err(RequestRejection { status, headers }) => {
                     let text = format!("{}\n", status.canonical_reason().unwrap_or_default());
                     return (status, headers, text).into_response();
                 }
             }
         }
-        let mut response = answer(self.router.clone(), request.map(Body::new)).await;
+        let mut response = self.router.clone().call(request).await.unwrap_or_else(|never| match never {});
         for (name, value) in headers {
             response.headers_mut().insert(name, value);
         }
@@ -237,115 +256,68 @@ impl Door {
     }
 }
 
-/// What the pages answer: a fault of this program costs one answer, and the panic hook has logged it.
-async fn answer(mut router: Router, request: Request<Body>) -> Response<Body> {
-    let answered = AssertUnwindSafe(async { router.call(request).await }).catch_unwind().await;
-    answered.map_or_else(
-        |_| (StatusCode::INTERNAL_SERVER_ERROR, "A fault of this program; its log says more.\n").into_response(),
-        |response| response.unwrap_or_else(|never| match never {}),
-    )
-}
-
-/// Tells a client that there is no place for it, if it can be told at once.
-fn refuse(stream: &Stream) {
-    const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n\
+/// Refuses a connection with status 503, unless that would block.
+fn refuse(stream: &ClientStream) {
+    const RESPONSE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n\
         Content-Type: text/plain; charset=utf-8\r\nContent-Length: 23\r\n\r\nToo many connections.\r\n";
-    // Where the connection is to be encrypted this is noise, and ends it just as well.
+    // To a client that expects TLS this is an invalid message, which ends the handshake just as well.
     _ = match stream {
-        Either::Left(stream) => stream.try_write(ANSWER),
-        Either::Right(stream) => stream.try_write(ANSWER),
+        Either::Left(stream) => stream.try_write(RESPONSE),
+        Either::Right(stream) => stream.try_write(RESPONSE),
     };
 }
 
-/// Whether a client begins with a letter, as a request does and TLS does not.
-async fn speaks_plainly(stream: &Stream) -> bool {
+/// Returns whether the client's first byte is a letter, as in an HTTP/1 request; a TLS handshake begins with 22.
+async fn is_plain_http(stream: &ClientStream) -> bool {
     let mut first = [0];
     match stream {
         Either::Left(stream) => matches!(stream.peek(&mut first).await, Ok(1) if first[0].is_ascii_alphabetic()),
-        // There the system has no way to look without taking.
+        // Tokio cannot peek at Unix sockets.
         Either::Right(_) => false,
     }
 }
 
-/// Tells such a client what is wrong.
-async fn explain_tls(mut stream: Stream) {
+/// Tells a client that speaks HTTP to use TLS, and closes the connection.
+async fn explain_tls(mut stream: ClientStream) {
     let text = "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n\
         Client sent an HTTP request to an HTTPS server.\n";
-    // Whoever is gone need not be told. What it sent is read, or closing would take back what it was told.
+    // Errors mean that the client has gone. Closing a socket with unread data would reset the connection, and
+    // the response could be lost.
     _ = stream.write_all(text.as_bytes()).await;
     _ = stream.shutdown().await;
-    _ = timeout(LINGER, stream.read(&mut [0; 4096])).await;
-}
-
-/// How often something happened, told now and then.
-#[derive(Debug, Default)]
-struct Told {
-    times: AtomicU64,
-    until: std::sync::Mutex<Option<Instant>>,
-}
-
-impl Told {
-    fn tell(&self, tell: impl FnOnce(u64)) {
-        let times = self.times.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut until = self.until.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let now = Instant::now();
-        if until.is_none_or(|until| until <= now) {
-            *until = Some(now + TELL);
-            self.times.store(0, Ordering::Relaxed);
-            tell(times);
-        }
-    }
-}
-
-/// A body in pieces; its request is answered when all of it is taken.
-struct Owed {
-    body: Body,
-    rest: Bytes,
-    _answering: Answering,
-}
-
-impl http_body::Body for Owed {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        if self.rest.is_empty() {
-            let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
-            match frame.map(|frame| frame.map(Frame::into_data)) {
-                Some(Ok(Ok(data))) => self.rest = data,
-                Some(Ok(Err(trailers))) => return Poll::Ready(Some(Ok(trailers))),
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => return Poll::Ready(None),
-            }
-        }
-        let length = self.rest.len().min(PIECE);
-        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let (rest, body) = (self.rest.len() as u64, self.body.size_hint());
-        match body.exact() {
-            Some(length) => SizeHint::with_exact(length + rest),
-            None => SizeHint::default(),
-        }
-    }
+    _ = timeout(FINAL_READ_TIMEOUT, stream.read(&mut [0; 4096])).await;
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::routing::{get, post};
+
     use super::*;
-    use axum::routing::get;
 
     #[tokio::test]
-    async fn a_panic_is_a_500_and_the_next_request_is_answered() {
-        let fault = async || -> &'static str { panic!("on purpose") };
-        let router = Router::new().route("/fault", get(fault)).route("/", get(async || "fine"));
-        let ask = |path: &'static str| answer(router.clone(), Request::get(path).body(Body::empty()).unwrap());
-        assert_eq!(ask("/fault").await.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        assert_eq!(ask("/").await.status(), StatusCode::OK);
+    async fn panic_costs_one_request_and_responds_with_500() {
+        let panicking = async || -> &'static str { panic!("on purpose") };
+        let router = Router::new().route("/panic", get(panicking)).route("/", get(async || "fine"));
+        let router = with_safeguards(router);
+        let get = |path: &'static str| router.clone().call(Request::get(path).body(Body::empty()).unwrap());
+        assert_eq!(get("/panic").await.unwrap().status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(get("/").await.unwrap().status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn request_body_above_the_limit_is_rejected() {
+        let mut router = with_safeguards(Router::new().route("/", post(async |body: String| body)));
+        for (size, has_length, status) in [
+            (MAX_REQUEST_BODY_SIZE, true, StatusCode::OK),
+            (MAX_REQUEST_BODY_SIZE + 1, true, StatusCode::PAYLOAD_TOO_LARGE),
+            (MAX_REQUEST_BODY_SIZE + 1, false, StatusCode::PAYLOAD_TOO_LARGE),
+        ] {
+            let mut request = Request::post("/");
+            if has_length {
+                request = request.header("content-length", size);
+            }
+            let response = router.call(request.body("x".repeat(size)).unwrap()).await.unwrap();
+            assert_eq!(response.status(), status, "{size} bytes");
+        }
     }
 }

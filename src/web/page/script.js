@@ -1,51 +1,52 @@
 'use strict';
-// Keeps what is marked as live current, without disturbing whoever reads, types or tabs through it.
+// Refreshes the regions marked data-live. Open details, the focus, scroll positions and the form are preserved.
 (() => {
-  const EVERY = 5000;
-  const status = document.getElementById('connection');
+  const REFRESH_INTERVAL_MS = 5000;
+  const connectionStatus = document.getElementById('connection');
   let failedSince = null;
   let timer = null;
 
-  const update = (region, fresh) => {
-    if (region.innerHTML === fresh.innerHTML) return;
-    const open = [...region.querySelectorAll('details[open]')].map((details) => details.id);
+  const replaceContent = (region, updated) => {
+    if (region.innerHTML === updated.innerHTML) return;
+    const openIds = [...region.querySelectorAll('details[open]')].map((details) => details.id);
     const focused = region.contains(document.activeElement) ? document.activeElement : null;
-    const key = focused && (focused.getAttribute('href') || focused.getAttribute('aria-label') || focused.textContent);
-    const scrolled = [...region.querySelectorAll('.scroll')].map((box) => [box.scrollLeft, box.scrollTop]);
-    region.replaceChildren(...fresh.childNodes);
-    open.forEach((id) => document.getElementById(id)?.setAttribute('open', ''));
+    const identify = (element) => element.getAttribute('href') || element.getAttribute('aria-label') || element.textContent;
+    const focusedKey = focused && identify(focused);
+    const scrollPositions = [...region.querySelectorAll('.scroll')].map((box) => [box.scrollLeft, box.scrollTop]);
+    region.replaceChildren(...updated.childNodes);
+    openIds.forEach((id) => document.getElementById(id)?.setAttribute('open', ''));
     region.querySelectorAll('.scroll').forEach((box, index) => {
-      if (scrolled[index]) [box.scrollLeft, box.scrollTop] = scrolled[index];
+      if (scrollPositions[index]) [box.scrollLeft, box.scrollTop] = scrollPositions[index];
     });
     if (focused) {
-      const same = (element) => key === (element.getAttribute('href') || element.getAttribute('aria-label') || element.textContent);
-      [...region.querySelectorAll(focused.tagName)].find(same)?.focus({ preventScroll: true });
+      const isFocused = (element) => identify(element) === focusedKey;
+      [...region.querySelectorAll(focused.tagName)].find(isFocused)?.focus({ preventScroll: true });
     }
   };
 
   const refresh = async () => {
     try {
-      const answer = await fetch(location.href, { cache: 'no-store', signal: AbortSignal.timeout(EVERY) });
-      if (!answer.ok) throw new Error(answer.statusText);
-      const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html');
+      const response = await fetch(location.href, { cache: 'no-store', signal: AbortSignal.timeout(REFRESH_INTERVAL_MS) });
+      if (!response.ok) throw new Error(response.statusText);
+      const updatedPage = new DOMParser().parseFromString(await response.text(), 'text/html');
       for (const region of document.querySelectorAll('[data-live]')) {
-        const same = fresh.getElementById(region.id);
-        if (same) update(region, same);
+        const updated = updatedPage.getElementById(region.id);
+        if (updated) replaceContent(region, updated);
       }
-      document.title = fresh.title;
+      document.title = updatedPage.title;
       failedSince = null;
-      status.textContent = '';
+      connectionStatus.textContent = '';
     } catch {
       failedSince ??= new Date().toLocaleTimeString();
-      status.textContent = `No answer from the exporter since ${failedSince}; this is what was known last.`;
+      connectionStatus.textContent = `No answer from the exporter since ${failedSince}; this is what was known last.`;
     }
   };
 
-  const loop = async () => {
+  const refreshAndReschedule = async () => {
     clearTimeout(timer);
     if (!document.hidden) await refresh();
-    timer = setTimeout(loop, EVERY);
+    timer = setTimeout(refreshAndReschedule, REFRESH_INTERVAL_MS);
   };
-  document.addEventListener('visibilitychange', () => document.hidden || loop());
-  timer = setTimeout(loop, EVERY);
+  document.addEventListener('visibilitychange', () => document.hidden || refreshAndReschedule());
+  timer = setTimeout(refreshAndReschedule, REFRESH_INTERVAL_MS);
 })();

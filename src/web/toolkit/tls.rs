@@ -1,4 +1,4 @@
-//! `tls_server_config`: certificates and keys in, what rustls needs out.
+//! `tls_server_config`: settings, certificates and a key go in, the configuration for rustls comes out.
 
 use std::sync::Arc;
 
@@ -11,60 +11,70 @@ use secrecy::{ExposeSecret, SecretSlice};
 use tracing::warn;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::client_auth;
+use super::disk::read_file;
+use super::error::WebFileError;
 use super::file::{ClientAuth, Pem, TlsSettings};
-use super::{WebFileError, client, read};
 
-/// What TLS is made of, as it was when it was last read.
-pub(super) struct Material {
-    source: Source,
+/// A TLS configuration, and the certificates and key that it was made from.
+pub(super) struct LoadedTls {
+    pem: PemBytes,
     config: Arc<ServerConfig>,
 }
 
-/// What the file holds of it, or those that it names.
-struct Source {
+/// Certificates and a key as PEM, from the web configuration file or the files that it names.
+struct PemBytes {
     certificate: SecretSlice<u8>,
     key: SecretSlice<u8>,
-    authority: Option<SecretSlice<u8>>,
+    client_authority: Option<SecretSlice<u8>>,
 }
 
-impl Source {
+impl PemBytes {
     fn read(tls: &TlsSettings) -> Result<Self, WebFileError> {
         Ok(Self {
-            certificate: bytes("cert_file", &tls.certificate)?,
-            key: bytes("key_file", &tls.key)?,
-            authority: tls.client_authority.as_ref().map(|pem| bytes("client_ca_file", pem)).transpose()?,
+            certificate: read_pem("cert_file", &tls.certificate)?,
+            key: read_pem("key_file", &tls.key)?,
+            client_authority: tls.client_authority.as_ref().map(|pem| read_pem("client_ca_file", pem)).transpose()?,
         })
     }
 
     fn parts(&self) -> [Option<&[u8]>; 3] {
-        [Some(&self.certificate), Some(&self.key), self.authority.as_ref()]
+        [Some(&self.certificate), Some(&self.key), self.client_authority.as_ref()]
             .map(|part| part.map(ExposeSecret::expose_secret))
     }
 }
 
-impl Material {
-    /// Reads all of it.
+impl LoadedTls {
+    /// Reads the certificates and the key.
+    ///
+    /// # Errors
+    /// If one of them is missing or invalid.
     pub(super) fn load(tls: &TlsSettings, http2: bool) -> Result<Self, WebFileError> {
-        Self::from_source(Source::read(tls)?, tls, http2)
+        Self::from_pem(PemBytes::read(tls)?, tls, http2)
     }
 
-    /// The same where nothing has changed, else read anew; by the settings that it was made by.
-    pub(super) fn refreshed(self, tls: &TlsSettings, http2: bool) -> Result<Self, WebFileError> {
-        let source = Source::read(tls)?;
-        if self.source.parts() == source.parts() { Ok(self) } else { Self::from_source(source, tls, http2) }
+    /// Reads the certificates and the key again; the configuration is kept if they have not changed. The settings
+    /// must be those that it was made from.
+    ///
+    /// # Errors
+    /// If one of them is missing or invalid.
+    pub(super) fn reload_if_changed(self, tls: &TlsSettings, http2: bool) -> Result<Self, WebFileError> {
+        let pem = PemBytes::read(tls)?;
+        if self.pem.parts() == pem.parts() { Ok(self) } else { Self::from_pem(pem, tls, http2) }
     }
 
+    /// Returns the configuration for rustls.
     pub(super) fn config(&self) -> Arc<ServerConfig> {
         self.config.clone()
     }
 
-    fn from_source(source: Source, tls: &TlsSettings, http2: bool) -> Result<Self, WebFileError> {
-        let chain = certificates("cert_file", &tls.certificate, &source.certificate)?;
+    fn from_pem(pem: PemBytes, tls: &TlsSettings, http2: bool) -> Result<Self, WebFileError> {
+        let chain = parse_certificates("cert_file", &tls.certificate, &pem.certificate)?;
         warn_if_expired(&chain);
-        let key = PrivateKeyDer::from_pem_slice(source.key.expose_secret())
+        let key = PrivateKeyDer::from_pem_slice(pem.key.expose_secret())
             .map_err(|error| tls.key.wrong("key_file", &format!("holds no private key: {error}")))?;
-        let authority = match (&tls.client_authority, &source.authority) {
-            (Some(pem), Some(bytes)) => certificates("client_ca_file", pem, bytes)?,
+        let client_authorities = match (&tls.client_authority, &pem.client_authority) {
+            (Some(origin), Some(bytes)) => parse_certificates("client_ca_file", origin, bytes)?,
             _ => Vec::new(),
         };
         let provider = Arc::new(CryptoProvider {
@@ -78,7 +88,7 @@ impl Material {
         let builder = if tls.client_auth == ClientAuth::NoClientCert {
             builder.with_no_client_auth()
         } else {
-            builder.with_client_cert_verifier(client::verifier(tls, authority, &provider)?)
+            builder.with_client_cert_verifier(client_auth::build_verifier(tls, client_authorities, &provider)?)
         };
         let mut config = builder
             .with_single_cert(chain, key)
@@ -87,15 +97,16 @@ impl Material {
         config.alpn_protocols =
             if http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
         if tls.client_auth != ClientAuth::NoClientCert {
-            // A session that is taken up again is not asked for a certificate.
+            // A resumed session would not be asked for a certificate.
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
-        Ok(Self { source, config: Arc::new(config) })
+        Ok(Self { pem, config: Arc::new(config) })
     }
 }
 
-/// The rest of the world will say so, but not where anybody looks who could mend it.
+/// Logs a warning if the certificate is not valid now. Clients notice, too, but their errors do not reach the
+/// operator of the exporter.
 fn warn_if_expired(chain: &[CertificateDer<'_>]) {
     let certificate = chain.first().and_then(|certificate| X509Certificate::from_der(certificate).ok());
     if let Some((_, certificate)) = certificate.filter(|(_, certificate)| !certificate.validity().is_valid()) {
@@ -104,18 +115,24 @@ fn warn_if_expired(chain: &[CertificateDer<'_>]) {
     }
 }
 
-fn bytes(key: &str, pem: &Pem) -> Result<SecretSlice<u8>, WebFileError> {
+/// Returns the content of a PEM; an error names the option `key`.
+fn read_pem(key: &str, pem: &Pem) -> Result<SecretSlice<u8>, WebFileError> {
     match pem {
         Pem::Inline(text) => Ok(text.expose_secret().as_bytes().to_vec().into()),
         Pem::File(path) => {
-            read(path).map(SecretSlice::from).map_err(|error| WebFileError::new(format!("{key}: {error}")))
+            read_file(path).map(SecretSlice::from).map_err(|error| WebFileError::new(format!("{key}: {error}")))
         }
     }
 }
 
-fn certificates(key: &str, pem: &Pem, bytes: &SecretSlice<u8>) -> Result<Vec<CertificateDer<'static>>, WebFileError> {
-    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes.expose_secret()).collect();
-    match read {
+/// Parses the certificates in a PEM, of which there must be one; an error names the option `key`.
+fn parse_certificates(
+    key: &str,
+    pem: &Pem,
+    bytes: &SecretSlice<u8>,
+) -> Result<Vec<CertificateDer<'static>>, WebFileError> {
+    let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes.expose_secret()).collect();
+    match parsed {
         Ok(certificates) if certificates.is_empty() => Err(pem.wrong(key, "holds no certificate in PEM")),
         Ok(certificates) => Ok(certificates),
         Err(error) => Err(pem.wrong(key, &format!("is not PEM: {error}"))),

@@ -1,0 +1,99 @@
+//! The open connections of a server, limited in number.
+//!
+//! Each accepted connection acquires a [`ConnectionSlot`], which holds its [`ConnectionTracker`]. When no slot is
+//! free, the connection whose loss harms its client least is evicted. A connection with a request in flight is
+//! never evicted unless its client has been too slow to read the response.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::connection_tracker::ConnectionTracker;
+
+/// The connections that are open.
+#[derive(Debug)]
+pub(super) struct Connections {
+    /// The maximum number of open connections.
+    max: usize,
+    open: Mutex<OpenConnections>,
+}
+
+#[derive(Debug, Default)]
+struct OpenConnections {
+    /// The ID of the next connection; IDs are not reused.
+    next_id: u64,
+    /// At most `max`, by ID. An evicted connection is removed before its task ends.
+    trackers: HashMap<u64, Arc<ConnectionTracker>>,
+}
+
+/// One connection's slot; it is released when dropped.
+#[derive(Debug)]
+pub(super) struct ConnectionSlot {
+    connections: Arc<Connections>,
+    id: u64,
+    pub(super) tracker: Arc<ConnectionTracker>,
+}
+
+impl Drop for ConnectionSlot {
+    fn drop(&mut self) {
+        self.connections.lock().trackers.remove(&self.id);
+    }
+}
+
+impl Connections {
+    /// Returns an empty set that holds at most `max` connections.
+    pub(super) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { max, open: Mutex::default() })
+    }
+
+    /// Acquires a slot for a new connection, evicting another connection if none is free. Returns `None` if no
+    /// connection may be evicted.
+    pub(super) fn acquire_slot(self: &Arc<Self>) -> Option<ConnectionSlot> {
+        let mut open = self.lock();
+        if open.trackers.len() >= self.max {
+            let candidates = open.trackers.iter().filter_map(|(id, tracker)| Some((tracker.eviction_rank()?, *id)));
+            let (_, id) = candidates.min()?;
+            open.trackers.remove(&id)?.evict();
+        }
+        let (id, tracker) = (open.next_id, Arc::new(ConnectionTracker::new()));
+        open.next_id += 1;
+        open.trackers.insert(id, tracker.clone());
+        Some(ConnectionSlot { connections: self.clone(), id, tracker })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, OpenConnections> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::advance;
+
+    use super::super::connection_tracker::WRITE_TIMEOUT;
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_without_a_request_in_flight_are_evicted_first() {
+        let connections = Connections::new(4);
+        let [oldest_new, new, idle, busy] = std::array::from_fn(|_| connections.acquire_slot().unwrap());
+        drop(idle.tracker.start_request(false));
+        let busy_request = busy.tracker.start_request(false);
+        advance(Duration::from_secs(1)).await;
+        let mut later = Vec::new();
+        for expected in [&oldest_new, &new, &idle] {
+            assert!(!expected.tracker.is_evicted());
+            let slot = connections.acquire_slot().unwrap();
+            assert!(expected.tracker.is_evicted());
+            later.push((slot.tracker.start_request(false), slot));
+        }
+        assert!(connections.acquire_slot().is_none(), "every connection has a request in flight");
+        advance(WRITE_TIMEOUT).await;
+        let slot = connections.acquire_slot().unwrap();
+        assert!(busy.tracker.is_evicted(), "its request takes too long");
+        drop((busy_request, busy, slot));
+        assert!(connections.acquire_slot().is_some(), "a slot was released");
+        assert_eq!(connections.lock().trackers.len(), 3);
+    }
+}

@@ -1,0 +1,220 @@
+//! One account at one moment: its status, and the card that shows it.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use super::{format, tables};
+use crate::duration;
+use crate::inventory::InventorySummary;
+use crate::poller::{Account, AccountSnapshot, LastPoll, PollPhase};
+
+/// The status of an account; those that need an operator most come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum AccountStatus {
+    /// Its polls fail or are overdue, and its last successful poll is too long ago for its listing to be shown.
+    Stale,
+    /// Its last poll failed.
+    Down,
+    /// It has not been polled.
+    New,
+    /// Its last poll was successful.
+    Up,
+}
+
+impl AccountStatus {
+    pub(super) const ALL: [Self; 4] = [Self::Stale, Self::Down, Self::New, Self::Up];
+
+    /// Returns whether an operator has to do something.
+    pub(super) fn needs_attention(self) -> bool {
+        matches!(self, Self::Stale | Self::Down)
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Stale => "Stale",
+            Self::Down => "Not up",
+            Self::New => "Not polled yet",
+            Self::Up => "Up",
+        }
+    }
+
+    /// Returns the value of the query parameter that selects accounts with this status.
+    pub(super) fn query_value(self) -> &'static str {
+        match self {
+            Self::Stale => "stale",
+            Self::Down => "down",
+            Self::New => "new",
+            Self::Up => "up",
+        }
+    }
+
+    pub(super) fn css_class(self) -> &'static str {
+        match self {
+            Self::Stale | Self::Down => "bad",
+            Self::New => "warn",
+            Self::Up => "good",
+        }
+    }
+}
+
+/// What the page reads of an account; everything on the page is derived from one snapshot.
+pub(super) struct AccountView<'a> {
+    account: &'a Account,
+    pub(super) snapshot: Arc<AccountSnapshot>,
+    pub(super) status: AccountStatus,
+    /// `None` without a listing, and when it is stale.
+    pub(super) overview: Option<Arc<InventorySummary>>,
+}
+
+/// What the page shows of an account.
+#[derive(Debug)]
+pub(super) struct AccountCard {
+    pub(super) name: String,
+    pub(super) status: AccountStatus,
+    /// How far the poll has come that is running; empty between polls.
+    pub(super) progress: String,
+    pub(super) problem: Option<CardProblem>,
+    /// What the failure means for the metrics; empty without a failure.
+    pub(super) note: &'static str,
+    pub(super) facts: Vec<CardFact>,
+    pub(super) age: Option<ListingAge>,
+}
+
+/// Why the last poll failed.
+#[derive(Debug)]
+pub(super) struct CardProblem {
+    pub(super) summary: &'static str,
+    pub(super) remedy: &'static str,
+    pub(super) cause: String,
+}
+
+/// A named value.
+#[derive(Debug)]
+pub(super) struct CardFact {
+    pub(super) name: &'static str,
+    pub(super) value: String,
+}
+
+/// The age of a listing beside the interval between polls.
+#[derive(Debug)]
+pub(super) struct ListingAge {
+    pub(super) text: String,
+    pub(super) interval: String,
+    /// The age in percent of the interval, at most 100.
+    pub(super) percent: u64,
+    pub(super) css_class: &'static str,
+}
+
+impl<'a> AccountView<'a> {
+    /// Reads the account's snapshot.
+    pub(super) fn new(account: &'a Account, now: Instant) -> Self {
+        let snapshot = account.snapshot();
+        let current = snapshot.current(now);
+        let status = match (&snapshot.polls.last, current) {
+            (None, _) => AccountStatus::New,
+            (Some(_), None) if snapshot.last_listing.is_some() => AccountStatus::Stale,
+            (Some(_), _) if snapshot.polls.up() => AccountStatus::Up,
+            _ => AccountStatus::Down,
+        };
+        let overview = current.map(|listing| listing.overview.clone());
+        Self { account, snapshot, status, overview }
+    }
+
+    /// Returns the account's name.
+    pub(super) fn name(&self) -> &'a str {
+        self.account.name()
+    }
+
+    /// Returns why the last poll failed, if it did.
+    pub(super) fn problem(&self) -> Option<CardProblem> {
+        self.snapshot.polls.failure.as_ref().map(|failure| {
+            let advice = failure.reason.advice();
+            let cause = format!("{}: {failure}", failure.reason.as_str());
+            CardProblem { summary: advice.summary, remedy: advice.remedy, cause }
+        })
+    }
+
+    /// Returns the account's card.
+    pub(super) fn card(&self, now: Instant, clock: SystemTime) -> AccountCard {
+        let (progress, next_poll) = match self.account.activity() {
+            PollPhase::Polling(_) => (self.progress(), "now".to_owned()),
+            PollPhase::Waiting(next_poll_at) => {
+                let delay = next_poll_at.saturating_duration_since(now);
+                (String::new(), format!("in {}", duration::format(delay)))
+            }
+        };
+        let mut facts = self.facts(clock);
+        facts.push(CardFact { name: "Next poll", value: next_poll });
+        AccountCard {
+            name: self.name().to_owned(),
+            status: self.status,
+            progress,
+            problem: self.problem(),
+            note: self.note(),
+            facts,
+            age: self.listing_age(clock),
+        }
+    }
+
+    fn progress(&self) -> String {
+        let (read, total) = self.account.progress();
+        let pages = if total > 0 && read < total { format!(", page {read} of {total}") } else { String::new() };
+        format!("polling now{pages}")
+    }
+
+    fn note(&self) -> &'static str {
+        match (self.status, &self.snapshot.polls.failure) {
+            (AccountStatus::Stale, _) => {
+                "Its last good listing is too old to be shown: its metrics of numbers are gone."
+            }
+            (AccountStatus::Down, Some(_)) if self.snapshot.last_listing.is_some() => {
+                "Its metrics are those of the last good listing."
+            }
+            (AccountStatus::Down, Some(_)) => "It was never listed, so it has no metrics of numbers.",
+            _ => "",
+        }
+    }
+
+    fn facts(&self, clock: SystemTime) -> Vec<CardFact> {
+        let mut facts = Vec::new();
+        let mut add = |name: &'static str, value: String| facts.push(CardFact { name, value });
+        if let Some(overview) = &self.overview {
+            add("Numbers", format::count(overview.numbers.values().sum()));
+            add("Suspended", format::count(count_suspended(overview)));
+            for (currency, amount) in tables::total_fees(overview) {
+                add("Monthly fees", format!("{} {currency}", format::amount(&amount)));
+            }
+        }
+        if let Some(LastPoll { at, took, pages }) = self.snapshot.polls.last {
+            add("Last poll", format::ago(at, clock));
+            let pages = format::plural(pages.into(), "page", "pages");
+            add("It took", format!("{}, {pages}", duration::format(took)));
+        }
+        if let (Some(at), Some(_)) = (self.snapshot.polls.last_success, &self.snapshot.polls.failure) {
+            add("Last good one", format::ago(at, clock));
+        }
+        facts
+    }
+
+    fn listing_age(&self, clock: SystemTime) -> Option<ListingAge> {
+        let interval = self.account.interval();
+        let age = clock.duration_since(self.snapshot.polls.last_success?).unwrap_or_default();
+        let age = Duration::from_secs(age.as_secs());
+        let percent = age.as_millis() * 100 / interval.as_millis().max(1);
+        // A poll that is only a little late is nothing to worry about.
+        let css_class = match percent {
+            0..=150 => "active",
+            151..=300 => "pending",
+            _ => "suspended",
+        };
+        let percent = u64::try_from(percent).unwrap_or(100).min(100);
+        Some(ListingAge { text: duration::format(age), interval: duration::format(interval), percent, css_class })
+    }
+}
+
+/// Returns how many numbers are suspended.
+pub(super) fn count_suspended(overview: &InventorySummary) -> u64 {
+    overview.numbers.iter().filter(|([_, status], _)| **status == *"suspended").map(|(_, numbers)| numbers).sum()
+}

@@ -1,0 +1,99 @@
+//! Times, counts, amounts and events as the page shows them.
+
+use std::time::{Duration, SystemTime};
+
+use crate::duration;
+use crate::inventory::{Money, NumberChange};
+use crate::poller::{ChangeEvent, FailureStreak};
+
+/// Formats how long ago `at` was, to the second.
+pub(super) fn ago(at: SystemTime, now: SystemTime) -> String {
+    // If the clock was set back, `at` may be in the future.
+    match now.duration_since(at).unwrap_or_default().as_secs() {
+        0 => "just now".to_owned(),
+        seconds => format!("{} ago", duration::format(Duration::from_secs(seconds))),
+    }
+}
+
+/// Formats a time by RFC 3339, to the second.
+pub(super) fn timestamp(at: SystemTime) -> String {
+    // The format ends with the year 9999.
+    let latest = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
+    humantime::format_rfc3339_seconds(at.clamp(SystemTime::UNIX_EPOCH, latest)).to_string()
+}
+
+/// Formats a count with thousands separators.
+pub(super) fn count(count: u64) -> String {
+    group_thousands(&count.to_string())
+}
+
+/// Formats an amount exactly, with at least two decimals and thousands separators.
+pub(super) fn amount(amount: &Money) -> String {
+    let text = amount.to_string();
+    let (whole, decimals) = text.split_once('.').unwrap_or((&text, ""));
+    format!("{}.{decimals:0<2}", group_thousands(whole))
+}
+
+fn group_thousands(digits: &str) -> String {
+    let (sign, digits) = digits.strip_prefix('-').map_or(("", digits), |digits| ("-", digits));
+    let mut text = sign.to_owned();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Formats a count of things.
+pub(super) fn plural(count: u64, one: &str, many: &str) -> String {
+    format!("{} {}", self::count(count), if count == 1 { one } else { many })
+}
+
+/// Describes a change of a number, or how many changes are not described.
+pub(super) fn describe_change(event: &ChangeEvent) -> String {
+    match &event.change {
+        Some(NumberChange::Added(e164)) => format!("{e164} is new"),
+        Some(NumberChange::Removed(e164)) => format!("{e164} is gone"),
+        Some(NumberChange::Status(e164, from, to)) => format!("{e164} was {from}, is {to}"),
+        Some(NumberChange::Fee(e164, from, to)) => format!("{e164} cost {}, costs {}", amount(from), amount(to)),
+        None => format!("and {} more", plural(event.count, "change", "changes")),
+    }
+}
+
+/// Describes why polls failed, and how often in a row.
+pub(super) fn describe_failures(failures: &FailureStreak, now: SystemTime) -> String {
+    let FailureStreak { since, times, failure, .. } = failures;
+    let (what, reason) = (failure.reason.advice().summary, failure.reason.as_str());
+    let times =
+        if *times > 1 { format!(" {times} times in a row, first {}.", ago(*since, now)) } else { String::new() };
+    format!("{what} ({reason}: {failure}){times}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_relative_to_now() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        assert_eq!(ago(now, now), "just now");
+        assert_eq!(ago(now + Duration::from_secs(5), now), "just now");
+        assert_eq!(ago(now - Duration::from_secs(90), now), "1m 30s ago");
+    }
+
+    #[test]
+    fn amounts_keep_all_digits() {
+        for (digits, text) in [
+            ("0", "0.00"),
+            ("1.1", "1.10"),
+            ("1234.567", "1,234.567"),
+            ("115000", "115,000.00"),
+            ("-1234.5", "-1,234.50"),
+        ] {
+            assert_eq!(amount(&digits.parse().unwrap()), text);
+        }
+        assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+    }
+}

@@ -1,0 +1,186 @@
+//! A web configuration file in use: connections and requests are checked by its current content.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use axum::http::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use axum::http::{HeaderName, StatusCode};
+use secrecy::{ExposeSecret, SecretSlice};
+use tokio_rustls::TlsAcceptor;
+
+use super::disk::read_file;
+use super::error::WebFileError;
+use super::file::{self, Settings, TlsSettings};
+use super::rate::TokenBucket;
+use super::tls::LoadedTls;
+use super::users::PasswordVerifier;
+
+/// A request that must not be served, and the response to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestRejection {
+    /// The status of the response.
+    pub status: StatusCode,
+    /// The headers of the response.
+    pub headers: HeaderMap,
+}
+
+/// A web configuration file in use.
+pub struct WebFile {
+    path: PathBuf,
+    is_encrypted: bool,
+    http2: bool,
+    rate_limiter: Option<Mutex<TokenBucket>>,
+    passwords: PasswordVerifier,
+    latest: Mutex<Arc<ParsedFile>>,
+    /// The TLS configuration, and the file that it was loaded for; `None` without TLS, and after an error.
+    tls: Mutex<Option<(Arc<ParsedFile>, LoadedTls)>>,
+}
+
+/// The content of the file at one time.
+struct ParsedFile {
+    bytes: SecretSlice<u8>,
+    settings: Settings,
+}
+
+impl fmt::Debug for WebFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebFile").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl WebFile {
+    /// Reads a file and the files that it names. Whether connections are encrypted, whether HTTP/2 is supported and
+    /// the rate limit stay as they are now, as in the toolkit.
+    ///
+    /// # Errors
+    /// With everything that is wrong with the file, with line and column, or else with the first certificate or key
+    /// that cannot be loaded.
+    pub fn open(path: &Path) -> Result<Self, WebFileError> {
+        let bytes = read_file(path).map_err(WebFileError::new)?;
+        let settings = file::parse(path, &bytes)?;
+        let tls = settings.tls.as_ref().map(|tls| LoadedTls::load(tls, settings.http2)).transpose()?;
+        let Settings { http2, rate_limit, .. } = settings;
+        let parsed = Arc::new(ParsedFile { bytes: bytes.into(), settings });
+        Ok(Self {
+            path: path.to_owned(),
+            is_encrypted: tls.is_some(),
+            http2,
+            rate_limiter: rate_limit.map(|limit| Mutex::new(TokenBucket::new(limit, Instant::now()))),
+            passwords: PasswordVerifier::default(),
+            tls: Mutex::new(tls.map(|tls| (parsed.clone(), tls))),
+            latest: Mutex::new(parsed),
+        })
+    }
+
+    /// Returns whether connections are encrypted.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.is_encrypted
+    }
+
+    /// Returns whether clients need a certificate.
+    #[must_use]
+    pub fn requires_client_certificate(&self) -> bool {
+        self.latest().settings.tls.as_ref().is_some_and(TlsSettings::asks_for_a_certificate)
+    }
+
+    /// Returns whether requests need a user's name and password.
+    #[must_use]
+    pub fn requires_password(&self) -> bool {
+        !self.latest().settings.users.is_empty()
+    }
+
+    /// Returns the acceptor for a connection, by the current file, certificates and key; `None` if connections are
+    /// not encrypted.
+    ///
+    /// # Errors
+    /// If the file, a certificate or the key is missing or invalid. The connection must not be served.
+    pub async fn acceptor(self: &Arc<Self>) -> Result<Option<TlsAcceptor>, WebFileError> {
+        if !self.is_encrypted {
+            return Ok(None);
+        }
+        let this = self.clone();
+        run_blocking(move || {
+            let parsed = this.reread()?;
+            let Some(settings) = &parsed.settings.tls else {
+                let path = this.path.display();
+                let error = format!("{path}: tls_server_config is gone; start anew to serve without TLS");
+                return Err(WebFileError::new(error));
+            };
+            let mut tls = this.tls.lock().unwrap_or_else(PoisonError::into_inner);
+            let current = match tls.take() {
+                Some((loaded_for, loaded)) if Arc::ptr_eq(&loaded_for, &parsed) => {
+                    loaded.reload_if_changed(settings, this.http2)
+                }
+                _ => LoadedTls::load(settings, this.http2),
+            }?;
+            let config = current.config();
+            *tls = Some((parsed.clone(), current));
+            Ok(Some(TlsAcceptor::from(config)))
+        })
+        .await
+    }
+
+    /// Checks a request with these headers against the current file. Returns the headers that the response must
+    /// have.
+    ///
+    /// # Errors
+    /// If the request must not be served: status 429 above the rate limit, 401 without a valid password. If the file
+    /// is missing or invalid, every request is rejected with 500 and `log` is called with the cause.
+    pub async fn check_request(
+        self: &Arc<Self>,
+        headers: &HeaderMap,
+        log: impl FnOnce(WebFileError),
+    ) -> Result<Vec<(HeaderName, HeaderValue)>, RequestRejection> {
+        let this = self.clone();
+        let reject = |status| Err(RequestRejection { status, headers: HeaderMap::new() });
+        let parsed = match run_blocking(move || this.reread()).await {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                log(error);
+                return reject(StatusCode::INTERNAL_SERVER_ERROR);
+            }
+        };
+        if let Some(rate_limiter) = &self.rate_limiter {
+            let mut bucket = rate_limiter.lock().unwrap_or_else(PoisonError::into_inner);
+            if !bucket.take(Instant::now()) {
+                return reject(StatusCode::TOO_MANY_REQUESTS);
+            }
+        }
+        let Settings { users, headers: response_headers, .. } = &parsed.settings;
+        if users.is_empty() || self.passwords.verify(users, headers.get(AUTHORIZATION)).await {
+            return Ok(response_headers.clone());
+        }
+        let mut headers: HeaderMap = response_headers.iter().cloned().collect();
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"exporter\", charset=\"UTF-8\""));
+        Err(RequestRejection { status: StatusCode::UNAUTHORIZED, headers })
+    }
+
+    fn latest(&self) -> Arc<ParsedFile> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns the current content of the file, which is parsed only if it has changed.
+    fn reread(&self) -> Result<Arc<ParsedFile>, WebFileError> {
+        let latest = self.latest();
+        let bytes = read_file(&self.path).map_err(WebFileError::new)?;
+        if bytes == latest.bytes.expose_secret() {
+            return Ok(latest);
+        }
+        let settings = file::parse(&self.path, &bytes)?;
+        let parsed = Arc::new(ParsedFile { bytes: bytes.into(), settings });
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = parsed.clone();
+        Ok(parsed)
+    }
+}
+
+/// Runs work that may wait for a disk on a thread where that delays no other task.
+async fn run_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, WebFileError> + Send + 'static,
+) -> Result<T, WebFileError> {
+    let not_run = |error: tokio::task::JoinError| WebFileError::new(io::Error::other(error).to_string());
+    tokio::task::spawn_blocking(work).await.map_err(not_run)?
+}
