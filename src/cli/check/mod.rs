@@ -12,10 +12,9 @@ use futures_util::future::join_all;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
-use super::serve::pollers;
 use super::{CommandError, print};
 use crate::config::{OutputFormat, ServeConfig, Settings};
-use crate::poller::{Account, Poller};
+use crate::poller::{Account, Poller, build_pollers};
 use report::{AccountReport, Report};
 
 /// How often the bar moves.
@@ -26,7 +25,7 @@ pub(super) async fn run(
     config: &ServeConfig,
     stop: CancellationToken,
 ) -> Result<(), CommandError> {
-    let pollers = pollers(config)?;
+    let pollers = build_pollers(config).map_err(anyhow::Error::msg)?;
     let reports = join_all(pollers.iter().map(check));
     let bar = std::io::stderr().is_terminal().then(|| Bar::start(&pollers, stop.child_token()));
     let reports = stop.run_until_cancelled(reports).await;
