@@ -12,7 +12,7 @@ use reqwest::header::HeaderValue;
 use reqwest::{StatusCode, Url};
 use tokio_util::sync::CancellationToken;
 use tryvox_exporter::inventory::CollectorOptions;
-use tryvox_exporter::metrics::{ConfigStatus, Exporter, INVENTORY};
+use tryvox_exporter::metrics::{AccountMetrics, ConfigStatus, ExporterMetrics, INVENTORY};
 use tryvox_exporter::tryvox::{ApiKey, ApiResponse, Failure, Transport};
 
 use crate::common::api::{Api, page};
@@ -367,11 +367,11 @@ async fn every_family_equals_the_model_after_each_poll() {
             ..CollectorOptions::default()
         };
         let setup = Setup { seed: rng.u64(..), collector, ..Setup::default() };
-        let poller = poller(&setup, ApiKey::new(&KEY.into()).unwrap(), Arc::new(Pages(account.clone())));
-        let (reader, stop) = (poller.account.clone(), CancellationToken::new());
-        let exporter = Arc::new(Exporter::new(ConfigStatus {
-            successful: true,
-            since: (poller.now)(),
+        let mut poller = poller(&setup, ApiKey::new(&KEY.into()).unwrap(), Arc::new(Pages(account.clone())));
+        let (reader, stop) = (AccountMetrics::attach(&mut poller), CancellationToken::new());
+        let exporter = Arc::new(ExporterMetrics::new(ConfigStatus {
+            is_valid: true,
+            loaded_at: (poller.now)(),
             shard: 0,
             total_shards: 1,
         }));

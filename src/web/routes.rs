@@ -19,16 +19,16 @@ use tokio::time::Instant;
 
 use super::negotiate::negotiate;
 use super::page;
-use crate::metrics::{Exporter, Scrape};
+use crate::metrics::{AccountMetrics, ExporterMetrics, Scrape};
 use crate::poller::Fleet;
 
 /// All that the pages are made of.
 #[derive(Debug)]
 pub struct AppState {
     /// The accounts.
-    pub fleet: Arc<Fleet>,
+    pub fleet: Arc<Fleet<Arc<AccountMetrics>>>,
     /// What the process says of itself.
-    pub exporter: Arc<Exporter>,
+    pub exporter: Arc<ExporterMetrics>,
     /// The path of the metrics.
     pub telemetry_path: String,
     /// Reads the configuration again; none where that is not allowed.
@@ -62,7 +62,7 @@ pub fn router(site: Arc<AppState>) -> Router {
 
 async fn scrape(State(site): State<Arc<AppState>>, headers: HeaderMap) -> Response {
     let (format, coding) = negotiate(&headers);
-    let mut pieces = Scrape::new(&site.fleet.accounts(), site.exporter.clone()).pack(format, coding);
+    let mut pieces = Scrape::new(&site.fleet.accounts(), site.exporter.clone()).encode(format, coding);
     // Most often that is all, and its length is known.
     let first = pieces.next().unwrap_or_default();
     let body = match pieces.next() {
@@ -87,7 +87,7 @@ async fn scrape(State(site): State<Arc<AppState>>, headers: HeaderMap) -> Respon
 
 async fn ready(State(site): State<Arc<AppState>>) -> Response {
     let accounts = site.fleet.accounts();
-    let waiting = accounts.iter().filter(|account| account.snapshot().polls.last.is_none()).count();
+    let waiting = accounts.iter().filter(|account| account.account().snapshot().polls.last.is_none()).count();
     if waiting == 0 {
         site.ready.store(true, Ordering::Relaxed);
     }
@@ -117,9 +117,10 @@ async fn status(State(site): State<Arc<AppState>>, asked: Result<Query<page::Ask
     // other answer waiting.
     let Query(asked) = asked.unwrap_or_default();
     let rendered = tokio::task::spawn_blocking(move || {
+        let accounts: Vec<_> = site.fleet.accounts().iter().map(|account| account.account().clone()).collect();
         let subject = page::Subject {
-            accounts: &site.fleet.accounts(),
-            configured: site.exporter.configured(),
+            accounts: &accounts,
+            configured: site.exporter.config_status(),
             telemetry_path: &site.telemetry_path,
             reload: site.reload.is_some(),
             started: site.started,

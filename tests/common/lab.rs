@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tryvox_exporter::config::{AccountConfig, PollOptions};
 use tryvox_exporter::inventory::CollectorOptions;
-use tryvox_exporter::metrics::{self, ConfigStatus, Exporter, Format, render_listing};
+use tryvox_exporter::metrics::{self, AccountMetrics, ConfigStatus, ExporterMetrics, Format};
 use tryvox_exporter::poller::{Account, Budget, Poller};
 use tryvox_exporter::simulator::{Fault, Faults, SimulatedAccount, Simulator};
 use tryvox_exporter::tryvox::{
@@ -73,8 +73,8 @@ impl Default for Setup {
 pub(crate) struct Lab {
     pub(crate) simulator: Arc<Simulator>,
     pub(crate) history: Arc<History>,
-    account: Arc<Account>,
-    exporter: Arc<Exporter>,
+    metrics: Arc<AccountMetrics>,
+    exporter: Arc<ExporterMetrics>,
     task: JoinHandle<()>,
     pub(crate) stop: CancellationToken,
 }
@@ -168,7 +168,7 @@ pub(crate) fn poller(setup: &Setup, key: ApiKey, transport: Arc<dyn Transport>) 
             budget: Budget::new(),
         }),
         first_interval: setup.interval,
-        encode: render_listing,
+        reactions: Vec::new(),
         now: setup.now,
     }
 }
@@ -193,17 +193,17 @@ impl Lab {
         let simulator = simulator(accounts, setup.latency, setup.seed, setup.now);
         let history = Arc::new(History::default());
         let key = ApiKey::new(&KEY.into()).unwrap();
-        let poller = poller(setup, key, Arc::new(InProcess(simulator.clone(), history.clone())));
-        let account = poller.account.clone();
+        let mut poller = poller(setup, key, Arc::new(InProcess(simulator.clone(), history.clone())));
+        let metrics = AccountMetrics::attach(&mut poller);
         let stop = CancellationToken::new();
         let task = tokio::spawn(poller.run(stop.clone()));
         Self {
             simulator,
             history,
-            account,
-            exporter: Arc::new(Exporter::new(ConfigStatus {
-                successful: true,
-                since: now(),
+            metrics,
+            exporter: Arc::new(ExporterMetrics::new(ConfigStatus {
+                is_valid: true,
+                loaded_at: now(),
                 shard: 0,
                 total_shards: 1,
             })),
@@ -223,13 +223,13 @@ impl Lab {
 
     /// How many polls ended.
     pub(crate) fn polls(&self) -> u64 {
-        let published = self.account.snapshot();
+        let published = self.metrics.account().snapshot();
         published.polls.successes + published.polls.failures.iter().sum::<u64>()
     }
 
     /// What the log says of the last poll, which failed.
     pub(crate) fn failure(&self) -> String {
-        self.account.snapshot().polls.failure.as_ref().unwrap().to_string()
+        self.metrics.account().snapshot().polls.failure.as_ref().unwrap().to_string()
     }
 
     /// Waits until so many polls ended.
@@ -243,7 +243,7 @@ impl Lab {
     }
 
     pub(crate) fn scrape(&self) -> Scrape {
-        scrape(&self.account, &self.exporter)
+        scrape(&self.metrics, &self.exporter)
     }
 
     /// What the account has now.
@@ -253,8 +253,8 @@ impl Lab {
 }
 
 /// A scrape of one account, without a socket.
-pub(crate) fn scrape(account: &Arc<Account>, exporter: &Arc<Exporter>) -> Scrape {
-    Scrape(metrics::Scrape::new(std::slice::from_ref(account), exporter.clone()).text(Format::Text))
+pub(crate) fn scrape(metrics: &Arc<AccountMetrics>, exporter: &Arc<ExporterMetrics>) -> Scrape {
+    Scrape(metrics::Scrape::new(std::slice::from_ref(metrics), exporter.clone()).text(Format::Text))
 }
 
 impl Drop for Lab {

@@ -174,11 +174,11 @@ struct Seen<'a> {
 impl<'a> Seen<'a> {
     fn new(account: &'a Account, now: Instant) -> Self {
         let published = account.snapshot();
-        let current = published.current(now);
+        let current = published.listing_at(now);
         let state = match (&published.polls.last, current) {
             (None, _) => State::New,
             (Some(_), None) if published.last_listing.is_some() => State::Stale,
-            (Some(_), _) if published.polls.up() => State::Up,
+            (Some(_), _) if published.polls.is_up() => State::Up,
             _ => State::Down,
         };
         let overview = current.map(|kept| kept.overview.clone());
@@ -201,7 +201,7 @@ impl<'a> Seen<'a> {
             (State::Down, Some(_)) => "It was never listed, so it has no metrics of numbers.",
             _ => "",
         };
-        let (progress, next) = match account.activity() {
+        let (progress, next) = match account.phase() {
             PollPhase::Polling(_) => {
                 let (read, of) = account.progress();
                 let pages = if of > 0 && read < of { format!(", page {read} of {of}") } else { String::new() };
@@ -220,15 +220,15 @@ impl<'a> Seen<'a> {
                 fact("Monthly fees", format!("{} {currency}", words::amount(&amount)));
             }
         }
-        if let Some(LastPoll { at, took, pages }) = published.polls.last {
+        if let Some(LastPoll { ended_at: at, duration: took, pages }) = published.polls.last {
             fact("Last poll", words::ago(at, clock));
             fact("It took", format!("{}, {}", words::duration(took), words::plural(pages.into(), "page", "pages")));
         }
-        if let Some(at) = published.polls.last_success.filter(|_| failure.is_some()) {
+        if let Some(at) = published.polls.last_success_at.filter(|_| failure.is_some()) {
             fact("Last good one", words::ago(at, clock));
         }
         fact("Next poll", next);
-        let age = published.polls.last_success.map(|at| {
+        let age = published.polls.last_success_at.map(|at| {
             let (age, interval) = (clock.duration_since(at).unwrap_or_default(), account.interval());
             let age = Duration::from_secs(age.as_secs());
             let percent = age.as_millis() * 100 / interval.as_millis().max(1);
@@ -295,7 +295,7 @@ impl<'a> Page<'a> {
             uptime: words::duration(Duration::from_secs(now.saturating_duration_since(subject.started).as_secs())),
             shard: subject.configured.shard,
             total_shards: subject.configured.total_shards,
-            configuration_good: subject.configured.successful,
+            configuration_good: subject.configured.is_valid,
             telemetry_path: subject.telemetry_path,
             reload: subject.reload,
             now: words::moment(clock),
