@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::exposition::Samples;
 use super::metric::Metric;
-use crate::inventory::{GroupTotals, Money, Table};
+use crate::inventory::{GroupTotals, Money, NumberDetails, Table};
 use crate::poller::Listing;
 
 const NUMBERS: &str = "numbers";
@@ -123,8 +123,7 @@ pub static INVENTORY: &[ListingMetric] = &[
         |listing, samples| {
             for number in &listing.inventory.numbers {
                 let e164 = number.e164.to_string();
-                let labels = [&number.country, &number.kind, &number.region, &number.status, &number.trunk, &number.application];
-                let [country, kind, region, status, trunk, application] = labels.map(|label| &**label);
+                let NumberDetails { country, kind, region, status, trunk, application, .. } = number;
                 samples.push([&e164, country, kind, region, status, trunk, application], 1_u64);
             }
         },
@@ -199,6 +198,7 @@ fn push_counts<const N: usize>(table: &Table<N, u64>, samples: &mut Samples<'_>)
     }
 }
 
+/// Borrows label values.
 fn values<const N: usize>(labels: &[Arc<str>; N]) -> [&str; N] {
     labels.each_ref().map(|label| &**label)
 }
