@@ -32,11 +32,14 @@ impl AccountMetrics {
     /// Creates the metrics of a poller's account and adds them to the poller's reactions.
     #[must_use]
     pub fn attach(poller: &mut Poller) -> Arc<Self> {
-        let account = poller.account.clone();
-        let view = ArcSwap::from_pointee(AccountView { snapshot: account.snapshot(), listing: None });
-        let metrics = Arc::new(Self { account, view });
+        let metrics = Arc::new(Self::new(poller.account.clone()));
         poller.reactions.push(metrics.clone());
         metrics
+    }
+
+    fn new(account: Arc<Account>) -> Self {
+        let view = ArcSwap::from_pointee(AccountView { snapshot: account.snapshot(), listing: None });
+        Self { account, view }
     }
 
     /// Returns the account.
@@ -97,5 +100,68 @@ impl ScrapedAccount {
     pub(super) fn inventory_samples(&self, family: usize) -> Option<&CachedText> {
         let listing = self.view.listing.as_ref().filter(|_| self.key.has_listing)?;
         listing.get(family).map(|text| &**text).filter(|text| !text.bytes().is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use futures_util::FutureExt;
+    use futures_util::future::{BoxFuture, pending};
+    use reqwest::Url;
+    use reqwest::header::HeaderValue;
+
+    use super::*;
+    use crate::inventory::{Inventory, NumberStates};
+    use crate::metrics::INVENTORY;
+    use crate::poller::{Budget, LastListing, Listing, NewListing, PollStats};
+    use crate::tryvox::{ApiResponse, Client, ClientContext, Failure, FairLimit, Reason, Transport, TryvoxOptions};
+
+    /// An API that is never called.
+    #[derive(Debug)]
+    struct UnusedApi;
+
+    impl Transport for UnusedApi {
+        fn get(&self, _: Url, _: HeaderValue) -> BoxFuture<'_, Result<ApiResponse, Failure>> {
+            pending().boxed()
+        }
+    }
+
+    fn account_metrics() -> AccountMetrics {
+        let context = ClientContext {
+            transport: Arc::new(UnusedApi),
+            gate: Arc::new(FairLimit::new(1)),
+            now: SystemTime::now,
+            rng: fastrand::Rng::with_seed(7),
+        };
+        let client = Client::new("a", "acc", TryvoxOptions::default(), context);
+        AccountMetrics::new(Arc::new(Account::new("a", Duration::from_mins(5), Budget::new(), client)))
+    }
+
+    #[test]
+    fn a_failed_poll_replaces_the_snapshot_and_keeps_the_rendered_listing_until_it_is_stale() {
+        let (metrics, now) = (account_metrics(), Instant::now());
+        let samples = |now| -> usize {
+            let scraped = ScrapedAccount::new(&metrics, now);
+            (0..INVENTORY.len()).filter(|family| scraped.inventory_samples(*family).is_some()).count()
+        };
+        assert_eq!(samples(now), 0, "the account has not been polled");
+
+        let stale_at = now + Duration::from_mins(15);
+        let last_listing = LastListing { overview: Arc::default(), invalid: 0, stale_at, overdue_at: stale_at };
+        let succeeded = Arc::new(AccountSnapshot { last_listing: Some(last_listing), ..AccountSnapshot::default() });
+        let listing = Arc::new(Listing { inventory: Inventory::default(), reported: 7 });
+        let new_listing = Some(NewListing { listing: &listing, numbers: &NumberStates::default(), difference: None });
+        metrics.poll_ended(&Publication { account: &metrics.account, snapshot: &succeeded, new_listing });
+        assert_eq!(samples(now), 2, "listed and reported numbers");
+
+        let rendered = metrics.view.load().listing.clone().unwrap();
+        let polls = PollStats { failure: Some(Failure::new(Reason::Timeout, "")), ..PollStats::default() };
+        let failed = Arc::new(AccountSnapshot { polls, ..(*succeeded).clone() });
+        metrics.poll_ended(&Publication { account: &metrics.account, snapshot: &failed, new_listing: None });
+        let view = metrics.view.load_full();
+        assert!(Arc::ptr_eq(&view.snapshot, &failed) && Arc::ptr_eq(view.listing.as_ref().unwrap(), &rendered));
+        assert_eq!([now, stale_at].map(samples), [2, 0]);
     }
 }

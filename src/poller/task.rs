@@ -103,11 +103,11 @@ impl Poller {
         run_blocking(move || match result {
             Ok(valid) if poller.publish_success(last_poll, &valid) => Some(valid.numbers),
             Ok(_) => {
-                poller.publish_failure(last_poll, internal_failure());
+                poller.publish_failure(last_poll, &internal_failure());
                 None
             }
             Err(failure) => {
-                poller.publish_failure(last_poll, failure);
+                poller.publish_failure(last_poll, &failure);
                 previous
             }
         })
@@ -157,7 +157,7 @@ impl Poller {
     }
 
     /// Publishes a failed poll, also to the reactions after one that panics.
-    fn publish_failure(&self, poll: LastPoll, failure: Failure) {
+    fn publish_failure(&self, poll: LastPoll, failure: &Failure) {
         let snapshot = Arc::new(self.account.snapshot().after_failure(poll, failure.clone()));
         let publication = Publication { account: &self.account, snapshot: &snapshot, new_listing: None };
         for reaction in &self.reactions {
@@ -169,7 +169,7 @@ impl Poller {
             (Some(_), Some(_)) => "kept",
         };
         self.account.publish(snapshot);
-        log_failure(self.account.name(), &failure, inventory, poll);
+        log_failure(self.account.name(), failure, inventory, poll);
     }
 }
 
