@@ -17,6 +17,10 @@ use crate::config::{ServeConfig, Settings};
 use crate::metrics::{AccountMetrics, ConfigStatus, ExporterMetrics, Format, Scrape};
 use crate::poller::{Poller, build_pollers};
 
+/// Polls every account once. If one of them fails, the metrics of the others are printed or written all the same.
+///
+/// # Errors
+/// If a poll fails, the file cannot be written, or `stop` is cancelled.
 pub(super) async fn run(
     settings: &Settings,
     config: &ServeConfig,

@@ -1,4 +1,7 @@
 //! `serve`: polls every account and serves metrics, and reloads the configuration on request.
+//!
+//! This is where the layers meet: pollers get their reactions, the web server gets the metrics, and systemd learns
+//! what happens.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -17,11 +20,12 @@ use crate::poller::{FleetManager, PollerFactory, PollingThread, ReadConfig, Relo
 use crate::web::toolkit::WebFile;
 use crate::web::{AppState, Listener, Reload, Server, router, systemd_sockets};
 
+/// Opens the listening sockets, then polls and serves until `stop` is cancelled.
 pub(super) async fn run<E>(source: Source<E>, config: ServeConfig, stop: CancellationToken) -> Result<(), CommandError>
 where
     E: Environment + Send + Sync + 'static,
 {
-    // It was only checked before, as the configuration does not know what is in it.
+    // Reading the configuration has checked this file but not kept it.
     let web_file = config.fixed.web_config_file.as_deref().map(WebFile::open).transpose();
     let web_file = web_file.map_err(anyhow::Error::new)?.map(Arc::new);
     let listeners = if config.fixed.systemd_socket {
@@ -99,6 +103,7 @@ pub(super) async fn serve(
     Ok(())
 }
 
+/// Logs what is started, and what to know about the configuration.
 fn log_start(config: &ServeConfig, listeners: &[Listener], web_file: Option<&WebFile>) -> anyhow::Result<()> {
     info!(
         version = env!("CARGO_PKG_VERSION"),

@@ -120,8 +120,8 @@ impl ChangeCounters {
 
 /// What an account keeps of its last valid listing.
 ///
-/// The tables and the per-number rows of a listing take more memory than all else that is kept of an account, so
-/// only [`NewListing`](super::NewListing) has them.
+/// The tables and the per-number rows of a listing would take more memory than everything else in an account, so only
+/// [`NewListing`](super::NewListing) has them.
 #[derive(Debug, Clone)]
 pub struct LastListing {
     /// The numbers and fees that the status page shows.

@@ -22,6 +22,10 @@ use report::{AccountReport, Report};
 /// Time between two updates of the progress bar.
 const REFRESH_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Lists every account and prints the report.
+///
+/// # Errors
+/// If an account cannot be listed, or `stop` is cancelled.
 pub(super) async fn run(
     settings: &Settings,
     config: &ServeConfig,
