@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use tower_service::Service;
 use tryvox_exporter::config::{AccountConfig, PollOptions};
 use tryvox_exporter::inventory::{CollectorOptions, FoldedListing, ListingDifference, ListingFold};
-use tryvox_exporter::metrics::{ConfigStatus, Exporter, render_listing};
+use tryvox_exporter::metrics::{AccountMetrics, ConfigStatus, ExporterMetrics, render_listing};
 use tryvox_exporter::poller::{Account, Budget, Fleet, Listing, Poller};
 use tryvox_exporter::tryvox::{
     ApiKey, ApiKeySource, ApiResponse, ClientContext, Failure, FairLimit, ListingPage, STATUSES, Transport,
@@ -89,7 +89,7 @@ fn new_poller(pages: Pages, collector: Arc<CollectorOptions>) -> Poller {
             budget: Budget::new(),
         }),
         first_interval: interval,
-        encode: render_listing,
+        reactions: Vec::new(),
         now: SystemTime::now,
     }
 }
@@ -133,7 +133,8 @@ fn bench_poll_stages(c: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let mut group = c.benchmark_group("poll");
     group.sample_size(10).throughput(Throughput::Elements(NUMBERS as u64));
-    let poller = new_poller(pages, options);
+    let mut poller = new_poller(pages, options);
+    let _metrics = AccountMetrics::attach(&mut poller);
     group.bench_function("numbers", |b| b.to_async(&runtime).iter(|| poller.once()));
     group.finish();
 }
@@ -150,12 +151,14 @@ fn bench_scrape(c: &mut Criterion) {
             ..CollectorOptions::default()
         };
         let router = runtime.block_on(async {
-            let poller = new_poller(Pages::new(&simulated_account()), Arc::new(options));
+            let mut poller = new_poller(Pages::new(&simulated_account()), Arc::new(options));
+            let metrics = AccountMetrics::attach(&mut poller);
             poller.once().await;
             let now = SystemTime::now();
-            let exporter = Exporter::new(ConfigStatus { successful: true, since: now, shard: 0, total_shards: 1 });
+            let exporter =
+                ExporterMetrics::new(ConfigStatus { is_valid: true, loaded_at: now, shard: 0, total_shards: 1 });
             router(Arc::new(AppState {
-                fleet: Arc::new(Fleet::from_iter([poller.account])),
+                fleet: Arc::new(Fleet::from_iter([metrics])),
                 exporter: Arc::new(exporter),
                 telemetry_path: "/metrics".into(),
                 reload: None,

@@ -14,7 +14,7 @@ use reqwest::header::HeaderValue;
 use reqwest::{StatusCode, Url};
 use tokio_util::sync::CancellationToken;
 use tryvox_exporter::inventory::CollectorOptions;
-use tryvox_exporter::metrics::{ConfigStatus, Exporter, INVENTORY};
+use tryvox_exporter::metrics::{AccountMetrics, ConfigStatus, ExporterMetrics, INVENTORY};
 use tryvox_exporter::tryvox::{ApiKey, ApiResponse, Failure, Transport};
 
 use crate::common::api::{MockApi, page};
@@ -385,12 +385,12 @@ async fn every_family_matches_the_model_after_each_poll() {
             ..CollectorOptions::default()
         };
         let options = HarnessOptions { seed: rng.u64(..), collector, ..HarnessOptions::default() };
-        let poller =
+        let mut poller =
             build_poller(&options, ApiKey::new(&KEY.into()).unwrap(), Arc::new(ModelTransport(account.clone())));
-        let (polled_account, stop) = (poller.account.clone(), CancellationToken::new());
-        let exporter = Arc::new(Exporter::new(ConfigStatus {
-            successful: true,
-            since: (poller.now)(),
+        let (metrics, stop) = (AccountMetrics::attach(&mut poller), CancellationToken::new());
+        let exporter = Arc::new(ExporterMetrics::new(ConfigStatus {
+            is_valid: true,
+            loaded_at: (poller.now)(),
             shard: 0,
             total_shards: 1,
         }));
@@ -405,7 +405,7 @@ async fn every_family_matches_the_model_after_each_poll() {
             if let Some(before) = &before {
                 counters.count_changes(before, &now);
             }
-            let scraped = scrape_account(&polled_account, &exporter);
+            let scraped = scrape_account(&metrics, &exporter);
             assert_eq!(scraped.account_value("tryvox_polls_total", r#"result="success""#), f64::from(poll) + 1.0);
             let series = series_of(&scraped, &inventory);
             assert_eq!(series, expected_inventory(&now), "poll {poll}");

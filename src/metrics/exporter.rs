@@ -1,126 +1,218 @@
-//! What this process says of itself, at each scrape.
+//! The metrics that a scrape renders: how polling goes, the exporter itself and its process.
+//!
+//! A rendering is kept, with its compressed forms, and reused until one of the things that it depends on changes or
+//! it is [too old](super::cache::MAX_AGE).
 
-use std::fmt::{self, Write};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use prometheus::core::Collector;
-use prometheus::process_collector::ProcessCollector;
+use tokio::time::Instant;
 
-use super::exposition::{Format, push_unit};
-use super::family::Metric;
-use super::live::Memory;
-use super::polling::timestamp;
+use super::account::ScrapedAccount;
+use super::cache::{RenderCache, RenderKey};
+use super::exporter_families::{ConfigStatus, EXPORTER};
+use super::exposition::{Format, Samples, push_header};
+use super::family::Family;
+use super::polling_families::{POLLING, PollingStatus};
+use super::process::ProcessMetrics;
+use super::text::CachedText;
 
-/// The build, the configuration, and the process as the operating system sees it.
-pub struct Exporter {
-    process: ProcessCollector,
-    configured: ArcSwap<ConfigStatus>,
-    pub(super) memory: Memory,
+/// The size from which a text is complete; all but the last are at least this large. A rendering of several texts,
+/// which only hundreds of accounts have, is not cached.
+const TEXT_SIZE: usize = 64 << 10;
+
+/// The metrics of the exporter itself, and the cache of what is rendered at scrapes.
+#[derive(Debug)]
+pub struct ExporterMetrics {
+    process: ProcessMetrics,
+    config_status: ArcSwap<ConfigStatus>,
+    cache: RenderCache,
 }
 
-/// What is to be known of the configuration in force.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ConfigStatus {
-    /// Whether it was good when it was last read.
-    pub successful: bool,
-    /// When it was last read and good.
-    pub since: SystemTime,
-    /// This process's number among all that share the accounts, from 0.
-    pub shard: u32,
-    /// How many those are.
-    pub total_shards: u32,
-}
-
-impl fmt::Debug for Exporter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exporter").field("configured", &self.configured).finish_non_exhaustive()
-    }
-}
-
-type OfExporter = Metric<ConfigStatus>;
-
-/// The families that have no account.
-pub static EXPORTER: &[Metric<ConfigStatus>] = &[
-    OfExporter::gauge(
-        "tryvox_exporter_build_info",
-        &["version", "revision", "rustc"],
-        "1, labelled by what this exporter was built from.",
-        |_, samples| {
-            let built = [env!("CARGO_PKG_VERSION"), env!("TRYVOX_EXPORTER_REVISION"), env!("TRYVOX_EXPORTER_RUSTC")];
-            samples.push(built, 1_u64);
-        },
-    )
-    .about("", "count by (version) (tryvox_exporter_build_info)"),
-    OfExporter::gauge(
-        "tryvox_exporter_config_last_reload_successful",
-        &[],
-        "1 if the configuration was good when it was last read, else 0.",
-        |configured, samples| samples.push([], configured.successful),
-    )
-    .about("", "tryvox_exporter_config_last_reload_successful == 0"),
-    OfExporter::gauge(
-        "tryvox_exporter_config_last_reload_success_timestamp_seconds",
-        &[],
-        "When the configuration was last read and good, in seconds since the epoch.",
-        |configured, samples| samples.push([], timestamp(configured.since)),
-    )
-    .about("seconds since the epoch", "time() - tryvox_exporter_config_last_reload_success_timestamp_seconds"),
-    OfExporter::gauge(
-        "tryvox_exporter_shard_ordinal",
-        &[],
-        "The number of this process among those that share the accounts, from 0.",
-        |configured, samples| samples.push([], u64::from(configured.shard)),
-    )
-    .about("", "count by (job) (tryvox_exporter_shard_ordinal) < on (job) max by (job) (tryvox_exporter_total_shards)"),
-    OfExporter::gauge(
-        "tryvox_exporter_total_shards",
-        &[],
-        "How many processes share the accounts.",
-        |configured, samples| samples.push([], u64::from(configured.total_shards)),
-    )
-    .about("processes", "max(tryvox_exporter_total_shards)"),
-];
-
-impl Exporter {
-    /// An exporter whose configuration is as it says.
+impl ExporterMetrics {
+    /// Creates the metrics of an exporter with this configuration.
     #[must_use]
-    pub fn new(configured: ConfigStatus) -> Self {
+    pub fn new(config_status: ConfigStatus) -> Self {
         Self {
-            process: ProcessCollector::for_self(),
-            configured: ArcSwap::from_pointee(configured),
-            memory: Memory::default(),
+            process: ProcessMetrics::new(),
+            config_status: ArcSwap::from_pointee(config_status),
+            cache: RenderCache::default(),
         }
     }
 
-    /// What is known of the configuration in force.
+    /// Returns the status of the configuration.
     #[must_use]
-    pub fn configured(&self) -> ConfigStatus {
-        **self.configured.load()
+    pub fn config_status(&self) -> ConfigStatus {
+        **self.config_status.load()
     }
 
-    /// Says how reading the configuration went.
-    pub fn configure(&self, configured: ConfigStatus) {
-        self.configured.store(Arc::new(configured));
+    /// Sets the status of the configuration.
+    pub fn set_config_status(&self, config_status: ConfigStatus) {
+        self.config_status.store(Arc::new(config_status));
     }
 
-    /// Writes the `process_*` families to the end of `out`.
-    pub(super) fn push_process(&self, out: &mut String, format: Format) {
-        let mut text = String::new();
-        // It fails only for families without a name or samples, which this collector has not.
-        _ = prometheus::TextEncoder::new().encode_utf8(&self.process.collect(), &mut text);
-        for line in text.lines() {
-            let Some(header) = line.strip_prefix("# ").filter(|_| format == Format::OpenMetrics) else {
-                _ = writeln!(out, "{line}");
-                continue;
-            };
-            // In OpenMetrics a counter's family is named without the ending of its samples.
-            let header = header.replacen("_total ", " ", 1);
-            _ = writeln!(out, "# {header}");
-            if let Some((name, _)) = header.strip_prefix("TYPE ").and_then(|rest| rest.split_once(' ')) {
-                push_unit(out, name, format);
+    /// Returns the live metrics of the accounts and of the exporter. The process metrics are left out unless
+    /// `has_process`.
+    pub(super) fn live(
+        self: &Arc<Self>,
+        accounts: Vec<ScrapedAccount>,
+        format: Format,
+        now: Instant,
+        has_process: bool,
+    ) -> LiveTexts {
+        let keys = accounts.iter().map(|scraped| scraped.key).collect();
+        let key = RenderKey { accounts: keys, config_status: self.config_status(), has_process };
+        if let Some(text) = self.cache.get(&key, format, now) {
+            return LiveTexts::Cached(Some(text));
+        }
+        let status = |ScrapedAccount { account, view, .. }: ScrapedAccount| {
+            let requests = account.requests();
+            PollingStatus { account, snapshot: view.snapshot.clone(), requests, now }
+        };
+        let accounts = accounts.into_iter().map(status).collect();
+        let (exporter, key) = (self.clone(), Arc::new(key));
+        LiveTexts::Rendering(LiveRenderer { exporter, accounts, key, format, now, next: (0, 0), has_header: false })
+    }
+}
+
+/// The live metrics: one text from the cache, or texts that are rendered one by one.
+pub(super) enum LiveTexts {
+    Cached(Option<Arc<CachedText>>),
+    Rendering(LiveRenderer),
+}
+
+impl Iterator for LiveTexts {
+    type Item = Arc<CachedText>;
+
+    fn next(&mut self) -> Option<Arc<CachedText>> {
+        match self {
+            Self::Cached(text) => text.take(),
+            Self::Rendering(renderer) => {
+                let text = renderer.render_text();
+                if renderer.is_done() {
+                    *self = Self::Cached(None);
+                }
+                Some(text)
             }
         }
+    }
+}
+
+/// Renders the live metrics, family by family.
+pub(super) struct LiveRenderer {
+    exporter: Arc<ExporterMetrics>,
+    accounts: Vec<PollingStatus>,
+    key: Arc<RenderKey>,
+    format: Format,
+    now: Instant,
+    /// Indices of the next family of [`POLLING`] and the next account. The index behind the last family stands for
+    /// the metrics of the exporter, the one behind that for the end.
+    next: (usize, usize),
+    /// Whether the next family has its header already.
+    has_header: bool,
+}
+
+impl LiveRenderer {
+    fn is_done(&self) -> bool {
+        self.next.0 > POLLING.len()
+    }
+
+    /// Renders the next text, and caches it if it is the only one.
+    fn render_text(&mut self) -> Arc<CachedText> {
+        let is_first = self.next == (0, 0);
+        let mut text = String::with_capacity(TEXT_SIZE / 8);
+        while !self.is_done() && text.len() < TEXT_SIZE {
+            let (family, account) = self.next;
+            match (POLLING.get(family), self.accounts.get(account)) {
+                (Some(metric), Some(status)) => {
+                    let name = Some(status.account.name());
+                    self.has_header |= push_family(&mut text, &metric.family, self.format, self.has_header, |out| {
+                        (metric.fill)(status, &mut Samples::new(&metric.family, name, self.format, out));
+                    });
+                    self.next.1 += 1;
+                }
+                (Some(_), None) => {
+                    self.next = (family + 1, 0);
+                    self.has_header = false;
+                }
+                (None, _) => {
+                    self.push_exporter(&mut text);
+                    self.next.0 += 1;
+                }
+            }
+        }
+        let text = Arc::new(CachedText::from(text));
+        if is_first && self.is_done() {
+            self.exporter.cache.insert(self.key.clone(), self.format, self.now, text.clone());
+        }
+        text
+    }
+
+    fn push_exporter(&self, text: &mut String) {
+        for metric in EXPORTER {
+            push_family(text, &metric.family, self.format, false, |out| {
+                (metric.fill)(&self.key.config_status, &mut Samples::new(&metric.family, None, self.format, out));
+            });
+        }
+        if self.key.has_process {
+            self.exporter.process.push(text, self.format);
+        }
+        if self.format == Format::OpenMetrics {
+            text.push_str("# EOF\n");
+        }
+    }
+}
+
+/// Appends samples of a family, after its header unless it has that already. Returns whether there were any; without
+/// samples there is no header.
+fn push_family(
+    out: &mut String,
+    family: &Family,
+    format: Format,
+    has_header: bool,
+    push_samples: impl FnOnce(&mut String),
+) -> bool {
+    let start = out.len();
+    if !has_header {
+        push_header(out, family, format);
+    }
+    let header_end = out.len();
+    push_samples(out);
+    let has_samples = out.len() > header_end;
+    if !has_samples {
+        out.truncate(start);
+    }
+    has_samples
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::super::cache::MAX_AGE;
+    use super::*;
+
+    fn metrics() -> Arc<ExporterMetrics> {
+        let loaded_at = SystemTime::UNIX_EPOCH;
+        Arc::new(ExporterMetrics::new(ConfigStatus { is_valid: true, loaded_at, shard: 0, total_shards: 1 }))
+    }
+
+    fn text(metrics: &Arc<ExporterMetrics>, format: Format, now: Instant) -> Arc<CachedText> {
+        let texts: Vec<_> = metrics.live(Vec::new(), format, now, true).collect();
+        let [text] = &texts[..] else { panic!("{} texts", texts.len()) };
+        text.clone()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn live_metrics_are_cached_until_they_change_or_are_too_old() {
+        let (metrics, now) = (metrics(), Instant::now());
+        let first = text(&metrics, Format::Text, now);
+        assert!(Arc::ptr_eq(&first, &text(&metrics, Format::Text, now + MAX_AGE / 2)));
+        assert!(!Arc::ptr_eq(&first, &text(&metrics, Format::OpenMetrics, now)));
+        assert!(!Arc::ptr_eq(&first, &text(&metrics, Format::Text, now + MAX_AGE)), "process metrics are too old");
+
+        let second = text(&metrics, Format::Text, now);
+        metrics.set_config_status(ConfigStatus { is_valid: false, ..metrics.config_status() });
+        assert!(!Arc::ptr_eq(&second, &text(&metrics, Format::Text, now)), "a reload shows at once");
     }
 }

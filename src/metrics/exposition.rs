@@ -1,22 +1,23 @@
-//! The formats: <https://prometheus.io/docs/instrumenting/exposition_formats/> and
+//! The exposition formats: headers, samples, and how labels and values are written.
+//!
+//! They are specified in <https://prometheus.io/docs/instrumenting/exposition_formats/> and
 //! <https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.md>.
 
 use std::fmt::Write;
 
 use super::family::{Family, MetricType};
 
-/// How metrics are written. Samples are alike in both; what differs is their headers, the bounds of
-/// buckets, and the end.
+/// An exposition format. Samples look the same in both; headers, the bounds of buckets and the end of the text differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// Prometheus's text format 0.0.4.
+    /// Prometheus text format 0.0.4.
     Text,
     /// `OpenMetrics` 1.0.0.
     OpenMetrics,
 }
 
 impl Format {
-    /// The media type.
+    /// Returns the media type.
     #[must_use]
     pub fn content_type(self) -> &'static str {
         match self {
@@ -26,7 +27,7 @@ impl Format {
     }
 }
 
-/// Takes the samples of one family, of one account if the family has that label.
+/// Renders the samples of one family, for one account if the family has an `account` label.
 #[derive(Debug)]
 pub struct Samples<'a> {
     family: &'a Family,
@@ -38,9 +39,9 @@ pub struct Samples<'a> {
 /// The value of a sample.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value {
-    /// WriteWindow with all its digits.
+    /// Written with all digits.
     Integer(u64),
-    /// WriteWindow with the digits that tell it from its neighbours.
+    /// Written with as many digits as tell it from the adjacent doubles.
     Double(f64),
 }
 
@@ -63,34 +64,34 @@ impl From<bool> for Value {
 }
 
 impl<'a> Samples<'a> {
-    /// Writes the family's samples to the end of `out`; `account` is the value of its first label.
+    /// Appends the family's samples to `out`. `account` is the value of the first label, if that is `account`.
     pub(super) fn new(family: &'a Family, account: Option<&'a str>, format: Format, out: &'a mut String) -> Self {
         Self { family, account, format, out }
     }
 
-    /// Writes a sample; the label values besides `account` stand in the order of the family's labels.
+    /// Appends a sample; the label values, without that of `account`, are in the order of the family's labels.
     pub fn push<const N: usize>(&mut self, values: [&str; N], value: impl Into<Value>) {
-        self.line("", &values, None, value.into());
+        self.push_line("", &values, None, value.into());
     }
 
-    /// Writes a histogram: each bucket's upper bound and what is in that bucket alone, and the sum
-    /// and the count of all observations.
+    /// Appends a histogram: the upper bound and the observations of each bucket, not cumulative, and the sum and the
+    /// count of all observations.
     pub fn push_histogram<const N: usize>(&mut self, values: [&str; N], buckets: &[(f64, u64)], sum: f64, count: u64) {
-        let mut below = 0;
+        let mut cumulative = 0;
         for (bound, observations) in buckets {
-            below += observations;
-            let mut le = double(*bound);
+            cumulative += observations;
+            let mut le = format_double(*bound);
             if self.format == Format::OpenMetrics && !le.contains('.') {
                 le.push_str(".0");
             }
-            self.line("_bucket", &values, Some(&le), below.into());
+            self.push_line("_bucket", &values, Some(&le), cumulative.into());
         }
-        self.line("_bucket", &values, Some("+Inf"), count.into());
-        self.line("_sum", &values, None, sum.into());
-        self.line("_count", &values, None, count.into());
+        self.push_line("_bucket", &values, Some("+Inf"), count.into());
+        self.push_line("_sum", &values, None, sum.into());
+        self.push_line("_count", &values, None, count.into());
     }
 
-    fn line(&mut self, suffix: &str, values: &[&str], le: Option<&str>, value: Value) {
+    fn push_line(&mut self, suffix: &str, values: &[&str], le: Option<&str>, value: Value) {
         let values = self.account.iter().chain(values);
         debug_assert_eq!(values.clone().count(), self.family.labels.len(), "{}", self.family.name);
         self.out.push_str(self.family.name);
@@ -112,15 +113,15 @@ impl<'a> Samples<'a> {
         match value {
             // Writing to a string cannot fail.
             Value::Integer(value) => _ = write!(self.out, "{value}"),
-            Value::Double(value) => self.out.push_str(&double(value)),
+            Value::Double(value) => self.out.push_str(&format_double(value)),
         }
         self.out.push('\n');
     }
 }
 
-/// Writes the `# HELP` and `# TYPE` lines of a family.
+/// Appends the `# HELP` and `# TYPE` lines of a family.
 pub(super) fn push_header(out: &mut String, family: &Family, format: Format) {
-    // In a help text these are escaped, and no help text here has them.
+    // These would have to be escaped; no HELP text here has them.
     debug_assert!(!family.help.contains(['\\', '\n', '"']), "{}", family.name);
     let name = match (format, family.kind) {
         (Format::OpenMetrics, MetricType::Counter) => family.name.trim_end_matches("_total"),
@@ -130,7 +131,7 @@ pub(super) fn push_header(out: &mut String, family: &Family, format: Format) {
     push_unit(out, name, format);
 }
 
-/// Writes the `# UNIT` line of a family whose name ends with its unit, which only `OpenMetrics` has.
+/// Appends the `# UNIT` line of a family whose name ends with a unit; only `OpenMetrics` has such lines.
 pub(super) fn push_unit(out: &mut String, name: &str, format: Format) {
     let unit = ["seconds", "bytes"].into_iter().find(|unit| name.strip_suffix(unit).is_some_and(|n| n.ends_with('_')));
     if let Some(unit) = unit.filter(|_| format == Format::OpenMetrics) {
@@ -138,6 +139,7 @@ pub(super) fn push_unit(out: &mut String, name: &str, format: Format) {
     }
 }
 
+/// Appends a label value with backslashes, quotes and line feeds escaped.
 fn push_escaped(out: &mut String, value: &str) {
     let mut rest = value;
     while let Some(at) = rest.find(['\\', '"', '\n']) {
@@ -152,11 +154,12 @@ fn push_escaped(out: &mut String, value: &str) {
     out.push_str(rest);
 }
 
-fn double(value: f64) -> String {
+/// Formats a double with the fewest digits that read back as the same value.
+fn format_double(value: f64) -> String {
     if value.is_infinite() {
         if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned()
     } else if value.abs() >= 1e17 || (value != 0.0 && value.abs() < 1e-7) {
-        // Otherwise 300 digits for 1e300.
+        // Without an exponent, 1e300 would have 301 digits.
         format!("{value:e}")
     } else {
         value.to_string()
@@ -179,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn label_values_are_escaped_as_the_format_says() {
+    fn label_values_are_escaped() {
         assert_eq!(
             text(|samples| samples.push(["a\"b\\c\nd東京都"], 1_u64)),
             "m{account=\"x\",a=\"a\\\"b\\\\c\\nd東京都\"} 1\n"
@@ -187,9 +190,9 @@ mod tests {
     }
 
     #[test]
-    fn values_keep_their_digits() {
+    fn values_are_written_with_all_significant_digits() {
         let values = [0.0, 115_000.0, 0.1, -1.5, 1e300, 1e-10, f64::INFINITY, f64::NEG_INFINITY, f64::NAN];
-        assert_eq!(values.map(double), ["0", "115000", "0.1", "-1.5", "1e300", "1e-10", "+Inf", "-Inf", "NaN"]);
+        assert_eq!(values.map(format_double), ["0", "115000", "0.1", "-1.5", "1e300", "1e-10", "+Inf", "-Inf", "NaN"]);
         assert_eq!(text(|samples| samples.push([""], u64::MAX)), "m{account=\"x\",a=\"\"} 18446744073709551615\n");
     }
 
@@ -207,8 +210,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_double_reads_back_as_it_was(value in any::<f64>()) {
-            let back: f64 = double(value).parse().unwrap();
+        fn doubles_read_back_as_the_same_value(value in any::<f64>()) {
+            let back: f64 = format_double(value).parse().unwrap();
             prop_assert!(back == value || (back.is_nan() && value.is_nan()));
         }
     }

@@ -1,23 +1,51 @@
-//! How everything reads in Prometheus's exposition formats.
+//! Renders metrics in Prometheus's exposition formats.
 //!
-//! Every family is declared once, in one of three tables: [`INVENTORY`] is filled from a listing
-//! when a poll ends, [`POLLING`] from an account's state and [`EXPORTER`] from this process at each
-//! scrape. To add a metric is to add an entry to a table. [`Scrape`] puts the pieces together, packed as a client
-//! wants it.
+//! Publications of the [`poller`](crate::poller) and the state of this process go in; the encoded body of a scrape
+//! comes out.
+//!
+//! The metrics are declared as constants, in three tables of families: [`INVENTORY`] is what a listing adds up to,
+//! [`POLLING`] is how the polls of an account go, and [`EXPORTER`] is the exporter itself. Each entry has the function
+//! that reads its samples, so a new metric is a new entry. There is no other registration.
+//!
+//! [`AccountMetrics`] owns the metrics of one account. It is a reaction of the account's poller: at the end of each
+//! poll it renders the inventory, once for all scrapes, and replaces its view. Whoever polls the account holds it, and
+//! its metrics are gone when it is dropped. [`ExporterMetrics`] owns the metrics of the process and the cache of what
+//! is rendered at scrapes. A [`Scrape`] loads the view of each account once, copies the inventory and renders the rest
+//! if that has changed, so it costs the same for any number of phone numbers, never waits for a poll, and never mixes
+//! two listings of an account.
+//!
+//! Families are rendered from snapshots rather than set on a registry of gauges. Setting gauges one by one would let a
+//! scrape see half of a listing, would keep the series of groups and numbers that no longer exist until each is
+//! removed, and would take memory and time for every series at every scrape. Only the `process_*` families come from
+//! a collector of the `prometheus` crate, because it knows how to read them from the operating system.
+//!
+//! Nothing here knows HTTP: content negotiation and headers are up to the web server.
 
+mod account;
+mod body;
+mod cache;
 mod encoding;
 mod exporter;
+mod exporter_families;
 mod exposition;
 mod family;
-mod inventory;
-mod live;
-mod polling;
+mod inventory_families;
+mod metric;
+mod polling_families;
+mod process;
+mod render;
 mod scrape;
+mod text;
 
+pub use account::AccountMetrics;
 pub use encoding::Encoding;
-pub use exporter::{ConfigStatus, EXPORTER, Exporter};
-pub use exposition::{Format, Samples};
-pub use family::{Family, Metric, MetricType};
-pub use inventory::{INVENTORY, render_listing};
-pub use polling::{POLLING, Polled};
+pub use exporter::ExporterMetrics;
+pub use exporter_families::{ConfigStatus, EXPORTER};
+pub use exposition::{Format, Samples, Value};
+pub use family::{Family, MetricType};
+pub use inventory_families::INVENTORY;
+pub use metric::Metric;
+pub use polling_families::{POLLING, PollingStatus};
+pub use render::{RenderedListing, render_listing};
 pub use scrape::{Chunks, Scrape, families};
+pub use text::CachedText;

@@ -1,4 +1,4 @@
-//! One answer to one scrape.
+//! One scrape: all metrics as of one moment, rendered and encoded chunk by chunk.
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -6,16 +6,18 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::encoding::{Encoding, Level, Packer};
-use super::exporter::{EXPORTER, Exporter};
+use super::account::{AccountMetrics, ScrapedAccount};
+use super::body::BodyEncoder;
+use super::encoding::{CompressionLevel, Encoding};
+use super::exporter::{ExporterMetrics, LiveTexts};
+use super::exporter_families::EXPORTER;
 use super::exposition::{Format, push_header};
 use super::family::Family;
-use super::inventory::INVENTORY;
-use super::live::{Live, Taken};
-use super::polling::POLLING;
-use crate::poller::{Account, Text};
+use super::inventory_families::INVENTORY;
+use super::polling_families::POLLING;
+use super::text::CachedText;
 
-/// Every family that is declared here, in the order of the exposition.
+/// Returns every family that is declared here, in the order of the exposition. The `process_*` families are not.
 pub fn families() -> impl Iterator<Item = &'static Family> {
     let inventory = INVENTORY.iter().map(|metric| &metric.family);
     let polling = POLLING.iter().map(|metric| &metric.family);
@@ -23,8 +25,8 @@ pub fn families() -> impl Iterator<Item = &'static Family> {
     inventory.chain(polling).chain(exporter)
 }
 
-/// The headers of the inventory's families, by format.
-static HEADERS: LazyLock<[Vec<Text>; 2]> = LazyLock::new(|| {
+/// The headers of the families of the inventory, by format.
+static HEADERS: LazyLock<[Vec<CachedText>; 2]> = LazyLock::new(|| {
     [Format::Text, Format::OpenMetrics].map(|format| {
         let header = |family: &Family| {
             let mut header = String::new();
@@ -35,58 +37,52 @@ static HEADERS: LazyLock<[Vec<Text>; 2]> = LazyLock::new(|| {
     })
 });
 
-/// All there is to say, as of one moment: each account's state is taken once, so that all of its
-/// families are of the same listing.
+/// All metrics as of one moment. The view of each account is loaded once, so all of its metrics are of the same poll.
 #[derive(Debug)]
 pub struct Scrape {
-    accounts: Vec<Taken>,
-    exporter: Arc<Exporter>,
+    accounts: Vec<ScrapedAccount>,
+    exporter: Arc<ExporterMetrics>,
     now: Instant,
-    /// Whether the process is spoken of, too.
-    process: bool,
+    /// Whether the process metrics are included.
+    has_process: bool,
 }
 
 impl Scrape {
-    /// What there is to say now.
+    /// Starts a scrape as of now.
     #[must_use]
-    pub fn new(accounts: &[Arc<Account>], exporter: Arc<Exporter>) -> Self {
+    pub fn new(accounts: &[Arc<AccountMetrics>], exporter: Arc<ExporterMetrics>) -> Self {
         let now = Instant::now();
-        Self {
-            accounts: accounts.iter().map(|account| Taken::of(account, now)).collect(),
-            exporter,
-            now,
-            process: true,
-        }
+        let accounts = accounts.iter().map(|metrics| ScrapedAccount::new(metrics, now)).collect();
+        Self { accounts, exporter, now, has_process: true }
     }
 
-    /// The same without the process: for a file that another process reads out together with its own.
+    /// Leaves the process metrics out, for a file that another process exposes together with its own.
     #[must_use]
     pub fn without_process(self) -> Self {
-        Self { process: false, ..self }
+        Self { has_process: false, ..self }
     }
 
-    /// All of it in pieces, each made when it is asked for.
+    /// Returns the body of the response, chunk by chunk; each is rendered when it is requested.
     #[must_use]
-    pub fn pack(self, format: Format, coding: Encoding) -> Chunks {
-        Chunks { scrape: self, format, packer: Packer::new(coding), next: Next::Kept(0, 0), headed: false }
+    pub fn encode(self, format: Format, encoding: Encoding) -> Chunks {
+        let encoder = BodyEncoder::new(encoding);
+        Chunks { scrape: self, format, encoder, next: NextPart::Inventory { family: 0, account: 0, has_header: false } }
     }
 
-    /// All of it as text.
+    /// Returns the body of the response as text.
     #[must_use]
     pub fn text(self, format: Format) -> String {
-        let bytes: Vec<u8> = self.pack(format, Encoding::Identity).flatten().collect();
+        let bytes: Vec<u8> = self.encode(format, Encoding::Identity).flatten().collect();
         String::from_utf8(bytes).unwrap_or_default()
     }
 }
 
-/// A scrape, piece by piece.
+/// The chunks of a scrape's body.
 pub struct Chunks {
     scrape: Scrape,
     format: Format,
-    packer: Packer,
-    next: Next,
-    /// Whether the family has its header: one without samples has none.
-    headed: bool,
+    encoder: BodyEncoder,
+    next: NextPart,
 }
 
 impl fmt::Debug for Chunks {
@@ -95,12 +91,15 @@ impl fmt::Debug for Chunks {
     }
 }
 
-/// What comes next.
-enum Next {
-    /// A family of the inventory, of an account.
-    Kept(usize, usize),
-    Live(Live),
-    Nothing,
+/// The part of the body that is encoded next.
+enum NextPart {
+    /// A family of the inventory, for one account. It gets its header with its first samples, so one without samples
+    /// has none.
+    Inventory { family: usize, account: usize, has_header: bool },
+    /// The live metrics.
+    Live(LiveTexts),
+    /// Nothing is left.
+    End,
 }
 
 impl Iterator for Chunks {
@@ -108,48 +107,46 @@ impl Iterator for Chunks {
 
     fn next(&mut self) -> Option<Bytes> {
         loop {
-            let piece = self.packer.take();
-            if piece.is_some() || matches!(self.next, Next::Nothing) {
-                return piece;
+            let chunk = self.encoder.next_chunk();
+            if chunk.is_some() || matches!(self.next, NextPart::End) {
+                return chunk;
             }
-            self.step();
+            self.encode_next();
         }
     }
 }
 
 impl Chunks {
-    fn step(&mut self) {
-        let Scrape { accounts, exporter, now, process } = &mut self.scrape;
+    /// Encodes the next part, which may complete any number of chunks.
+    fn encode_next(&mut self) {
+        let Scrape { accounts, exporter, now, has_process } = &mut self.scrape;
         match &mut self.next {
-            Next::Kept(family, _) if *family == INVENTORY.len() => {
-                let live = exporter.live(std::mem::take(accounts), self.format, *now, *process);
-                self.next = Next::Live(live);
+            NextPart::Inventory { family, .. } if *family == INVENTORY.len() => {
+                let live = exporter.live(std::mem::take(accounts), self.format, *now, *has_process);
+                self.next = NextPart::Live(live);
             }
-            Next::Kept(family, account) => match accounts.get(*account) {
-                None => {
-                    (*family, *account) = (*family + 1, 0);
-                    self.headed = false;
-                }
-                Some(taken) => {
-                    if let Some(text) = taken.kept(*family) {
-                        if !self.headed {
-                            self.packer.add(&HEADERS[self.format as usize][*family], Level::Kept);
-                            self.headed = true;
+            NextPart::Inventory { family, account, has_header } => match accounts.get(*account) {
+                None => (*family, *account, *has_header) = (*family + 1, 0, false),
+                Some(scraped) => {
+                    if let Some(samples) = scraped.inventory_samples(*family) {
+                        if !*has_header {
+                            self.encoder.push(&HEADERS[self.format as usize][*family], CompressionLevel::Small);
+                            *has_header = true;
                         }
-                        self.packer.add(text, Level::Kept);
+                        self.encoder.push(samples, CompressionLevel::Small);
                     }
                     *account += 1;
                 }
             },
-            Next::Live(live) => {
+            NextPart::Live(live) => {
                 if let Some(text) = live.next() {
-                    self.packer.add(&text, Level::Live);
+                    self.encoder.push(&text, CompressionLevel::Fast);
                 } else {
-                    self.packer.finish();
-                    self.next = Next::Nothing;
+                    self.encoder.finish();
+                    self.next = NextPart::End;
                 }
             }
-            Next::Nothing => {}
+            NextPart::End => {}
         }
     }
 }

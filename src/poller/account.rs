@@ -1,4 +1,7 @@
 //! The published state of one account.
+//!
+//! An [`AccountSnapshot`] is immutable. Only the account's own poller publishes a new one, at the end of a poll;
+//! readers load it whole, so they never see parts of two listings.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,83 +12,81 @@ use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
 use super::history::History;
-use super::text::Text;
-
-use crate::inventory::{Inventory, InventorySummary, ListingDifference, Money, OTHER};
+use crate::inventory::{InventorySummary, ListingDifference, Money, OTHER};
 use crate::tryvox::{Failure, FailureReason, RequestStats, STATUSES, TryvoxClient};
 
-/// An inventory written down, one text for each metric family; what is in them is not read here.
-pub type Encoded = Vec<Arc<Text>>;
-
-/// How to write an account's inventory down: done once for each listing, not for each scrape. The
-/// listing before, where there is one, may have texts that serve once more.
-pub type Encode = fn(account: &str, listing: &Listing, before: Option<&Encoded>) -> Encoded;
-
-/// What an account may cost a month, by currency, in units of it.
+/// Monthly budget of an account by currency, in units of the currency.
 pub type Budget = BTreeMap<String, Money>;
 
-/// A listing of an account.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listing {
-    /// What was listed.
-    pub inventory: Inventory,
-    /// How many numbers the API says there are.
-    pub reported: u64,
-}
-
-/// How the polls of an account went so far.
+/// Counts of the polls of an account since the start, and how the last one went.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PollStats {
-    /// PollStats that gave a listing.
+    /// Successful polls.
     pub successes: u64,
-    /// PollStats that failed, by [`FailureReason::ALL`].
+    /// Failed polls by reason, in the order of [`FailureReason::ALL`].
     pub failures: [u64; FailureReason::ALL.len()],
-    /// Why the last poll failed, if it did.
+    /// Why the last poll failed; `None` if it was successful or there was none.
     pub failure: Option<Failure>,
-    /// The last poll that ended, however it did.
+    /// The last poll that ended, successful or not.
     pub last: Option<LastPoll>,
-    /// When a poll last gave a listing.
-    pub last_success: Option<SystemTime>,
+    /// When the last successful poll ended.
+    pub last_success_at: Option<SystemTime>,
 }
 
 /// The last poll that ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LastPoll {
     /// When it ended.
-    pub at: SystemTime,
-    /// From its first request to its end.
-    pub took: Duration,
-    /// Pages that were read.
+    pub ended_at: SystemTime,
+    /// The time from its start to its end.
+    pub duration: Duration,
+    /// Pages read, over all attempts.
     pub pages: u32,
 }
 
 impl PollStats {
-    /// How many polls ended.
+    /// Returns how many polls ended.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.successes + self.failures.iter().sum::<u64>()
     }
 
-    /// Whether the last poll gave a listing that can be trusted.
+    /// Returns whether the last poll was successful.
     #[must_use]
-    pub fn up(&self) -> bool {
+    pub fn is_up(&self) -> bool {
         self.last.is_some() && self.failure.is_none()
+    }
+
+    fn after_success(&self, poll: LastPoll) -> Self {
+        Self {
+            successes: self.successes + 1,
+            failures: self.failures,
+            failure: None,
+            last: Some(poll),
+            last_success_at: Some(poll.ended_at),
+        }
+    }
+
+    fn after_failure(&self, poll: LastPoll, failure: Failure) -> Self {
+        let mut failures = self.failures;
+        failures[failure.reason as usize] += 1;
+        Self { failures, failure: Some(failure), last: Some(poll), ..*self }
     }
 }
 
-/// What changed between good listings, since the start.
+/// Counts of the changes between successive valid listings since the start.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChangeCounters {
-    /// Numbers that came.
+    /// Numbers that were not in the previous listing.
     pub added: u64,
-    /// Numbers that went.
+    /// Numbers that were only in the previous listing.
     pub removed: u64,
-    /// Numbers whose status changed, by what it was and what it became; all changes between
-    /// documented statuses are here from the start.
+    /// Numbers whose status changed, by old and new status. Every pair of documented statuses is present from the
+    /// start, so that its series begins at 0.
     pub statuses: BTreeMap<[Arc<str>; 2], u64>,
-    /// Numbers whose monthly fee went up.
+    /// Numbers whose monthly fee increased.
     pub fee_increases: u64,
-    /// Numbers whose monthly fee went down.
+    /// Numbers whose monthly fee decreased.
     pub fee_decreases: u64,
 }
 
@@ -98,9 +99,9 @@ impl Default for ChangeCounters {
 }
 
 impl ChangeCounters {
-    /// Adds what happened between two listings. So many statuses are told apart, then the rest is
-    /// `other`.
-    pub(super) fn add(&mut self, difference: &ListingDifference, label_limit: usize) {
+    /// Adds the changes between two listings. At most `label_limit` pairs of statuses are counted separately; the
+    /// rest is counted as `other`.
+    fn add(&mut self, difference: &ListingDifference, label_limit: usize) {
         self.added += difference.added;
         self.removed += difference.removed;
         self.fee_increases += difference.fee_increases;
@@ -117,44 +118,70 @@ impl ChangeCounters {
     }
 }
 
-/// The last good listing, as long as it may be shown.
+/// What an account keeps of its last valid listing.
+///
+/// The tables and the per-number rows of a listing would take more memory than everything else in an account, so only
+/// [`NewListing`](super::NewListing) has them.
 #[derive(Debug, Clone)]
 pub struct LastListing {
-    /// It, written down.
-    pub encoded: Arc<Encoded>,
-    /// It, in few words.
+    /// The numbers and fees that the status page shows.
     pub overview: Arc<InventorySummary>,
-    /// Records of it that could not be read.
+    /// Records that were invalid.
     pub invalid: u64,
-    /// From then on it is too old to be shown while polls fail.
+    /// When it becomes stale if polls fail.
     pub stale_at: Instant,
-    /// From then on it is too old even though none has failed: the next one is overdue.
+    /// When it becomes stale even if no poll has failed, because the next one is overdue. Never before `stale_at`.
     pub overdue_at: Instant,
 }
 
-/// All that a reader may know of an account at one moment.
+/// The state of an account at the end of a poll.
 #[derive(Debug, Clone, Default)]
 pub struct AccountSnapshot {
     /// How the polls went.
     pub polls: PollStats,
-    /// What changed from listing to listing.
+    /// What changed between listings.
     pub changes: ChangeCounters,
-    /// The last good listing; none before the first.
+    /// The last valid listing, stale or not; `None` before the first one.
     pub last_listing: Option<LastListing>,
-    /// What happened of late.
+    /// Recent changes and failures.
     pub history: History,
 }
 
 impl AccountSnapshot {
-    /// The last good listing, if there is one that is not stale at `now`.
+    /// Returns the last valid listing unless it is stale at `now`.
     #[must_use]
-    pub fn current(&self, now: Instant) -> Option<&LastListing> {
-        let failing = self.polls.failure.is_some();
-        self.last_listing.as_ref().filter(|kept| now < if failing { kept.stale_at } else { kept.overdue_at })
+    pub fn listing_at(&self, now: Instant) -> Option<&LastListing> {
+        let has_failed = self.polls.failure.is_some();
+        self.last_listing
+            .as_ref()
+            .filter(|listing| now < if has_failed { listing.stale_at } else { listing.overdue_at })
+    }
+
+    /// Returns the snapshot that follows this one after a successful poll.
+    pub(super) fn after_success(
+        &self,
+        poll: LastPoll,
+        listing: LastListing,
+        difference: Option<&ListingDifference>,
+        label_limit: usize,
+    ) -> Self {
+        let (mut changes, mut history) = (self.changes.clone(), self.history.clone());
+        if let Some(difference) = difference {
+            changes.add(difference, label_limit);
+            history.add_changes(poll.ended_at, difference);
+        }
+        Self { polls: self.polls.after_success(poll), changes, last_listing: Some(listing), history }
+    }
+
+    /// Returns the snapshot that follows this one after a failed poll, which keeps the last valid listing.
+    pub(super) fn after_failure(&self, poll: LastPoll, failure: Failure) -> Self {
+        let mut history = self.history.clone();
+        history.add_failure(poll.ended_at, &failure, self.polls.failure.is_some());
+        Self { polls: self.polls.after_failure(poll, failure), history, ..self.clone() }
     }
 }
 
-/// One account, as its readers see it.
+/// One account: its identity, its API client and its current snapshot.
 #[derive(Debug)]
 pub struct Account {
     serial: u64,
@@ -163,98 +190,99 @@ pub struct Account {
     budget: Budget,
     client: TryvoxClient,
     snapshot: ArcSwap<AccountSnapshot>,
-    activity: Mutex<PollPhase>,
+    phase: Mutex<PollPhase>,
 }
 
-/// What an account's task is doing.
+/// What an account's poller is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PollPhase {
-    /// A poll goes on since then.
+    /// It has been polling since then.
     Polling(Instant),
-    /// Nothing until then.
+    /// It is waiting until then.
     Waiting(Instant),
 }
 
 impl Account {
-    /// An account that was never polled.
+    /// Creates an account that has not been polled.
     #[must_use]
     pub fn new(name: &str, interval: Duration, budget: Budget, client: TryvoxClient) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
 
         let serial = NEXT.fetch_add(1, Ordering::Relaxed);
-        let activity = Mutex::new(PollPhase::Waiting(Instant::now()));
-        Self { serial, name: name.into(), interval, budget, client, snapshot: ArcSwap::default(), activity }
+        let phase = Mutex::new(PollPhase::Waiting(Instant::now()));
+        Self { serial, name: name.into(), interval, budget, client, snapshot: ArcSwap::default(), phase }
     }
 
-    /// No other account of this process has or had the same, not even one of that name.
+    /// Returns a number that no other account of this process has or had, not even one of the same name.
     #[must_use]
     pub fn serial(&self) -> u64 {
         self.serial
     }
 
-    /// The value of the `account` label.
+    /// Returns the value of the `account` label.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// From the start of one poll to the start of the next.
+    /// Returns the time between the starts of two polls.
     #[must_use]
     pub fn interval(&self) -> Duration {
         self.interval
     }
 
-    /// What the account may cost a month, if that is configured.
+    /// Returns the configured budget; empty if there is none.
     #[must_use]
     pub fn budget(&self) -> &Budget {
         &self.budget
     }
 
-    /// What the requests came to, up to now.
+    /// Returns the counts of the API requests sent so far.
     #[must_use]
     pub fn requests(&self) -> RequestStats {
         self.client.request_stats()
     }
 
-    /// Another number whenever that is something else.
+    /// Returns a number that changes whenever [`Account::requests`] does.
     #[must_use]
     pub fn requests_version(&self) -> u64 {
         self.client.request_stats_version()
     }
 
-    /// How many pages of the poll that goes on were read, and of how many.
+    /// Returns how many pages of the listing in progress have been read, and how many there are; both are 0 before
+    /// the first page.
     #[must_use]
     pub fn progress(&self) -> (u32, u32) {
         self.client.progress()
     }
 
-    /// The state as of now: a poll that ends meanwhile does not change what was returned.
+    /// Returns the current snapshot.
     #[must_use]
     pub fn snapshot(&self) -> Arc<AccountSnapshot> {
         self.snapshot.load_full()
     }
 
-    /// Whether it is polled at this moment, or else when it will be.
+    /// Returns whether the account is being polled, or else when it will be.
     #[must_use]
-    pub fn activity(&self) -> PollPhase {
-        match *self.activity.lock().unwrap_or_else(PoisonError::into_inner) {
-            // The API may have asked for patience.
+    pub fn phase(&self) -> PollPhase {
+        match *self.phase.lock().unwrap_or_else(PoisonError::into_inner) {
+            // The API may have asked to wait longer.
             PollPhase::Waiting(until) => PollPhase::Waiting(until.max(self.client.paused_until())),
             polling @ PollPhase::Polling(_) => polling,
         }
     }
 
-    /// Only the account's own task says what it does.
-    pub(super) fn does(&self, activity: PollPhase) {
-        *self.activity.lock().unwrap_or_else(PoisonError::into_inner) = activity;
+    /// Sets what the account's poller, which is the only caller, is doing.
+    pub(super) fn set_phase(&self, phase: PollPhase) {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
     }
 
     pub(super) fn client(&self) -> &TryvoxClient {
         &self.client
     }
 
-    /// Only the account's own task publishes.
-    pub(super) fn publish(&self, published: AccountSnapshot) {
-        self.snapshot.store(Arc::new(published));
+    /// Replaces the snapshot; the account's poller is the only caller.
+    pub(super) fn publish(&self, snapshot: Arc<AccountSnapshot>) {
+        self.snapshot.store(snapshot);
     }
 }

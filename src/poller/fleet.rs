@@ -1,117 +1,136 @@
-//! All accounts: which are polled, and what changes when the configuration does.
+//! All accounts of the process.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Account, Poller};
+use super::build::PollerFactory;
+use super::task::Poller;
+use crate::config::{AccountConfig, Config};
 
-/// The accounts that are polled, as readers see them.
-#[derive(Debug, Default)]
-pub struct Fleet(ArcSwap<Vec<Arc<Account>>>);
+/// The accounts that are polled, as handles of type `H`, one for each account.
+///
+/// A handle is what the reader of an account needs, for example the account itself or its metrics.
+#[derive(Debug)]
+pub struct Fleet<H>(ArcSwap<Vec<H>>);
 
-impl Fleet {
-    /// The accounts as of now, in the order of the configuration.
+impl<H> Fleet<H> {
+    /// Returns the handles of the current accounts, in the order of the configuration.
     #[must_use]
-    pub fn accounts(&self) -> Arc<Vec<Arc<Account>>> {
+    pub fn accounts(&self) -> Arc<Vec<H>> {
         self.0.load_full()
     }
 }
 
-impl FromIterator<Arc<Account>> for Fleet {
-    /// Accounts that stay as they are.
-    fn from_iter<T: IntoIterator<Item = Arc<Account>>>(accounts: T) -> Self {
+impl<H> FromIterator<H> for Fleet<H> {
+    /// Creates a fleet whose accounts do not change.
+    fn from_iter<T: IntoIterator<Item = H>>(accounts: T) -> Self {
         Self(ArcSwap::from_pointee(accounts.into_iter().collect()))
     }
 }
 
-/// How two configurations differ, in accounts.
+/// The difference between two configurations, in accounts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FleetChange {
-    /// As they were: their polls go on.
+    /// Accounts whose configuration is the same; their pollers keep running.
     pub unchanged: usize,
-    /// Begun anew, as what is said of them changed.
+    /// Accounts whose configuration differs; their pollers are replaced.
     pub changed: usize,
-    /// Not there before.
+    /// New accounts.
     pub added: usize,
-    /// Gone, with all that was known of them.
+    /// Accounts whose pollers are stopped and whose handles are dropped.
     pub removed: usize,
 }
 
-/// Starts and stops pollers, so that they are those of the configuration. `S` is what a
-/// configuration says of an account.
-#[derive(Debug)]
-pub struct FleetManager<S> {
-    fleet: Arc<Fleet>,
-    running: HashMap<String, Running<S>>,
-    polling: Handle,
+/// Starts and stops pollers to match the configuration.
+pub struct FleetManager<H> {
+    fleet: Arc<Fleet<H>>,
+    factory: PollerFactory,
+    attach: Box<dyn Fn(&mut Poller) -> H + Send>,
+    /// By account name.
+    running: HashMap<String, RunningPoller<H>>,
+    runtime: Handle,
     stop: CancellationToken,
 }
 
-#[derive(Debug)]
-struct Running<S> {
-    said: S,
-    account: Arc<Account>,
+impl<H> fmt::Debug for FleetManager<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FleetManager").field("accounts", &self.running.keys()).finish_non_exhaustive()
+    }
+}
+
+struct RunningPoller<H> {
+    config: AccountConfig,
+    handle: H,
     stop: CancellationToken,
 }
 
-impl<S: Clone + PartialEq> FleetManager<S> {
-    /// PollStats nothing yet; what it polls runs on `polling` and ends at `stop`.
+impl<H: Clone> FleetManager<H> {
+    /// Creates a manager without accounts. Pollers are built by the factory, run on `runtime` and stop when `stop`
+    /// is cancelled. `attach` may add reactions to a new poller and returns the handle of its account.
     #[must_use]
-    pub fn new(polling: Handle, stop: CancellationToken) -> Self {
-        Self { fleet: Arc::default(), running: HashMap::new(), polling, stop }
+    pub fn new(
+        factory: PollerFactory,
+        attach: impl Fn(&mut Poller) -> H + Send + 'static,
+        runtime: Handle,
+        stop: CancellationToken,
+    ) -> Self {
+        let fleet = Arc::new(Fleet::from_iter([]));
+        Self { fleet, factory, attach: Box::new(attach), running: HashMap::new(), runtime, stop }
     }
 
-    /// What readers see.
+    /// Returns the fleet, which changes with each configuration.
     #[must_use]
-    pub fn fleet(&self) -> Arc<Fleet> {
+    pub fn fleet(&self) -> Arc<Fleet<H>> {
         self.fleet.clone()
     }
 
-    /// PollStats these accounts, which have distinct names, and no others. `build` makes a poller for one
-    /// that is new or changed; the others go on as they are.
-    pub fn apply<'a>(
-        &mut self,
-        accounts: impl IntoIterator<Item = (&'a str, &'a S)>,
-        mut build: impl FnMut(&S) -> Poller,
-    ) -> FleetChange
-    where
-        S: 'a,
-    {
+    /// Polls the accounts of the configuration, which have distinct names, and no others. Pollers of accounts whose
+    /// configuration has not changed keep running.
+    ///
+    /// # Errors
+    /// If the pollers cannot be built; nothing has changed then.
+    pub fn apply(&mut self, config: &Config) -> Result<FleetChange, String> {
+        self.factory.configure(config)?;
         let mut change = FleetChange::default();
-        let mut before = std::mem::take(&mut self.running);
-        let mut fleet = Vec::new();
-        for (name, said) in accounts {
-            let running = match before.remove(name) {
-                Some(running) if running.said == *said => {
+        let mut previous = std::mem::take(&mut self.running);
+        let mut handles = Vec::with_capacity(config.accounts.len());
+        for account in &config.accounts {
+            let running = match previous.remove(&account.name) {
+                Some(running) if running.config == *account => {
                     change.unchanged += 1;
                     running
                 }
-                other => {
-                    match other {
-                        Some(old) => {
-                            old.stop.cancel();
-                            change.changed += 1;
-                        }
-                        None => change.added += 1,
-                    }
-                    let (poller, stop) = (build(said), self.stop.child_token());
-                    let account = poller.account.clone();
-                    self.polling.spawn(poller.run(stop.clone()));
-                    Running { said: said.clone(), account, stop }
+                Some(replaced) => {
+                    replaced.stop.cancel();
+                    change.changed += 1;
+                    self.start(account)
+                }
+                None => {
+                    change.added += 1;
+                    self.start(account)
                 }
             };
-            fleet.push(running.account.clone());
-            self.running.insert(name.to_owned(), running);
+            handles.push(running.handle.clone());
+            self.running.insert(account.name.clone(), running);
         }
-        change.removed = before.len();
-        for gone in before.into_values() {
-            gone.stop.cancel();
+        change.removed = previous.len();
+        for removed in previous.into_values() {
+            removed.stop.cancel();
         }
-        self.fleet.0.store(Arc::new(fleet));
-        change
+        self.fleet.0.store(Arc::new(handles));
+        Ok(change)
+    }
+
+    fn start(&self, config: &AccountConfig) -> RunningPoller<H> {
+        let mut poller = self.factory.build(config);
+        let handle = (self.attach)(&mut poller);
+        let stop = self.stop.child_token();
+        self.runtime.spawn(poller.run(stop.clone()));
+        RunningPoller { config: config.clone(), handle, stop }
     }
 }

@@ -1,4 +1,4 @@
-//! What happened to an account of late.
+//! Recent events of an account, for the status page.
 
 use std::collections::VecDeque;
 use std::time::SystemTime;
@@ -6,65 +6,66 @@ use std::time::SystemTime;
 use crate::inventory::{ListingDifference, NumberChange};
 use crate::tryvox::Failure;
 
-/// The last things that happened, the latest first; a few of each kind.
+/// The most recent events of each kind, the latest first; at most [`History::MAX_EVENTS`] of each.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct History {
-    /// ChangeCounters of numbers.
+    /// Changes of numbers.
     pub changes: VecDeque<ChangeEvent>,
-    /// PollStats that failed.
+    /// Failed polls.
     pub failures: VecDeque<FailureStreak>,
 }
 
-/// A number that changed, or how many more did, when a listing was good.
+/// A change of a number between two valid listings, or a count of further changes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChangeEvent {
-    /// When that was.
+    /// When the poll that found it ended.
     pub at: SystemTime,
-    /// What happened; none where it is not told of each.
+    /// The change; `None` if the event counts changes that have no event of their own.
     pub change: Option<NumberChange>,
-    /// Of how many numbers it is told.
+    /// How many changes it stands for, at least 1.
     pub count: u64,
 }
 
-/// PollStats that failed one after the other for the same reason.
+/// Successive polls that failed for the same reason.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FailureStreak {
     /// When the first of them ended.
     pub since: SystemTime,
     /// When the last of them ended.
     pub at: SystemTime,
-    /// How many they are.
+    /// How many polls failed, at least 1.
     pub times: u64,
-    /// How the last of them failed.
+    /// The failure of the last of them.
     pub failure: Failure,
 }
 
 impl History {
-    /// So many are kept of each kind.
-    const KEPT: usize = 12;
+    /// Maximum number of events of each kind.
+    const MAX_EVENTS: usize = 12;
 
-    /// Adds what changed from one listing to the next.
-    pub(super) fn changed(&mut self, at: SystemTime, difference: &ListingDifference) {
-        // One place is for the rest.
-        let told = if difference.count() > Self::KEPT as u64 { Self::KEPT - 1 } else { Self::KEPT };
-        let told = &difference.changes[..difference.changes.len().min(told)];
-        let rest = difference.count() - told.len() as u64;
-        let each = told.iter().map(|change| ChangeEvent { at, change: Some(change.clone()), count: 1 });
-        let news = each.chain((rest > 0).then_some(ChangeEvent { at, change: None, count: rest }));
-        for changed in news.collect::<Vec<_>>().into_iter().rev() {
-            self.changes.push_front(changed);
+    /// Adds the changes between two listings.
+    pub(super) fn add_changes(&mut self, at: SystemTime, difference: &ListingDifference) {
+        // If they do not fit, the last event counts the rest.
+        let limit = if difference.count() > Self::MAX_EVENTS as u64 { Self::MAX_EVENTS - 1 } else { Self::MAX_EVENTS };
+        let single = &difference.changes[..difference.changes.len().min(limit)];
+        let rest = difference.count() - single.len() as u64;
+        if rest > 0 {
+            self.changes.push_front(ChangeEvent { at, change: None, count: rest });
         }
-        self.changes.truncate(Self::KEPT);
+        for change in single.iter().rev() {
+            self.changes.push_front(ChangeEvent { at, change: Some(change.clone()), count: 1 });
+        }
+        self.changes.truncate(Self::MAX_EVENTS);
     }
 
-    /// Adds a poll that failed; `again` when the one before it failed, too.
-    pub(super) fn failed(&mut self, at: SystemTime, failure: &Failure, again: bool) {
-        let last = self.failures.front_mut().filter(|last| again && last.failure.reason == failure.reason);
-        if let Some(last) = last {
-            *last = FailureStreak { at, times: last.times + 1, failure: failure.clone(), ..*last };
+    /// Adds a failed poll; `is_repeated` if the poll before it failed, too.
+    pub(super) fn add_failure(&mut self, at: SystemTime, failure: &Failure, is_repeated: bool) {
+        let streak = self.failures.front_mut().filter(|last| is_repeated && last.failure.reason == failure.reason);
+        if let Some(streak) = streak {
+            *streak = FailureStreak { at, times: streak.times + 1, failure: failure.clone(), ..*streak };
         } else {
             self.failures.push_front(FailureStreak { since: at, at, times: 1, failure: failure.clone() });
-            self.failures.truncate(Self::KEPT);
+            self.failures.truncate(Self::MAX_EVENTS);
         }
     }
 }
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_changes_come_first_and_none_is_left_uncounted() {
+    fn latest_changes_come_first_and_the_rest_is_counted() {
         let e164 = |number: u64| -> E164 { format!("+1{number}").parse().unwrap() };
         let added = |numbers: std::ops::Range<u64>| ListingDifference {
             added: numbers.end - numbers.start,
@@ -89,33 +90,33 @@ mod tests {
             ..ListingDifference::default()
         };
         let mut history = History::default();
-        history.changed(at(1), &added(0..2));
-        history.changed(at(2), &added(2..4));
-        let told: Vec<_> = history.changes.iter().map(|changed| changed.change.clone().unwrap()).collect();
-        assert_eq!(told, [2, 3, 0, 1].map(|number| NumberChange::Added(e164(number))));
+        history.add_changes(at(1), &added(0..2));
+        history.add_changes(at(2), &added(2..4));
+        let changes: Vec<_> = history.changes.iter().map(|event| event.change.clone().unwrap()).collect();
+        assert_eq!(changes, [2, 3, 0, 1].map(|number| NumberChange::Added(e164(number))));
         let mut many = added(0..100);
         many.added = 5000;
-        history.changed(at(3), &many);
-        assert_eq!(history.changes.len(), History::KEPT);
-        assert_eq!(history.changes.iter().map(|changed| changed.count).sum::<u64>(), 5000);
+        history.add_changes(at(3), &many);
+        assert_eq!(history.changes.len(), History::MAX_EVENTS);
+        assert_eq!(history.changes.iter().map(|event| event.count).sum::<u64>(), 5000);
         assert!(history.changes.back().unwrap().change.is_none());
-        history.changed(at(4), &ListingDifference::default());
-        assert!(history.changes.iter().all(|changed| changed.at == at(3)));
+        history.add_changes(at(4), &ListingDifference::default());
+        assert!(history.changes.iter().all(|event| event.at == at(3)));
     }
 
     #[test]
-    fn failures_of_one_kind_in_a_row_are_one_entry() {
+    fn successive_failures_for_the_same_reason_are_one_streak() {
         let failure = |reason, cause: &str| Failure::new(reason, cause);
         let mut history = History::default();
-        history.failed(at(1), &failure(FailureReason::Timeout, "a"), false);
-        history.failed(at(2), &failure(FailureReason::Timeout, "b"), true);
-        history.failed(at(3), &failure(FailureReason::Connect, "c"), true);
-        history.failed(at(9), &failure(FailureReason::Connect, "d"), false);
-        let entries: Vec<_> = history
+        history.add_failure(at(1), &failure(FailureReason::Timeout, "a"), false);
+        history.add_failure(at(2), &failure(FailureReason::Timeout, "b"), true);
+        history.add_failure(at(3), &failure(FailureReason::Connect, "c"), true);
+        history.add_failure(at(9), &failure(FailureReason::Connect, "d"), false);
+        let streaks: Vec<_> = history
             .failures
             .iter()
-            .map(|failed| (failed.since, failed.at, failed.times, &*failed.failure.cause))
+            .map(|streak| (streak.since, streak.at, streak.times, &*streak.failure.cause))
             .collect();
-        assert_eq!(entries, [(at(9), at(9), 1, "d"), (at(3), at(3), 1, "c"), (at(1), at(2), 2, "b")]);
+        assert_eq!(streaks, [(at(9), at(9), 1, "d"), (at(3), at(3), 1, "c"), (at(1), at(2), 2, "b")]);
     }
 }

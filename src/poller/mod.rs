@@ -1,23 +1,37 @@
-//! When to list an account, and what is known of it in between.
+//! Polls accounts: decides when to list each one, which listings are valid, and what stays when a poll fails.
 //!
-//! An [`Account`] is what readers see: its [`AccountSnapshot`] state is swapped in whole, so nobody sees
-//! half of a listing. [`Poller::run`] keeps it current: it polls at once, then every interval,
-//! until it is told to stop. A poll reads the listing again while its pages do not add up; one that
-//! fails changes nothing but how polling goes, and a listing that nothing replaces turns stale. A
-//! [`FleetManager`] starts and stops pollers as the configuration has them.
+//! An [`AccountConfig`](crate::config::AccountConfig) goes in, an [`AccountSnapshot`] comes out. Each account has a
+//! [`Poller`], a task that polls at once and then every interval until it is stopped. A poll lists the account
+//! again while the pages are inconsistent with each other. A successful poll replaces the snapshot as a whole; a
+//! failed one replaces only how polling went, and the last valid listing is kept until it is stale. At the end of
+//! each poll the [`PollReaction`]s run, before the [`Account`] shows the new snapshot: what is made of a listing,
+//! such as metrics, is theirs.
+//!
+//! A [`FleetManager`] starts and stops pollers to match the configuration, which a [`Reloader`] reads again on
+//! request.
+//!
+//! Readers never see parts of two snapshots, a poll that is cancelled before its end publishes nothing, and nothing
+//! here knows metrics, HTTP or storage.
 
 mod account;
+mod blocking;
+mod build;
 mod fleet;
 mod history;
+mod listing;
+mod log;
 mod poll;
-mod run;
-mod text;
+mod publication;
+mod reload;
+mod task;
+mod thread;
 
-pub use account::{
-    Account, AccountSnapshot, Budget, ChangeCounters, Encode, Encoded, LastListing, LastPoll, Listing, PollPhase,
-    PollStats,
-};
+pub use account::{Account, AccountSnapshot, Budget, ChangeCounters, LastListing, LastPoll, PollPhase, PollStats};
+pub use build::{PollerFactory, build_pollers};
 pub use fleet::{Fleet, FleetChange, FleetManager};
 pub use history::{ChangeEvent, FailureStreak, History};
-pub use run::Poller;
-pub use text::Text;
+pub use listing::Listing;
+pub use publication::{NewListing, PollReaction, Publication};
+pub use reload::{ReadConfig, ReloadHandle, ReloadObserver, Reloader};
+pub use task::Poller;
+pub use thread::PollingThread;

@@ -1,190 +1,199 @@
-//! One poll: a listing that can be trusted, or why there is none.
+//! One poll: lists an account until the listing is valid, or says why it is not.
+//!
+//! The pages of a listing are requested one after the other while numbers are purchased and released, so a listing
+//! may be inconsistent. It is then listed again, up to [`MAX_ATTEMPTS`] times, and the attempt that differs least
+//! from what the API reports is taken if the difference is within `--poll.max-discrepancy`. Nothing is published here.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use tokio::task::JoinError;
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, warn};
 
-use super::account::Listing;
-use super::run::Poller;
+use super::account::Account;
+use super::blocking::run_blocking;
+use super::listing::Listing;
+use crate::config::AccountConfig;
 use crate::inventory::{E164, FoldedListing, InvalidRecord, ListingFold, NumberStates};
 use crate::tryvox::{ApiKey, Failure, FailureReason, ListingPage};
 
-/// How often a listing is read, at most, until its pages add up.
-const READINGS: u32 = 3;
+/// Maximum number of times that an account is listed in one poll.
+const MAX_ATTEMPTS: u32 = 3;
 
-/// Of invalid records this many are logged in a poll.
-const MAX_LOGGED: u64 = 5;
+/// Maximum number of invalid records that are logged in one poll.
+const MAX_LOGGED_RECORDS: u64 = 5;
 
-/// A poll that goes on, and what it has seen so far.
+/// A poll in progress.
 pub(super) struct Poll<'a> {
-    poller: &'a Poller,
+    account: &'a Account,
+    config: &'a AccountConfig,
     deadline: Instant,
-    /// Pages read, over all readings.
-    pub(super) pages: AtomicU32,
-    /// Invalid records met, over all readings.
-    invalid: AtomicU64,
+    /// Pages read so far, over all attempts.
+    pages: AtomicU32,
+    /// Invalid records found so far, over all attempts.
+    invalid_records: AtomicU64,
 }
 
-/// A listing, read once.
-struct Reading {
-    listed: Listing,
-    snapshot: NumberStates,
+/// The result of listing an account once.
+struct ListingAttempt {
+    listing: Listing,
+    numbers: NumberStates,
     /// Whether every page reported the same total.
-    steady: bool,
-    /// Numbers that may have been bought while it was read.
-    newcomers: HashSet<E164>,
+    is_steady: bool,
+    /// The numbers that may have been purchased during the attempt, which are not in the listing.
+    added_during_listing: HashSet<E164>,
 }
 
 impl<'a> Poll<'a> {
-    /// A poll that has to be done within the poller's timeout, from now on.
-    pub(super) fn new(poller: &'a Poller) -> Self {
-        let deadline = Instant::now() + poller.config.poll.timeout();
-        Self { poller, deadline, pages: AtomicU32::new(0), invalid: AtomicU64::new(0) }
+    /// Starts a poll; its deadline is `--poll.timeout` from now.
+    pub(super) fn new(account: &'a Account, config: &'a AccountConfig) -> Self {
+        let deadline = Instant::now() + config.poll.timeout();
+        Self { account, config, deadline, pages: AtomicU32::new(0), invalid_records: AtomicU64::new(0) }
     }
 
-    /// Reads the listing until it adds up, and gives the best reading if what it lacks is little.
+    /// Returns how many pages have been read so far.
+    pub(super) fn pages(&self) -> u32 {
+        self.pages.load(Ordering::Relaxed)
+    }
+
+    /// Returns a valid listing of the account.
+    ///
+    /// # Errors
+    /// If the key or a page cannot be read, the deadline passes, or no attempt is consistent enough.
     pub(super) async fn listing(&self) -> Result<(Listing, NumberStates), Failure> {
-        timeout_at(self.deadline, self.readings()).await.unwrap_or_else(|_| {
-            let after = humantime::format_duration(self.poller.config.poll.timeout());
-            Err(Failure::new(FailureReason::Timeout, format!("the poll was not done within {after} (--poll.timeout)")))
+        timeout_at(self.deadline, self.list_until_consistent()).await.unwrap_or_else(|_| {
+            let timeout = humantime::format_duration(self.config.poll.timeout());
+            Err(Failure::new(
+                FailureReason::Timeout,
+                format!("the poll was not done within {timeout} (--poll.timeout)"),
+            ))
         })
     }
 
-    async fn readings(&self) -> Result<(Listing, NumberStates), Failure> {
-        let key = self.key().await?;
-        let (mut best, mut known) = (Err(Failure::new(FailureReason::Internal, "nothing was read")), HashSet::new());
-        for reading in 1..=READINGS {
-            let start = Instant::now();
-            match self.read(&key, std::mem::take(&mut known)).await {
-                Ok(Reading { listed, snapshot, steady: true, .. }) if listed.discrepancy() == 0 => {
-                    return Ok((listed, snapshot));
+    async fn list_until_consistent(&self) -> Result<(Listing, NumberStates), Failure> {
+        let key = self.read_key().await?;
+        let mut best: Result<(Listing, NumberStates), _> =
+            Err(Failure::new(FailureReason::Internal, "nothing was read"));
+        let mut known = HashSet::new();
+        for attempt in 1..=MAX_ATTEMPTS {
+            let started_at = Instant::now();
+            match self.list(&key, std::mem::take(&mut known)).await {
+                Ok(ListingAttempt { listing, numbers, is_steady: true, .. }) if listing.discrepancy() == 0 => {
+                    return Ok((listing, numbers));
                 }
-                Ok(Reading { listed, snapshot, newcomers, .. }) => {
-                    self.log_change(reading, &listed, newcomers.len());
-                    known = newcomers;
-                    if best.as_ref().map_or(u64::MAX, |(best, _): &(Listing, _)| best.discrepancy())
-                        >= listed.discrepancy()
-                    {
-                        best = Ok((listed, snapshot));
+                Ok(ListingAttempt { listing, numbers, added_during_listing, .. }) => {
+                    self.log_inconsistency(attempt, &listing, added_during_listing.len());
+                    known = added_during_listing;
+                    let least = best.as_ref().map_or(u64::MAX, |(best, _)| best.discrepancy());
+                    if listing.discrepancy() <= least {
+                        best = Ok((listing, numbers));
                     }
                 }
                 Err(failure) if failure.reason == FailureReason::Inconsistent => best = best.or(Err(failure)),
                 Err(failure) => return Err(failure),
             }
-            // Half a reading would be of no use.
-            if Instant::now() + start.elapsed() > self.deadline {
+            // An attempt that cannot end before the deadline is not worth its requests.
+            if Instant::now() + started_at.elapsed() > self.deadline {
                 break;
             }
         }
-        best.and_then(|(best, snapshot)| Ok((self.judge(best)?, snapshot)))
+        let (listing, numbers) = best?;
+        self.check_discrepancy(&listing)?;
+        Ok((listing, numbers))
     }
 
-    /// One reading, of all series.
-    async fn read(&self, key: &ApiKey, known: HashSet<E164>) -> Result<Reading, Failure> {
-        let config = &self.poller.config;
-        let fold = Mutex::new(ListingFold::new(config.collector.clone(), config.listed_statuses(), known));
-        let (mut before, mut reported, mut steady) = (0_u32, 0_u64, true);
-        for filter in &config.filters() {
-            let take = |number: u32, page: ListingPage<'_>| {
+    /// Lists the account once, with all filters. The `known` numbers were there before, whatever their `created_at`.
+    async fn list(&self, key: &ApiKey, known: HashSet<E164>) -> Result<ListingAttempt, Failure> {
+        let fold = Mutex::new(ListingFold::new(self.config.collector.clone(), self.config.listed_statuses(), known));
+        let (mut pages_before, mut reported, mut is_steady) = (0_u32, 0_u64, true);
+        for filter in &self.config.filters() {
+            let add_page = |number: u32, page: ListingPage<'_>| {
                 self.pages.fetch_add(1, Ordering::Relaxed);
                 let mut fold = fold.lock().unwrap_or_else(PoisonError::into_inner);
-                fold.add_page(number.saturating_add(before), &page, |error| self.complain(number, &error));
+                fold.add_page(number.saturating_add(pages_before), &page, |error| self.log_invalid(number, &error));
             };
             fold.lock().unwrap_or_else(PoisonError::into_inner).start_query();
-            let listing = self.poller.account.client().list(key, filter, self.deadline, take).await?;
-            before = listing.pages.saturating_add(before);
-            reported = listing.reported_total.saturating_add(reported);
-            steady &= listing.is_total_stable;
+            let summary = self.account.client().list(key, filter, self.deadline, add_page).await?;
+            pages_before = summary.pages.saturating_add(pages_before);
+            reported = summary.reported_total.saturating_add(reported);
+            is_steady &= summary.is_total_stable;
         }
         let fold = fold.into_inner().unwrap_or_else(PoisonError::into_inner);
         let FoldedListing { inventory, number_states: snapshot, added_during_listing: newcomers } =
-            aside(move || fold.finish()).await;
-        Ok(Reading { listed: Listing { inventory, reported }, snapshot, steady, newcomers })
+            run_blocking(move || fold.finish()).await;
+        Ok(ListingAttempt {
+            listing: Listing { inventory, reported },
+            numbers: snapshot,
+            is_steady,
+            added_during_listing: newcomers,
+        })
     }
 
-    fn log_change(&self, reading: u32, listed: &Listing, newcomers: usize) {
+    fn log_inconsistency(&self, attempt: u32, listing: &Listing, added_during_listing: usize) {
         debug!(
-            account = self.poller.account.name(),
-            reading,
-            numbers = listed.inventory.listed,
-            invalid = listed.inventory.invalid,
-            reported = listed.reported,
-            newcomers,
+            account = self.account.name(),
+            reading = attempt,
+            numbers = listing.inventory.listed,
+            invalid = listing.inventory.invalid,
+            reported = listing.reported,
+            newcomers = added_during_listing,
             "the list changed while it was read"
         );
     }
 
-    /// Logs an invalid record, if not too many were logged already.
-    fn complain(&self, page: u32, error: &InvalidRecord) {
-        if self.invalid.fetch_add(1, Ordering::Relaxed) < MAX_LOGGED {
-            warn!(account = self.poller.account.name(), page, %error, "invalid record");
+    /// Logs an invalid record unless [`MAX_LOGGED_RECORDS`] have been logged already.
+    fn log_invalid(&self, page: u32, error: &InvalidRecord) {
+        if self.invalid_records.fetch_add(1, Ordering::Relaxed) < MAX_LOGGED_RECORDS {
+            warn!(account = self.account.name(), page, %error, "invalid record");
         }
     }
 
-    /// Whether a reading that does not add up is near enough.
-    fn judge(&self, listed: Listing) -> Result<Listing, Failure> {
-        let (discrepancy, allowed) =
-            (listed.discrepancy(), allowed(self.poller.config.poll.max_discrepancy, listed.reported));
+    /// Checks that an inconsistent listing is near enough to what the API reports.
+    fn check_discrepancy(&self, listing: &Listing) -> Result<(), Failure> {
+        let discrepancy = listing.discrepancy();
+        let allowed = allowed_discrepancy(self.config.poll.max_discrepancy, listing.reported);
         if discrepancy <= allowed {
-            return Ok(listed);
+            return Ok(());
         }
         let cause = format!(
             "the API reports {} numbers and lists {}, {} of them invalid: {discrepancy} apart, where \
              --poll.max-discrepancy allows {allowed}",
-            listed.reported,
-            listed.inventory.listed + listed.inventory.invalid,
-            listed.inventory.invalid,
+            listing.reported,
+            listing.inventory.listed + listing.inventory.invalid,
+            listing.inventory.invalid,
         );
         Err(Failure::new(FailureReason::Inconsistent, cause))
     }
 
-    async fn key(&self) -> Result<ApiKey, Failure> {
-        let source = self.poller.config.key.clone();
-        aside(move || source.read()).await.map_err(|error| Failure::new(FailureReason::ApiKey, error.to_string()))
+    /// Reads the key again at each poll, so that a new key file needs no restart.
+    async fn read_key(&self) -> Result<ApiKey, Failure> {
+        let source = self.config.key.clone();
+        run_blocking(move || source.read())
+            .await
+            .map_err(|error| Failure::new(FailureReason::ApiKey, error.to_string()))
     }
 }
 
-/// Does what takes long, or waits for a disk, where it holds up nobody. A fault in there is one of the
-/// caller; at the end of this program it has no end.
-pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await.map_err(JoinError::try_into_panic) {
-        Ok(done) => done,
-        Err(Ok(panic)) => std::panic::resume_unwind(panic),
-        Err(Err(_)) => std::future::pending().await,
-    }
-}
-
-impl Listing {
-    /// By how much the records listed, invalid ones included, miss what the API reports.
-    #[must_use]
-    pub fn discrepancy(&self) -> u64 {
-        (self.inventory.listed + self.inventory.invalid).abs_diff(self.reported)
-    }
-}
-
-/// `max(1, share of the total)`, in whole numbers.
-fn allowed(share: f64, total: u64) -> u64 {
-    #[expect(clippy::cast_precision_loss, reason = "a total that a double cannot hold is a lie")]
+/// Returns the share of the total, rounded down, but at least 1.
+fn allowed_discrepancy(share: f64, total: u64) -> u64 {
+    #[expect(clippy::cast_precision_loss, reason = "no account has a total that a double cannot hold")]
     let allowed = share * total as f64;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates, which is meant")]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates, as intended")]
     let allowed = allowed as u64;
     allowed.max(1)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::allowed;
+    use super::allowed_discrepancy;
 
     #[test]
-    fn one_number_may_always_be_missing() {
-        assert_eq!(allowed(0.01, 0), 1);
-        assert_eq!(allowed(0.01, 199), 1);
-        assert_eq!(allowed(0.01, 250), 2);
-        assert_eq!(allowed(0.0, 1_000_000), 1);
-        assert_eq!(allowed(1.0, u64::MAX), u64::MAX);
+    fn allowed_discrepancy_is_a_share_of_the_total_and_at_least_one() {
+        assert_eq!(allowed_discrepancy(0.01, 0), 1);
+        assert_eq!(allowed_discrepancy(0.01, 199), 1);
+        assert_eq!(allowed_discrepancy(0.01, 250), 2);
+        assert_eq!(allowed_discrepancy(0.0, 1_000_000), 1);
+        assert_eq!(allowed_discrepancy(1.0, u64::MAX), u64::MAX);
     }
 }

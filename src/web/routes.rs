@@ -22,16 +22,16 @@ use tokio::time::Instant;
 
 use super::negotiate::negotiate;
 use super::page::{self, PageInput, PageQuery};
-use crate::metrics::{Exporter, Scrape};
+use crate::metrics::{AccountMetrics, ExporterMetrics, Scrape};
 use crate::poller::Fleet;
 
 /// What the handlers read.
 #[derive(Debug)]
 pub struct AppState {
     /// The accounts.
-    pub fleet: Arc<Fleet>,
+    pub fleet: Arc<Fleet<Arc<AccountMetrics>>>,
     /// The metrics of the exporter itself.
-    pub exporter: Arc<Exporter>,
+    pub exporter: Arc<ExporterMetrics>,
     /// The path at which the metrics are served.
     pub telemetry_path: String,
     /// Reloads the configuration; `None` if `POST /-/reload` is not enabled.
@@ -65,7 +65,7 @@ pub fn router(state: Arc<AppState>) -> Router {
 
 async fn serve_metrics(State(state): State<Arc<AppState>>, headers: HeaderMap) -> Response {
     let (format, encoding) = negotiate(&headers);
-    let mut chunks = Scrape::new(&state.fleet.accounts(), state.exporter.clone()).pack(format, encoding);
+    let mut chunks = Scrape::new(&state.fleet.accounts(), state.exporter.clone()).encode(format, encoding);
     // Usually there is only one chunk; then the response has a Content-Length.
     let first = chunks.next().unwrap_or_default();
     let body = match chunks.next() {
@@ -90,7 +90,7 @@ async fn serve_metrics(State(state): State<Arc<AppState>>, headers: HeaderMap) -
 
 async fn report_readiness(State(state): State<Arc<AppState>>) -> Response {
     let accounts = state.fleet.accounts();
-    let waiting = accounts.iter().filter(|account| account.snapshot().polls.last.is_none()).count();
+    let waiting = accounts.iter().filter(|account| account.account().snapshot().polls.last.is_none()).count();
     if waiting == 0 {
         state.is_ready.store(true, Ordering::Relaxed);
     }
@@ -123,9 +123,10 @@ async fn serve_status_page(
     let Query(query) = query.unwrap_or_default();
     // With many accounts rendering takes long enough to delay other requests.
     let rendered = tokio::task::spawn_blocking(move || {
+        let accounts: Vec<_> = state.fleet.accounts().iter().map(|account| account.account().clone()).collect();
         let input = PageInput {
-            accounts: &state.fleet.accounts(),
-            configured: state.exporter.configured(),
+            accounts: &accounts,
+            config_status: state.exporter.config_status(),
             telemetry_path: &state.telemetry_path,
             reload_enabled: state.reload.is_some(),
             started_at: state.started_at,

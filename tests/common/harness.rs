@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tryvox_exporter::config::{AccountConfig, PollOptions};
 use tryvox_exporter::inventory::CollectorOptions;
-use tryvox_exporter::metrics::{self, ConfigStatus, Exporter, Format, render_listing};
+use tryvox_exporter::metrics::{self, AccountMetrics, ConfigStatus, ExporterMetrics, Format};
 use tryvox_exporter::poller::{Account, Budget, Poller};
 use tryvox_exporter::simulator::{Fault, Faults, SimulatedAccount, Simulator};
 use tryvox_exporter::tryvox::{
@@ -78,8 +78,8 @@ impl Default for HarnessOptions {
 pub(crate) struct Harness {
     pub(crate) simulator: Arc<Simulator>,
     pub(crate) recorder: Arc<StateRecorder>,
-    account: Arc<Account>,
-    exporter: Arc<Exporter>,
+    metrics: Arc<AccountMetrics>,
+    exporter: Arc<ExporterMetrics>,
     task: JoinHandle<()>,
     pub(crate) stop: CancellationToken,
 }
@@ -180,7 +180,7 @@ pub(crate) fn build_poller(options: &HarnessOptions, key: ApiKey, transport: Arc
             budget: Budget::new(),
         }),
         first_interval: options.interval,
-        encode: render_listing,
+        reactions: Vec::new(),
         now: options.now,
     }
 }
@@ -205,17 +205,17 @@ impl Harness {
         let simulator = build_simulator(accounts, options.latency, options.seed, options.now);
         let recorder = Arc::new(StateRecorder::default());
         let transport = InProcessTransport { simulator: simulator.clone(), recorder: recorder.clone() };
-        let poller = build_poller(options, ApiKey::new(&KEY.into()).unwrap(), Arc::new(transport));
-        let account = poller.account.clone();
+        let mut poller = build_poller(options, ApiKey::new(&KEY.into()).unwrap(), Arc::new(transport));
+        let metrics = AccountMetrics::attach(&mut poller);
         let stop = CancellationToken::new();
         let task = tokio::spawn(poller.run(stop.clone()));
         Self {
             simulator,
             recorder,
-            account,
-            exporter: Arc::new(Exporter::new(ConfigStatus {
-                successful: true,
-                since: now(),
+            metrics,
+            exporter: Arc::new(ExporterMetrics::new(ConfigStatus {
+                is_valid: true,
+                loaded_at: now(),
                 shard: 0,
                 total_shards: 1,
             })),
@@ -236,7 +236,7 @@ impl Harness {
 
     /// Returns how many polls have finished, successful or not.
     pub(crate) fn polls(&self) -> u64 {
-        let snapshot = self.account.snapshot();
+        let snapshot = self.metrics.account().snapshot();
         snapshot.polls.successes + snapshot.polls.failures.iter().sum::<u64>()
     }
 
@@ -245,7 +245,7 @@ impl Harness {
     /// # Panics
     /// If the last poll did not fail.
     pub(crate) fn last_failure(&self) -> String {
-        self.account.snapshot().polls.failure.as_ref().unwrap().to_string()
+        self.metrics.account().snapshot().polls.failure.as_ref().unwrap().to_string()
     }
 
     /// Waits until at least `count` polls have finished since the start.
@@ -260,7 +260,7 @@ impl Harness {
 
     /// Scrapes the exporter.
     pub(crate) fn scrape(&self) -> Scrape {
-        scrape_account(&self.account, &self.exporter)
+        scrape_account(&self.metrics, &self.exporter)
     }
 
     /// Returns the series that a listing of the account's present numbers must have.
@@ -270,8 +270,8 @@ impl Harness {
 }
 
 /// Scrapes a single account without a socket.
-pub(crate) fn scrape_account(account: &Arc<Account>, exporter: &Arc<Exporter>) -> Scrape {
-    Scrape(metrics::Scrape::new(std::slice::from_ref(account), exporter.clone()).text(Format::Text))
+pub(crate) fn scrape_account(metrics: &Arc<AccountMetrics>, exporter: &Arc<ExporterMetrics>) -> Scrape {
+    Scrape(metrics::Scrape::new(std::slice::from_ref(metrics), exporter.clone()).text(Format::Text))
 }
 
 impl Drop for Harness {

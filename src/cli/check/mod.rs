@@ -1,4 +1,6 @@
-//! `check`: list every account once and say what is there and what is wrong.
+//! `check`: lists every account once and prints what each has, what is wrong and what to do.
+//!
+//! A table or JSON goes to stdout, a progress bar to stderr if that is a terminal. Nothing is kept.
 
 mod report;
 mod table;
@@ -12,26 +14,29 @@ use futures_util::future::join_all;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
-use super::serve::pollers;
 use super::{CommandError, print};
 use crate::config::{Config, OutputFormat};
-use crate::poller::{Account, Poller};
+use crate::poller::{Account, Poller, build_pollers};
 use report::{AccountReport, Report};
 
-/// How often the bar moves.
-const BEAT: Duration = Duration::from_millis(100);
+/// Time between two updates of the progress bar.
+const REFRESH_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Lists every account and prints the report.
+///
+/// # Errors
+/// If an account cannot be listed, or `stop` is cancelled.
 pub(super) async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandError> {
-    let pollers = pollers(config)?;
+    let pollers = build_pollers(config).map_err(anyhow::Error::msg)?;
     let reports = join_all(pollers.iter().map(check));
-    let bar = std::io::stderr().is_terminal().then(|| Bar::start(&pollers, stop.child_token()));
+    let progress = std::io::stderr().is_terminal().then(|| PageProgress::start(&pollers, stop.child_token()));
     let reports = stop.run_until_cancelled(reports).await;
-    if let Some(bar) = bar {
-        bar.end().await;
+    if let Some(progress) = progress {
+        progress.finish().await;
     }
     let report = Report::new(reports.ok_or_else(|| anyhow!("interrupted before all accounts were listed"))?);
     match config.options.output.format {
-        OutputFormat::Table => print(&table::render(&report, color())),
+        OutputFormat::Table => print(&table::render(&report, is_colored())),
         OutputFormat::Json => {
             let json = serde_json::to_string_pretty(&report).map_err(anyhow::Error::new)?;
             print(&format!("{json}\n"));
@@ -45,24 +50,26 @@ pub(super) async fn run(config: &Config, stop: CancellationToken) -> Result<(), 
     }
 }
 
+/// Lists an account and times it.
 async fn check(poller: &Poller) -> AccountReport {
-    let start = Instant::now();
+    let started_at = Instant::now();
     let listing = poller.listing().await;
-    AccountReport::new(poller, listing, start.elapsed())
+    AccountReport::new(poller, listing, started_at.elapsed())
 }
 
-/// Colour where a person looks at it and has not asked for none (<https://no-color.org>).
-fn color() -> bool {
+/// Returns whether to print colors: only to a terminal, and not if the user opted out (<https://no-color.org>).
+fn is_colored() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// A bar on stderr over the pages of all accounts.
-struct Bar {
+/// A progress bar on stderr that counts the pages of all accounts.
+struct PageProgress {
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
 
-impl Bar {
+impl PageProgress {
+    /// Draws the bar until it is finished or `stop` is cancelled.
     fn start(pollers: &[Poller], stop: CancellationToken) -> Self {
         let accounts: Vec<Arc<Account>> = pollers.iter().map(|poller| poller.account.clone()).collect();
         let stopped = stop.clone();
@@ -73,16 +80,16 @@ impl Bar {
                 bar.set_style(style);
             }
             loop {
-                let (mut read, mut pages, mut begun) = (0, 0, 0);
-                for (done, of) in accounts.iter().map(|account| account.progress()) {
-                    read += u64::from(done);
-                    pages += u64::from(of);
-                    begun += usize::from(of > 0);
+                let (mut read, mut total, mut started) = (0, 0, 0);
+                for (account_read, account_total) in accounts.iter().map(|account| account.progress()) {
+                    read += u64::from(account_read);
+                    total += u64::from(account_total);
+                    started += usize::from(account_total > 0);
                 }
-                bar.set_length(pages);
+                bar.set_length(total);
                 bar.set_position(read);
-                bar.set_message(format!("of {begun}/{} accounts", accounts.len()));
-                if stopped.run_until_cancelled(tokio::time::sleep(BEAT)).await.is_none() {
+                bar.set_message(format!("of {started}/{} accounts", accounts.len()));
+                if stopped.run_until_cancelled(tokio::time::sleep(REFRESH_INTERVAL)).await.is_none() {
                     break;
                 }
             }
@@ -91,9 +98,10 @@ impl Bar {
         Self { stop, task }
     }
 
-    async fn end(self) {
+    /// Removes the bar.
+    async fn finish(self) {
         self.stop.cancel();
-        // Only a fault of this program keeps it from ending.
+        // It fails only if the task has panicked, which does not matter to the report.
         _ = self.task.await;
     }
 }

@@ -1,4 +1,4 @@
-//! What a check found, as `--output=json` writes it: `docs/check.md` describes the fields.
+//! The report of a check, in the form of `--output=json`; `docs/check.md` describes the fields.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,21 +10,22 @@ use crate::metrics::render_listing;
 use crate::poller::{Listing, Poller};
 use crate::tryvox::{Failure, STATUSES};
 
-/// The types and capabilities that the API documents.
+/// The documented types.
 const TYPES: [&str; 3] = ["local", "toll_free", "mobile"];
+/// The documented capabilities.
 const CAPABILITIES: [&str; 3] = ["voice", "sms", "mms"];
 
-/// Series that an account has whatever is in it, about.
-const OTHER_SERIES: usize = 70;
+/// About how many series an account has besides those of its listing.
+const POLLING_SERIES: usize = 70;
 
-/// All accounts.
+/// The reports of all accounts.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     pub(super) accounts: Vec<AccountReport>,
     pub(super) totals: Totals,
 }
 
-/// What all accounts have together. Amounts are decimals as texts, so that nothing is lost.
+/// Sums over groups of numbers, by currency. Amounts are decimals in strings, so that they stay exact.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Totals {
     pub(super) numbers: u64,
@@ -32,39 +33,41 @@ pub(super) struct Totals {
     pub(super) setup_fees: BTreeMap<String, String>,
 }
 
-/// One account.
+/// The report of one account.
 #[derive(Debug, Serialize)]
 pub(super) struct AccountReport {
     pub(super) account: String,
     pub(super) ok: bool,
-    /// Why there is no listing.
-    pub(super) error: Option<Problem>,
+    /// Why there is no valid listing.
+    pub(super) error: Option<FailureReport>,
     pub(super) numbers: u64,
     pub(super) reported: u64,
     pub(super) pages: u32,
     pub(super) seconds: f64,
     pub(super) interval_seconds: f64,
-    pub(super) groups: Vec<Group>,
+    pub(super) groups: Vec<GroupReport>,
     pub(super) totals: Totals,
-    /// What is odd about the listing, and what to do.
+    /// What is unexpected in the listing.
     pub(super) problems: Vec<String>,
+    /// What to change in the configuration.
     pub(super) advice: Vec<String>,
-    /// Time series that this account gives Prometheus.
+    /// About how many time series the account has in Prometheus.
     pub(super) series: usize,
     #[serde(skip)]
-    sums: BTreeMap<String, GroupTotals>,
+    /// The totals by currency, exact.
+    totals_by_currency: BTreeMap<String, GroupTotals>,
 }
 
-/// A failure.
+/// Why an account could not be listed.
 #[derive(Debug, Serialize)]
-pub(super) struct Problem {
+pub(super) struct FailureReport {
     pub(super) reason: &'static str,
     pub(super) message: String,
 }
 
-/// Numbers that have country, type, status and currency in common.
+/// The numbers with the same country, type, status and currency.
 #[derive(Debug, Serialize)]
-pub(super) struct Group {
+pub(super) struct GroupReport {
     pub(super) country: String,
     #[serde(rename = "type")]
     pub(super) kind: String,
@@ -77,22 +80,22 @@ pub(super) struct Group {
 
 impl Report {
     pub(super) fn new(accounts: Vec<AccountReport>) -> Self {
-        let mut sums: BTreeMap<String, GroupTotals> = BTreeMap::new();
-        for (currency, sum) in accounts.iter().flat_map(|account| &account.sums) {
-            *sums.entry(currency.clone()).or_default() += sum.clone();
+        let mut totals: BTreeMap<String, GroupTotals> = BTreeMap::new();
+        for (currency, sum) in accounts.iter().flat_map(|account| &account.totals_by_currency) {
+            *totals.entry(currency.clone()).or_default() += sum.clone();
         }
-        let totals = Totals { numbers: accounts.iter().map(|account| account.numbers).sum(), ..Totals::of(&sums) };
+        let totals = Totals { numbers: accounts.iter().map(|account| account.numbers).sum(), ..Totals::new(&totals) };
         Self { accounts, totals }
     }
 }
 
 impl Totals {
-    fn of(sums: &BTreeMap<String, GroupTotals>) -> Self {
+    fn new(by_currency: &BTreeMap<String, GroupTotals>) -> Self {
         let amounts = |amount: fn(&GroupTotals) -> &Money| {
-            sums.iter().map(|(currency, sum)| (currency.clone(), amount(sum).to_string())).collect()
+            by_currency.iter().map(|(currency, sum)| (currency.clone(), amount(sum).to_string())).collect()
         };
         Self {
-            numbers: sums.values().map(|sum| sum.numbers).sum(),
+            numbers: by_currency.values().map(|sum| sum.numbers).sum(),
             monthly_fees: amounts(|sum| &sum.monthly_fees),
             setup_fees: amounts(|sum| &sum.setup_fees),
         }
@@ -100,7 +103,8 @@ impl Totals {
 }
 
 impl AccountReport {
-    pub(super) fn new(poller: &Poller, listing: Result<Listing, Failure>, took: Duration) -> Self {
+    /// Creates the report of an account that took `duration` to list.
+    pub(super) fn new(poller: &Poller, listing: Result<Listing, Failure>, duration: Duration) -> Self {
         let account = poller.account.name().to_owned();
         let interval = poller.account.interval();
         let (_, pages) = poller.account.progress();
@@ -111,27 +115,27 @@ impl AccountReport {
             numbers: 0,
             reported: 0,
             pages,
-            seconds: took.as_secs_f64(),
+            seconds: duration.as_secs_f64(),
             interval_seconds: interval.as_secs_f64(),
             groups: Vec::new(),
             totals: Totals::default(),
             problems: Vec::new(),
             advice: Vec::new(),
-            series: OTHER_SERIES,
-            sums: BTreeMap::new(),
+            series: POLLING_SERIES,
+            totals_by_currency: BTreeMap::new(),
         };
         match listing {
-            Ok(listed) => report.describe(poller, &listed),
+            Ok(listing) => report.add_listing(poller, &listing),
             Err(failure) => {
-                report.error = Some(Problem { reason: failure.reason.as_str(), message: failure.to_string() });
+                report.error = Some(FailureReport { reason: failure.reason.as_str(), message: failure.to_string() });
             }
         }
-        if took > interval {
-            let needed = humantime::format_duration(Duration::from_secs(took.as_secs() + 1));
+        if duration > interval {
+            let needed = humantime::format_duration(Duration::from_secs(duration.as_secs() + 1));
             report
                 .advice
                 .push(format!("listing takes longer than the interval: set --poll.interval to more than {needed}"));
-        } else if took > interval.mul_f64(0.8) {
+        } else if duration > interval.mul_f64(0.8) {
             report.advice.push("listing takes most of the interval: make --poll.interval longer".to_owned());
         }
         if pages == 0 {
@@ -144,12 +148,13 @@ impl AccountReport {
         report
     }
 
-    fn describe(&mut self, poller: &Poller, listed: &Listing) {
-        let inventory = &listed.inventory;
-        (self.numbers, self.reported) = (inventory.listed, listed.reported);
+    /// Adds what the listing has and what is unexpected in it.
+    fn add_listing(&mut self, poller: &Poller, listing: &Listing) {
+        let inventory = &listing.inventory;
+        (self.numbers, self.reported) = (inventory.listed, listing.reported);
         for ([country, kind, status, currency], sum) in inventory.groups.iter().filter(|(_, sum)| sum.numbers > 0) {
-            *self.sums.entry(currency.to_string()).or_default() += sum.clone();
-            self.groups.push(Group {
+            *self.totals_by_currency.entry(currency.to_string()).or_default() += sum.clone();
+            self.groups.push(GroupReport {
                 country: country.to_string(),
                 kind: kind.to_string(),
                 status: status.to_string(),
@@ -159,37 +164,37 @@ impl AccountReport {
                 setup_fees: sum.setup_fees.to_string(),
             });
         }
-        self.totals = Totals::of(&self.sums);
+        self.totals = Totals::new(&self.totals_by_currency);
         for (kind, count) in &inventory.invalid_by_kind {
             self.problems.push(format!("{count} record(s) could not be read: {kind}"));
         }
-        for (label, values) in unknown(inventory) {
+        for (label, values) in undocumented(inventory) {
             let values: Vec<_> = values.into_iter().collect();
             self.problems.push(format!("not documented, and kept as written: {label} {}", values.join(", ")));
         }
-        if listed.discrepancy() > 0 {
+        if listing.discrepancy() > 0 {
             self.problems.push(format!(
                 "the API reports {} numbers and lists {}, {} of them invalid",
-                listed.reported,
+                listing.reported,
                 inventory.listed + inventory.invalid,
                 inventory.invalid
             ));
         }
-        let encoded = render_listing(poller.account.name(), listed, None);
-        self.series += encoded.iter().flat_map(|family| &**family.bytes()).filter(|byte| **byte == b'\n').count();
+        let rendered = render_listing(poller.account.name(), listing, None);
+        self.series += rendered.iter().flat_map(|family| &**family.bytes()).filter(|byte| **byte == b'\n').count();
     }
 }
 
-/// Values of a listing that the API does not document, by what they are of.
-fn unknown(inventory: &Inventory) -> BTreeMap<&'static str, BTreeSet<&str>> {
+/// Returns the values of a listing that the API does not document, by label.
+fn undocumented(inventory: &Inventory) -> BTreeMap<&'static str, BTreeSet<&str>> {
     let kinds = inventory.groups.keys().map(|[_, kind, ..]| ("type", &**kind, &TYPES));
     let statuses = inventory.groups.keys().map(|[_, _, status, _]| ("status", &**status, &STATUSES));
     let capabilities = inventory.capabilities.keys().map(|[name, _]| ("capability", &**name, &CAPABILITIES));
-    let mut unknown: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    let mut undocumented: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for (label, value, documented) in kinds.chain(statuses).chain(capabilities) {
         if !documented.contains(&value) {
-            unknown.entry(label).or_default().insert(value);
+            undocumented.entry(label).or_default().insert(value);
         }
     }
-    unknown
+    undocumented
 }

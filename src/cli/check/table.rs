@@ -1,4 +1,4 @@
-//! What a check found, for people.
+//! The report of a check as a table, for people.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -11,22 +11,22 @@ const GREEN: &str = "\x1b[32m";
 const YELLOW: &str = "\x1b[33m";
 const RESET: &str = "\x1b[0m";
 
-/// The report as text, in colour or not.
-pub(super) fn render(report: &Report, color: bool) -> String {
-    let paint = |text: &str, with: &str| if color { format!("{with}{text}{RESET}") } else { text.to_owned() };
+/// Renders the report, with ANSI colors if `is_colored`.
+pub(super) fn render(report: &Report, is_colored: bool) -> String {
+    let paint = |text: &str, color: &str| if is_colored { format!("{color}{text}{RESET}") } else { text.to_owned() };
     let mut out = String::new();
     // Writing to a string cannot fail.
     for account in &report.accounts {
         let state = if account.ok { paint("listed", GREEN) } else { paint("failed", RED) };
-        _ = writeln!(out, "{}  {state}", paint(&shown(&account.account), BOLD));
+        _ = writeln!(out, "{}  {state}", paint(&sanitize(&account.account), BOLD));
         if let Some(error) = &account.error {
-            _ = writeln!(out, "  {}: {}", paint(error.reason, RED), shown(&error.message));
+            _ = writeln!(out, "  {}: {}", paint(error.reason, RED), sanitize(&error.message));
         }
         if !account.groups.is_empty() {
-            out.push_str(&groups(account));
+            out.push_str(&group_table(account));
         }
         for problem in &account.problems {
-            _ = writeln!(out, "  {} {}", paint("problem:", YELLOW), shown(problem));
+            _ = writeln!(out, "  {} {}", paint("problem:", YELLOW), sanitize(problem));
         }
         _ = writeln!(
             out,
@@ -41,44 +41,53 @@ pub(super) fn render(report: &Report, color: bool) -> String {
     if report.accounts.len() > 1 {
         let Totals { numbers, monthly_fees, setup_fees } = &report.totals;
         _ = writeln!(out, "{}  {numbers} numbers", paint("all accounts", BOLD));
-        _ = writeln!(out, "  a month {}; once {}", amounts(monthly_fees), amounts(setup_fees));
+        _ = writeln!(out, "  a month {}; once {}", join_amounts(monthly_fees), join_amounts(setup_fees));
     }
     out
 }
 
-fn groups(account: &AccountReport) -> String {
-    let head = ["country", "type", "status", "numbers", "a month", "once", ""].map(str::to_owned);
-    let mut rows = vec![head];
+/// Renders the groups of an account and their totals.
+fn group_table(account: &AccountReport) -> String {
+    let header = ["country", "type", "status", "numbers", "a month", "once", ""].map(str::to_owned);
+    let mut rows = vec![header];
     for group in &account.groups {
         rows.push([
-            shown(&group.country),
-            shown(&group.kind),
-            shown(&group.status),
+            sanitize(&group.country),
+            sanitize(&group.kind),
+            sanitize(&group.status),
             group.numbers.to_string(),
             group.monthly_fees.clone(),
             group.setup_fees.clone(),
-            shown(&group.currency),
+            sanitize(&group.currency),
         ]);
     }
     for (currency, monthly) in &account.totals.monthly_fees {
         let numbers = account.groups.iter().filter(|group| group.currency == *currency).map(|group| group.numbers);
         let setup = account.totals.setup_fees.get(currency).cloned().unwrap_or_default();
         let total = numbers.sum::<u64>().to_string();
-        rows.push(["total".to_owned(), String::new(), String::new(), total, monthly.clone(), setup, shown(currency)]);
+        rows.push([
+            "total".to_owned(),
+            String::new(),
+            String::new(),
+            total,
+            monthly.clone(),
+            setup,
+            sanitize(currency),
+        ]);
     }
-    align_points(&mut rows, 4);
-    align_points(&mut rows, 5);
-    aligned(&rows)
+    align_decimal_points(&mut rows, 4);
+    align_decimal_points(&mut rows, 5);
+    align_columns(&rows)
 }
 
-/// Gives all amounts of a column as many digits behind the point.
-fn align_points<const N: usize>(rows: &mut [[String; N]], column: usize) {
-    let digits = |text: &str| text.split_once('.').map_or(0, |(_, digits)| digits.len());
+/// Pads the amounts of a column, which starts with its header, to the same number of decimals.
+fn align_decimal_points<const N: usize>(rows: &mut [[String; N]], column: usize) {
+    let decimals = |text: &str| text.split_once('.').map_or(0, |(_, decimals)| decimals.len());
     let amounts = &mut rows[1..];
-    let most = amounts.iter().map(|row| digits(&row[column])).max().unwrap_or(0);
+    let max = amounts.iter().map(|row| decimals(&row[column])).max().unwrap_or(0);
     for row in amounts {
         let cell = &mut row[column];
-        let missing = most - digits(cell);
+        let missing = max - decimals(cell);
         if missing > 0 && !cell.contains('.') {
             cell.push('.');
         }
@@ -86,8 +95,8 @@ fn align_points<const N: usize>(rows: &mut [[String; N]], column: usize) {
     }
 }
 
-/// Columns as wide as they need: texts to the left, figures (the fourth to the sixth) to the right.
-fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+/// Renders columns as wide as their content: text to the left, figures (the fourth to the sixth column) to the right.
+fn align_columns<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();
     let mut out = String::new();
@@ -105,13 +114,14 @@ fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
     out
 }
 
-fn amounts(amounts: &BTreeMap<String, String>) -> String {
-    let texts: Vec<_> = amounts.iter().map(|(currency, amount)| format!("{amount} {}", shown(currency))).collect();
+/// Renders the amounts of all currencies in a sentence.
+fn join_amounts(amounts: &BTreeMap<String, String>) -> String {
+    let texts: Vec<_> = amounts.iter().map(|(currency, amount)| format!("{amount} {}", sanitize(currency))).collect();
     if texts.is_empty() { "nothing".to_owned() } else { texts.join(" and ") }
 }
 
-/// A text from elsewhere, which must not move a terminal's cursor.
-fn shown(text: &str) -> String {
+/// Replaces control characters in text from the API or the configuration, which must not control the terminal.
+fn sanitize(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
@@ -120,14 +130,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_aligned_by_characters() {
+    fn columns_are_aligned_by_characters_not_bytes() {
         let row = |cells: [&str; 5]| cells.map(str::to_owned);
-        let text = aligned(&[row(["a", "東京都", "x", "5", "10.5"]), row(["bbb", "c", "", "1234", "7"])]);
+        let text = align_columns(&[row(["a", "東京都", "x", "5", "10.5"]), row(["bbb", "c", "", "1234", "7"])]);
         assert_eq!(text, "  a    東京都  x     5  10.5\n  bbb  c       1234     7\n");
     }
 
     #[test]
-    fn what_comes_from_elsewhere_moves_no_cursor() {
-        assert_eq!(shown("a\x1b[2J\n"), "a\u{fffd}[2J\u{fffd}");
+    fn control_characters_are_replaced() {
+        assert_eq!(sanitize("a\x1b[2J\n"), "a\u{fffd}[2J\u{fffd}");
     }
 }

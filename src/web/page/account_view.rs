@@ -111,11 +111,11 @@ impl<'a> AccountView<'a> {
     /// Reads the account's snapshot.
     pub(super) fn new(account: &'a Account, now: Instant) -> Self {
         let snapshot = account.snapshot();
-        let current = snapshot.current(now);
+        let current = snapshot.listing_at(now);
         let status = match (&snapshot.polls.last, current) {
             (None, _) => AccountStatus::New,
             (Some(_), None) if snapshot.last_listing.is_some() => AccountStatus::Stale,
-            (Some(_), _) if snapshot.polls.up() => AccountStatus::Up,
+            (Some(_), _) if snapshot.polls.is_up() => AccountStatus::Up,
             _ => AccountStatus::Down,
         };
         let overview = current.map(|listing| listing.overview.clone());
@@ -138,7 +138,7 @@ impl<'a> AccountView<'a> {
 
     /// Returns the account's card.
     pub(super) fn card(&self, now: Instant, clock: SystemTime) -> AccountCard {
-        let (progress, next_poll) = match self.account.activity() {
+        let (progress, next_poll) = match self.account.phase() {
             PollPhase::Polling(_) => (self.progress(), "now".to_owned()),
             PollPhase::Waiting(next_poll_at) => {
                 let delay = next_poll_at.saturating_duration_since(now);
@@ -187,12 +187,12 @@ impl<'a> AccountView<'a> {
                 add("Monthly fees", format!("{} {currency}", format::amount(&amount)));
             }
         }
-        if let Some(LastPoll { at, took, pages }) = self.snapshot.polls.last {
+        if let Some(LastPoll { ended_at: at, duration: took, pages }) = self.snapshot.polls.last {
             add("Last poll", format::ago(at, clock));
             let pages = format::plural(pages.into(), "page", "pages");
             add("It took", format!("{}, {pages}", duration::format(took)));
         }
-        if let (Some(at), Some(_)) = (self.snapshot.polls.last_success, &self.snapshot.polls.failure) {
+        if let (Some(at), Some(_)) = (self.snapshot.polls.last_success_at, &self.snapshot.polls.failure) {
             add("Last good one", format::ago(at, clock));
         }
         facts
@@ -200,7 +200,7 @@ impl<'a> AccountView<'a> {
 
     fn listing_age(&self, clock: SystemTime) -> Option<ListingAge> {
         let interval = self.account.interval();
-        let age = clock.duration_since(self.snapshot.polls.last_success?).unwrap_or_default();
+        let age = clock.duration_since(self.snapshot.polls.last_success_at?).unwrap_or_default();
         let age = Duration::from_secs(age.as_secs());
         let percent = age.as_millis() * 100 / interval.as_millis().max(1);
         // A poll that is only a little late is nothing to worry about.

@@ -26,7 +26,7 @@ use crate::poller::Account;
 pub(in crate::web) struct PageInput<'a> {
     /// All accounts, in the order of the configuration.
     pub(in crate::web) accounts: &'a [Arc<Account>],
-    pub(in crate::web) configured: ConfigStatus,
+    pub(in crate::web) config_status: ConfigStatus,
     /// The path at which the metrics are served.
     pub(in crate::web) telemetry_path: &'a str,
     /// Whether `POST /-/reload` is enabled.
@@ -107,9 +107,9 @@ impl<'a> StatusPage<'a> {
             version: env!("CARGO_PKG_VERSION"),
             revision: env!("TRYVOX_EXPORTER_REVISION"),
             uptime: duration::format(Duration::from_secs(uptime.as_secs())),
-            shard: input.configured.shard,
-            total_shards: input.configured.total_shards,
-            config_is_valid: input.configured.successful,
+            shard: input.config_status.shard,
+            total_shards: input.config_status.total_shards,
+            config_is_valid: input.config_status.is_valid,
             telemetry_path: input.telemetry_path,
             reload_enabled: input.reload_enabled,
             rendered_at: format::timestamp(clock),

@@ -1,0 +1,169 @@
+//! The metrics of one account.
+//!
+//! At the end of each poll the poller passes a publication to [`AccountMetrics`], which renders a new listing and
+//! replaces its [`AccountView`]. A scrape loads one view per account, so the polling metrics and the listing that it
+//! shows always belong together.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::time::Instant;
+
+use super::render::{RenderedListing, render_listing};
+use super::text::CachedText;
+use crate::poller::{Account, AccountSnapshot, PollReaction, Poller, Publication};
+
+/// The metrics of one account, updated at the end of each poll.
+#[derive(Debug)]
+pub struct AccountMetrics {
+    account: Arc<Account>,
+    view: ArcSwap<AccountView>,
+}
+
+/// What scrapes see of an account: a snapshot and the rendered form of its last valid listing.
+#[derive(Debug)]
+pub(super) struct AccountView {
+    pub(super) snapshot: Arc<AccountSnapshot>,
+    /// The rendered form of the snapshot's last listing, stale or not; `None` exactly if there is no listing.
+    pub(super) listing: Option<Arc<RenderedListing>>,
+}
+
+impl AccountMetrics {
+    /// Creates the metrics of a poller's account and adds them to the poller's reactions.
+    #[must_use]
+    pub fn attach(poller: &mut Poller) -> Arc<Self> {
+        let metrics = Arc::new(Self::new(poller.account.clone()));
+        poller.reactions.push(metrics.clone());
+        metrics
+    }
+
+    fn new(account: Arc<Account>) -> Self {
+        let view = ArcSwap::from_pointee(AccountView { snapshot: account.snapshot(), listing: None });
+        Self { account, view }
+    }
+
+    /// Returns the account.
+    #[must_use]
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+}
+
+impl PollReaction for AccountMetrics {
+    fn poll_ended(&self, publication: &Publication<'_>) {
+        let previous = self.view.load_full();
+        let listing = match publication.new_listing {
+            Some(new) => {
+                let rendered = render_listing(self.account.name(), new.listing, previous.listing.as_deref());
+                Some(Arc::new(rendered))
+            }
+            None => previous.listing.clone(),
+        };
+        self.view.store(Arc::new(AccountView { snapshot: publication.snapshot.clone(), listing }));
+    }
+}
+
+/// An account at the moment of a scrape.
+#[derive(Debug)]
+pub(super) struct ScrapedAccount {
+    pub(super) account: Arc<Account>,
+    pub(super) view: Arc<AccountView>,
+    pub(super) key: AccountKey,
+}
+
+/// Identifies the live metrics of an account: they are the same in two scrapes with the same key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct AccountKey {
+    serial: u64,
+    polls: u64,
+    requests: u64,
+    has_listing: bool,
+}
+
+impl ScrapedAccount {
+    /// Loads the current view of an account.
+    pub(super) fn new(metrics: &AccountMetrics, now: Instant) -> Self {
+        let AccountMetrics { account, view } = metrics;
+        // Before the counts themselves are read: if they change in between, the key is only older than they are.
+        let requests = account.requests_version();
+        let view = view.load_full();
+        let key = AccountKey {
+            serial: account.serial(),
+            polls: view.snapshot.polls.count(),
+            requests,
+            has_listing: view.snapshot.listing_at(now).is_some(),
+        };
+        Self { account: account.clone(), view, key }
+    }
+
+    /// Returns the samples of a family of the inventory, unless there are none or the listing is stale.
+    pub(super) fn inventory_samples(&self, family: usize) -> Option<&CachedText> {
+        let listing = self.view.listing.as_ref().filter(|_| self.key.has_listing)?;
+        listing.get(family).map(|text| &**text).filter(|text| !text.bytes().is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use futures_util::FutureExt;
+    use futures_util::future::{BoxFuture, pending};
+    use reqwest::Url;
+    use reqwest::header::HeaderValue;
+
+    use super::*;
+    use crate::inventory::{Inventory, NumberStates};
+    use crate::metrics::INVENTORY;
+    use crate::poller::{Budget, LastListing, Listing, NewListing, PollStats};
+    use crate::tryvox::{
+        ApiResponse, ClientContext, Failure, FailureReason, FairLimit, Transport, TryvoxClient, TryvoxOptions,
+    };
+
+    /// An API that is never called.
+    #[derive(Debug)]
+    struct UnusedApi;
+
+    impl Transport for UnusedApi {
+        fn get(&self, _: Url, _: HeaderValue) -> BoxFuture<'_, Result<ApiResponse, Failure>> {
+            pending().boxed()
+        }
+    }
+
+    fn account_metrics() -> AccountMetrics {
+        let context = ClientContext {
+            transport: Arc::new(UnusedApi),
+            fair_limit: Arc::new(FairLimit::new(1)),
+            now: SystemTime::now,
+            rng: fastrand::Rng::with_seed(7),
+        };
+        let client = TryvoxClient::new("a", "acc", TryvoxOptions::default(), context);
+        AccountMetrics::new(Arc::new(Account::new("a", Duration::from_mins(5), Budget::new(), client)))
+    }
+
+    #[test]
+    fn a_failed_poll_replaces_the_snapshot_and_keeps_the_rendered_listing_until_it_is_stale() {
+        let (metrics, now) = (account_metrics(), Instant::now());
+        let samples = |now| -> usize {
+            let scraped = ScrapedAccount::new(&metrics, now);
+            (0..INVENTORY.len()).filter(|family| scraped.inventory_samples(*family).is_some()).count()
+        };
+        assert_eq!(samples(now), 0, "the account has not been polled");
+
+        let stale_at = now + Duration::from_mins(15);
+        let last_listing = LastListing { overview: Arc::default(), invalid: 0, stale_at, overdue_at: stale_at };
+        let succeeded = Arc::new(AccountSnapshot { last_listing: Some(last_listing), ..AccountSnapshot::default() });
+        let listing = Arc::new(Listing { inventory: Inventory::default(), reported: 7 });
+        let new_listing = Some(NewListing { listing: &listing, numbers: &NumberStates::default(), difference: None });
+        metrics.poll_ended(&Publication { account: &metrics.account, snapshot: &succeeded, new_listing });
+        assert_eq!(samples(now), 2, "listed and reported numbers");
+
+        let rendered = metrics.view.load().listing.clone().unwrap();
+        let polls = PollStats { failure: Some(Failure::new(FailureReason::Timeout, "")), ..PollStats::default() };
+        let failed = Arc::new(AccountSnapshot { polls, ..(*succeeded).clone() });
+        metrics.poll_ended(&Publication { account: &metrics.account, snapshot: &failed, new_listing: None });
+        let view = metrics.view.load_full();
+        assert!(Arc::ptr_eq(&view.snapshot, &failed) && Arc::ptr_eq(view.listing.as_ref().unwrap(), &rendered));
+        assert_eq!([now, stale_at].map(samples), [2, 0]);
+    }
+}

@@ -1,0 +1,50 @@
+//! The cache of what the last scrape rendered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use tokio::time::Instant;
+
+use super::account::AccountKey;
+use super::exporter_families::ConfigStatus;
+use super::exposition::Format;
+use super::text::CachedText;
+
+/// How long a text is reused. The process metrics change all the time, and reading them costs more than all else, so
+/// they may be this old.
+pub(super) const MAX_AGE: Duration = Duration::from_millis(100);
+
+/// Everything that a rendered text depends on, except the process metrics.
+#[derive(Debug, PartialEq)]
+pub(super) struct RenderKey {
+    pub(super) accounts: Vec<AccountKey>,
+    pub(super) config_status: ConfigStatus,
+    pub(super) has_process: bool,
+}
+
+/// The last text of each format, with its compressed forms.
+#[derive(Debug, Default)]
+pub(super) struct RenderCache([ArcSwapOption<CachedRendering>; 2]);
+
+#[derive(Debug)]
+struct CachedRendering {
+    key: Arc<RenderKey>,
+    rendered_at: Instant,
+    text: Arc<CachedText>,
+}
+
+impl RenderCache {
+    /// Returns the text of this key and format if it is not too old.
+    pub(super) fn get(&self, key: &RenderKey, format: Format, now: Instant) -> Option<Arc<CachedText>> {
+        let cached = self.0[format as usize].load();
+        let is_valid =
+            |cached: &&Arc<CachedRendering>| cached.key.as_ref() == key && now < cached.rendered_at + MAX_AGE;
+        cached.as_ref().filter(is_valid).map(|cached| cached.text.clone())
+    }
+
+    /// Replaces the text of a format.
+    pub(super) fn insert(&self, key: Arc<RenderKey>, format: Format, now: Instant, text: Arc<CachedText>) {
+        self.0[format as usize].store(Some(Arc::new(CachedRendering { key, rendered_at: now, text })));
+    }
+}

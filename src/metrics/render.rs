@@ -1,0 +1,60 @@
+//! Rendering of a listing, once for each listing rather than for each scrape.
+
+use std::sync::Arc;
+
+use super::encoding::{CompressionLevel, Compressors, Encoding};
+use super::exposition::{Format, Samples};
+use super::inventory_families::INVENTORY;
+use super::text::CachedText;
+use crate::poller::Listing;
+
+/// The samples of a listing: one text for each family of [`INVENTORY`], empty if the family has no samples. They have
+/// no headers, and gauges look the same in all formats.
+pub type RenderedListing = Vec<Arc<CachedText>>;
+
+/// Renders a listing.
+///
+/// A family whose text is the same as in the `previous` rendering shares it. Any other is compressed at once in the
+/// encodings in which it was requested before, so that no scrape has to wait for that.
+#[must_use]
+pub fn render_listing(account: &str, listing: &Listing, previous: Option<&RenderedListing>) -> RenderedListing {
+    let mut compressors = Compressors::default();
+    let previous = previous.map_or(&[][..], Vec::as_slice);
+    let texts = INVENTORY.iter().enumerate().map(|(index, metric)| {
+        let mut text = String::new();
+        (metric.fill)(listing, &mut Samples::new(&metric.family, Some(account), Format::Text, &mut text));
+        let previous = previous.get(index);
+        if let Some(unchanged) = previous.filter(|previous| previous.bytes() == text.as_bytes()) {
+            return unchanged.clone();
+        }
+        let text = CachedText::from(text);
+        for encoding in Encoding::COMPRESSED {
+            if previous.is_some_and(|previous| previous.has_compressed(encoding)) {
+                text.encoded(encoding, CompressionLevel::Small, &mut compressors);
+            }
+        }
+        Arc::new(text)
+    });
+    texts.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::Inventory;
+
+    #[test]
+    fn unchanged_families_are_shared_and_changed_ones_compressed_as_requested_before() {
+        let listing = |listed| Listing { inventory: Inventory { listed, ..Inventory::default() }, reported: 7 };
+        let index = |name: &str| INVENTORY.iter().position(|metric| metric.family.name == name).unwrap();
+        let [listed, reported] = ["tryvox_listed_numbers", "tryvox_reported_numbers"].map(index);
+        let first = render_listing("a", &listing(7), None);
+        assert!(!first[listed].has_compressed(Encoding::Gzip), "it has not been requested");
+        first[listed].encoded(Encoding::Gzip, CompressionLevel::Small, &mut Compressors::default());
+
+        let second = render_listing("a", &listing(8), Some(&first));
+        assert!(Arc::ptr_eq(&second[reported], &first[reported]));
+        assert_eq!(&second[listed].bytes()[..], b"tryvox_listed_numbers{account=\"a\"} 8\n");
+        assert!(second[listed].has_compressed(Encoding::Gzip) && !second[listed].has_compressed(Encoding::Zstd));
+    }
+}

@@ -1,0 +1,75 @@
+//! The log lines of polls.
+
+use std::time::Duration;
+
+use tracing::{debug, info, warn};
+
+use super::account::LastPoll;
+use super::listing::Listing;
+use crate::inventory::{ListingDifference, NumberChange};
+use crate::tryvox::Failure;
+
+/// Logs each change of a number at debug level, and one line that counts them.
+pub(super) fn log_changes(account: &str, difference: &ListingDifference) {
+    if difference.count() == 0 {
+        return;
+    }
+    for change in &difference.changes {
+        match change {
+            NumberChange::Added(e164) => debug!(account, %e164, "number added"),
+            NumberChange::Removed(e164) => debug!(account, %e164, "number removed"),
+            NumberChange::Status(e164, from, to) => {
+                debug!(account, %e164, from = &**from, to = &**to, "number status changed");
+            }
+            NumberChange::Fee(e164, from, to) => debug!(account, %e164, %from, %to, "number fee changed"),
+        }
+    }
+    let untold = difference.count() - difference.changes.len() as u64;
+    if untold > 0 {
+        debug!(account, untold, "more numbers changed");
+    }
+    let changes_to = |status: &str| -> u64 {
+        difference.status_changes.iter().filter(|([_, to], _)| **to == *status).map(|(_, count)| count).sum()
+    };
+    info!(
+        account,
+        added = difference.added,
+        removed = difference.removed,
+        suspended = changes_to("suspended"),
+        activated = changes_to("active"),
+        fee_increases = difference.fee_increases,
+        fee_decreases = difference.fee_decreases,
+        "numbers changed"
+    );
+}
+
+/// Logs a successful poll: at debug level if the account was up before and the listing is complete.
+pub(super) fn log_success(account: &str, was_up: bool, listing: &Listing, poll: LastPoll) {
+    let Listing { inventory, reported } = listing;
+    let (numbers, invalid, pages) = (inventory.listed, inventory.invalid, poll.pages);
+    let took = tracing::field::display(seconds(poll.duration));
+    if was_up && listing.discrepancy() == 0 {
+        debug!(account, numbers, invalid, reported, pages, took, "account listed");
+    } else {
+        info!(account, numbers, invalid, reported, pages, took, "account listed");
+    }
+}
+
+/// Logs a failed poll; `inventory` says what is left to show.
+pub(super) fn log_failure(account: &str, failure: &Failure, inventory: &str, poll: LastPoll) {
+    let took = tracing::field::display(seconds(poll.duration));
+    warn!(
+        account,
+        reason = failure.reason.as_str(),
+        error = %failure,
+        inventory,
+        pages = poll.pages,
+        took,
+        "poll failed"
+    );
+}
+
+/// Formats a duration in seconds, to the millisecond.
+fn seconds(duration: Duration) -> String {
+    format!("{:.3}s", duration.as_secs_f64())
+}

@@ -1,0 +1,336 @@
+//! The task that polls one account.
+//!
+//! Each poll ends with a publication: the reactions run, then the account shows the new snapshot.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::account::{Account, LastListing, LastPoll, PollPhase};
+use super::blocking::run_blocking;
+use super::listing::Listing;
+use super::log::{log_changes, log_failure, log_success};
+use super::poll::Poll;
+use super::publication::{NewListing, PollReaction, Publication};
+use crate::config::AccountConfig;
+use crate::inventory::{InventorySummary, ListingDifference, NumberStates};
+use crate::tryvox::{Failure, FailureReason};
+
+/// Polls one account.
+#[derive(Debug, Clone)]
+pub struct Poller {
+    /// The account, which shows the result of each poll.
+    pub account: Arc<Account>,
+    /// The configuration of the account.
+    pub config: Arc<AccountConfig>,
+    /// The time from the start of the first poll to the start of the second, which spreads the polls of many
+    /// accounts over the interval.
+    pub first_interval: Duration,
+    /// What happens at the end of each poll, in this order.
+    pub reactions: Vec<Arc<dyn PollReaction>>,
+    /// The wall clock, for timestamps.
+    pub now: fn() -> SystemTime,
+}
+
+/// The end of a poll, successful or not.
+struct PollOutcome {
+    result: Result<ValidListing, Failure>,
+    /// Pages read, over all attempts.
+    pages: u32,
+    /// The state of each number in the previous valid listing, if that is still the last one.
+    previous: Option<NumberStates>,
+}
+
+/// A valid listing and what follows from it.
+struct ValidListing {
+    listing: Arc<Listing>,
+    overview: Arc<InventorySummary>,
+    numbers: NumberStates,
+    /// The changes since the previous valid listing, if there is one.
+    difference: Option<ListingDifference>,
+}
+
+impl Poller {
+    /// Polls at once, again after the first interval, and then every interval, until `stop` is cancelled.
+    ///
+    /// If a poll takes longer than the interval, the next one starts as soon as it has ended; the polls missed are
+    /// skipped, and later ones keep to the schedule. If the API asked to wait, the next poll waits for that, too.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut next_poll_at = Instant::now() + self.first_interval;
+        let polls = async {
+            let mut numbers = None;
+            loop {
+                self.account.set_phase(PollPhase::Polling(Instant::now()));
+                numbers = self.poll_and_publish(numbers).await;
+                self.account.set_phase(PollPhase::Waiting(next_poll_at));
+                self.account.client().wait_while_paused().await;
+                sleep_until(next_poll_at).await;
+                next_poll_at = next_tick(Instant::now(), next_poll_at, self.account.interval());
+            }
+        };
+        // Cancelling drops the requests in flight: a poll publishes nothing before its end.
+        stop.run_until_cancelled(polls).await;
+    }
+
+    /// Polls once and publishes the result.
+    pub async fn once(&self) {
+        self.poll_and_publish(None).await;
+    }
+
+    /// Lists the account once, without publishing anything.
+    ///
+    /// # Errors
+    /// If there is no valid listing.
+    pub async fn listing(&self) -> Result<Listing, Failure> {
+        Poll::new(&self.account, &self.config).listing().await.map(|(listing, _)| listing)
+    }
+
+    /// Polls once, compares the numbers with the `previous` valid listing and publishes the result. Returns the
+    /// numbers of the listing that is then the last valid one.
+    async fn poll_and_publish(&self, previous: Option<NumberStates>) -> Option<NumberStates> {
+        let started_at = Instant::now();
+        let poller = self.clone();
+        // A task of its own, so that a bug that panics costs one poll and not the account.
+        let poll = AbortOnDropHandle::new(tokio::spawn(async move { poller.poll(previous).await }));
+        let PollOutcome { result, pages, previous } =
+            poll.await.unwrap_or_else(|_| PollOutcome { result: Err(internal_failure()), pages: 0, previous: None });
+        let last_poll = LastPoll { ended_at: (self.now)(), duration: started_at.elapsed(), pages };
+        let poller = self.clone();
+        run_blocking(move || match result {
+            Ok(valid) if poller.publish_success(last_poll, &valid) => Some(valid.numbers),
+            Ok(_) => {
+                poller.publish_failure(last_poll, &internal_failure());
+                None
+            }
+            Err(failure) => {
+                poller.publish_failure(last_poll, &failure);
+                previous
+            }
+        })
+        .await
+    }
+
+    async fn poll(&self, previous: Option<NumberStates>) -> PollOutcome {
+        let poll = Poll::new(&self.account, &self.config);
+        let listing = poll.listing().await;
+        let pages = poll.pages();
+        match listing {
+            Ok((listing, numbers)) => {
+                let label_limit = self.config.collector.label_limit;
+                let valid = run_blocking(move || ValidListing::new(listing, numbers, previous, label_limit)).await;
+                PollOutcome { result: Ok(valid), pages, previous: None }
+            }
+            Err(failure) => PollOutcome { result: Err(failure), pages, previous },
+        }
+    }
+
+    /// Publishes a successful poll. Returns false, and publishes nothing, if a reaction panics.
+    fn publish_success(&self, poll: LastPoll, valid: &ValidListing) -> bool {
+        let ValidListing { listing, overview, numbers, difference } = valid;
+        let difference = difference.as_ref();
+        let (now, stale_after) = (Instant::now(), self.config.poll.stale_after());
+        let last_listing = LastListing {
+            overview: overview.clone(),
+            invalid: listing.inventory.invalid,
+            stale_at: now + stale_after,
+            // However short that is, a listing is shown until the next poll has ended.
+            overdue_at: now + stale_after.max(self.account.interval() + self.config.poll.timeout()),
+        };
+        let before = self.account.snapshot();
+        let label_limit = self.config.collector.label_limit;
+        let snapshot = Arc::new(before.after_success(poll, last_listing, difference, label_limit));
+        let new_listing = Some(NewListing { listing, numbers, difference });
+        let publication = Publication { account: &self.account, snapshot: &snapshot, new_listing };
+        if !self.reactions.iter().all(|reaction| react(&**reaction, &publication)) {
+            return false;
+        }
+        self.account.publish(snapshot);
+        if let Some(difference) = difference {
+            log_changes(self.account.name(), difference);
+        }
+        log_success(self.account.name(), before.polls.is_up(), listing, poll);
+        true
+    }
+
+    /// Publishes a failed poll, also to the reactions after one that panics.
+    fn publish_failure(&self, poll: LastPoll, failure: &Failure) {
+        let snapshot = Arc::new(self.account.snapshot().after_failure(poll, failure.clone()));
+        let publication = Publication { account: &self.account, snapshot: &snapshot, new_listing: None };
+        for reaction in &self.reactions {
+            react(&**reaction, &publication);
+        }
+        let inventory = match (&snapshot.last_listing, snapshot.listing_at(Instant::now())) {
+            (None, _) => "none",
+            (Some(_), None) => "stale",
+            (Some(_), Some(_)) => "kept",
+        };
+        self.account.publish(snapshot);
+        log_failure(self.account.name(), failure, inventory, poll);
+    }
+}
+
+impl ValidListing {
+    /// Compares the listing with the `previous` one, which is dropped, and limits its label values.
+    fn new(mut listing: Listing, numbers: NumberStates, previous: Option<NumberStates>, label_limit: usize) -> Self {
+        let difference = previous.map(|previous| ListingDifference::between(&previous, &numbers));
+        listing.inventory = listing.inventory.with_label_limit(label_limit);
+        let overview = Arc::new(InventorySummary::new(&listing.inventory));
+        Self { listing: Arc::new(listing), overview, numbers, difference }
+    }
+}
+
+/// Runs a reaction. Returns false if it panics; the panic hook has printed the message by then.
+fn react(reaction: &dyn PollReaction, publication: &Publication<'_>) -> bool {
+    catch_unwind(AssertUnwindSafe(|| reaction.poll_ended(publication))).is_ok()
+}
+
+fn internal_failure() -> Failure {
+    Failure::new(FailureReason::Internal, "the poll ended in a fault of this program; please report it")
+}
+
+/// Returns the first tick after `now`, of a schedule that has a tick at `tick` and one every interval.
+fn next_tick(now: Instant, tick: Instant, interval: Duration) -> Instant {
+    let late = now.saturating_duration_since(tick).as_nanos();
+    let since_last = late.checked_rem(interval.as_nanos()).and_then(|rest| u64::try_from(rest).ok());
+    now.max(tick) + interval.saturating_sub(Duration::from_nanos(since_last.unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use futures_util::FutureExt;
+    use futures_util::future::BoxFuture;
+    use reqwest::header::{HeaderMap, HeaderValue};
+    use reqwest::{StatusCode, Url};
+
+    use super::*;
+    use crate::config::PollOptions;
+    use crate::poller::{AccountSnapshot, Budget};
+    use crate::tryvox::{
+        ApiKey, ApiKeySource, ApiResponse, ClientContext, FairLimit, Transport, TryvoxClient, TryvoxOptions,
+    };
+
+    /// An API with one number, or with an error.
+    #[derive(Debug, Default)]
+    struct Api {
+        is_down: AtomicBool,
+    }
+
+    impl Transport for Api {
+        fn get(&self, _: Url, _: HeaderValue) -> BoxFuture<'_, Result<ApiResponse, Failure>> {
+            let body = r#"{"data":[{"e164":"+14155550123","country":"US","type":"local","region":"CA","status":"active",
+                "capabilities":["voice"],"trunk_id":null,"application_id":null,"monthly_fee":1.15,"setup_fee":0,
+                "currency":"USD","created_at":"2025-03-11T09:24:00Z","updated_at":"2025-03-11T09:24:00Z"}],
+                "pagination":{"total":1,"count":1,"per_page":100,"current_page":1,"total_pages":1}}"#;
+            let is_down = self.is_down.load(Ordering::Relaxed);
+            let status = if is_down { StatusCode::FORBIDDEN } else { StatusCode::OK };
+            async move { Ok(ApiResponse { status, headers: HeaderMap::new(), body: Ok(body.into()) }) }.boxed()
+        }
+    }
+
+    /// Records what is published to it.
+    #[derive(Debug, Default)]
+    struct Recorder {
+        publications: Mutex<Vec<Recorded>>,
+        panics: AtomicBool,
+    }
+
+    #[derive(Debug)]
+    struct Recorded {
+        snapshot: Arc<AccountSnapshot>,
+        /// The numbers of the new listing and of its differences from the previous one.
+        new_listing: Option<(u64, Option<u64>)>,
+        /// Whether the account already shows the snapshot.
+        is_shown: bool,
+    }
+
+    impl PollReaction for Recorder {
+        fn poll_ended(&self, publication: &Publication<'_>) {
+            let Publication { account, snapshot, new_listing } = publication;
+            let is_shown = Arc::ptr_eq(&account.snapshot(), snapshot);
+            let new_listing =
+                new_listing.map(|new| (new.listing.inventory.listed, new.difference.map(ListingDifference::count)));
+            self.publications.lock().unwrap().push(Recorded { snapshot: (*snapshot).clone(), new_listing, is_shown });
+            assert!(!self.panics.load(Ordering::Relaxed), "a bug in a reaction");
+        }
+    }
+
+    fn poller(api: &Arc<Api>, reactions: &[&Arc<Recorder>]) -> Poller {
+        let context = ClientContext {
+            transport: api.clone(),
+            fair_limit: Arc::new(FairLimit::new(1)),
+            now: SystemTime::now,
+            rng: fastrand::Rng::with_seed(7),
+        };
+        let tryvox = TryvoxOptions::default();
+        let client = TryvoxClient::new("a", "acc", tryvox.clone(), context);
+        let interval = Duration::from_mins(5);
+        Poller {
+            account: Arc::new(Account::new("a", interval, Budget::new(), client)),
+            config: Arc::new(AccountConfig {
+                name: "a".into(),
+                account_id: "acc".into(),
+                key: ApiKeySource::Value(ApiKey::new(&"key".into()).unwrap()),
+                tryvox,
+                poll: PollOptions::default(),
+                collector: Arc::default(),
+                budget: Budget::new(),
+            }),
+            first_interval: interval,
+            reactions: reactions.iter().map(|reaction| (*reaction).clone() as Arc<dyn PollReaction>).collect(),
+            now: SystemTime::now,
+        }
+    }
+
+    #[tokio::test]
+    async fn reactions_run_before_the_account_shows_the_snapshot() {
+        let (api, reaction) = (Arc::new(Api::default()), Arc::new(Recorder::default()));
+        let poller = poller(&api, &[&reaction]);
+        let numbers = poller.poll_and_publish(None).await;
+        let numbers = poller.poll_and_publish(numbers).await;
+        api.is_down.store(true, Ordering::Relaxed);
+        assert!(poller.poll_and_publish(numbers).await.is_some(), "a failed poll keeps the numbers to compare with");
+
+        let publications = reaction.publications.lock().unwrap();
+        let listings: Vec<_> = publications.iter().map(|publication| publication.new_listing).collect();
+        assert_eq!(listings, [Some((1, None)), Some((1, Some(0))), None]);
+        assert!(publications.iter().all(|publication| !publication.is_shown));
+        let [.., last] = &publications[..] else { panic!("no publications") };
+        assert!(Arc::ptr_eq(&last.snapshot, &poller.account.snapshot()));
+        assert_eq!(last.snapshot.polls.failure.as_ref().unwrap().reason, FailureReason::Forbidden);
+        assert!(last.snapshot.listing_at(Instant::now()).is_some(), "a failed poll keeps the listing");
+    }
+
+    #[tokio::test]
+    async fn a_reaction_that_panics_costs_one_poll() {
+        let api = Arc::new(Api::default());
+        let [first, second] = [(); 2].map(|()| Arc::new(Recorder::default()));
+        let poller = poller(&api, &[&first, &second]);
+        first.panics.store(true, Ordering::Relaxed);
+        poller.once().await;
+
+        let snapshot = poller.account.snapshot();
+        assert_eq!(snapshot.polls.failure.as_ref().unwrap().reason, FailureReason::Internal);
+        assert_eq!((snapshot.polls.count(), snapshot.polls.successes), (1, 0));
+        assert!(snapshot.last_listing.is_none());
+        assert_eq!(second.publications.lock().unwrap().len(), 1, "later reactions see only the failed poll");
+        assert!(second.publications.lock().unwrap()[0].new_listing.is_none());
+
+        first.panics.store(false, Ordering::Relaxed);
+        poller.once().await;
+        assert!(poller.account.snapshot().polls.is_up());
+    }
+
+    #[test]
+    fn ticks_keep_to_the_schedule_after_a_late_poll() {
+        let (tick, interval) = (Instant::now(), Duration::from_secs(10));
+        let next = |late| next_tick(tick + Duration::from_secs(late), tick, interval) - tick;
+        assert_eq!([0, 3, 10, 25].map(next), [10, 10, 20, 30].map(Duration::from_secs));
+    }
+}
