@@ -38,7 +38,7 @@ pub fn format(duration: Duration) -> String {
         _ => Duration::from_hours(1),
     };
     let remainder = Duration::from_nanos_u128(duration.as_nanos() % precision.as_nanos());
-    let text = humantime::format_duration(duration - remainder).to_string();
+    let text = humantime::format_duration(duration.saturating_sub(remainder)).to_string();
     // From 30 days on, months and years precede days and hours.
     text.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }

@@ -379,6 +379,8 @@ pub fn unknown_key(path: &str, key: &Key, known: &[impl AsRef<str>]) -> Problem 
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use super::*;
 
     fn parsed(text: &str) -> Mapping {
@@ -427,8 +429,11 @@ mod tests {
 
     #[test]
     fn one_anchor_serves_many_accounts() {
-        let accounts: String = (0..20_000).map(|n| format!("- {{<<: *defaults, name: a{n}}}\n")).collect();
-        let mapping = parsed(&format!("defaults: &defaults {{x: 1, y: 2}}\naccounts:\n{accounts}"));
+        let mut text = "defaults: &defaults {x: 1, y: 2}\naccounts:\n".to_owned();
+        for number in 0..20_000 {
+            writeln!(text, "- {{<<: *defaults, name: a{number}}}").unwrap();
+        }
+        let mapping = parsed(&text);
         let Value::List(list) = &mapping[1].1.value else { panic!() };
         assert_eq!(list.len(), 20_000);
     }

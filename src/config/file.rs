@@ -137,7 +137,9 @@ impl Reader<'_> {
         } else if is_plain && self.options.iter().any(|option| option.get_id().as_str().starts_with(&prefix)) {
             match &node.value {
                 Value::Mapping(mapping) => {
-                    mapping.iter().for_each(|(key, node)| self.option(&prefix, key, node, values));
+                    for (key, node) in mapping {
+                        self.option(&prefix, key, node, values);
+                    }
                 }
                 _ => self.report(node.place, &format!("{} must be a mapping", key.text)),
             }

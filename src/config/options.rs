@@ -1,9 +1,10 @@
 //! All options: the groups that several layers use, and which command has which.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::builder::ValueParser;
+use clap::builder::{OsStringValueParser, ValueParser};
 use clap::{Arg, ArgAction, Args, Command, ValueEnum};
 
 use super::ListenAddress;
@@ -103,8 +104,8 @@ pub struct WebOptions {
     #[arg(id = "web.telemetry-path", long, value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
     pub telemetry_path: String,
     /// Web configuration file of the Prometheus exporter-toolkit: TLS, users, headers, rate limit
-    #[arg(id = "web.config.file", long, value_name = "PATH", value_parser = optional_path)]
-    config_file: Option<OptionalPath>,
+    #[arg(id = "web.config.file", long, value_name = "PATH", value_parser = OsStringValueParser::new())]
+    config_file: Option<OsString>,
     /// Use sockets passed by systemd instead of --web.listen-address
     #[arg(id = "web.systemd-socket", long, value_name = "BOOL", default_value = "false", action = ArgAction::Set)]
     pub systemd_socket: bool,
@@ -117,19 +118,11 @@ pub struct WebOptions {
 }
 
 impl WebOptions {
-    /// Returns the path of the web configuration file, if one is set.
+    /// Returns the path of the web configuration file, if one is set. As with other exporters, an empty path is none.
     #[must_use]
-    pub fn config_file(&self) -> Option<&std::path::Path> {
-        self.config_file.as_ref()?.0.as_deref()
+    pub fn config_file(&self) -> Option<&Path> {
+        self.config_file.as_ref().filter(|path| !path.is_empty()).map(Path::new)
     }
-}
-
-/// A path that an empty text unsets, as other exporters with this web configuration file read it.
-#[derive(Debug, Clone, PartialEq)]
-struct OptionalPath(Option<PathBuf>);
-
-fn optional_path(text: &str) -> Result<OptionalPath, String> {
-    Ok(OptionalPath(Some(PathBuf::from(text)).filter(|_| !text.is_empty())))
 }
 
 /// Which accounts this process polls.
