@@ -1,8 +1,9 @@
 //! A Prometheus exporter for the phone numbers that a company rents from `TryVox`.
 //!
-//! The data goes one way: [`poller`] asks [`tryvox`] for a listing, its pages are folded into an
-//! [`inventory`], [`metrics`] writes that down once, and [`web`] hands out the bytes.
-//! [`config`] says how, [`cli`] ties the rooms together, and [`simulator`] stands in for the API.
+//! Data flows in one direction: [`poller`] requests a listing through [`tryvox`], whose pages are folded into an
+//! [`inventory`]; [`metrics`] renders each listing once, and [`web`] serves the bytes. [`config`] validates flags,
+//! environment and files, [`cli`] connects the layers, and [`simulator`] replaces the API in demos and tests. A layer
+//! knows only the layers below it.
 
 pub mod cli;
 pub mod config;

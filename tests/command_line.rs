@@ -57,7 +57,7 @@ async fn invalid_arguments_are_one_line_and_status_2() {
         (&["--tryvox.account-id="], key, &["--tryvox.account-id=", "acc_4XQ2"]),
         (&[id, "--tryvox.per-page=0"], key, &["--tryvox.per-page=0", "from 1 to 100"]),
         (&[id, "--tryvox.concurrency=0"], key, &["--tryvox.concurrency=0", "from 1"]),
-        (&[id, "--tryvox.rate-limit=-1"], key, &["--tryvox.rate-limit=-1", "no limit"]),
+        (&[id, "--tryvox.rate-limit=-1"], key, &["--tryvox.rate-limit=-1", "unlimited"]),
         (&[id, "--web.listen-address=10869"], key, &["--web.listen-address=10869", ":10869"]),
         (&[id, "--web.telemetry-path=metrics"], key, &["--web.telemetry-path=metrics", "/metrics"]),
         (&[id, "--log.level=loud"], key, &["--log.level=loud", "debug"]),

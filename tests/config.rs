@@ -202,18 +202,18 @@ accounts:
     let expected = [
         "c.yml:2:22: poll.stale_aftr is not known; did you mean stale_after?",
         "c.yml:17:5: accounts.colour is not known; did you mean countries?",
-        "c.yml:4:8: tryvox.url: nonsense: is not a URL",
         "c.yml:5:13: tryvox.per_page: 0: must be a whole number from 1 to 100",
+        "c.yml:4:8: tryvox.url: nonsense: is not a URL",
         "c.yml:10:16: countries: US,ca: \"ca\" is not a country code",
         "c.yml:11:37: monthly_budget.eur: 1: the currency must be an ISO 4217 code",
         "c.yml:7:5: api_key_file: the key file missing cannot be read",
         "c.yml:12:5: the environment variable NOT_SET is not set",
-        "c.yml:12:5: the name \"production\" is taken, at c.yml:7:5",
+        "c.yml:12:5: the name \"production\" is already used at c.yml:7:5",
         "c.yml:15:15: interval: 0s: must be longer than 0",
         "c.yml:15:5: the account has no account_id",
         "c.yml:19:11: name: : must be 1 to 256 bytes",
         "no API key for c.yml:18:5: set the environment variable TRYVOX_API_KEY",
-        "c.yml:20:5: there are both api_key_file and api_key_env",
+        "c.yml:20:5: both api_key_file and api_key_env are set",
     ];
     for (line, expected) in lines.iter().zip(expected) {
         assert!(line.contains(expected), "{expected}\nis not in\n{line}");
@@ -231,9 +231,9 @@ async fn invalid_configurations_are_rejected() {
         ("poll: {interval: 1m}", &[], "no account"),
         ("accounts: [{account_id: a}]", &["--shard=1"], "--total-shards is 1"),
         ("accounts: [{account_id: a}]", &["--shard=auto", "--total-shards=0"], "--total-shards=0"),
-        ("accounts: {a: b}", &[], "c.yml:1:1"),
-        ("accounts: [{account_id: a, account_id: b}]", &[], "there twice"),
-        ("accounts:\n\t- a", &[], "is not YAML"),
+        ("accounts: {a: b}", &[], "c.yml:1:11: accounts must be a list"),
+        ("accounts: [{account_id: a, account_id: b}]", &[], "appears twice"),
+        ("accounts:\n\t- a", &[], "is not valid YAML"),
         ("tryvox: {account-id: a}", &[], "did you mean account_id?"),
         ("poll.interval: 5m", &[], "poll.interval is not known"),
     ] {

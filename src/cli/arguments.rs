@@ -1,4 +1,5 @@
-//! From arguments to a command and the texts of its flags. What they mean is the business of [`crate::config`].
+//! Parses arguments into a command and the texts of its flags, which [`crate::config`] validates together with the
+//! other sources. Help, man page and completions derive from the same definition.
 
 use std::ffi::OsString;
 
@@ -33,13 +34,36 @@ const VERSION: &str = concat!(
 
 fn about(command: Subcommand) -> &'static str {
     match command {
-        Subcommand::Serve => "Poll every account and serve metrics (the default)",
-        Subcommand::Demo => "Serve against an embedded simulated TryVox: no account, key or network needed",
+        Subcommand::Serve => "Poll every account and serve metrics (default)",
+        Subcommand::Demo => "Serve metrics of a simulated account; needs no account, API key or network",
         Subcommand::Simulate => "Run only the simulated TryVox API",
-        Subcommand::Check => "List every account once and report what is there and what is wrong",
-        Subcommand::Once => "List every account once and print the metrics, or write them to a file",
-        Subcommand::Healthcheck => "Ask a running exporter whether it works",
+        Subcommand::Check => "List every account once and report counts, fees and problems",
+        Subcommand::Once => "List every account once and print the metrics or write them to a file",
+        Subcommand::Healthcheck => "Check whether a running exporter is healthy",
     }
+}
+
+/// What applies to all options.
+const NOTES: &str = "\
+Every option has an environment variable: TRYVOX_EXPORTER_POLL_INTERVAL sets --poll.interval. A flag takes precedence \
+over the environment, which takes precedence over the configuration file. Boolean flags have a negative form: \
+--no-collector.capability. The API key is read from TRYVOX_API_KEY or the file of --tryvox.api-key-file, never from a flag.";
+
+/// Returns the examples that end the help of a command.
+fn examples(command: Subcommand) -> String {
+    let lines: &[&str] = match command {
+        Subcommand::Serve => &[
+            "TRYVOX_API_KEY=… tryvox-exporter --tryvox.account-id=acc_4XQ2",
+            "tryvox-exporter --config.file=tryvox-exporter.yml --config.check",
+            "tryvox-exporter --config.file=tryvox-exporter.yml --web.enable-lifecycle",
+        ],
+        Subcommand::Demo => &["tryvox-exporter demo --numbers=100000"],
+        Subcommand::Simulate => &["tryvox-exporter simulate --numbers=500 --fault='429 retry-after=2 times=3'"],
+        Subcommand::Check => &["tryvox-exporter check --config.file=tryvox-exporter.yml --output=json"],
+        Subcommand::Once => &["tryvox-exporter once --output.file=/var/lib/node_exporter/tryvox.prom"],
+        Subcommand::Healthcheck => &["tryvox-exporter healthcheck --web.listen-address=:10869"],
+    };
+    lines.iter().fold("Examples:".to_owned(), |text, line| format!("{text}\n  {line}"))
 }
 
 /// Parses the arguments; the first is the program's name.
@@ -68,23 +92,20 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
 pub fn command() -> Command {
     let root = Command::new("tryvox-exporter")
         .version(VERSION)
-        .about("A Prometheus exporter for the phone numbers that a company rents from TryVox")
-        .after_help(
-            "Every option can also be set by an environment variable: --poll.interval by \
-             TRYVOX_EXPORTER_POLL_INTERVAL. Every boolean flag has a --no- form, as in --no-collector.capability. \
-             The API key is read from TRYVOX_API_KEY or from the file of --tryvox.api-key-file, never from a flag.",
-        )
+        .about("Prometheus exporter for the phone numbers a company rents from TryVox")
+        .after_help(format!("{NOTES}\n\n{}", examples(Subcommand::Serve)))
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
         .args(arguments(Subcommand::Serve));
-    let shell = Arg::new("SHELL").required(true).value_parser(clap::value_parser!(Shell)).help("The shell");
+    let shell = Arg::new("SHELL").required(true).value_parser(clap::value_parser!(Shell)).help("Shell to complete for");
     Subcommand::ALL
         .into_iter()
         .fold(root, |root, command| {
-            root.subcommand(Command::new(command.name()).about(about(command)).args(arguments(command)))
+            let subcommand = Command::new(command.name()).about(about(command)).after_help(examples(command));
+            root.subcommand(subcommand.args(arguments(command)))
         })
-        .subcommand(Command::new(COMPLETIONS).about("Print completions for a shell").arg(shell))
-        .subcommand(Command::new(MAN).about("Print the manual page"))
+        .subcommand(Command::new(COMPLETIONS).about("Print shell completions").arg(shell))
+        .subcommand(Command::new(MAN).about("Print the man page"))
 }
 
 fn completions(shell: Shell) -> String {

@@ -1,8 +1,7 @@
-//! The command line: one file a command, and what ties the rooms together.
+//! The command line: one file per command, and what the commands share.
 //!
-//! [`run`] reads the arguments, does what they say, and tells `main` how it went: the exit status is
-//! 0 when all is well, 1 when the work failed and 2 when the command line or the configuration is
-//! wrong.
+//! [`run`] parses the arguments and runs a command; its result becomes the exit status: 0 for success, 1 if the work
+//! failed, 2 if the command line or the configuration is invalid. Only this layer prints and exits.
 
 mod arguments;
 mod check;
@@ -30,19 +29,19 @@ pub use arguments::command;
 
 use arguments::Request;
 
-/// A command that did not do what it was told to.
+/// Why a command failed.
 #[derive(Debug)]
 pub enum CommandError {
-    /// The command line or the configuration is wrong: status 2.
+    /// The command line or the configuration is invalid: status 2.
     Usage(String),
-    /// The configuration was to be checked and is wrong: status 2, and a line a problem.
+    /// `--config.check` found problems: status 2, and one line per problem.
     Checked(ConfigError),
     /// The work failed: status 1.
     Failed(anyhow::Error),
 }
 
 impl CommandError {
-    /// Says on stderr, in one line each, what went wrong, and gives the exit status.
+    /// Writes each problem as one line to stderr and returns the exit status.
     #[must_use]
     pub fn report(&self) -> ExitCode {
         let (status, messages) = match self {
@@ -51,7 +50,7 @@ impl CommandError {
             Self::Failed(error) => (1, vec![format!("{error:#}")]),
         };
         for message in messages {
-            // Where stderr is gone there is nobody to tell.
+            // If stderr is closed, the exit status still tells.
             _ = writeln!(std::io::stderr(), "tryvox-exporter: {}", message.replace('\n', " "));
         }
         ExitCode::from(status)
@@ -70,10 +69,10 @@ impl From<anyhow::Error> for CommandError {
     }
 }
 
-/// Runs the command that the arguments say; the first argument is the program's name.
+/// Runs the command that the arguments name; the first argument is the program's name.
 ///
 /// # Errors
-/// When the arguments are wrong or the work failed.
+/// If the arguments or the configuration are invalid, or the work failed.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), CommandError> {
     let (command, flags) = match arguments::parse(arguments)? {
         Request::Run(command, flags) => (command, flags),
@@ -113,33 +112,33 @@ fn check_files(options: &Options) -> Vec<String> {
     opened.map_or_else(problems, |_| Vec::new())
 }
 
-/// Runs a command to its end, which SIGINT and SIGTERM bring about.
+/// Runs a command with logging and a runtime; SIGINT and SIGTERM cancel its token.
 fn with_runtime(
     log: &LogOptions,
     command: impl AsyncFnOnce(CancellationToken) -> Result<(), CommandError>,
 ) -> Result<(), CommandError> {
     log::start(log);
-    allow_many_files();
+    raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| anyhow::Error::new(error).context("cannot start threads"))?;
-    let ended = runtime.block_on(async { command(stop_on_signals()?).await });
-    // A name look-up or a file that hangs must not keep the process.
+    let result = runtime.block_on(async { command(stop_on_signals()?).await });
+    // A DNS lookup or a file system that hangs must not delay the exit.
     runtime.shutdown_background();
-    ended
+    result
 }
 
-/// Takes as many file descriptors as this process may have: each connection needs one, and what a
-/// process has at the start is for programs of the time when none had as many.
-fn allow_many_files() {
+/// Raises the soft limit of open files to the hard limit, because each connection needs a file descriptor and the soft
+/// limit is low by default.
+fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
-        tracing::debug!(%error, "the limit of open files stays as it is");
+        tracing::debug!(%error, "cannot raise the limit of open files");
     }
 }
 
-/// A token that SIGINT and SIGTERM cancel.
+/// Returns a token that SIGINT and SIGTERM cancel.
 fn stop_on_signals() -> anyhow::Result<CancellationToken> {
     use tokio::signal::unix::{SignalKind, signal};
 
@@ -157,7 +156,7 @@ fn stop_on_signals() -> anyhow::Result<CancellationToken> {
     Ok(stop)
 }
 
-/// Opens the sockets of all addresses.
+/// Binds all addresses.
 fn bind(addresses: &[ListenAddress]) -> anyhow::Result<Vec<Listener>> {
     let mut listeners = Vec::new();
     for address in addresses {
@@ -166,16 +165,18 @@ fn bind(addresses: &[ListenAddress]) -> anyhow::Result<Vec<Listener>> {
     Ok(listeners)
 }
 
-/// Opens the sockets of all addresses, which have to be ports.
+/// Binds all addresses, which must be TCP addresses.
 fn bind_ports(addresses: &[ListenAddress]) -> anyhow::Result<Vec<TcpListener>> {
     let ports = bind(addresses)?.into_iter().map(|listener| match listener {
         Listener::Tcp(listener) => Ok(listener),
-        Listener::Unix(..) => Err(anyhow::anyhow!("the simulated API listens on ports alone, not on unix: paths")),
+        Listener::Unix(..) => {
+            Err(anyhow::anyhow!("the simulated API listens only on TCP addresses; replace unix:PATH by host:port"))
+        }
     });
     ports.collect()
 }
 
-/// A URL that a browser on this machine opens, for a port that is listened on.
+/// Returns a URL under which a browser on this machine reaches a bound address.
 fn local_url(address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
         format!("http://localhost:{}", address.port())
@@ -184,7 +185,7 @@ fn local_url(address: SocketAddr) -> String {
     }
 }
 
-/// Prints to stdout; a reader that has gone away is no error.
+/// Prints to stdout. A closed pipe is not an error.
 fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());

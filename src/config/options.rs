@@ -41,6 +41,7 @@ pub struct Options {
 
 /// Where the configuration file is.
 #[derive(Debug, Clone, PartialEq, Args)]
+#[command(next_help_heading = "Configuration")]
 pub struct ConfigOptions {
     /// YAML file with accounts and any option below
     #[arg(id = "config.file", long, value_name = "PATH")]
@@ -52,6 +53,7 @@ pub struct ConfigOptions {
 
 /// When accounts are polled, and which listings are valid.
 #[derive(Debug, Clone, PartialEq, Args)]
+#[command(next_help_heading = "Polling")]
 pub struct PollOptions {
     /// Time between the starts of two polls of an account
     #[arg(id = "poll.interval", long, value_name = "DURATION", default_value = "5m", value_parser = duration::parse_positive)]
@@ -89,6 +91,7 @@ impl Default for PollOptions {
 
 /// How metrics are served.
 #[derive(Debug, Clone, PartialEq, Args)]
+#[command(next_help_heading = "Web")]
 pub struct WebOptions {
     /// Address to listen on: host:port, :port for all IPv4 and IPv6 addresses, or unix:PATH; repeatable
     #[arg(
@@ -127,6 +130,7 @@ impl WebOptions {
 
 /// Which accounts this process polls.
 #[derive(Debug, Clone, PartialEq, Args)]
+#[command(next_help_heading = "Sharding")]
 pub struct ShardOptions {
     /// Poll only the accounts of this shard, from 0; auto takes the ordinal from the host name, as in tryvox-exporter-2
     #[arg(id = "shard", long, value_name = "N", default_value = "0")]
@@ -138,6 +142,7 @@ pub struct ShardOptions {
 
 /// What `check` and `once` write.
 #[derive(Debug, Clone, PartialEq, Args)]
+#[command(next_help_heading = "Output")]
 pub struct OutputOptions {
     /// Output format
     #[arg(id = "output", long, value_name = "FORMAT", default_value = "table", value_enum)]
@@ -149,6 +154,7 @@ pub struct OutputOptions {
 
 /// What is logged to stderr, and how.
 #[derive(Debug, Clone, PartialEq, Args)]
+#[command(next_help_heading = "Logging")]
 pub struct LogOptions {
     /// Minimum severity of log lines
     #[arg(id = "log.level", long, value_name = "LEVEL", default_value = "info", value_enum)]

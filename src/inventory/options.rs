@@ -6,6 +6,7 @@ use crate::options::{List, defaults, integer, list};
 
 /// Which tables to make of a listing, and their limits.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
+#[command(next_help_heading = "Collectors")]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct CollectorOptions {
     /// Count numbers by capability

@@ -8,6 +8,7 @@ use crate::{duration, tryvox};
 
 /// Which accounts are simulated, and how the API behaves.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
+#[command(next_help_heading = "Simulator")]
 pub struct SimulatorOptions {
     /// ID of the simulated account
     #[arg(id = "account-id", long, value_name = "ID", default_value = "acc_demo", value_parser = tryvox::account_id)]

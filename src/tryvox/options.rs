@@ -11,6 +11,7 @@ use crate::options::{List, defaults, integer, list};
 
 /// Where an account's API is, what to list there, and how many requests to send.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
+#[command(next_help_heading = "TryVox API")]
 pub struct TryvoxOptions {
     /// Base URL of the TryVox API
     #[arg(id = "tryvox.url", long, value_name = "URL", default_value = "https://api.tryvox.io", value_parser = base_url)]
