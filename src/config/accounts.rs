@@ -8,7 +8,7 @@ use clap::{Args, Command};
 use super::API_KEY_VARIABLE;
 use super::file::{ACCOUNT_FIELDS, AccountEntry};
 use super::options::{Options, PollOptions};
-use super::source::{Environment, Sourced, Values, key_from_environment, parse};
+use super::values::{Environment, Sourced, Values, key_from_environment, parse};
 use crate::inventory::{CollectorOptions, Money};
 use crate::tryvox::{ApiKeySource, ListingFilter, STATUSES, TryvoxOptions};
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Arg;
 
 use super::options::Subcommand;
-use super::source::{Origin, Sourced, Values};
+use super::values::{Origin, Sourced, Values};
 use crate::yaml::{self, Key, Mapping, Node, Place, Problem, Value};
 
 /// Larger files are refused.

@@ -11,6 +11,7 @@ mod listen_address;
 mod options;
 mod shard;
 mod source;
+mod values;
 
 pub use accounts::AccountConfig;
 pub use file::{ACCOUNT_FIELDS, AccountField};
@@ -20,9 +21,12 @@ pub use options::{
     Subcommand, WebOptions, is_boolean, variable,
 };
 pub use shard::{Shard, shard_of, stable_hash};
-pub use source::{Environment, Flags, ProcessEnvironment, Source, invalid_value, key_from_environment};
+pub use source::{Flags, Source};
+pub use values::{Environment, ProcessEnvironment, invalid_value, key_from_environment};
 
 use std::fmt;
+
+use crate::tryvox::ApiKeySource;
 
 /// A validated configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +41,32 @@ pub struct Config {
     pub shard: u32,
     /// What is valid, but should be known.
     pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Keeps the accounts of this shard.
+    fn assemble(options: Options, mut accounts: Vec<AccountConfig>, problems: &mut Vec<String>) -> Self {
+        let total_shards = options.shard.total_shards;
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let shard = options.shard.shard.resolve(&host).unwrap_or_else(|error| {
+            problems.push(format!("--shard: {error}"));
+            0
+        });
+        if shard >= total_shards {
+            problems.push(format!("--shard: is {shard}, but --total-shards is {total_shards}; the first shard is 0"));
+        }
+        let total_accounts = accounts.len();
+        let warnings = accounts.iter().filter_map(|account| account.key.permission_warning()).collect();
+        accounts.retain(|account| shard_of(&account.name, total_shards) == shard);
+        Self { options, accounts, total_accounts, shard, warnings }
+    }
+
+    /// Returns the configuration of one account whose key is known.
+    #[must_use]
+    pub fn of_account(options: Options, account_id: String, key: ApiKeySource) -> Self {
+        let account = AccountConfig::new(&options, account_id, key);
+        Self::assemble(options, vec![account], &mut Vec::new())
+    }
 }
 
 /// Everything that is wrong with a configuration, at least one problem. Each is one line that says what is wrong,
