@@ -5,7 +5,8 @@ use std::fmt::Write;
 use std::os::unix::fs::PermissionsExt;
 
 use clap::Arg;
-use tryvox_exporter::config::{Config, Flags, Options, Source, Subcommand, variable};
+use tryvox_exporter::cli::commands;
+use tryvox_exporter::config::{CommandSpec, Config, Flags, Options, Source, variable};
 
 use crate::common::{KEY, output};
 
@@ -44,11 +45,15 @@ fn file(id: &str, value: &str) -> String {
     text
 }
 
+fn serve() -> &'static CommandSpec {
+    commands().find(|command| command.name == "serve").unwrap()
+}
+
 fn read(flags: &[(&str, &str)], variables: &[(&str, &str)]) -> Config {
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     let flags: Flags = flags.iter().map(owned).collect();
     let environment: BTreeMap<_, _> = variables.iter().chain(&[("TRYVOX_API_KEY", KEY)]).map(owned).collect();
-    let source = Source { command: Subcommand::Serve, flags, environment, check_files: |_| Vec::new() };
+    let source = Source { command: serve(), flags, environment, check_files: |_| Vec::new() };
     source.read().unwrap_or_else(|error| panic!("{:?}: {error}", source.flags))
 }
 
@@ -70,7 +75,7 @@ fn flag_beats_environment_beats_file_beats_default() {
     };
 
     let mut tested = 0;
-    for option in Subcommand::Serve.options() {
+    for option in serve().options() {
         let id = option.get_id().as_str();
         if id.starts_with("config.") || id == "tryvox.api-key-file" {
             continue;

@@ -5,16 +5,16 @@ use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches};
 use clap_complete::Shell;
 
-use super::CommandError;
-use crate::config::{Flags, Subcommand, invalid_value, is_boolean};
+use super::{COMMANDS, Command, CommandError, commands};
+use crate::config::{CommandSpec, Flags, invalid_value, is_boolean};
 
 /// What the arguments request.
 pub(super) enum Request {
     /// Run a command with these flags.
-    Run(Subcommand, Flags),
+    Run(&'static Command, Flags),
     /// Print a text: help, version, completions or the man page.
     Print(String),
 }
@@ -32,17 +32,6 @@ const VERSION: &str = concat!(
     ")"
 );
 
-fn about(command: Subcommand) -> &'static str {
-    match command {
-        Subcommand::Serve => "Poll every account and serve metrics (default)",
-        Subcommand::Demo => "Serve metrics of a simulated account; needs no account, API key or network",
-        Subcommand::Simulate => "Run only the simulated TryVox API",
-        Subcommand::Check => "List every account once and report counts, fees and problems",
-        Subcommand::Once => "List every account once and print the metrics or write them to a file",
-        Subcommand::Healthcheck => "Check whether a running exporter is healthy",
-    }
-}
-
 /// What applies to all options.
 const NOTES: &str = "\
 Every option has an environment variable: TRYVOX_EXPORTER_POLL_INTERVAL sets --poll.interval. A flag takes precedence \
@@ -50,35 +39,23 @@ over the environment, which takes precedence over the configuration file. Boolea
 --no-collector.capability. The API key is read from TRYVOX_API_KEY or the file of --tryvox.api-key-file, never from a flag.";
 
 /// Returns the examples that end the help of a command.
-fn examples(command: Subcommand) -> String {
-    let lines: &[&str] = match command {
-        Subcommand::Serve => &[
-            "TRYVOX_API_KEY=… tryvox-exporter --tryvox.account-id=acc_4XQ2",
-            "tryvox-exporter --config.file=tryvox-exporter.yml --config.check",
-            "tryvox-exporter --config.file=tryvox-exporter.yml --web.enable-lifecycle",
-        ],
-        Subcommand::Demo => &["tryvox-exporter demo --numbers=100000"],
-        Subcommand::Simulate => &["tryvox-exporter simulate --numbers=500 --fault='429 retry-after=2 times=3'"],
-        Subcommand::Check => &["tryvox-exporter check --config.file=tryvox-exporter.yml --output=json"],
-        Subcommand::Once => &["tryvox-exporter once --output.file=/var/lib/node_exporter/tryvox.prom"],
-        Subcommand::Healthcheck => &["tryvox-exporter healthcheck --web.listen-address=:10869"],
-    };
-    lines.iter().fold("Examples:".to_owned(), |text, line| format!("{text}\n  {line}"))
+fn examples(command: &CommandSpec) -> String {
+    command.examples.iter().fold("Examples:".to_owned(), |text, line| format!("{text}\n  {line}"))
 }
 
 /// Parses the arguments; the first is the program's name.
 pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, CommandError> {
-    match command().try_get_matches_from(arguments) {
+    match definition().try_get_matches_from(arguments) {
         Ok(matches) => {
-            let (name, matches) = matches.subcommand().unwrap_or((Subcommand::Serve.name(), &matches));
+            let [default, ..] = COMMANDS;
+            let (name, matches) = matches.subcommand().unwrap_or((default.spec.name, &matches));
             match (name, matches.try_get_one::<Shell>("SHELL")) {
                 (COMPLETIONS, Ok(Some(shell))) => return Ok(Request::Print(completions(*shell))),
                 (MAN, _) => return man().map(Request::Print),
                 _ => {}
             }
-            let command = Subcommand::ALL.into_iter().find(|command| command.name() == name);
-            let command = command.unwrap_or(Subcommand::Serve);
-            Ok(Request::Run(command, flags(command, matches)?))
+            let command = COMMANDS.into_iter().find(|command| command.spec.name == name).unwrap_or(default);
+            Ok(Request::Run(command, flags(&command.spec, matches)?))
         }
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             Ok(Request::Print(error.render().to_string()))
@@ -87,37 +64,36 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
     }
 }
 
-/// Returns the definition of the command line, which help, man page, completions and documentation derive from.
-#[must_use]
-pub fn command() -> Command {
-    let root = Command::new("tryvox-exporter")
+/// Returns the definition of the command line.
+fn definition() -> clap::Command {
+    let [default, ..] = COMMANDS;
+    let root = clap::Command::new("tryvox-exporter")
         .version(VERSION)
         .about("Prometheus exporter for the phone numbers a company rents from TryVox")
-        .after_help(format!("{NOTES}\n\n{}", examples(Subcommand::Serve)))
+        .after_help(format!("{NOTES}\n\n{}", examples(&default.spec)))
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
-        .args(arguments(Subcommand::Serve));
+        .args(arguments(&default.spec));
     let shell = Arg::new("SHELL").required(true).value_parser(clap::value_parser!(Shell)).help("Shell to complete for");
-    Subcommand::ALL
-        .into_iter()
+    commands()
         .fold(root, |root, command| {
-            let subcommand = Command::new(command.name()).about(about(command)).after_help(examples(command));
+            let subcommand = clap::Command::new(command.name).about(command.about).after_help(examples(command));
             root.subcommand(subcommand.args(arguments(command)))
         })
-        .subcommand(Command::new(COMPLETIONS).about("Print shell completions").arg(shell))
-        .subcommand(Command::new(MAN).about("Print the man page"))
+        .subcommand(clap::Command::new(COMPLETIONS).about("Print shell completions").arg(shell))
+        .subcommand(clap::Command::new(MAN).about("Print the man page"))
 }
 
 fn completions(shell: Shell) -> String {
     let mut out = Vec::new();
-    clap_complete::generate(shell, &mut command(), "tryvox-exporter", &mut out);
+    clap_complete::generate(shell, &mut definition(), "tryvox-exporter", &mut out);
     String::from_utf8_lossy(&out).into_owned()
 }
 
 /// Returns one page for all commands: what they share, then each with its options.
 fn man() -> Result<String, CommandError> {
     let mut out = Vec::new();
-    let mut command = command();
+    let mut command = definition();
     command.build();
     let page = clap_mangen::Man::new(command.clone());
     let mut write = || -> std::io::Result<()> {
@@ -134,7 +110,7 @@ fn man() -> Result<String, CommandError> {
 }
 
 /// Returns the flags of a command; a boolean one takes no value unless it is given with `=`, and has a `--no-` form.
-fn arguments(command: Subcommand) -> impl Iterator<Item = Arg> {
+fn arguments(command: &CommandSpec) -> impl Iterator<Item = Arg> {
     command.options().flat_map(|option| {
         if !is_boolean(&option) {
             return vec![option];
@@ -156,7 +132,7 @@ fn negation(id: &str) -> String {
 }
 
 /// Returns the texts of the flags that were used, those of a repeated flag separated by commas.
-fn flags(command: Subcommand, matches: &ArgMatches) -> Result<Flags, CommandError> {
+fn flags(command: &CommandSpec, matches: &ArgMatches) -> Result<Flags, CommandError> {
     let is_used = |id: &str| matches!(matches.value_source(id), Some(ValueSource::CommandLine));
     let mut flags = Flags::new();
     for option in command.options() {
@@ -193,10 +169,10 @@ fn one_line(error: &clap::Error) -> String {
 mod tests {
     use super::*;
 
-    fn parsed(arguments: &[&str]) -> Result<(Subcommand, Flags), String> {
+    fn parsed(arguments: &[&str]) -> Result<(&'static str, Flags), String> {
         let arguments = std::iter::once("tryvox-exporter").chain(arguments.iter().copied()).map(OsString::from);
         match parse(arguments) {
-            Ok(Request::Run(command, flags)) => Ok((command, flags)),
+            Ok(Request::Run(command, flags)) => Ok((command.spec.name, flags)),
             Ok(Request::Print(text)) => Err(text),
             Err(CommandError::Usage(message)) => Err(message),
             Err(other) => panic!("{other:?}"),
@@ -205,14 +181,14 @@ mod tests {
 
     #[test]
     fn definition_is_consistent() {
-        command().debug_assert();
+        definition().debug_assert();
     }
 
     #[test]
     fn serve_is_the_default() {
         for arguments in [&["--poll.interval=1m"][..], &["serve", "--poll.interval", "1m"]] {
             let (command, flags) = parsed(arguments).unwrap();
-            assert_eq!(command, Subcommand::Serve);
+            assert_eq!(command, "serve");
             assert_eq!(flags, Flags::from([("poll.interval".to_owned(), "1m".to_owned())]));
         }
     }

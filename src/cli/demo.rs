@@ -3,12 +3,46 @@
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
-use super::{CommandError, bind, bind_ports, local_url, print, serve, simulate};
-use crate::config::{Config, ListenAddress, Options};
+use super::{Command, CommandError, bind, bind_ports, local_url, print, serve, simulate, with_options};
+use crate::config::{CommandSpec, Config, ListenAddress, Options};
 use crate::simulator::DEFAULT_KEY;
 use crate::tryvox::{ApiKey, ApiKeySource};
 
-pub(super) async fn run(options: &Options, stop: CancellationToken) -> Result<(), CommandError> {
+pub(super) static COMMAND: Command = Command {
+    spec: CommandSpec {
+        name: "demo",
+        about: "Serve metrics of a simulated account; needs no account, API key or network",
+        examples: &["tryvox-exporter demo --numbers=100000"],
+        options: &[
+            "tryvox.timeout",
+            "tryvox.concurrency",
+            "tryvox.rate-limit",
+            "tryvox.per-page",
+            "poll.*",
+            "collector.*",
+            "web.listen-address",
+            "web.telemetry-path",
+            "web.max-connections",
+            "account-id",
+            "numbers",
+            "seed",
+            "latency",
+            "life",
+            "log.*",
+        ],
+        defaults: &[
+            // The embedded API needs no protection.
+            ("tryvox.rate-limit", "0"),
+            ("poll.interval", "5s"),
+            ("latency", "20ms"),
+            ("life", "3s"),
+        ],
+    },
+    run: |source| with_options(&source, run),
+};
+
+/// Starts the simulated API on a free port and serves the metrics of its account until `stop` is cancelled.
+async fn run(options: &Options, stop: CancellationToken) -> Result<(), CommandError> {
     let listeners = bind(&options.web.listen_addresses)?;
     let loopback = ListenAddress::Tcp { host: Some("127.0.0.1".to_owned()), port: 0 };
     let api = bind_ports(&[loopback])?.pop().context("no socket for the simulated API")?;

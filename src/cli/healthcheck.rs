@@ -10,15 +10,26 @@ use anyhow::{Context, anyhow};
 use reqwest::tls::Version;
 use reqwest::{Client, StatusCode};
 
-use super::{CommandError, print};
-use crate::config::{ListenAddress, WebOptions};
+use super::{Command, CommandError, print, with_options};
+use crate::config::{CommandSpec, ListenAddress, WebOptions};
 use crate::web::toolkit::WebFile;
 
 /// Timeout for the request; an exporter that takes longer counts as unhealthy.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+pub(super) static COMMAND: Command = Command {
+    spec: CommandSpec {
+        name: "healthcheck",
+        about: "Check whether a running exporter is healthy",
+        examples: &["tryvox-exporter healthcheck --web.listen-address=:10869"],
+        options: &["config.*", "web.*", "tryvox.*", "poll.*", "collector.*", "shard", "total-shards", "log.*"],
+        defaults: &[],
+    },
+    run: |source| with_options(&source, async |options, _| run(&options.web).await),
+};
+
 /// Requests `/-/healthy` from the first listen address, and prints and returns success if the exporter is healthy.
-pub(super) async fn run(options: &WebOptions) -> Result<(), CommandError> {
+async fn run(options: &WebOptions) -> Result<(), CommandError> {
     let address = options.listen_addresses.first().context("no --web.listen-address")?;
     let file = options.config_file().map(WebFile::open).transpose();
     let file = file.map_err(|error| CommandError::Usage(format!("--web.config.file: {error}")))?;

@@ -22,11 +22,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{ConfigError, ListenAddress, LogOptions, Options, ProcessEnvironment, Source, Subcommand};
+use crate::config::{CommandSpec, Config, ConfigError, ListenAddress, LogOptions, Options, ProcessEnvironment, Source};
 use crate::web::Listener;
 use crate::web::toolkit::{WebFile, WebFileError};
-pub use arguments::command;
-
 use arguments::Request;
 
 /// Why a command failed.
@@ -69,39 +67,54 @@ impl From<anyhow::Error> for CommandError {
     }
 }
 
+/// A command: how it is used, and what runs it.
+struct Command {
+    spec: CommandSpec,
+    run: fn(Source<ProcessEnvironment>) -> Result<(), CommandError>,
+}
+
+/// Every command that has options; the first is the default.
+static COMMANDS: [&Command; 6] =
+    [&serve::COMMAND, &demo::COMMAND, &simulate::COMMAND, &check::COMMAND, &once::COMMAND, &healthcheck::COMMAND];
+
+/// Returns every command that has options; the first is the default.
+pub fn commands() -> impl Iterator<Item = &'static CommandSpec> {
+    COMMANDS.iter().map(|command| &command.spec)
+}
+
 /// Runs the command that the arguments name; the first argument is the program's name.
 ///
 /// # Errors
 /// If the arguments or the configuration are invalid, or the work failed.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), CommandError> {
-    let (command, flags) = match arguments::parse(arguments)? {
-        Request::Run(command, flags) => (command, flags),
+    match arguments::parse(arguments)? {
+        Request::Run(command, flags) => {
+            let environment = ProcessEnvironment;
+            (command.run)(Source { command: &command.spec, flags, environment, check_files })
+        }
         Request::Print(text) => {
             print(&text);
-            return Ok(());
+            Ok(())
         }
-    };
-    let source = Source { command, flags, environment: ProcessEnvironment, check_files };
-    if matches!(command, Subcommand::Demo | Subcommand::Simulate | Subcommand::Healthcheck) {
-        let options = source.options()?;
-        return with_runtime(&options.log, async |stop| match command {
-            Subcommand::Demo => demo::run(&options, stop).await,
-            Subcommand::Simulate => simulate::run(&options, &source.environment, stop).await,
-            _ => healthcheck::run(&options.web).await,
-        });
     }
-    let is_check = source.is_check();
-    let config = source.read().map_err(|error| if is_check { CommandError::Checked(error) } else { error.into() })?;
-    if is_check {
-        serve::print_checked(&config);
-        return Ok(());
-    }
-    let log = config.options.log.clone();
-    with_runtime(&log, async |stop| match command {
-        Subcommand::Check => check::run(&config, stop).await,
-        Subcommand::Once => once::run(&config, stop).await,
-        _ => serve::run(source, config, stop).await,
-    })
+}
+
+/// Runs a command that needs only options.
+fn with_options(
+    source: &Source<ProcessEnvironment>,
+    command: impl AsyncFnOnce(&Options, CancellationToken) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
+    let options = source.options()?;
+    with_runtime(&options.log, async |stop| command(&options, stop).await)
+}
+
+/// Runs a command that needs the accounts.
+fn with_config(
+    source: &Source<ProcessEnvironment>,
+    command: impl AsyncFnOnce(&Config, CancellationToken) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
+    let config = source.read()?;
+    with_runtime(&config.options.log, async |stop| command(&config, stop).await)
 }
 
 /// Returns what is wrong with the web configuration file, if there is one.

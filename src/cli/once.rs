@@ -12,16 +12,30 @@ use anyhow::{Context, anyhow};
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
-use super::{CommandError, print};
-use crate::config::Config;
+use super::{Command, CommandError, print, with_config};
+use crate::config::{CommandSpec, Config};
 use crate::metrics::{AccountMetrics, ConfigStatus, ExporterMetrics, Format, Scrape};
 use crate::poller::{Poller, build_pollers};
+
+pub(super) static COMMAND: Command = Command {
+    spec: CommandSpec {
+        name: "once",
+        about: "List every account once and print the metrics or write them to a file",
+        examples: &["tryvox-exporter once --output.file=/var/lib/node_exporter/tryvox.prom"],
+        options: &["config.file", "tryvox.*", "poll.*", "collector.*", "shard", "total-shards", "log.*", "output.file"],
+        defaults: &[
+            // What fails is in the last line of stderr.
+            ("log.level", "error"),
+        ],
+    },
+    run: |source| with_config(&source, run),
+};
 
 /// Polls every account once. If one of them fails, the metrics of the others are printed or written all the same.
 ///
 /// # Errors
 /// If a poll fails, the file cannot be written, or `stop` is cancelled.
-pub(super) async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandError> {
+async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandError> {
     let mut pollers = build_pollers(config).map_err(anyhow::Error::msg)?;
     let accounts: Vec<_> = pollers.iter_mut().map(AccountMetrics::attach).collect();
     let polls = join_all(pollers.iter().map(Poller::once));

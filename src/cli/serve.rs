@@ -13,18 +13,41 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{CommandError, bind, print, systemd};
-use crate::config::{Config, Environment, Source};
+use super::{Command, CommandError, bind, print, systemd, with_runtime};
+use crate::config::{CommandSpec, Config, ProcessEnvironment, Source};
 use crate::metrics::{AccountMetrics, ConfigStatus, ExporterMetrics};
 use crate::poller::{FleetManager, PollerFactory, PollingThread, ReadConfig, ReloadHandle, ReloadObserver, Reloader};
 use crate::web::toolkit::WebFile;
 use crate::web::{AppState, Listener, Reload, Server, router, take_systemd_sockets};
 
+pub(super) static COMMAND: Command = Command {
+    spec: CommandSpec {
+        name: "serve",
+        about: "Poll every account and serve metrics (default)",
+        examples: &[
+            "TRYVOX_API_KEY=… tryvox-exporter --tryvox.account-id=acc_4XQ2",
+            "tryvox-exporter --config.file=tryvox-exporter.yml --config.check",
+            "tryvox-exporter --config.file=tryvox-exporter.yml --web.enable-lifecycle",
+        ],
+        options: &["config.*", "web.*", "tryvox.*", "poll.*", "collector.*", "shard", "total-shards", "log.*"],
+        defaults: &[],
+    },
+    run: run_or_check,
+};
+
+/// Serves, or with `--config.check` only reports whether the configuration is valid.
+fn run_or_check(source: Source<ProcessEnvironment>) -> Result<(), CommandError> {
+    if source.is_check() {
+        print_checked(&source.read().map_err(CommandError::Checked)?);
+        return Ok(());
+    }
+    let config = source.read()?;
+    let log = config.options.log.clone();
+    with_runtime(&log, async |stop| run(source, config, stop).await)
+}
+
 /// Opens the listening sockets, then polls and serves until `stop` is cancelled.
-pub(super) async fn run<E>(source: Source<E>, config: Config, stop: CancellationToken) -> Result<(), CommandError>
-where
-    E: Environment + Send + Sync + 'static,
-{
+async fn run(source: Source<ProcessEnvironment>, config: Config, stop: CancellationToken) -> Result<(), CommandError> {
     // Reading the configuration has checked this file but not kept it.
     let web_file = config.options.web.config_file().map(WebFile::open).transpose();
     let web_file = web_file.map_err(anyhow::Error::new)?.map(Arc::new);
@@ -39,7 +62,7 @@ where
 }
 
 /// Prints the result of `--config.check` for a valid configuration.
-pub(super) fn print_checked(config: &Config) {
+fn print_checked(config: &Config) {
     for warning in &config.warnings {
         print(&format!("warning: {warning}\n"));
     }

@@ -9,17 +9,34 @@ use futures_util::future::try_join_all;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::{CommandError, bind_ports, local_url, print};
-use crate::config::{API_KEY_VARIABLE, Environment, Options, key_from_environment};
+use super::{Command, CommandError, bind_ports, local_url, print, with_options};
+use crate::config::{API_KEY_VARIABLE, CommandSpec, Environment, Options, key_from_environment};
 use crate::simulator::{DEFAULT_KEY, Faults, SimulatedAccount, Simulator, SimulatorOptions};
 use crate::tryvox::ApiKey;
 
+pub(super) static COMMAND: Command = Command {
+    spec: CommandSpec {
+        name: "simulate",
+        about: "Run only the simulated TryVox API",
+        examples: &["tryvox-exporter simulate --numbers=500 --fault='429 retry-after=2 times=3'"],
+        options: &[
+            "web.listen-address",
+            "account-id",
+            "accounts",
+            "numbers",
+            "seed",
+            "latency",
+            "life",
+            "fault",
+            "log.*",
+        ],
+        defaults: &[("web.listen-address", "127.0.0.1:10870")],
+    },
+    run: |source| with_options(&source, async |options, stop| run(options, &source.environment, stop).await),
+};
+
 /// Serves the simulated API on all listen addresses until `stop` is cancelled, after printing how to reach it.
-pub(super) async fn run(
-    options: &Options,
-    environment: &impl Environment,
-    stop: CancellationToken,
-) -> Result<(), CommandError> {
+async fn run(options: &Options, environment: &impl Environment, stop: CancellationToken) -> Result<(), CommandError> {
     let own_key = key_from_environment(environment, API_KEY_VARIABLE).map_err(CommandError::Usage)?;
     let listeners = bind_ports(&options.web.listen_addresses)?;
     let key_text = if own_key.is_some() { format!("(yours, from {API_KEY_VARIABLE})") } else { DEFAULT_KEY.to_owned() };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Arg;
 
-use super::options::Subcommand;
+use super::command::{declared_options, selects};
 use super::values::{Origin, Sourced, Values};
 use crate::yaml::{self, Key, Mapping, Node, Place, Problem, Value};
 
@@ -88,9 +88,11 @@ pub(super) fn read(path: &Path, problems: &mut Vec<String>) -> Document {
     }
 }
 
-/// Returns the options that a file may set: those of a running exporter, except the ones that name the file.
+/// The options that a file may set: those of a running exporter, except the ones that name the file.
+const FILE_OPTIONS: &[&str] = &["tryvox.*", "poll.*", "collector.*", "web.*", "shard", "total-shards", "log.*"];
+
 fn file_options() -> Vec<Arg> {
-    Subcommand::Serve.options().filter(|option| !option.get_id().as_str().starts_with("config.")).collect()
+    declared_options().filter(|option| selects(FILE_OPTIONS, option.get_id().as_str())).collect()
 }
 
 struct Reader<'a> {

@@ -6,6 +6,7 @@
 //! reported together, each problem with its place and a remedy. Nothing here opens a port or calls the API.
 
 mod accounts;
+mod command;
 mod file;
 mod listen_address;
 mod options;
@@ -14,11 +15,12 @@ mod source;
 mod values;
 
 pub use accounts::AccountConfig;
+pub use command::CommandSpec;
 pub use file::{ACCOUNT_FIELDS, AccountField};
 pub use listen_address::ListenAddress;
 pub use options::{
     ConfigOptions, LogFormat, LogLevel, LogOptions, Options, OutputFormat, OutputOptions, PollOptions, ShardOptions,
-    Subcommand, WebOptions, is_boolean, variable,
+    WebOptions, is_boolean, variable,
 };
 pub use shard::{Shard, shard_of, stable_hash};
 pub use source::{Flags, Source};
@@ -78,10 +80,15 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// Returns these problems as an error, if there are any.
-    fn from_problems(problems: Vec<String>) -> Option<Self> {
+    /// Returns a value if there are no problems. Without a value there is always a problem.
+    fn unless_valid<T>(value: Option<T>, problems: Vec<String>) -> Result<T, Self> {
         let mut problems = problems.into_iter();
-        Some(Self { first: problems.next()?, others: problems.collect() })
+        match (value, problems.next()) {
+            (Some(value), None) => Ok(value),
+            (_, first) => {
+                Err(Self { first: first.unwrap_or_else(|| "invalid options".to_owned()), others: problems.collect() })
+            }
+        }
     }
 
     /// Returns each problem.

@@ -1,11 +1,11 @@
-//! All options: the groups that several layers use, and which command has which.
+//! All options, and the groups that are not declared next to the one layer that uses them.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, ValueParser};
-use clap::{Arg, ArgAction, Args, Command, ValueEnum};
+use clap::{Arg, ArgAction, Args, ValueEnum};
 
 use super::ListenAddress;
 use super::shard::Shard;
@@ -211,95 +211,6 @@ fn telemetry_path(text: &str) -> Result<String, String> {
     }
 }
 
-/// A command that has options.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are their meaning")]
-pub enum Subcommand {
-    Serve,
-    Demo,
-    Simulate,
-    Check,
-    Once,
-    Healthcheck,
-}
-
-/// The defaults that differ from those of `serve`.
-const DEFAULTS: [(Subcommand, &str, &str); 7] = [
-    // The embedded API needs no protection.
-    (Subcommand::Demo, "tryvox.rate-limit", "0"),
-    (Subcommand::Demo, "poll.interval", "5s"),
-    (Subcommand::Demo, "latency", "20ms"),
-    (Subcommand::Demo, "life", "3s"),
-    (Subcommand::Simulate, "web.listen-address", "127.0.0.1:10870"),
-    // What fails is in the output and in the last line of stderr.
-    (Subcommand::Check, "log.level", "error"),
-    (Subcommand::Once, "log.level", "error"),
-];
-
-impl Subcommand {
-    /// Every command that has options.
-    pub const ALL: [Self; 6] = [Self::Serve, Self::Demo, Self::Simulate, Self::Check, Self::Once, Self::Healthcheck];
-
-    /// Returns the command's name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Serve => "serve",
-            Self::Demo => "demo",
-            Self::Simulate => "simulate",
-            Self::Check => "check",
-            Self::Once => "once",
-            Self::Healthcheck => "healthcheck",
-        }
-    }
-
-    /// Returns whether the command has an option. `healthcheck` has those of the `serve` that it asks.
-    fn has(self, id: &str) -> bool {
-        let group = id.split('.').next().unwrap_or(id);
-        let is_accounts = matches!(group, "tryvox" | "poll" | "collector" | "shard" | "total-shards" | "log");
-        match self {
-            Self::Serve | Self::Healthcheck => is_accounts || matches!(group, "config" | "web"),
-            Self::Check => is_accounts || matches!(id, "config.file" | "output"),
-            Self::Once => is_accounts || matches!(id, "config.file" | "output.file"),
-            Self::Demo => match group {
-                "tryvox" => {
-                    matches!(id, "tryvox.timeout" | "tryvox.concurrency" | "tryvox.rate-limit" | "tryvox.per-page")
-                }
-                "web" => matches!(id, "web.listen-address" | "web.telemetry-path" | "web.max-connections"),
-                _ => matches!(
-                    group,
-                    "poll" | "collector" | "account-id" | "numbers" | "seed" | "latency" | "life" | "log"
-                ),
-            },
-            Self::Simulate => {
-                let simulator = ["account-id", "accounts", "numbers", "seed", "latency", "life", "fault"];
-                simulator.contains(&id) || group == "log" || id == "web.listen-address"
-            }
-        }
-    }
-
-    /// Returns the options of the command, with its defaults.
-    pub fn options(self) -> impl Iterator<Item = Arg> {
-        self.all_options().filter(move |arg| self.has(arg.get_id().as_str()))
-    }
-
-    /// Returns a parser of all options, also of those that the command does not have, with its defaults.
-    pub(super) fn parser(self) -> Command {
-        Command::new("options").args(self.all_options().map(|arg| arg.action(ArgAction::Set)))
-    }
-
-    fn all_options(self) -> impl Iterator<Item = Arg> {
-        let options: Vec<Arg> = Options::augment_args(Command::new("options")).get_arguments().cloned().collect();
-        options.into_iter().map(move |arg| {
-            let own = DEFAULTS.iter().find(|(command, id, _)| *command == self && arg.get_id() == *id);
-            match own {
-                Some((.., default)) => arg.default_value(*default),
-                None => arg,
-            }
-        })
-    }
-}
-
 /// Returns the environment variable of an option: `--poll.interval` is `TRYVOX_EXPORTER_POLL_INTERVAL`.
 #[must_use]
 pub fn variable(id: &str) -> String {
@@ -315,15 +226,6 @@ pub fn is_boolean(arg: &Arg) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_default_is_valid() {
-        for command in Subcommand::ALL {
-            command.parser().debug_assert();
-            let matches = command.parser().try_get_matches_from(["options"]).unwrap();
-            <Options as clap::FromArgMatches>::from_arg_matches(&matches).unwrap();
-        }
-    }
 
     #[test]
     fn telemetry_paths_are_not_the_exporters_own() {

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::accounts::Accounts;
+use super::command::CommandSpec;
 use super::file::{self, Document};
-use super::options::{Options, Subcommand, variable};
+use super::options::{Options, variable};
 use super::values::{Environment, Origin, Sourced, Values, parse, variable_text};
 use super::{Config, ConfigError};
 
@@ -15,7 +16,7 @@ pub type Flags = BTreeMap<String, String>;
 #[derive(Debug, Clone)]
 pub struct Source<E> {
     /// The command whose options are read.
-    pub command: Subcommand,
+    pub command: &'static CommandSpec,
     /// The flags on the command line.
     pub flags: Flags,
     /// The environment.
@@ -40,10 +41,7 @@ impl<E: Environment> Source<E> {
             problems.extend((self.check_files)(&options));
             Config::assemble(options, accounts, &mut problems)
         });
-        match (ConfigError::from_problems(problems), config) {
-            (None, Some(config)) => Ok(config),
-            (error, _) => Err(error.unwrap_or_else(|| "the options cannot be read".to_owned().into())),
-        }
+        ConfigError::unless_valid(config, problems)
     }
 
     /// Reads and validates the options alone, those in the file included.
@@ -55,10 +53,7 @@ impl<E: Environment> Source<E> {
         let document = self.read_file(&mut problems);
         let values = self.values(&document.values, &mut problems);
         let options = parse(&mut self.command.parser(), &values, &mut problems);
-        match (ConfigError::from_problems(problems), options) {
-            (None, Some(options)) => Ok(options),
-            (error, _) => Err(error.unwrap_or_else(|| "the options cannot be read".to_owned().into())),
-        }
+        ConfigError::unless_valid(options, problems)
     }
 
     /// Returns whether the configuration is only to be checked.
@@ -99,11 +94,14 @@ impl<E: Environment> Source<E> {
 mod tests {
     use super::*;
 
+    static COMMAND: CommandSpec =
+        CommandSpec { name: "test", about: "", examples: &[], options: &["poll.*"], defaults: &[] };
+
     fn interval(flag: Option<&str>, variable: Option<&str>) -> Result<u64, ConfigError> {
         let environment: BTreeMap<String, String> =
             variable.map(|value| ("TRYVOX_EXPORTER_POLL_INTERVAL".to_owned(), value.to_owned())).into_iter().collect();
         let flags = flag.map(|value| ("poll.interval".to_owned(), value.to_owned())).into_iter().collect();
-        let source = Source { command: Subcommand::Serve, flags, environment, check_files: |_| Vec::new() };
+        let source = Source { command: &COMMAND, flags, environment, check_files: |_| Vec::new() };
         source.options().map(|options| options.poll.interval.as_secs())
     }
 

@@ -14,19 +14,33 @@ use futures_util::future::join_all;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
-use super::{CommandError, print};
-use crate::config::{Config, OutputFormat};
+use super::{Command, CommandError, print, with_config};
+use crate::config::{CommandSpec, Config, OutputFormat};
 use crate::poller::{Account, Poller, build_pollers};
 use report::{AccountReport, Report};
 
 /// Time between two updates of the progress bar.
 const REFRESH_INTERVAL: Duration = Duration::from_millis(100);
 
+pub(super) static COMMAND: Command = Command {
+    spec: CommandSpec {
+        name: "check",
+        about: "List every account once and report counts, fees and problems",
+        examples: &["tryvox-exporter check --config.file=tryvox-exporter.yml --output=json"],
+        options: &["config.file", "tryvox.*", "poll.*", "collector.*", "shard", "total-shards", "log.*", "output"],
+        defaults: &[
+            // What fails is in the output and in the last line of stderr.
+            ("log.level", "error"),
+        ],
+    },
+    run: |source| with_config(&source, run),
+};
+
 /// Lists every account and prints the report.
 ///
 /// # Errors
 /// If an account cannot be listed, or `stop` is cancelled.
-pub(super) async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandError> {
+async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandError> {
     let pollers = build_pollers(config).map_err(anyhow::Error::msg)?;
     let reports = join_all(pollers.iter().map(check));
     let progress = std::io::stderr().is_terminal().then(|| PageProgress::start(&pollers, stop.child_token()));

@@ -1,0 +1,56 @@
+//! Which options a command has, and with which defaults.
+
+use clap::{Arg, ArgAction, Args, Command};
+
+use super::options::Options;
+
+/// A command as the configuration sees it.
+#[derive(Debug)]
+pub struct CommandSpec {
+    /// The name on the command line.
+    pub name: &'static str,
+    /// What the command does, for the help.
+    pub about: &'static str,
+    /// Command lines that end the help.
+    pub examples: &'static [&'static str],
+    /// The IDs of its options; `poll.*` stands for all of a group.
+    pub options: &'static [&'static str],
+    /// The defaults that differ from those that the options declare, by the ID of the option.
+    pub defaults: &'static [(&'static str, &'static str)],
+}
+
+impl CommandSpec {
+    /// Returns the options of the command, with its defaults.
+    pub fn options(&self) -> impl Iterator<Item = Arg> {
+        self.all_options().filter(|option| selects(self.options, option.get_id().as_str()))
+    }
+
+    /// Returns a parser of all options, also of those that the command does not have, with its defaults.
+    pub(super) fn parser(&self) -> Command {
+        Command::new("options").args(self.all_options().map(|option| option.action(ArgAction::Set)))
+    }
+
+    fn all_options(&self) -> impl Iterator<Item = Arg> {
+        declared_options().map(|option| {
+            let default = self.defaults.iter().find(|(id, _)| option.get_id() == *id);
+            match default {
+                Some((_, default)) => option.default_value(*default),
+                None => option,
+            }
+        })
+    }
+}
+
+/// Returns every option as declared.
+pub(super) fn declared_options() -> impl Iterator<Item = Arg> {
+    let options: Vec<Arg> = Options::augment_args(Command::new("options")).get_arguments().cloned().collect();
+    options.into_iter()
+}
+
+/// Returns whether a list of IDs and groups contains an option.
+pub(super) fn selects(list: &[&str], id: &str) -> bool {
+    list.iter().any(|entry| match entry.strip_suffix('*') {
+        Some(group) => id.starts_with(group),
+        None => *entry == id,
+    })
+}
