@@ -1,6 +1,8 @@
 //! The documentation matches the program: tables of options and metrics, examples, queries and links.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::path::{Path, PathBuf};
 
 use clap::{Arg, Args, Command};
 use tryvox_exporter::config::{ACCOUNT_FIELDS, Options, Subcommand, variable};
@@ -25,16 +27,6 @@ pub(crate) fn assert_in_sync(path: &str, mark: &str, text: &str) {
 }
 
 #[test]
-fn readme_lists_every_option() {
-    let mut table = String::from("| flag | default | |\n| --- | --- | --- |\n");
-    for option in Options::augment_args(Command::new("options")).get_arguments() {
-        let (id, default, help, commands) = (option.get_id(), default(option), help(option), commands(option));
-        writeln!(table, "| `--{id}` | {default} | {help}{commands} |").unwrap();
-    }
-    assert_in_sync("README.md", "options", &table);
-}
-
-#[test]
 fn readme_lists_every_metric() {
     let mut table = String::from("| metric | labels | |\n| --- | --- | --- |\n");
     for family in families() {
@@ -45,50 +37,120 @@ fn readme_lists_every_metric() {
     assert_in_sync("README.md", "families", &table);
 }
 
-/// Every document is in the index, and every link within the repository leads to a file.
-#[test]
-fn documents_are_indexed_and_their_links_resolve() {
-    let index = std::fs::read_to_string("docs/README.md").unwrap();
-    let mut documents = vec![
-        "README.md".into(),
-        "ARCHITECTURE.md".into(),
-        "CONTRIBUTING.md".into(),
-        "SECURITY.md".into(),
-        "examples/README.md".into(),
-    ];
-    for entry in std::fs::read_dir("docs").unwrap().chain(std::fs::read_dir("docs/runbooks").unwrap()) {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "md") {
-            let name = path.file_name().unwrap().to_str().unwrap();
-            let is_indexed =
-                path.starts_with("docs/runbooks") || name == "README.md" || index.contains(&format!("({name})"));
-            assert!(is_indexed, "{name} is not in docs/README.md");
-            documents.push(path);
+/// Returns every document: those of the root directory and everything below `docs` and `examples`.
+fn documents() -> Vec<PathBuf> {
+    let paths_in = |folder: &Path| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut documents: Vec<PathBuf> = paths_in(Path::new(".")).collect();
+    let mut folders = vec![PathBuf::from("docs"), PathBuf::from("examples")];
+    while let Some(folder) = folders.pop() {
+        let (subfolders, files): (Vec<_>, Vec<_>) = paths_in(&folder).partition(|path| path.is_dir());
+        folders.extend(subfolders);
+        documents.extend(files);
+    }
+    documents.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+    documents
+}
+
+/// Returns the lines of a document outside code blocks, without code spans.
+fn prose(document: &str) -> Vec<String> {
+    let mut is_code = false;
+    let mut lines = Vec::new();
+    for line in document.lines() {
+        if line.trim_start().starts_with("```") {
+            is_code = !is_code;
+        } else if !is_code {
+            lines.push(line.to_owned());
         }
     }
-    for document in documents {
-        let text = std::fs::read_to_string(&document).unwrap();
-        for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
-            let path = link.split('#').next().unwrap();
-            if !path.is_empty() && !path.contains("://") {
-                assert!(document.parent().unwrap().join(path).exists(), "{}: {link}", document.display());
-            }
+    lines
+}
+
+/// Returns the anchors of a document's headings, as GitHub makes them.
+fn anchors(document: &str) -> BTreeSet<String> {
+    let mut anchors = BTreeSet::new();
+    for heading in prose(document).iter().filter(|line| line.starts_with('#')) {
+        let heading = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        let slug: String = kept.map(|c| if c == ' ' { '-' } else { c }).collect();
+        let numbered = (1..).map(|number| format!("{slug}-{number}"));
+        let anchor = std::iter::once(slug.clone()).chain(numbered).find(|anchor| !anchors.contains(anchor));
+        anchors.extend(anchor);
+    }
+    anchors
+}
+
+/// Returns the targets of a document's links to this repository, relative to the document.
+fn relative_links(document: &str) -> Vec<String> {
+    let text = prose(document).join("\n");
+    // Every second part is a code span.
+    let text: String = text.split('`').step_by(2).collect();
+    let targets = text.split("](").skip(1).map(|rest| rest.split([')', ' ']).next().unwrap().to_owned());
+    targets.filter(|target| !target.contains("://")).collect()
+}
+
+#[test]
+fn every_document_is_in_the_index() {
+    let index = std::fs::read_to_string("docs/README.md").unwrap();
+    for document in documents() {
+        if document.parent() == Some(Path::new("docs")) && !document.ends_with("README.md") {
+            let name = document.file_name().unwrap().to_str().unwrap();
+            assert!(index.contains(&format!("({name})")), "{name} is not in docs/README.md");
         }
     }
 }
 
 #[test]
+fn every_relative_link_and_anchor_resolves() {
+    let mut broken = Vec::new();
+    let mut count = 0;
+    for document in documents() {
+        let text = std::fs::read_to_string(&document).unwrap();
+        for link in relative_links(&text) {
+            count += 1;
+            let (path, anchor) = link.split_once('#').map_or((&*link, None), |(path, anchor)| (path, Some(anchor)));
+            let target = if path.is_empty() { document.clone() } else { document.parent().unwrap().join(path) };
+            let has_anchor =
+                |anchor| std::fs::read_to_string(&target).is_ok_and(|text| anchors(&text).contains(anchor));
+            if !target.exists() || anchor.is_some_and(|anchor| !has_anchor(anchor)) {
+                broken.push(format!("{}: {link}", document.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "broken links:\n{}", broken.join("\n"));
+    assert!(count > 100, "only {count} links were found");
+}
+
+#[test]
+fn anchors_are_those_of_github() {
+    let document = "# One `two`, three\n\n## A-b_c & d\n```\n# code\n```\n# One two three\n";
+    let expected = ["a-b_c--d", "one-two-three", "one-two-three-1"].map(str::to_owned);
+    assert_eq!(anchors(document), BTreeSet::from(expected));
+    assert_eq!(relative_links("[a](b.md#c) `[d](e)` [f](https://g) ![h](i.png)"), ["b.md#c", "i.png"]);
+}
+
+#[test]
+fn readme_fits_a_front_page() {
+    let lines = std::fs::read_to_string("README.md").unwrap().lines().count();
+    assert!(lines <= 220, "README.md has {lines} lines");
+}
+
+#[test]
 fn configuration_reference_lists_every_option_and_account_field() {
-    let mut table = String::from("| flag | variable | in the file | default | |\n| --- | --- | --- | --- | --- |\n");
-    for option in Subcommand::Serve.options() {
+    let mut table = String::from(
+        "| flag | environment variable | file key | default | commands | description |\n\
+         | --- | --- | --- | --- | --- | --- |\n",
+    );
+    let in_file =
+        |id: &str| !id.starts_with("config.") && Subcommand::Serve.options().any(|other| other.get_id() == id);
+    for option in Options::augment_args(Command::new("options")).get_arguments() {
         let id = option.get_id().as_str();
-        let (variable, default, help) = (variable(id), default(&option), help(&option));
-        let key = if id.starts_with("config.") { String::new() } else { format!("`{}`", id.replace('-', "_")) };
-        writeln!(table, "| `--{id}` | `{variable}` | {key} | {default} | {help} |").unwrap();
+        let key = if in_file(id) { format!("`{}`", id.replace('-', "_")) } else { String::new() };
+        let (variable, default, commands, help) = (variable(id), default(option), commands(option), help(option));
+        writeln!(table, "| `--{id}` | `{variable}` | {key} | {default} | {commands} | {help} |").unwrap();
     }
     assert_in_sync("docs/configuration.md", "options", &table);
 
-    let mut table = String::from("| field | in place of | |\n| --- | --- | --- |\n");
+    let mut table = String::from("| field | overrides | description |\n| --- | --- | --- |\n");
     for field in &ACCOUNT_FIELDS {
         let option = field.option.map(|option| format!("`{}`", option.replace('-', "_"))).unwrap_or_default();
         writeln!(table, "| `{}` | {option} | {} |", field.name, field.help).unwrap();
@@ -110,32 +172,41 @@ async fn the_help_has_every_option() {
     }
 }
 
+/// Every YAML block that lists accounts is a complete file.
 #[tokio::test]
-async fn example_file_in_configuration_reference_is_valid() {
-    let reference = std::fs::read_to_string("docs/configuration.md").unwrap();
-    let file = reference.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("keys")).unwrap();
-    std::fs::write(folder.path().join("keys/production"), KEY).unwrap();
-    std::fs::write(folder.path().join("tryvox.yml"), file).unwrap();
-    let flag = format!("--config.file={}", folder.path().join("tryvox.yml").display());
-    let output = output(&[&flag, "--config.check"], &[("TRYVOX_STAGING_KEY", KEY)]).await;
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+async fn configuration_examples_are_valid() {
+    let mut examples = 0;
+    for document in ["README.md", "docs/configuration.md", "docs/scaling.md", "docs/troubleshooting.md"] {
+        let text = std::fs::read_to_string(document).unwrap();
+        let blocks = text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+        for file in blocks.filter(|block| block.contains("accounts:")) {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::create_dir(folder.path().join("keys")).unwrap();
+            for key in ["keys/production", "keys/staging"] {
+                std::fs::write(folder.path().join(key), KEY).unwrap();
+            }
+            std::fs::write(folder.path().join("tryvox.yml"), file).unwrap();
+            let flag = format!("--config.file={}", folder.path().join("tryvox.yml").display());
+            let output = output(&[&flag, "--config.check"], &[("TRYVOX_STAGING_KEY", KEY)]).await;
+            assert!(output.status.success(), "{document}: {}", String::from_utf8_lossy(&output.stderr));
+            examples += 1;
+        }
+    }
+    assert!(examples >= 4, "only {examples} examples were found");
 }
 
 fn help(option: &Arg) -> String {
     option.get_help().unwrap().to_string()
 }
 
-/// Names the commands of an option that `serve` does not have, or that only `serve` has.
+/// Names the commands that have an option, unless all that poll accounts have it. `healthcheck` has those of `serve`.
 fn commands(option: &Arg) -> String {
-    let has = |command: Subcommand| command.options().any(|other| other.get_id() == option.get_id());
-    let commands: Vec<_> = Subcommand::ALL
-        .into_iter()
-        .filter(|command| *command != Subcommand::Healthcheck && has(*command))
-        .map(|command| format!("`{}`", command.name()))
-        .collect();
-    if commands.len() > 1 && has(Subcommand::Serve) { String::new() } else { format!(" ({})", commands.join(", ")) }
+    let has = |command: &Subcommand| command.options().any(|other| other.get_id() == option.get_id());
+    if [Subcommand::Serve, Subcommand::Demo, Subcommand::Check, Subcommand::Once].iter().all(has) {
+        return String::new();
+    }
+    let commands = Subcommand::ALL.iter().filter(|command| **command != Subcommand::Healthcheck && has(command));
+    commands.map(|command| format!("`{}`", command.name())).collect::<Vec<_>>().join(", ")
 }
 
 fn default(option: &Arg) -> String {
