@@ -5,7 +5,8 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, Args, Command};
-use tryvox_exporter::config::{ACCOUNT_FIELDS, Options, Subcommand, variable};
+use tryvox_exporter::cli::commands;
+use tryvox_exporter::config::{ACCOUNT_FIELDS, CommandSpec, Options, variable};
 use tryvox_exporter::metrics::{EXPORTER, Family, INVENTORY, POLLING, families};
 
 use crate::common::prometheus::Prometheus;
@@ -140,12 +141,11 @@ fn configuration_reference_lists_every_option_and_account_field() {
         "| flag | environment variable | file key | default | commands | description |\n\
          | --- | --- | --- | --- | --- | --- |\n",
     );
-    let in_file =
-        |id: &str| !id.starts_with("config.") && Subcommand::Serve.options().any(|other| other.get_id() == id);
+    let in_file = |id: &str| !id.starts_with("config.") && command("serve").options().any(|other| other.get_id() == id);
     for option in Options::augment_args(Command::new("options")).get_arguments() {
         let id = option.get_id().as_str();
         let key = if in_file(id) { format!("`{}`", id.replace('-', "_")) } else { String::new() };
-        let (variable, default, commands, help) = (variable(id), default(option), commands(option), help(option));
+        let (variable, default, commands, help) = (variable(id), default(option), commands_of(option), help(option));
         writeln!(table, "| `--{id}` | `{variable}` | {key} | {default} | {commands} | {help} |").unwrap();
     }
     assert_in_sync("docs/configuration.md", "options", &table);
@@ -160,8 +160,8 @@ fn configuration_reference_lists_every_option_and_account_field() {
 
 #[tokio::test]
 async fn the_help_has_every_option() {
-    for command in Subcommand::ALL {
-        let name = command.name();
+    for command in commands() {
+        let name = command.name;
         let text = String::from_utf8(output(&[name, "--help"], &[]).await.stdout).unwrap();
         let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
         for option in command.options() {
@@ -195,18 +195,22 @@ async fn configuration_examples_are_valid() {
     assert!(examples >= 4, "only {examples} examples were found");
 }
 
+fn command(name: &str) -> &'static CommandSpec {
+    commands().find(|command| command.name == name).unwrap()
+}
+
 fn help(option: &Arg) -> String {
     option.get_help().unwrap().to_string()
 }
 
 /// Names the commands that have an option, unless all that poll accounts have it. `healthcheck` has those of `serve`.
-fn commands(option: &Arg) -> String {
-    let has = |command: &Subcommand| command.options().any(|other| other.get_id() == option.get_id());
-    if [Subcommand::Serve, Subcommand::Demo, Subcommand::Check, Subcommand::Once].iter().all(has) {
+fn commands_of(option: &Arg) -> String {
+    let has = |command: &CommandSpec| command.options().any(|other| other.get_id() == option.get_id());
+    if ["serve", "demo", "check", "once"].map(command).into_iter().all(has) {
         return String::new();
     }
-    let commands = Subcommand::ALL.iter().filter(|command| **command != Subcommand::Healthcheck && has(command));
-    commands.map(|command| format!("`{}`", command.name())).collect::<Vec<_>>().join(", ")
+    let commands = commands().filter(|command| command.name != "healthcheck" && has(command));
+    commands.map(|command| format!("`{}`", command.name)).collect::<Vec<_>>().join(", ")
 }
 
 fn default(option: &Arg) -> String {
@@ -214,10 +218,10 @@ fn default(option: &Arg) -> String {
     let shown = |default: Option<String>| default.map_or_else(|| "none".to_owned(), |default| format!("`{default}`"));
     let default = default_of(option);
     let mut text = shown(default.clone());
-    for command in Subcommand::ALL {
+    for command in commands() {
         let own = command.options().find(|other| other.get_id() == option.get_id());
         if let Some(own) = own.map(|own| default_of(&own)).filter(|own| *own != default) {
-            write!(text, ", `{}` {}", command.name(), shown(own)).unwrap();
+            write!(text, ", `{}` {}", command.name, shown(own)).unwrap();
         }
     }
     text
