@@ -234,9 +234,8 @@ async fn alerts_reach_the_receiver_and_are_resolved_after_recovery() {
         ("TryvoxCostSpikeDay", "are 50% higher than a day ago, now 150.00 USD."),
         ("TryvoxBudgetExceeded", "are 125% of its monthly budget in USD, now 150.00 USD."),
     ] {
-        let has_part = |alert: &Value| {
-            alert["labels"]["alertname"] == name && alert["annotations"].to_string().contains(part)
-        };
+        let has_part =
+            |alert: &Value| alert["labels"]["alertname"] == name && alert["annotations"].to_string().contains(part);
         assert!(received.iter().any(has_part), "no {name} with: {part}");
     }
 }

@@ -91,8 +91,7 @@ fn every_alert_has_a_severity_a_team_and_a_runbook() {
     for (name, text) in &alerts {
         let value = |key: &str| text.split(key).nth(1).unwrap().split([',', '}']).next().unwrap().to_owned();
         let runbook = std::fs::read_to_string(format!("docs/runbooks/{name}.md")).unwrap();
-        let meaning =
-            runbook.split("## Meaning\n\n").nth(1).unwrap().split("\n\n").next().unwrap().replace('\n', " ");
+        let meaning = runbook.split("## Meaning\n\n").nth(1).unwrap().split("\n\n").next().unwrap().replace('\n', " ");
         let first_sentence = meaning.split_inclusive(['.', ':']).next().unwrap().trim_end_matches([':', '.']);
         let (severity, team) = (value("severity: "), value("team: "));
         writeln!(table, "| [{name}](runbooks/{name}.md) | {severity} | {team} | {first_sentence}. |").unwrap();
