@@ -225,6 +225,17 @@ async fn alerts_reach_the_receiver_and_are_resolved_after_recovery() {
     for alert in &received {
         let text = alert["annotations"].to_string();
         assert!(text.contains("production") && !text.contains("{{") && !text.contains("<no value>"), "{text}");
-        assert!(!text.contains("error calling"), "{text}");
+        assert!(!text.contains("error calling") && !text.contains("error expanding"), "{text}");
+    }
+    // Annotations that query other metrics: the reason of failed polls, and the amount of a cost spike.
+    for (name, part) in [
+        ("TryvoxPollFailing", "The most frequent reason in the last hour is server_error."),
+        ("TryvoxPollFailing", "Its last successful poll was "),
+        ("TryvoxCostSpikeDay", "are 50% higher than a day ago, now 150.00 USD."),
+        ("TryvoxBudgetExceeded", "are 125% of its monthly budget in USD, now 150.00 USD."),
+    ] {
+        let has_part =
+            |alert: &Value| alert["labels"]["alertname"] == name && alert["annotations"].to_string().contains(part);
+        assert!(received.iter().any(has_part), "no {name} with: {part}");
     }
 }

@@ -80,17 +80,18 @@ fn every_alert_has_a_severity_a_team_and_a_runbook() {
             assert!(text.contains(part), "{name}: no {part}");
         }
         let runbook = std::fs::read_to_string(format!("docs/runbooks/{name}.md")).unwrap();
-        for part in [&format!("# {name}\n"), "## What it means\n\n", "## What to look at\n\n- ", "## What to do\n\n- "]
-        {
-            assert!(runbook.contains(part), "{name}: no {part}");
-        }
+        let headings: Vec<_> = runbook.lines().filter(|line| line.starts_with('#')).collect();
+        let expected = [&format!("# {name}"), "## Meaning", "## Impact", "## Diagnosis", "## Mitigation"];
+        assert_eq!(headings, expected, "{name}");
+        let mitigation = runbook.split("## Mitigation\n").nth(1).unwrap();
+        let recovery = mitigation.split("\n\nRecovery: ").nth(1).unwrap_or_else(|| panic!("{name}: no recovery"));
+        assert!(recovery.contains("tryvox_") && recovery.contains("The alert resolves"), "{name}: {recovery}");
     }
-    let mut table = String::from("| alert | severity | team | |\n| --- | --- | --- | --- |\n");
+    let mut table = String::from("| alert | severity | team | meaning |\n| --- | --- | --- | --- |\n");
     for (name, text) in &alerts {
         let value = |key: &str| text.split(key).nth(1).unwrap().split([',', '}']).next().unwrap().to_owned();
         let runbook = std::fs::read_to_string(format!("docs/runbooks/{name}.md")).unwrap();
-        let meaning =
-            runbook.split("## What it means\n\n").nth(1).unwrap().split("\n\n").next().unwrap().replace('\n', " ");
+        let meaning = runbook.split("## Meaning\n\n").nth(1).unwrap().split("\n\n").next().unwrap().replace('\n', " ");
         let first_sentence = meaning.split_inclusive(['.', ':']).next().unwrap().trim_end_matches([':', '.']);
         let (severity, team) = (value("severity: "), value("team: "));
         writeln!(table, "| [{name}](runbooks/{name}.md) | {severity} | {team} | {first_sentence}. |").unwrap();
@@ -119,8 +120,13 @@ fn recorded_labels(name: &str) -> Option<BTreeSet<String>> {
     Some(level.split('_').chain(["job"]).map(str::to_owned).collect())
 }
 
-/// Metrics and labels in the rules, and metrics in the runbooks, belong to the exporter or are recorded by
-/// a rule.
+/// Returns the queries in the fenced `promql` blocks of the runbooks.
+fn runbook_queries(runbooks: &str) -> Vec<&str> {
+    runbooks.split("```promql\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+/// Metrics and labels in the rules and in the queries of the runbooks, and metrics in annotations and in the
+/// text of the runbooks, belong to the exporter or are recorded by a rule.
 #[test]
 fn rules_and_runbooks_use_only_existing_metrics() {
     let rules = std::fs::read_to_string(RULES).unwrap();
@@ -129,18 +135,24 @@ fn rules_and_runbooks_use_only_existing_metrics() {
     // Set by users.
     known.insert("tryvox_threshold".to_owned());
     known.extend(rules.split("- record: ").skip(1).map(|rest| rest.lines().next().unwrap().to_owned()));
-    let expressions = expressions(&rules);
-    assert!(expressions.len() >= 34);
-    for expression in expressions {
-        let query = Query::parse(&expression);
+    let check = |expression: &str| {
+        let query = Query::parse(expression);
         query.known_labels(|name| {
-            assert!(known.contains(name), "{expression}: {name} does not exist");
+            assert!(known.contains(name) || name == "up", "{expression}: {name} does not exist");
             labels_of(name).or_else(|| recorded_labels(name))
         });
-    }
+    };
+    let expressions = expressions(&rules);
+    assert!(expressions.len() >= 34);
     let runbooks = std::fs::read_dir("docs/runbooks").unwrap();
     let runbooks: String = runbooks.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
-    let words = runbooks.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
+    let queries = runbook_queries(&runbooks);
+    assert!(queries.len() >= 50);
+    for query in expressions.iter().map(String::as_str).chain(queries) {
+        check(query);
+    }
+    let texts = rules + &runbooks;
+    let words = texts.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
     let words = words.map(|word| word.trim_matches(':'));
     for word in words.filter(|word| word.starts_with("tryvox_") || word.contains(":tryvox_")) {
         assert!(known.contains(word), "{word} does not exist");
@@ -157,7 +169,7 @@ fn prometheus_operator_rules_are_up_to_date() {
         .filter(|line| !line.starts_with('#'))
         .map(|line| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") })
         .collect();
-    let head = "# Made of ../tryvox.rules.yml; write there.\n\
+    let head = "# Generated from ../tryvox.rules.yml; do not edit.\n\
         apiVersion: monitoring.coreos.com/v1\n\
         kind: PrometheusRule\n\
         metadata:\n  name: tryvox-exporter\n  labels:\n    app.kubernetes.io/name: tryvox-exporter\n\
