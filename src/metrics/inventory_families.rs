@@ -50,7 +50,7 @@ pub static INVENTORY: &[ListingMetric] = &[
         |listing, samples| push_fees(&listing.inventory.groups, samples, |sum| &sum.monthly_fees),
     )
     .unit(MONEY)
-    .example("Monthly fees of each account", "sum by (account, currency) (tryvox_monthly_fees)"),
+    .example("Monthly fees of each account by currency", "sum by (account, currency) (tryvox_monthly_fees)"),
     ListingMetric::gauge(
         "tryvox_setup_fees",
         &["account", "country", "type", "status", "currency"],
@@ -61,7 +61,7 @@ pub static INVENTORY: &[ListingMetric] = &[
         |listing, samples| push_fees(&listing.inventory.groups, samples, |sum| &sum.setup_fees),
     )
     .unit(MONEY)
-    .example("Setup fees of all accounts", "sum by (currency) (tryvox_setup_fees)"),
+    .example("Setup fees of all accounts by currency", "sum by (currency) (tryvox_setup_fees)"),
     ListingMetric::gauge(
         "tryvox_capability_numbers",
         &["account", "capability", "status"],
@@ -104,7 +104,7 @@ pub static INVENTORY: &[ListingMetric] = &[
     )
     .unit(MONEY)
     .example(
-        "Monthly fees of unassigned numbers",
+        "Monthly fees of unassigned numbers by currency",
         "sum by (currency) (tryvox_assignment_monthly_fees{assignment=\"none\"})",
     ),
     ListingMetric::gauge(
@@ -222,7 +222,7 @@ pub static INVENTORY: &[ListingMetric] = &[
     )
     .unit(TIMESTAMP)
     .example(
-        "Numbers that were not updated for a week",
+        "Numbers not updated for a week",
         "time() - tryvox_number_updated_timestamp_seconds > 7 * 86400",
     ),
     ListingMetric::gauge(

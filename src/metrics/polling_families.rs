@@ -189,8 +189,8 @@ pub static POLLING: &[PollingMetric] = &[
     PollingMetric::gauge(
         "tryvox_invalid_records",
         &["account"],
-        "Number of invalid records in the last valid listing, which no other metric includes; 0 until there is one, \
-         absent if it is stale.",
+        "Number of invalid records in the last valid listing, which are skipped; 0 before the first valid listing, absent \
+         if the last one is stale.",
         |status, samples| match (&status.snapshot.last_listing, status.snapshot.listing_at(status.now)) {
             (None, _) => samples.push([], 0_u64),
             (_, Some(listing)) => samples.push([], listing.invalid),
