@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, Args, Command};
 use tryvox_exporter::cli::commands;
 use tryvox_exporter::config::{ACCOUNT_FIELDS, CommandSpec, Options, variable};
-use tryvox_exporter::metrics::{EXPORTER, Family, INVENTORY, POLLING, families};
+use tryvox_exporter::metrics::{Family, Format, families};
 
 use crate::common::prometheus::Prometheus;
 use crate::common::{KEY, ServerProcess, output};
@@ -25,17 +25,6 @@ pub(crate) fn assert_in_sync(path: &str, mark: &str, text: &str) {
     } else {
         assert!(document == updated, "{path} is out of date; run UPDATE_DOCS=1 cargo test docs");
     }
-}
-
-#[test]
-fn readme_lists_every_metric() {
-    let mut table = String::from("| metric | labels | |\n| --- | --- | --- |\n");
-    for family in families() {
-        let labels: Vec<_> = family.labels.iter().map(|label| format!("`{label}`")).collect();
-        let (name, labels, help) = (family.name, labels.join(", "), family.help);
-        writeln!(table, "| `{name}` | {labels} | {help} |").unwrap();
-    }
-    assert_in_sync("README.md", "families", &table);
 }
 
 /// Returns every document: those of the root directory and everything below `docs` and `examples`.
@@ -240,29 +229,41 @@ async fn readme_excerpt_matches_a_real_scrape() {
     }
 }
 
+/// The groups of families in `docs/metrics.md`, each with its first family. The others follow in the order of the
+/// exposition.
+const FAMILY_GROUPS: [(&str, &str); 7] = [
+    ("inventory", "tryvox_numbers"),
+    ("single numbers", "tryvox_number_info"),
+    ("listing", "tryvox_listed_numbers"),
+    ("changes", "tryvox_numbers_added_total"),
+    ("polling", "tryvox_up"),
+    ("requests", "tryvox_api_requests_total"),
+    ("exporter", "tryvox_exporter_build_info"),
+];
+
 #[test]
 fn metrics_reference_lists_every_metric() {
-    let sections: [(&str, Vec<&Family>); 3] = [
-        ("inventory", INVENTORY.iter().map(|metric| &metric.family).collect()),
-        ("polling", POLLING.iter().map(|metric| &metric.family).collect()),
-        ("exporter", EXPORTER.iter().map(|metric| &metric.family).collect()),
-    ];
-    for (mark, families) in sections {
-        let mut text = String::new();
-        for family in families {
+    let families: Vec<_> = families().collect();
+    let starts = FAMILY_GROUPS.map(|(_, first)| families.iter().position(|family| family.name == first).unwrap());
+    assert!(starts[0] == 0 && starts.is_sorted());
+    let ends = starts.into_iter().skip(1).chain([families.len()]);
+    for (((mark, _), start), end) in FAMILY_GROUPS.into_iter().zip(starts).zip(ends) {
+        let mut table = String::from(
+            "| Metric name | Metric type | Labels | Description | Unit | Stability |\n\
+             | --- | --- | --- | --- | --- | --- |\n",
+        );
+        let mut examples = String::from("| Result | Query |\n| --- | --- |\n");
+        for family in &families[start..end] {
             let labels: Vec<_> = family.labels.iter().map(|label| format!("`{label}`")).collect();
             let labels = if labels.is_empty() { "none".to_owned() } else { labels.join(", ") };
             let unit = if family.unit.is_empty() { "none" } else { family.unit };
-            let (name, kind, help, query) = (family.name, family.kind.as_str(), family.help, family.query);
-            write!(
-                text,
-                "#### `{name}`\n\n{help}\n\n{kind}; labels: {labels}; unit: {unit}; stability: {}\n\n\
-                 ```promql\n{query}\n```\n\n",
-                family.stability(),
-            )
-            .unwrap();
+            let Family { name, help, example, .. } = family;
+            let (kind, stability) = (family.kind.name(Format::OpenMetrics), family.stability());
+            writeln!(table, "| `{name}` | {kind} | {labels} | {help} | {unit} | {stability} |").unwrap();
+            writeln!(examples, "| {} | `{}` |", example.result, example.query).unwrap();
         }
-        assert_in_sync("docs/metrics.md", mark, &text);
+        assert!(!table.contains("||") && !examples.contains("||"), "{mark}: a cell is empty");
+        assert_in_sync("docs/metrics.md", mark, &format!("{table}\nExample queries:\n\n{examples}"));
     }
 }
 
@@ -273,9 +274,9 @@ async fn example_queries_in_metrics_reference_are_valid() {
     demo.wait_for_polls(1).await;
     let prometheus = Prometheus::scraping(&[&demo.address]).await;
     prometheus.wait_for("tryvox_up").await;
-    for family in families() {
+    for Family { name, example, .. } in families() {
         // Panics if Prometheus rejects the query.
-        prometheus.query(family.query).await;
-        assert!(family.query.contains(family.name), "{}", family.name);
+        prometheus.query(example.query).await;
+        assert!(example.query.contains(name) && !example.query.contains('|') && !example.result.is_empty(), "{name}");
     }
 }

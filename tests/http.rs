@@ -36,6 +36,27 @@ async fn known_paths_accept_get_and_head_and_others_are_not_found() {
 }
 
 #[tokio::test]
+async fn content_type_repeats_the_format_and_the_escaping_that_the_client_prefers() {
+    let api = MockApi::start(|_| async { one_number() }).await;
+    let mut exporter = ServerProcess::exporter(&api.url(), &[]).await;
+    exporter.wait_for_polls(1).await;
+    let url = format!("{}/metrics", exporter.url());
+    for (accept, content_type) in [
+        (
+            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8",
+            "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8",
+        ),
+        ("text/plain;version=0.0.4;escaping=dots", "text/plain; version=0.0.4; charset=utf-8; escaping=dots"),
+        ("text/plain;version=0.0.4;escaping=unknown", "text/plain; version=0.0.4; charset=utf-8"),
+    ] {
+        let response = http().get(&url).header("accept", accept).send().await.unwrap();
+        assert_eq!(response.headers()["content-type"], content_type, "{accept}");
+        let is_openmetrics = response.text().await.unwrap().ends_with("\n# EOF\n");
+        assert_eq!(is_openmetrics, content_type.starts_with("application/openmetrics-text"), "{accept}");
+    }
+}
+
+#[tokio::test]
 async fn address_without_a_host_listens_on_ipv4_and_ipv6() {
     let mut simulator = crate::common::command(&[
         "simulate",

@@ -406,7 +406,7 @@ async fn every_family_matches_the_model_after_each_poll() {
                 counters.count_changes(before, &now);
             }
             let scraped = scrape_account(&metrics, &exporter);
-            assert_eq!(scraped.account_value("tryvox_polls_total", r#"result="success""#), f64::from(poll) + 1.0);
+            assert_eq!(scraped.successful_polls(), f64::from(poll) + 1.0);
             let series = series_of(&scraped, &inventory);
             assert_eq!(series, expected_inventory(&now), "poll {poll}");
             assert_eq!(series_of(&scraped, &CHANGE_COUNTERS), counters.series(), "poll {poll}");

@@ -116,7 +116,7 @@ async fn assert_fails_with(reason: &str, fault: impl Fn() -> axum::response::Res
     let series = format!(r#"tryvox_poll_errors_total{{account="acc_demo",reason="{reason}"}}"#);
     let failures = scrape.value(&series).unwrap();
     assert!(failures >= 1.0);
-    assert_eq!(scrape.value(r#"tryvox_polls_total{account="acc_demo",result="failure"}"#), Some(failures));
+    assert_eq!(scrape.failed_polls(), failures);
     assert_eq!(inventory(&scrape), valid_inventory);
 
     is_failing.store(false, Ordering::SeqCst);

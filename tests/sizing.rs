@@ -23,7 +23,7 @@ async fn assert_sizing(numbers: usize) -> u64 {
     let requests_before = simulator.requests().await as f64;
     let scrape = exporter.scrape().await;
     let requests_after = simulator.requests().await as f64;
-    let polls = scrape.value(r#"tryvox_polls_total{account="acc_demo",result="success"}"#).unwrap();
+    let polls = scrape.successful_polls();
     let pages = numbers.div_ceil(100) as f64;
     assert!(requests_before <= (polls + 1.0) * pages, "{requests_before} requests before the end of {polls} polls");
     assert!(requests_after >= polls * pages, "{requests_after} requests after {polls} polls");

@@ -94,9 +94,9 @@ async fn inventory_and_counters_are_exact_after_each_day_of_random_faults() {
         let polls = scrape.family("tryvox_polls_total").values().sum::<f64>();
         assert_eq!(polls, harness.polls() as f64);
         let errors = scrape.family("tryvox_poll_errors_total").values().sum::<f64>();
-        assert_eq!(errors, scrape.account_value("tryvox_polls_total", r#"result="failure""#));
+        assert_eq!(errors, harness.failed_polls() as f64);
     }
-    let up = harness.scrape().account_value("tryvox_polls_total", r#"result="success""#);
+    let up = harness.scrape().successful_polls();
     println!(
         "{days} days, {} requests, {} polls, {up} of them successful, {} simulated days",
         harness.requests(),
@@ -145,8 +145,8 @@ async fn processes_leak_nothing_and_recover_from_random_faults() {
     }
     let late_memory = exporter.memory("VmRSS");
     let scrape = exporter.scrape().await;
-    let polls = scrape.account_value("tryvox_polls_total", r#"result="success""#);
-    let failures = scrape.account_value("tryvox_polls_total", r#"result="failure""#);
+    let polls = scrape.successful_polls();
+    let failures = scrape.failed_polls();
     println!(
         "{rounds} rounds, {polls} successful polls, {failures} failed, {} requests, memory {} to {} KiB",
         simulator.requests().await,

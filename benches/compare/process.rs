@@ -118,7 +118,8 @@ impl ServerProcess {
 
 /// Returns the number of successful polls.
 pub(crate) fn successful_polls(metrics: &str) -> f64 {
-    metrics.lines().find(|line| line.starts_with("tryvox_polls_total{") && line.contains("success")).map_or(0.0, value)
+    let sum = |family: &str| -> f64 { metrics.lines().filter(|line| line.starts_with(family)).map(value).sum() };
+    sum("tryvox_polls_total{") - sum("tryvox_poll_errors_total{")
 }
 
 /// Returns the value of the first series of a family, if the family has any.

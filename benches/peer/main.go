@@ -248,7 +248,8 @@ var (
 	statusChangesDesc  = desc("number_status_changes_total", "Status changes.", "from", "to")
 	feeChangesDesc     = desc("number_fee_changes_total", "Fee changes.", "direction")
 	upDesc             = desc("up", "1 if the last poll succeeded.")
-	pollsDesc          = desc("polls_total", "Polls.", "result")
+	pollsDesc          = desc("polls_total", "Polls.")
+	pollErrorsDesc     = desc("poll_errors_total", "Failed polls.")
 	lastPollDesc       = desc("last_poll_timestamp_seconds", "Time of the last poll.")
 	lastSuccessDesc    = desc("last_success_timestamp_seconds", "Time of the last successful poll.")
 	lastDurationDesc   = desc("last_poll_duration_seconds", "Duration of the last poll.")
@@ -281,8 +282,8 @@ func (e *exporter) Collect(ch chan<- prometheus.Metric) {
 		up = 1
 	}
 	gauge(upDesc, up)
-	counter(pollsDesc, e.succeeded, "success")
-	counter(pollsDesc, e.failed, "failure")
+	counter(pollsDesc, e.succeeded+e.failed)
+	counter(pollErrorsDesc, e.failed)
 	counter(addedDesc, e.added)
 	counter(removedDesc, e.removed)
 	counter(feeChangesDesc, e.feeIncreases, "increase")

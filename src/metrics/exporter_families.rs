@@ -22,42 +22,56 @@ type ExporterMetric = Metric<ConfigStatus>;
 
 /// The families of the exporter itself, which have no `account` label, in the order of the exposition.
 pub static EXPORTER: &[ExporterMetric] = &[
-    ExporterMetric::gauge(
+    ExporterMetric::info(
         "tryvox_exporter_build_info",
-        &["version", "revision", "rustc"],
-        "1, labelled by what this exporter was built from.",
+        &["version", "revision", "rustc", "target"],
+        "Version, source revision, Rust compiler version and target triple of the exporter's build, as labels of the \
+         value 1.",
         |_, samples| {
-            let build = [env!("CARGO_PKG_VERSION"), env!("TRYVOX_EXPORTER_REVISION"), env!("TRYVOX_EXPORTER_RUSTC")];
+            let version = env!("CARGO_PKG_VERSION");
+            let revision = env!("TRYVOX_EXPORTER_REVISION");
+            let build = [version, revision, env!("TRYVOX_EXPORTER_RUSTC"), env!("TRYVOX_EXPORTER_TARGET")];
             samples.push(build, 1_u64);
         },
     )
-    .about("", "count by (version) (tryvox_exporter_build_info)"),
+    .example("Exporters by version", "count by (version) (tryvox_exporter_build_info)"),
     ExporterMetric::gauge(
         "tryvox_exporter_config_last_reload_successful",
         &[],
-        "1 if the configuration was good when it was last read, else 0.",
+        "Whether the configuration was valid when it was last loaded or reloaded (1) or not (0).",
         |status, samples| samples.push([], status.is_valid),
     )
-    .about("", "tryvox_exporter_config_last_reload_successful == 0"),
+    .example(
+        "Exporters that rejected the configuration at the last reload",
+        "tryvox_exporter_config_last_reload_successful == 0",
+    ),
     ExporterMetric::gauge(
         "tryvox_exporter_config_last_reload_success_timestamp_seconds",
         &[],
-        "When the configuration was last read and good, in seconds since the epoch.",
+        "Unix timestamp in seconds of the last load or reload of a valid configuration.",
         |status, samples| samples.push([], timestamp(status.loaded_at)),
     )
-    .about("seconds since the epoch", "time() - tryvox_exporter_config_last_reload_success_timestamp_seconds"),
+    .unit("Unix time in seconds")
+    .example(
+        "Age of the configuration, in seconds",
+        "time() - tryvox_exporter_config_last_reload_success_timestamp_seconds",
+    ),
     ExporterMetric::gauge(
         "tryvox_exporter_shard_ordinal",
         &[],
-        "The number of this process among those that share the accounts, from 0.",
+        "Ordinal of this shard, counted from 0 (--shard).",
         |status, samples| samples.push([], u64::from(status.shard)),
     )
-    .about("", "count by (job) (tryvox_exporter_shard_ordinal) < on (job) max by (job) (tryvox_exporter_total_shards)"),
+    .example(
+        "Jobs in which a shard is missing",
+        "count by (job) (tryvox_exporter_shard_ordinal) < on (job) max by (job) (tryvox_exporter_total_shards)",
+    ),
     ExporterMetric::gauge(
         "tryvox_exporter_total_shards",
         &[],
-        "How many processes share the accounts.",
+        "Number of shards that share the accounts (--total-shards).",
         |status, samples| samples.push([], u64::from(status.total_shards)),
     )
-    .about("processes", "max(tryvox_exporter_total_shards)"),
+    .unit("shards")
+    .example("Configured number of shards", "max(tryvox_exporter_total_shards)"),
 ];

@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use super::family::{Family, MetricType};
+use super::family::Family;
 
 /// An exposition format. Samples look the same in both; headers, the bounds of buckets and the end of the text differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,19 +119,17 @@ impl<'a> Samples<'a> {
     }
 }
 
-/// Appends the `# HELP` and `# TYPE` lines of a family.
+/// Appends the `# HELP`, `# TYPE` and `# UNIT` lines of a family.
 pub(super) fn push_header(out: &mut String, family: &Family, format: Format) {
     // These would have to be escaped; no HELP text here has them.
     debug_assert!(!family.help.contains(['\\', '\n', '"']), "{}", family.name);
-    let name = match (format, family.kind) {
-        (Format::OpenMetrics, MetricType::Counter) => family.name.trim_end_matches("_total"),
-        _ => family.name,
-    };
-    _ = write!(out, "# HELP {name} {}\n# TYPE {name} {}\n", family.help, family.kind.as_str());
+    let name = family.name_in(format);
+    _ = write!(out, "# HELP {name} {}\n# TYPE {name} {}\n", family.help, family.kind.name(format));
     push_unit(out, name, format);
 }
 
-/// Appends the `# UNIT` line of a family whose name ends with a unit; only `OpenMetrics` has such lines.
+/// Appends the `# UNIT` line of a family whose name ends with a unit; only `OpenMetrics` has such lines. Its rule that
+/// the name must end with the unit is met because the unit is taken from the name.
 pub(super) fn push_unit(out: &mut String, name: &str, format: Format) {
     let unit = ["seconds", "bytes"].into_iter().find(|unit| name.strip_suffix(unit).is_some_and(|n| n.ends_with('_')));
     if let Some(unit) = unit.filter(|_| format == Format::OpenMetrics) {
@@ -169,11 +167,18 @@ fn format_double(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::MetricType;
+    use crate::metrics::{Example, MetricType};
     use proptest::prelude::*;
 
-    const FAMILY: Family =
-        Family { name: "m", help: "h.", kind: MetricType::Gauge, labels: &["account", "a"], unit: "", query: "m" };
+    const FAMILY: Family = Family {
+        name: "m",
+        help: "h.",
+        kind: MetricType::Gauge,
+        labels: &["account", "a"],
+        unit: "",
+        is_opt_in: false,
+        example: Example { result: "", query: "m" },
+    };
 
     fn text(fill: impl FnOnce(&mut Samples<'_>)) -> String {
         let mut out = String::new();
@@ -194,6 +199,33 @@ mod tests {
         let values = [0.0, 115_000.0, 0.1, -1.5, 1e300, 1e-10, f64::INFINITY, f64::NEG_INFINITY, f64::NAN];
         assert_eq!(values.map(format_double), ["0", "115000", "0.1", "-1.5", "1e300", "1e-10", "+Inf", "-Inf", "NaN"]);
         assert_eq!(text(|samples| samples.push([""], u64::MAX)), "m{account=\"x\",a=\"\"} 18446744073709551615\n");
+    }
+
+    #[test]
+    fn headers_of_counters_and_info_families_lack_the_suffix_in_openmetrics_only() {
+        let header = |name, kind, format| {
+            let mut out = String::new();
+            push_header(&mut out, &Family { name, kind, ..FAMILY }, format);
+            out
+        };
+        for (name, kind, text, openmetrics) in [
+            (
+                "a_seconds_total",
+                MetricType::Counter,
+                "# HELP a_seconds_total h.\n# TYPE a_seconds_total counter\n",
+                "# HELP a_seconds h.\n# TYPE a_seconds counter\n# UNIT a_seconds seconds\n",
+            ),
+            ("b_info", MetricType::Info, "# HELP b_info h.\n# TYPE b_info gauge\n", "# HELP b h.\n# TYPE b info\n"),
+            (
+                "c_bytes",
+                MetricType::Gauge,
+                "# HELP c_bytes h.\n# TYPE c_bytes gauge\n",
+                "# HELP c_bytes h.\n# TYPE c_bytes gauge\n# UNIT c_bytes bytes\n",
+            ),
+        ] {
+            assert_eq!(header(name, kind, Format::Text), text);
+            assert_eq!(header(name, kind, Format::OpenMetrics), openmetrics);
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Declarations of metric families.
 
-/// The types of Prometheus's text format that are used here.
+use super::exposition::Format;
+
+/// The types of metric families that are used here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricType {
     /// Only increases, until the process restarts.
@@ -9,16 +11,19 @@ pub enum MetricType {
     Gauge,
     /// Cumulative buckets, a sum and a count.
     Histogram,
+    /// Labels of a sample that is always 1.
+    Info,
 }
 
 impl MetricType {
-    /// Returns the type as a `# TYPE` line has it.
+    /// Returns the type as a `# TYPE` line has it. The text format has no type for info families.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram => "histogram",
+    pub fn name(self, format: Format) -> &'static str {
+        match (self, format) {
+            (Self::Counter, _) => "counter",
+            (Self::Gauge, _) | (Self::Info, Format::Text) => "gauge",
+            (Self::Histogram, _) => "histogram",
+            (Self::Info, Format::OpenMetrics) => "info",
         }
     }
 }
@@ -26,7 +31,8 @@ impl MetricType {
 /// The declaration of a metric family.
 #[derive(Debug, Clone, Copy)]
 pub struct Family {
-    /// The name of its samples in the text format, with `_total` if it is a counter.
+    /// The name of its samples in the text format, with `_total` if it is a counter and `_info` if it is an info
+    /// family.
     pub name: &'static str,
     /// The HELP text, one sentence: what the value is, its unit, and when it is absent.
     pub help: &'static str,
@@ -36,15 +42,38 @@ pub struct Family {
     pub labels: &'static [&'static str],
     /// What the values count or measure, for the documentation; empty if they have no unit.
     pub unit: &'static str,
-    /// A question that the family answers, in `PromQL`, for the documentation.
+    /// Whether the family is present only if an option enables it.
+    pub is_opt_in: bool,
+    /// A query that uses the family, for the documentation.
+    pub example: Example,
+}
+
+/// An example query.
+#[derive(Debug, Clone, Copy)]
+pub struct Example {
+    /// What the query returns: a noun phrase.
+    pub result: &'static str,
+    /// The query, in `PromQL`.
     pub query: &'static str,
 }
 
 impl Family {
-    /// Returns `stable` if the family changes only with a major version, or `opt-in` if it is present only with an
-    /// option.
+    /// Returns the name of the family in a format. In `OpenMetrics` it lacks the suffix of the samples of counters and
+    /// info families.
+    #[must_use]
+    pub fn name_in(&self, format: Format) -> &'static str {
+        let suffix = match (format, self.kind) {
+            (Format::OpenMetrics, MetricType::Counter) => "_total",
+            (Format::OpenMetrics, MetricType::Info) => "_info",
+            _ => "",
+        };
+        self.name.strip_suffix(suffix).unwrap_or(self.name)
+    }
+
+    /// Returns `stable` if the family changes only with a major version, or `opt-in` if moreover an option has to
+    /// enable it.
     #[must_use]
     pub fn stability(&self) -> &'static str {
-        if self.help.contains("only with --") { "opt-in" } else { "stable" }
+        if self.is_opt_in { "opt-in" } else { "stable" }
     }
 }

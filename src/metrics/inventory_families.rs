@@ -9,16 +9,26 @@ use crate::poller::Listing;
 
 const NUMBERS: &str = "numbers";
 const MONEY: &str = "units of the currency";
-const SECONDS: &str = "seconds since the epoch";
+const TIMESTAMP: &str = "Unix time in seconds";
 
 type ListingMetric = Metric<Listing>;
+
+/// Completes a HELP text with when the family is absent; the second argument is one more condition.
+macro_rules! help {
+    ($text:literal) => {
+        concat!($text, "; absent if there is no valid listing or it is stale.")
+    };
+    ($text:literal, $condition:literal) => {
+        concat!($text, "; absent if there is no valid listing, it is stale, or ", $condition, ".")
+    };
+}
 
 /// The families of the inventory, in the order of the exposition.
 pub static INVENTORY: &[ListingMetric] = &[
     ListingMetric::gauge(
         "tryvox_numbers",
         &["account", "country", "type", "status"],
-        "Phone numbers of the last good listing.",
+        help!("Number of phone numbers in the last valid listing"),
         |listing, samples| {
             let groups: Vec<_> = listing.inventory.groups.iter().collect();
             for currencies in groups.chunk_by(|(a, _), (b, _)| a[..3] == b[..3]) {
@@ -28,32 +38,49 @@ pub static INVENTORY: &[ListingMetric] = &[
             }
         },
     )
-    .about(NUMBERS, "sum by (country) (tryvox_numbers{status=\"suspended\"}) > 0"),
+    .unit(NUMBERS)
+    .example("Countries with suspended numbers", "sum by (country) (tryvox_numbers{status=\"suspended\"}) > 0"),
     ListingMetric::gauge(
         "tryvox_monthly_fees",
         &["account", "country", "type", "status", "currency"],
-        "Sum of the monthly fees of the numbers of the last good listing, in units of the currency.",
+        help!(
+            "Sum of the monthly fees of the phone numbers in the last valid listing, in units of the currency \
+             (different currencies must not be added)"
+        ),
         |listing, samples| push_fees(&listing.inventory.groups, samples, |sum| &sum.monthly_fees),
     )
-    .about(MONEY, "sum by (account, currency) (tryvox_monthly_fees)"),
+    .unit(MONEY)
+    .example("Monthly fees of each account by currency", "sum by (account, currency) (tryvox_monthly_fees)"),
     ListingMetric::gauge(
         "tryvox_setup_fees",
         &["account", "country", "type", "status", "currency"],
-        "Sum of the setup fees, paid once, of the numbers of the last good listing, in units of the currency.",
+        help!(
+            "Sum of the one-time setup fees of the phone numbers in the last valid listing, in units of the currency \
+             (different currencies must not be added)"
+        ),
         |listing, samples| push_fees(&listing.inventory.groups, samples, |sum| &sum.setup_fees),
     )
-    .about(MONEY, "sum by (currency) (tryvox_setup_fees)"),
+    .unit(MONEY)
+    .example("Setup fees of all accounts by currency", "sum by (currency) (tryvox_setup_fees)"),
     ListingMetric::gauge(
         "tryvox_capability_numbers",
         &["account", "capability", "status"],
-        "Phone numbers of the last good listing by capability; a number counts once for each that it has.",
+        help!(
+            "Number of phone numbers in the last valid listing by capability (a number counts once for each of its \
+             capabilities)",
+            "--collector.capability is false"
+        ),
         |listing, samples| push_counts(&listing.inventory.capabilities, samples),
     )
-    .about(NUMBERS, "sum by (capability) (tryvox_capability_numbers{status=\"active\"})"),
+    .unit(NUMBERS)
+    .example("Active numbers by capability", "sum by (capability) (tryvox_capability_numbers{status=\"active\"})"),
     ListingMetric::gauge(
         "tryvox_assignment_numbers",
         &["account", "assignment", "status"],
-        "Phone numbers of the last good listing by what they lead to: trunk, application, both or none.",
+        help!(
+            "Number of phone numbers in the last valid listing by assignment: trunk, application, both or none",
+            "--collector.assignment is false"
+        ),
         |listing, samples| {
             let groups: Vec<_> = listing.inventory.assignments.iter().collect();
             for currencies in groups.chunk_by(|(a, _), (b, _)| a[..2] == b[..2]) {
@@ -63,63 +90,99 @@ pub static INVENTORY: &[ListingMetric] = &[
             }
         },
     )
-    .about(NUMBERS, "sum by (account) (tryvox_assignment_numbers{assignment=\"none\"})"),
+    .unit(NUMBERS)
+    .example("Unassigned numbers of each account", "sum by (account) (tryvox_assignment_numbers{assignment=\"none\"})"),
     ListingMetric::gauge(
         "tryvox_assignment_monthly_fees",
         &["account", "assignment", "status", "currency"],
-        "Sum of the monthly fees of the numbers of the last good listing by what they lead to, in units of the currency.",
+        help!(
+            "Sum of the monthly fees of the phone numbers in the last valid listing by assignment, in units of the \
+             currency (different currencies must not be added)",
+            "--collector.assignment is false"
+        ),
         |listing, samples| push_fees(&listing.inventory.assignments, samples, |sum| &sum.monthly_fees),
     )
-    .about(MONEY, "sum by (currency) (tryvox_assignment_monthly_fees{assignment=\"none\"})"),
+    .unit(MONEY)
+    .example(
+        "Monthly fees of unassigned numbers by currency",
+        "sum by (currency) (tryvox_assignment_monthly_fees{assignment=\"none\"})",
+    ),
     ListingMetric::gauge(
         "tryvox_region_numbers",
         &["account", "country", "region", "status"],
-        "Phone numbers of the last good listing by region; only with --collector.region.",
+        help!(
+            "Number of phone numbers in the last valid listing by region (empty if a number has none)",
+            "--collector.region is not set"
+        ),
         |listing, samples| push_counts(&listing.inventory.regions, samples),
     )
-    .about(NUMBERS, "topk(10, sum by (country, region) (tryvox_region_numbers))"),
+    .unit(NUMBERS)
+    .opt_in()
+    .example("Ten regions with the most numbers", "topk(10, sum by (country, region) (tryvox_region_numbers))"),
     ListingMetric::gauge(
         "tryvox_trunk_numbers",
         &["account", "trunk_id", "status"],
-        "Phone numbers of the last good listing by trunk, which is empty for none; only with --collector.trunk.",
+        help!(
+            "Number of phone numbers in the last valid listing by trunk (empty if a number has none)",
+            "--collector.trunk is not set"
+        ),
         |listing, samples| push_counts(&listing.inventory.trunks, samples),
     )
-    .about(NUMBERS, "sum by (trunk_id) (tryvox_trunk_numbers{status!=\"active\"})"),
+    .unit(NUMBERS)
+    .opt_in()
+    .example(
+        "Numbers of each trunk that are not active",
+        "sum by (trunk_id) (tryvox_trunk_numbers{status!=\"active\"})",
+    ),
     ListingMetric::gauge(
         "tryvox_application_numbers",
         &["account", "application_id", "status"],
-        "Phone numbers of the last good listing by application, which is empty for none; only with \
-         --collector.application.",
+        help!(
+            "Number of phone numbers in the last valid listing by application (empty if a number has none)",
+            "--collector.application is not set"
+        ),
         |listing, samples| push_counts(&listing.inventory.applications, samples),
     )
-    .about(NUMBERS, "sum by (application_id) (tryvox_application_numbers)"),
+    .unit(NUMBERS)
+    .opt_in()
+    .example("Numbers of each application", "sum by (application_id) (tryvox_application_numbers)"),
     ListingMetric::gauge(
         "tryvox_oldest_update_timestamp_seconds",
         &["account", "status"],
-        "When the number of the last good listing that was not updated for longest was updated, in seconds since the \
-         epoch.",
+        "Unix timestamp in seconds of the oldest updated_at of any phone number with this status in the last valid \
+         listing; absent if no number has one, there is no valid listing, it is stale, or --collector.lifecycle is \
+         false.",
         |listing, samples| {
             for (status, updated) in &listing.inventory.oldest_update {
                 samples.push([status], u64::from(*updated));
             }
         },
     )
-    .about(SECONDS, "time() - tryvox_oldest_update_timestamp_seconds{status=\"pending\"} > 86400"),
+    .unit(TIMESTAMP)
+    .example(
+        "Accounts with a number that has been pending for more than a day",
+        "time() - tryvox_oldest_update_timestamp_seconds{status=\"pending\"} > 86400",
+    ),
     ListingMetric::gauge(
         "tryvox_newest_creation_timestamp_seconds",
         &["account"],
-        "When the newest number of the last good listing was bought, in seconds since the epoch.",
+        "Unix timestamp in seconds of the newest created_at of any phone number in the last valid listing; absent if no \
+         number has one, there is no valid listing, it is stale, or --collector.lifecycle is false.",
         |listing, samples| {
             if let Some(created) = listing.inventory.newest_creation {
                 samples.push([], u64::from(created));
             }
         },
     )
-    .about(SECONDS, "time() - tryvox_newest_creation_timestamp_seconds"),
-    ListingMetric::gauge(
+    .unit(TIMESTAMP)
+    .example("Time since the last purchase, in seconds", "time() - tryvox_newest_creation_timestamp_seconds"),
+    ListingMetric::info(
         "tryvox_number_info",
         &["account", "e164", "country", "type", "region", "status", "trunk_id", "application_id"],
-        "1 for each phone number of the last good listing in a status of --collector.number.statuses.",
+        help!(
+            "Properties of a phone number with per-number series (see --collector.number.statuses), as labels of the \
+             value 1"
+        ),
         |listing, samples| {
             for number in &listing.inventory.numbers {
                 let e164 = number.e164.to_string();
@@ -128,22 +191,27 @@ pub static INVENTORY: &[ListingMetric] = &[
             }
         },
     )
-    .about("", "tryvox_number_info{status=\"suspended\"}"),
+    .example("Suspended numbers with their properties", "tryvox_number_info{status=\"suspended\"}"),
     ListingMetric::gauge(
         "tryvox_number_monthly_fee",
         &["account", "e164", "currency"],
-        "Monthly fee of a phone number that has series of its own, in units of the currency.",
+        help!(
+            "Monthly fee of a phone number with per-number series, in units of the currency (different currencies must \
+             not be added)"
+        ),
         |listing, samples| {
             for number in &listing.inventory.numbers {
                 samples.push([&*number.e164.to_string(), &*number.currency], number.monthly_fee.to_f64());
             }
         },
     )
-    .about(MONEY, "topk(10, tryvox_number_monthly_fee)"),
+    .unit(MONEY)
+    .example("Ten most expensive numbers of each currency", "topk by (currency) (10, tryvox_number_monthly_fee)"),
     ListingMetric::gauge(
         "tryvox_number_updated_timestamp_seconds",
         &["account", "e164"],
-        "When a phone number that has series of its own was last updated, in seconds since the epoch.",
+        "Unix timestamp in seconds of the updated_at of a phone number with per-number series; absent if it has none, \
+         there is no valid listing, or it is stale.",
         |listing, samples| {
             for number in &listing.inventory.numbers {
                 if let Some(updated) = number.updated_at {
@@ -152,32 +220,45 @@ pub static INVENTORY: &[ListingMetric] = &[
             }
         },
     )
-    .about(SECONDS, "time() - tryvox_number_updated_timestamp_seconds > 7 * 86400"),
+    .unit(TIMESTAMP)
+    .example(
+        "Numbers not updated for a week",
+        "time() - tryvox_number_updated_timestamp_seconds > 7 * 86400",
+    ),
     ListingMetric::gauge(
         "tryvox_number_series_truncated",
         &["account"],
-        "Phone numbers that --collector.number.limit leaves without series of their own.",
+        help!(
+            "Number of phone numbers without per-number series because of --collector.number.limit",
+            "--collector.number.statuses is none"
+        ),
         |listing, samples| {
             if let Some(truncated) = listing.inventory.truncated_numbers {
                 samples.push([], truncated);
             }
         },
     )
-    .about(NUMBERS, "tryvox_number_series_truncated > 0"),
+    .unit(NUMBERS)
+    .example("Accounts that exceed the limit of per-number series", "tryvox_number_series_truncated > 0"),
     ListingMetric::gauge(
         "tryvox_listed_numbers",
         &["account"],
-        "Distinct phone numbers in the last good listing.",
+        help!("Number of distinct phone numbers in the last valid listing"),
         |listing, samples| samples.push([], listing.inventory.listed),
     )
-    .about(NUMBERS, "sum(tryvox_listed_numbers)"),
+    .unit(NUMBERS)
+    .example("Numbers of all accounts", "sum(tryvox_listed_numbers)"),
     ListingMetric::gauge(
         "tryvox_reported_numbers",
         &["account"],
-        "Phone numbers that the API said there are when it gave the last good listing.",
+        help!("Number of phone numbers that the API reported for the last valid listing (pagination.total)"),
         |listing, samples| samples.push([], listing.reported),
     )
-    .about(NUMBERS, "tryvox_reported_numbers - tryvox_listed_numbers - tryvox_invalid_records != 0"),
+    .unit(NUMBERS)
+    .example(
+        "Accounts whose listing differs from the reported total, and by how many records",
+        "tryvox_reported_numbers - tryvox_listed_numbers - tryvox_invalid_records != 0",
+    ),
 ];
 
 /// Pushes a sum of fees for each group of numbers.

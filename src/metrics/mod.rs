@@ -42,7 +42,7 @@ pub use encoding::Encoding;
 pub use exporter::ExporterMetrics;
 pub use exporter_families::{ConfigStatus, EXPORTER};
 pub use exposition::{Format, Samples, Value};
-pub use family::{Family, MetricType};
+pub use family::{Example, Family, MetricType};
 pub use inventory_families::INVENTORY;
 pub use metric::Metric;
 pub use polling_families::{POLLING, PollingStatus};

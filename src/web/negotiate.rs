@@ -1,33 +1,59 @@
 //! Content negotiation (RFC 9110, section 12.5): request headers go in, the format and encoding of the response to a
 //! scrape come out. There is always one; a request is never rejected because of its headers.
 
-use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, ACCEPT_ENCODING, HeaderName};
+use axum::http::{HeaderMap, HeaderValue};
 
 use crate::metrics::{Encoding, Format};
 
+/// The schemes for names that a client may not support, by which Prometheus 3 asks for names to be escaped
+/// (<https://prometheus.io/docs/instrumenting/escaping_schemes/>). All names here are valid in every scheme.
+const ESCAPING_SCHEMES: [&str; 4] = ["allow-utf-8", "underscores", "dots", "values"];
+
+/// The format and the encoding of a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Negotiated {
+    pub(super) format: Format,
+    /// The escaping scheme that the client requested together with the format, if it is a known one.
+    escaping: Option<&'static str>,
+    pub(super) encoding: Encoding,
+}
+
+impl Negotiated {
+    /// Returns the value of the `Content-Type` header.
+    pub(super) fn content_type(self) -> HeaderValue {
+        let media_type = self.format.content_type();
+        let echoed = self.escaping.map(|scheme| HeaderValue::try_from(format!("{media_type}; escaping={scheme}")));
+        echoed.and_then(Result::ok).unwrap_or_else(|| HeaderValue::from_static(media_type))
+    }
+}
+
 /// Returns the format and the encoding that a client prefers.
-pub(super) fn negotiate(headers: &HeaderMap) -> (Format, Encoding) {
+pub(super) fn negotiate(headers: &HeaderMap) -> Negotiated {
     // A header may occur several times; values that are not text are ignored.
     let joined = |name: HeaderName| -> String {
         let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
         values.collect::<Vec<_>>().join(",")
     };
-    (choose_format(&joined(ACCEPT)), choose_encoding(&joined(ACCEPT_ENCODING)))
+    let (format, escaping) = choose_format(&joined(ACCEPT));
+    Negotiated { format, escaping, encoding: choose_encoding(&joined(ACCEPT_ENCODING)) }
 }
 
-/// Returns the format that an `Accept` header prefers: `OpenMetrics` if its name and its version (or none) match,
-/// as in the header that Prometheus sends, else the text format, even if it is not accepted.
-fn choose_format(accept: &str) -> Format {
+/// Returns the format that an `Accept` header prefers, and the escaping scheme that belongs to it: `OpenMetrics` if
+/// its name and its version (or none) match, as in the header that Prometheus sends, else the text format, even if it
+/// is not accepted.
+fn choose_format(accept: &str) -> (Format, Option<&'static str>) {
     let supported = parse_choices(accept).filter_map(|choice| {
         let format = match (&*choice.name, choice.parameter("version")) {
             ("application/openmetrics-text", None | Some("1.0.0")) => Format::OpenMetrics,
             ("text/plain" | "text/*" | "*/*", None | Some("0.0.4")) => Format::Text,
             _ => return None,
         };
-        Some((choice.quality, format))
+        let requested = choice.parameter("escaping");
+        let escaping = ESCAPING_SCHEMES.into_iter().find(|scheme| requested == Some(*scheme));
+        Some((choice.quality, (format, escaping)))
     });
-    highest_quality(supported).unwrap_or(Format::Text)
+    highest_quality(supported).unwrap_or((Format::Text, None))
 }
 
 /// Returns the encoding that an `Accept-Encoding` header prefers: `Identity` if it is preferred or no other
@@ -123,7 +149,37 @@ mod tests {
             ("application/openmetrics-text;q=2,text/plain;q=0.1", Text),
             (";;;,,,=", Text),
         ] {
-            assert_eq!(choose_format(accept), expected, "{accept}");
+            assert_eq!(choose_format(accept).0, expected, "{accept}");
+        }
+    }
+
+    #[test]
+    fn content_type_echoes_a_known_escaping_scheme_of_the_chosen_format() {
+        const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+        const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        for (accept, media_type, escaping) in [
+            ("", TEXT, ""),
+            ("application/openmetrics-text;version=1.0.0", OPENMETRICS, ""),
+            ("application/openmetrics-text;version=1.0.0;escaping=allow-utf-8", OPENMETRICS, "; escaping=allow-utf-8"),
+            ("application/openmetrics-text;Escaping=\"dots\";q=0.5", OPENMETRICS, "; escaping=dots"),
+            ("text/plain;version=0.0.4;escaping=underscores", TEXT, "; escaping=underscores"),
+            ("text/plain;version=0.0.4;escaping=values", TEXT, "; escaping=values"),
+            ("application/openmetrics-text;version=1.0.0;escaping=rot13", OPENMETRICS, ""),
+            ("application/openmetrics-text;version=1.0.0;escaping=", OPENMETRICS, ""),
+            ("text/plain;version=0.0.4;escaping=allow-utf-8, x", TEXT, "; escaping=allow-utf-8"),
+            // The header that Prometheus 3 sends, and the same if OpenMetrics is disabled. Version 1.0.0 of the text
+            // format is not supported, and its scheme belongs to it alone.
+            (
+                "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+                 application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
+                 text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+                OPENMETRICS,
+                "; escaping=allow-utf-8",
+            ),
+            ("text/plain;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.4", TEXT, ""),
+        ] {
+            let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
+            assert_eq!(negotiate(&headers).content_type(), format!("{media_type}{escaping}"), "{accept}");
         }
     }
 

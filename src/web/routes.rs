@@ -64,8 +64,9 @@ pub fn router(state: Arc<AppState>) -> Router {
 }
 
 async fn serve_metrics(State(state): State<Arc<AppState>>, headers: HeaderMap) -> Response {
-    let (format, encoding) = negotiate(&headers);
-    let mut chunks = Scrape::new(&state.fleet.accounts(), state.exporter.clone()).encode(format, encoding);
+    let negotiated = negotiate(&headers);
+    let scrape = Scrape::new(&state.fleet.accounts(), state.exporter.clone());
+    let mut chunks = scrape.encode(negotiated.format, negotiated.encoding);
     // Usually there is only one chunk; then the response has a Content-Length.
     let first = chunks.next().unwrap_or_default();
     let body = match chunks.next() {
@@ -80,9 +81,9 @@ async fn serve_metrics(State(state): State<Arc<AppState>>, headers: HeaderMap) -
     };
     let mut response = body.into_response();
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    headers.insert(CONTENT_TYPE, negotiated.content_type());
     headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
-    if let Some(name) = encoding.name() {
+    if let Some(name) = negotiated.encoding.name() {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(name));
     }
     response

@@ -236,8 +236,12 @@ impl Harness {
 
     /// Returns how many polls have finished, successful or not.
     pub(crate) fn polls(&self) -> u64 {
-        let snapshot = self.metrics.account().snapshot();
-        snapshot.polls.successes + snapshot.polls.failures.iter().sum::<u64>()
+        self.metrics.account().snapshot().polls.successes + self.failed_polls()
+    }
+
+    /// Returns how many polls have failed.
+    pub(crate) fn failed_polls(&self) -> u64 {
+        self.metrics.account().snapshot().polls.failures.iter().sum()
     }
 
     /// Returns the error of the last poll as the log shows it.

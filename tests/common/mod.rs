@@ -279,6 +279,20 @@ impl Scrape {
         self.value(&series).unwrap_or_else(|| panic!("no {series} in {}", self.0))
     }
 
+    /// Returns how many polls of `acc_demo` failed.
+    pub(crate) fn failed_polls(&self) -> f64 {
+        self.family("tryvox_poll_errors_total")
+            .iter()
+            .filter(|(series, _)| series.contains(r#"{account="acc_demo","#))
+            .map(|(_, value)| value)
+            .sum()
+    }
+
+    /// Returns how many polls of `acc_demo` were successful: all that ended except the failed ones.
+    pub(crate) fn successful_polls(&self) -> f64 {
+        self.account_value("tryvox_polls_total", "") - self.failed_polls()
+    }
+
     /// Asserts that `promtool check metrics` finds nothing to complain about.
     pub(crate) fn lint(&self) {
         let mut promtool = std::process::Command::new("promtool")
