@@ -232,8 +232,8 @@ async fn invalid_configurations_are_rejected() {
         ("accounts: [{account_id: a}]", &["--shard=1"], "--total-shards is 1"),
         ("accounts: [{account_id: a}]", &["--shard=auto", "--total-shards=0"], "--total-shards=0"),
         ("accounts: {a: b}", &[], "c.yml:1:1"),
-        ("accounts: [{account_id: a, account_id: b}]", &[], "there twice"),
-        ("accounts:\n\t- a", &[], "is not YAML"),
+        ("accounts: [{account_id: a, account_id: b}]", &[], "appears twice"),
+        ("accounts:\n\t- a", &[], "is not valid YAML"),
         ("tryvox: {account-id: a}", &[], "did you mean account_id?"),
         ("poll.interval: 5m", &[], "poll.interval is not known"),
     ] {

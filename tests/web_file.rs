@@ -319,13 +319,15 @@ async fn every_documented_key_is_supported_or_rejected_by_name() {
     }
     let pem = "cert_file: cert.pem\nkey_file: key.pem";
     for (text, problem) in [
+        ("tls: {}", "1:1: tls is not known; did you mean tls_server_config?"),
         (
-            "tls: {}",
-            "1:1: tls is not known; there are tls_server_config, http_server_config, basic_auth_users, rate_limit",
+            "x: {}",
+            "1:1: x is not known; remove it or use one of tls_server_config, http_server_config, basic_auth_users, \
+             rate_limit",
         ),
-        ("basic_auth_users: {a: b}\nx", "is not YAML"),
+        ("basic_auth_users: {a: b}\nx", "is not valid YAML"),
         ("- a", "must be a mapping"),
-        ("rate_limit: {interval: 1s}\nrate_limit: {}", "2:1: rate_limit is there twice"),
+        ("rate_limit: {interval: 1s}\nrate_limit: {}", "2:1: rate_limit appears twice; remove one"),
         ("tls_server_config: {cert_file: cert.pem}", "key_file: is missing; set key_file or key"),
         ("tls_server_config: {key_file: key.pem}", "cert_file: is missing; set cert_file or cert"),
         ("tls_server_config: {min_version: TLS13}", "cert_file: is missing; set cert_file or cert"),

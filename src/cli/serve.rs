@@ -78,7 +78,9 @@ pub(super) async fn serve(
 
     // Installed before anyone can know that the process runs, as SIGHUP ends a process without a handler. That is
     // right if there is no configuration to read again.
-    let read = read.map(|read| anyhow::Ok((read, signal(SignalKind::hangup())?))).transpose()?;
+    let read = read
+        .map(|read| anyhow::Ok((read, signal(SignalKind::hangup()).context("cannot handle SIGHUP")?)))
+        .transpose()?;
     log_start(config, &listeners, web_file.as_deref())?;
     let fleet = manager.fleet();
     manager.apply(config).map_err(anyhow::Error::msg)?;
@@ -128,7 +130,8 @@ fn log_start(config: &Config, listeners: &[Listener], web_file: Option<&WebFile>
     }
     for listener in listeners {
         let tls = web_file.is_some_and(WebFile::is_encrypted);
-        info!(tls, address = listener.address()?, "listening");
+        let address = listener.address().context("cannot read the address of a listening socket")?;
+        info!(tls, address, "listening");
     }
     Ok(())
 }

@@ -132,7 +132,7 @@ impl TryvoxClient {
     /// `on_page` is called with each page and its number as it arrives, in any order after page 1. If nothing fails,
     /// there is one request per page.
     ///
-    /// The listing does not end by itself at the `deadline`: the caller drops the future then. The deadline only
+    /// The listing does not end at the `deadline` on its own: the caller drops the future then. The deadline only
     /// prevents attempts and pages that cannot be done in time.
     ///
     /// # Errors

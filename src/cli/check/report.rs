@@ -155,7 +155,7 @@ impl AccountReport {
         }
         self.totals = Totals::new(&self.totals_by_currency);
         for (kind, count) in &inventory.invalid_by_kind {
-            self.problems.push(format!("{}: {kind}", plural(*count, "invalid record")));
+            self.problems.push(format!("{}: {}", plural(*count, "invalid record"), describe_invalid(kind)));
         }
         for (label, values) in undocumented(inventory) {
             let values: Vec<_> = values.into_iter().collect();
@@ -171,6 +171,16 @@ impl AccountReport {
         }
         let rendered = render_listing(poller.account.name(), listing, None);
         self.series += rendered.iter().flat_map(|family| &**family.bytes()).filter(|byte| **byte == b'\n').count();
+    }
+}
+
+/// Describes a category of invalid records, as returned by
+/// [`InvalidRecord::kind`](crate::inventory::InvalidRecord::kind).
+fn describe_invalid(kind: &str) -> String {
+    match kind {
+        "shape" => "a required field is missing or has the wrong type".to_owned(),
+        "fee" => "a fee is not a valid amount".to_owned(),
+        field => format!("{field} is empty, too long or malformed"),
     }
 }
 
