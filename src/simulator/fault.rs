@@ -286,7 +286,7 @@ mod tests {
     fn errors_name_what_is_invalid() {
         for (text, expected) in [
             ("bogus", "cut-body"),
-            ("200", "status codes"),
+            ("200", "a status code from 201"),
             ("hang page", "page=2"),
             ("hang page=x", "whole number"),
             ("hang retry-after=1", "no parameter retry-after"),
