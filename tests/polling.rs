@@ -304,7 +304,7 @@ async fn changed_numbers_are_logged_and_counted() {
     let polls = exporter.polls();
     exporter.wait_for_polls(polls + 2).await;
     let log = exporter.output_so_far();
-    let messages = ["number added", "number removed", "number status changed", "number fee changed"];
+    let messages = ["number added", "number removed", "number status changed", "number monthly fee changed"];
     assert_eq!(messages.map(|text| log.matches(text).count()).iter().sum::<usize>(), 100, "{log}");
     assert!(log.contains("e164=+1000 from=suspended to=active") && log.contains("from=2.50 to=1"), "{log}");
     assert!(log.contains("omitted=52"), "{log}");
