@@ -209,7 +209,7 @@ async fn reload_changes_only_what_differs_and_keeps_the_configuration_if_the_fil
     let (status, text) = reload(&exporter).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(text.contains("config.yml:5:") && text.contains("accounts.colour is not known"), "{text}");
-    exporter.wait_for_log("configuration not reloaded", 1).await;
+    exporter.wait_for_log("reload failed, keeping the previous configuration", 1).await;
     let after_failure = exporter.scrape().await;
     assert_eq!(after_failure.value("tryvox_exporter_config_last_reload_successful"), Some(0.0));
     assert_eq!(after_failure.inventory(), after.inventory());

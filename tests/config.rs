@@ -166,13 +166,13 @@ accounts:
 ";
     let environment = [("OTHER", KEY), ("TRYVOX_API_KEY", KEY)];
     let (status, lines) = check(text, &[], &environment).await;
-    assert_eq!((status, &*lines[lines.len() - 1]), (0, "The configuration is good: accounts=3"));
+    assert_eq!((status, &*lines[lines.len() - 1]), (0, "The configuration is valid: 3 accounts"));
     // The key file has the usual mode of a new file, which is readable by everybody.
-    assert_eq!(lines[0], "warning: the key file key can be read by everybody; chmod o= it");
+    assert_eq!(lines[0], "warning: API key file key is readable by all users; run `chmod o= key`");
     let (status, lines) = check(text, &["--total-shards=2", "--shard=1"], &environment).await;
     assert!(
         status == 0
-            && lines[lines.len() - 1].contains("accounts=3, ")
+            && lines[lines.len() - 1].contains("3 accounts, ")
             && lines[lines.len() - 1].contains("shard 1 of 2")
     );
 }
@@ -211,7 +211,7 @@ accounts:
         "c.yml:4:8: tryvox.url: nonsense: is not a URL",
         "c.yml:10:16: countries: US,ca: \"ca\" is not a country code",
         "c.yml:11:37: monthly_budget.eur: 1: the currency must be an ISO 4217 code",
-        "c.yml:7:5: api_key_file: the key file missing cannot be read",
+        "c.yml:7:5: api_key_file: cannot read API key file missing",
         "c.yml:12:5: the environment variable NOT_SET is not set",
         "c.yml:12:5: the name \"production\" is already used at c.yml:7:5",
         "c.yml:15:15: interval: 0s: must be longer than 0",

@@ -20,7 +20,7 @@ async fn large_exporter(arguments: &[&str]) -> (ServerProcess, ServerProcess) {
         vec!["--tryvox.rate-limit=0", "--collector.number.statuses=active,pending", "--collector.number.limit=4000"];
     all.extend(arguments);
     let mut exporter = ServerProcess::exporter(&simulator.url(), &all).await;
-    exporter.wait_for_log("account listed", 1).await;
+    exporter.wait_for_log("poll succeeded", 1).await;
     (simulator, exporter)
 }
 
@@ -41,7 +41,7 @@ const HEALTH_CHECK_AND_CLOSE: &str = "GET /-/healthy HTTP/1.1\r\nHost: x\r\nConn
 const HEALTH_CHECK: &str = "GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n";
 
 /// The log message if responses were cut off at shutdown.
-const CUT_OFF: &str = "answers that are not done are cut off";
+const CUT_OFF: &str = "shutdown timeout exceeded, closing connections";
 
 /// Whether a chunked response to a scrape is complete: the last chunk and the last family are there.
 fn is_complete(response: &str) -> bool {
@@ -160,7 +160,7 @@ async fn clients_have_ten_seconds_to_send_a_request_head() {
     for elapsed in join_all(clients).await {
         assert!(elapsed >= LIMIT, "{elapsed:?}");
     }
-    exporter.wait_for_log("connection closed: its client was too slow", 3).await;
+    exporter.wait_for_log("connection closed, timed out or evicted", 3).await;
 }
 
 /// Sends requests on one connection without reading the responses, so that the buffers of the system

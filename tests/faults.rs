@@ -291,7 +291,7 @@ async fn poll_that_cannot_finish_in_time_fails_with_a_remedy() {
     assert_eq!(harness.requests(), 1);
     assert_eq!(harness.scrape().account_value("tryvox_poll_errors_total", r#"reason="timeout""#), 1.0);
     let message = harness.last_failure();
-    for word in ["20 pages", "0.05 requests a second", "6m 20s", "--tryvox.rate-limit", "--poll.interval"] {
+    for word in ["20 pages", "0.05 requests per second", "6m 20s", "--tryvox.rate-limit", "--poll.interval"] {
         assert!(message.contains(word), "{word} is not in: {message}");
     }
 }

@@ -64,7 +64,7 @@ async fn running_exporter_never_reveals_the_key() {
         arguments.extend(source);
         let mut exporter = ServerProcess::start(&arguments, environment).await;
         // Failures of all kinds, retries and invalid records are in the log before it is searched.
-        for message in ["unauthorized", "redirect", "trying again", "invalid record", "poll failed", "account listed"] {
+        for message in ["unauthorized", "redirect", "retrying", "invalid record", "poll failed", "poll succeeded"] {
             exporter.wait_for_log(message, 2).await;
         }
         for path in ["/metrics", "/", "/-/healthy", "/-/ready", "/bogus"] {

@@ -92,14 +92,14 @@ async fn status_page_shows_each_account_and_escapes_hostile_input() {
     }
     let text = response.text().await.unwrap();
     for words in [
-        "The API does not accept the key.",
-        "Write a valid key into the account",
-        "Not up",
+        "The API rejected the API key.",
+        "Write a valid key to the account",
+        "Down",
         "2 of 3",
-        "was never listed",
+        "No poll has succeeded yet",
         "next poll reads it",
         "Next poll",
-        "is new",
+        " added</td>",
     ] {
         assert!(text.contains(words), "no {words} in {text}");
     }
@@ -117,7 +117,7 @@ async fn status_page_shows_each_account_and_escapes_hostile_input() {
         ("?show=down", "1 account.", "fine</h3>"),
         ("?show=nonsense&page=-1", "3 accounts,", "nonsense"),
         ("?page=99999999999999999999", "3 accounts,", "9999"),
-        ("?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E", "No account is like that.", "<script>alert(1)"),
+        ("?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E", "No matching accounts.", "<script>alert(1)"),
         ("?q=%FF%00&q=x&%=%", "account", "\0"),
     ] {
         let response = exporter.get(&format!("/{query}")).await;

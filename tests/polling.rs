@@ -120,8 +120,8 @@ async fn assert_fails_with(reason: &str, fault: impl Fn() -> axum::response::Res
     assert_eq!(inventory(&scrape), valid_inventory);
 
     is_failing.store(false, Ordering::SeqCst);
-    let listed = exporter.output_so_far().matches("account listed").count();
-    exporter.wait_for_log("account listed", listed + 1).await;
+    let listed = exporter.output_so_far().matches("poll succeeded").count();
+    exporter.wait_for_log("poll succeeded", listed + 1).await;
     assert_eq!(exporter.scrape().await.value(r#"tryvox_up{account="acc_demo"}"#), Some(1.0));
 }
 
@@ -304,10 +304,10 @@ async fn changed_numbers_are_logged_and_counted() {
     let polls = exporter.polls();
     exporter.wait_for_polls(polls + 2).await;
     let log = exporter.output_so_far();
-    let messages = ["number added", "number removed", "number status changed", "number fee changed"];
+    let messages = ["number added", "number removed", "number status changed", "number monthly fee changed"];
     assert_eq!(messages.map(|text| log.matches(text).count()).iter().sum::<usize>(), 100, "{log}");
     assert!(log.contains("e164=+1000 from=suspended to=active") && log.contains("from=2.50 to=1"), "{log}");
-    assert!(log.contains("untold=52"), "{log}");
+    assert!(log.contains("omitted=52"), "{log}");
     assert_eq!(log.matches("message=\"numbers changed\"").count(), 1);
     let scrape = exporter.scrape().await;
     assert_eq!(scrape.account_value("tryvox_numbers_added_total", ""), 149.0);

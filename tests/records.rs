@@ -102,7 +102,7 @@ async fn each_invalid_record_is_counted_once_and_skipped() {
     assert_eq!(scrape.value(series), Some(5.0));
     // Five are logged, all are counted.
     assert_eq!(log.matches("invalid record").count(), 5, "{log}");
-    assert!(log.contains(&format!("invalid={count}")), "{log}");
+    assert!(log.contains(&format!("invalid_records={count}")), "{log}");
 }
 
 #[tokio::test]

@@ -52,7 +52,7 @@ async fn account_is_listed_if_the_certificate_is_trusted() {
     let arguments = [&*format!("--tryvox.url={url}"), "--tryvox.account-id=acc_demo"];
     let environment = [("TRYVOX_API_KEY", KEY), ("SSL_CERT_FILE", &*trusted)];
     let mut exporter = ServerProcess::start(&arguments, &environment).await;
-    exporter.wait_for_log("account listed", 1).await;
+    exporter.wait_for_log("poll succeeded", 1).await;
     assert_eq!(requests.load(Ordering::SeqCst), 1);
     assert_eq!(exporter.scrape().await.value(r#"tryvox_listed_numbers{account="acc_demo"}"#), Some(0.0));
 }

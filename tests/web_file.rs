@@ -185,7 +185,7 @@ async fn certificates_are_read_again_for_each_connection() {
     let url = format!("https://{}/metrics", exporter.address);
     let expired = Curl::run(&web.path(""), &["--cacert", "ca.pem", &url]).await;
     assert!(expired.status == 60 && expired.stderr.contains("expired"), "{expired:?}");
-    exporter.wait_for_log("certificate is not valid at this time", 1).await;
+    exporter.wait_for_log("certificate has expired or is not valid yet", 1).await;
 
     web.write_pair("cert.pem", "key.pem", authority.issue(&["localhost", "127.0.0.1"], 30));
     assert_eq!(status(&web, &exporter, &[]).await, 200);
@@ -194,8 +194,8 @@ async fn certificates_are_read_again_for_each_connection() {
     let (_, other_key) = authority.issue(&["localhost"], 30);
     web.write("key.pem", &other_key);
     assert_eq!(status(&web, &exporter, &[]).await, 0);
-    let line = exporter.wait_for_log("connection refused: the web configuration is not good", 1).await;
-    assert!(line.contains("cert.pem: does not go with the key"), "{line}");
+    let line = exporter.wait_for_log("connection refused, web configuration is invalid", 1).await;
+    assert!(line.contains("cert.pem: does not match the key"), "{line}");
     assert!(!exporter.output_so_far().contains("PRIVATE"));
     web.write_pair("cert.pem", "key.pem", authority.issue(&["localhost", "127.0.0.1"], 30));
     assert_eq!(status(&web, &exporter, &[]).await, 200);
@@ -321,25 +321,25 @@ async fn every_documented_key_is_supported_or_rejected_by_name() {
     for (text, problem) in [
         ("tls: {}", "1:1: tls is not known; did you mean tls_server_config?"),
         (
-            "zzz: {}",
-            "1:1: zzz is not known; remove it or use one of tls_server_config, http_server_config, basic_auth_users, \
+            "x: {}",
+            "1:1: x is not known; remove it or use one of tls_server_config, http_server_config, basic_auth_users, \
              rate_limit",
         ),
         ("basic_auth_users: {a: b}\nx", "is not valid YAML"),
         ("- a", "must be a mapping"),
-        ("rate_limit: {interval: 1s}\nrate_limit: {}", "2:1: rate_limit appears twice"),
-        ("tls_server_config: {cert_file: cert.pem}", "key_file: is missing, and so is key"),
-        ("tls_server_config: {key_file: key.pem}", "cert_file: is missing, and so is cert"),
-        ("tls_server_config: {min_version: TLS13}", "cert_file: is missing, and so is cert"),
+        ("rate_limit: {interval: 1s}\nrate_limit: {}", "2:1: rate_limit appears twice; remove one"),
+        ("tls_server_config: {cert_file: cert.pem}", "key_file: is missing; set key_file or key"),
+        ("tls_server_config: {key_file: key.pem}", "cert_file: is missing; set cert_file or cert"),
+        ("tls_server_config: {min_version: TLS13}", "cert_file: is missing; set cert_file or cert"),
         ("tls_server_config: {cert_file: no.pem, key_file: key.pem}", "no.pem: cannot be read: No such file"),
-        ("tls_server_config: {cert_file: key.pem, key_file: key.pem}", "key.pem: holds no certificate in PEM"),
-        ("tls_server_config: {cert_file: cert.pem, key_file: cert.pem}", "cert.pem: holds no private key"),
-        ("tls_server_config: {cert: x, key_file: key.pem}", "tls_server_config.cert: holds no certificate in PEM"),
+        ("tls_server_config: {cert_file: key.pem, key_file: key.pem}", "key.pem: contains no PEM certificate"),
+        ("tls_server_config: {cert_file: cert.pem, key_file: cert.pem}", "cert.pem: contains no private key"),
+        ("tls_server_config: {cert: x, key_file: key.pem}", "tls_server_config.cert: contains no PEM certificate"),
         ("http_server_config: {http2: maybe}", "1:29: http_server_config.http2: must be true or false"),
         ("http_server_config: {headers: {X-Frame-Options: no}}", "X-Frame-Options: must be deny or sameorigin"),
         ("http_server_config: {headers: {X-Content-Type-Options: x}}", "X-Content-Type-Options: must be nosniff"),
         ("http_server_config: {headers: {Server: x}}", "headers.Server is not known"),
-        ("basic_auth_users: {ann: secret}", "basic_auth_users.ann: is not a bcrypt hash; make one with"),
+        ("basic_auth_users: {ann: secret}", "basic_auth_users.ann: is not a bcrypt hash; create one with"),
         ("basic_auth_users: {ann: [x]}", "basic_auth_users.ann: must be a text"),
         ("rate_limit: {interval: 1s}", "burst: must be at least 1"),
         ("rate_limit: {interval: soon, burst: 1}", "interval: is not a duration"),
@@ -350,24 +350,24 @@ async fn every_documented_key_is_supported_or_rejected_by_name() {
         assert!(stderr.starts_with("tryvox-exporter: --web.config.file: ") && !stderr.contains("panicked"), "{stderr}");
     }
     for (more, problem) in [
-        ("min_version: TLS11", "4:16: tls_server_config.min_version: TLS11 cannot be had here"),
+        ("min_version: TLS11", "4:16: tls_server_config.min_version: TLS11 is not supported"),
         ("min_version: SSL3", "must be TLS12 or TLS13"),
-        ("min_version: TLS13\nmax_version: TLS12", "min_version: is above max_version"),
-        ("cipher_suites: [TLS_RSA_WITH_AES_128_CBC_SHA]", "TLS_RSA_WITH_AES_128_CBC_SHA cannot be had here"),
-        ("cipher_suites: [NONE]", "\"NONE\" is not known; there are TLS_AES_256_GCM_SHA384"),
-        ("curve_preferences: [CurveP521]", "CurveP521 cannot be had here"),
+        ("min_version: TLS13\nmax_version: TLS12", "min_version: is higher than max_version"),
+        ("cipher_suites: [TLS_RSA_WITH_AES_128_CBC_SHA]", "TLS_RSA_WITH_AES_128_CBC_SHA is not supported"),
+        ("cipher_suites: [NONE]", "\"NONE\" is not known; use one of TLS_AES_256_GCM_SHA384"),
+        ("curve_preferences: [CurveP521]", "CurveP521 is not supported"),
         ("curve_preferences: [x]", "\"x\" is not known"),
         ("curve_preferences: X25519", "curve_preferences: must be a list"),
         ("client_auth_type: Maybe", "client_auth_type: must be one of NoClientCert"),
         (
             "client_auth_type: RequireAndVerifyClientCert",
-            "RequireAndVerifyClientCert needs client_ca_file or client_ca",
+            "RequireAndVerifyClientCert requires client_ca_file or client_ca",
         ),
-        ("client_ca_file: ca.pem", "client_ca_file: needs a client_auth_type"),
-        ("client_ca_file: key.pem\nclient_auth_type: VerifyClientCertIfGiven", "key.pem: holds no certificate in PEM"),
-        ("client_allowed_sans: [a]", "client_allowed_sans: needs a client_auth_type"),
+        ("client_ca_file: ca.pem", "client_ca_file: has no effect without client_auth_type"),
+        ("client_ca_file: key.pem\nclient_auth_type: VerifyClientCertIfGiven", "key.pem: contains no PEM certificate"),
+        ("client_allowed_sans: [a]", "client_allowed_sans: requires client_auth_type"),
         ("client_allowed_sans: []\nclient_auth_type: RequireAnyClientCert", "client_allowed_sans: is empty"),
-        ("cert: x", "tls_server_config.cert: excludes cert_file"),
+        ("cert: x", "tls_server_config.cert: cannot be combined with cert_file"),
         ("key_fil: x", "tls_server_config.key_fil is not known"),
     ] {
         let (code, stderr) = check(&format!("tls_server_config:\n{}", indented(&format!("{pem}\n{more}")))).await;

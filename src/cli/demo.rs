@@ -5,6 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Command, CommandError, bind, bind_ports, local_url, print, serve, simulate, with_options};
 use crate::config::{CommandSpec, Config, ListenAddress, Options};
+use crate::duration;
 use crate::simulator::DEFAULT_KEY;
 use crate::tryvox::{ApiKey, ApiKeySource};
 
@@ -45,7 +46,7 @@ pub(super) static COMMAND: Command = Command {
 async fn run(options: &Options, stop: CancellationToken) -> Result<(), CommandError> {
     let listeners = bind(&options.web.listen_addresses)?;
     let loopback = ListenAddress::Tcp { host: Some("127.0.0.1".to_owned()), port: 0 };
-    let api = bind_ports(&[loopback])?.pop().context("no socket for the simulated API")?;
+    let api = bind_ports(&[loopback])?.pop().context("cannot open a socket for the simulated API")?;
     let api_url = local_url(api.local_addr().map_err(anyhow::Error::new)?);
 
     let key = ApiKey::new(&DEFAULT_KEY.into()).map_err(anyhow::Error::new)?;
@@ -62,24 +63,24 @@ async fn run(options: &Options, stop: CancellationToken) -> Result<(), CommandEr
     }
     tokio::spawn(simulator.serve(api, stop.clone()));
 
-    let listener = listeners.first().context("no address to listen on")?;
+    let listener = listeners.first().context("no address to listen on; set --web.listen-address")?;
     let page = match listener.tcp_address().map_err(anyhow::Error::new)? {
         Some(address) => local_url(address),
         None => listener.address().map_err(anyhow::Error::new)?,
     };
     print(&format!(
-        "tryvox-exporter demo: {} simulated numbers, polled every {}; they change while you look.\n\n\
-         \x20 page     {page}/\n\
-         \x20 metrics  {page}{path}\n\
-         \x20 health   {page}/-/healthy\n\
-         \x20 API      {api_url}/v1/account/{account}/numbers  (Authorization: Bearer {DEFAULT_KEY})\n\n\
-         Point Prometheus at it with\n\n\
+        "tryvox-exporter demo: a simulated account with {} numbers, polled every {}\n\n\
+         \x20 Status page    {page}/\n\
+         \x20 Metrics        {page}{path}\n\
+         \x20 Health         {page}/-/healthy\n\
+         \x20 Simulated API  {api_url}/v1/account/{account}/numbers  (Authorization: Bearer {DEFAULT_KEY})\n\n\
+         Prometheus configuration:\n\n\
          \x20 scrape_configs:\n\
          \x20   - job_name: tryvox\n\
          \x20     static_configs: [{{targets: [\"{target}\"]}}]\n\n\
-         Ctrl-C ends it.\n",
+         Press Ctrl-C to stop.\n",
         options.simulator.numbers,
-        humantime::format_duration(options.poll.interval),
+        duration::format(options.poll.interval),
         path = options.web.telemetry_path,
         account = account_id,
         target = page.trim_start_matches("http://"),

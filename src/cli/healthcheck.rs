@@ -30,7 +30,7 @@ pub(super) static COMMAND: Command = Command {
 
 /// Requests `/-/healthy` from the first listen address, and prints and returns success if the exporter is healthy.
 async fn run(options: &WebOptions) -> Result<(), CommandError> {
-    let address = options.listen_addresses.first().context("no --web.listen-address")?;
+    let address = options.listen_addresses.first().context("no address to check; set --web.listen-address")?;
     let file = options.config_file().map(WebFile::open).transpose();
     let file = file.map_err(|error| CommandError::Usage(format!("--web.config.file: {error}")))?;
     let scheme = if file.as_ref().is_some_and(WebFile::is_encrypted) { "https" } else { "http" };
@@ -63,11 +63,11 @@ async fn run(options: &WebOptions) -> Result<(), CommandError> {
             print("healthy\n");
             Ok(())
         }
-        Ok(response) => Err(anyhow!("{url} answered {}", response.status()).into()),
+        Ok(response) => Err(anyhow!("unhealthy: {url} responded with status {}", response.status()).into()),
         Err(error) => {
-            let hint = "is it running, and are --web.listen-address and --web.config.file the same?";
+            let hint = "check that the exporter runs with the same --web.listen-address and --web.config.file";
             let cause = anyhow::Error::new(error.without_url());
-            Err(anyhow!("no answer from {url} at {address} ({cause:#}); {hint}").into())
+            Err(anyhow!("no response from {url} at {address}: {cause:#}; {hint}").into())
         }
     }
 }

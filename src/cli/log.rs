@@ -39,6 +39,6 @@ pub(super) fn start(options: &LogOptions) {
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string).unwrap_or_default();
         let message = panic.payload_as_str().unwrap_or("no message");
-        error!(panic = message, place = location, "a fault of this program; please report it");
+        error!(panic = message, location, "panicked; please report this bug");
     }));
 }

@@ -1,6 +1,6 @@
 //! `once`: lists every account once and prints the metrics, or writes them to a file.
 //!
-//! The file is replaced atomically, and kept as it is if every account fails.
+//! The file is replaced atomically. If every account fails, it is not changed.
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -51,7 +51,7 @@ async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandErro
         // A file with the metrics of an earlier run is kept if there is nothing new.
         Some(_) if failures.len() == accounts.len() && !accounts.is_empty() => {}
         Some(path) => replace(path, &text).with_context(|| {
-            format!("cannot write {}; check that its folder exists and may be written to", path.display())
+            format!("cannot write {}; check that its directory exists and is writable", path.display())
         })?,
         None => print(&text),
     }
@@ -59,7 +59,8 @@ async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandErro
         [] => Ok(()),
         [first, ..] => {
             let (failed, all) = (failures.len(), accounts.len());
-            Err(anyhow!("{failed} of {all} account(s) could not be listed: {first}").into())
+            let plural = if all == 1 { "" } else { "s" };
+            Err(anyhow!("{failed} of {all} account{plural} could not be listed: {first}").into())
         }
     }
 }

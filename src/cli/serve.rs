@@ -68,11 +68,12 @@ fn print_checked(config: &Config) {
     }
     let Config { accounts, total_accounts, shard, options, .. } = config;
     let total_shards = options.shard.total_shards;
+    let plural = if *total_accounts == 1 { "" } else { "s" };
     let in_shard = match total_shards {
         1 => String::new(),
-        _ => format!(", {} of them in shard {shard} of {total_shards}", accounts.len()),
+        _ => format!(", {} in shard {shard} of {total_shards}", accounts.len()),
     };
-    print(&format!("The configuration is good: accounts={total_accounts}{in_shard}\n"));
+    print(&format!("The configuration is valid: {total_accounts} account{plural}{in_shard}\n"));
 }
 
 /// Files that are open besides connections: logs, listening sockets, key files.
@@ -92,14 +93,17 @@ pub(super) async fn serve(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let started = Instant::now();
-    let polling = PollingThread::start().context("cannot start threads")?;
+    let polling =
+        PollingThread::start().context("cannot start the polling thread; check the limits on processes and memory")?;
     let exporter = Arc::new(ExporterMetrics::new(config_status(config)));
     let factory = PollerFactory::new(config).map_err(anyhow::Error::msg)?;
     let mut manager = FleetManager::new(factory, AccountMetrics::attach, polling.handle().clone(), stop.clone());
 
     // Installed before anyone can know that the process runs, as SIGHUP ends a process without a handler. That is
     // right if there is no configuration to read again.
-    let read = read.map(|read| anyhow::Ok((read, signal(SignalKind::hangup())?))).transpose()?;
+    let read = read
+        .map(|read| anyhow::Ok((read, signal(SignalKind::hangup()).context("cannot handle SIGHUP")?)))
+        .transpose()?;
     log_start(config, &listeners, web_file.as_deref())?;
     let fleet = manager.fleet();
     manager.apply(config).map_err(anyhow::Error::msg)?;
@@ -128,7 +132,7 @@ pub(super) async fn serve(
     Ok(())
 }
 
-/// Logs what is started, and what to know about the configuration.
+/// Logs the start, warnings about the configuration, and the listening addresses.
 fn log_start(config: &Config, listeners: &[Listener], web_file: Option<&WebFile>) -> anyhow::Result<()> {
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -139,17 +143,18 @@ fn log_start(config: &Config, listeners: &[Listener], web_file: Option<&WebFile>
     for warning in &config.warnings {
         warn!("{warning}");
     }
-    let (files, needed) =
+    let (limit, needed) =
         (max_open_files(), config.options.web.max_connections + config.options.tryvox.total_concurrency + SPARE_FILES);
-    if files.is_some_and(|files| files < needed as u64) {
+    if limit.is_some_and(|limit| limit < needed as u64) {
         warn!(
-            files,
-            needed, "fewer files may be open than connections: lower --web.max-connections or raise the limit"
+            limit,
+            needed, "limit of open files is too low for --web.max-connections; raise the limit or lower the option"
         );
     }
     for listener in listeners {
         let tls = web_file.is_some_and(WebFile::is_encrypted);
-        info!(tls, address = listener.address()?, "listening");
+        let address = listener.address().context("cannot read the address of a listening socket")?;
+        info!(tls, address, "listening");
     }
     Ok(())
 }

@@ -39,7 +39,7 @@ pub(super) static COMMAND: Command = Command {
 async fn run(options: &Options, environment: &impl Environment, stop: CancellationToken) -> Result<(), CommandError> {
     let own_key = key_from_environment(environment, API_KEY_VARIABLE).map_err(CommandError::Usage)?;
     let listeners = bind_ports(&options.web.listen_addresses)?;
-    let key_text = if own_key.is_some() { format!("(yours, from {API_KEY_VARIABLE})") } else { DEFAULT_KEY.to_owned() };
+    let key_text = if own_key.is_some() { format!("(from {API_KEY_VARIABLE})") } else { DEFAULT_KEY.to_owned() };
     let options = &options.simulator;
     let simulator = build_simulator(options, own_key)?;
     if let Some(life) = options.life() {
@@ -52,19 +52,19 @@ async fn run(options: &Options, environment: &impl Environment, stop: Cancellati
         info!(%address, "listening");
         let url = local_url(address);
         print(&format!(
-            "A simulated TryVox with {} numbers:\n\
-             \x20 url         {url}\n\
-             \x20 account id  {}\n\
+            "Simulated TryVox API, {numbers} numbers per account:\n\
+             \x20 URL         {url}\n\
+             \x20 account ID  {accounts}\n\
              \x20 API key     {key_text}\n",
-            options.numbers,
-            match &options.account_ids()[..] {
-                [first, .., last] => format!("{first} to {last}, each with so many"),
+            numbers = options.numbers,
+            accounts = match &options.account_ids()[..] {
+                [first, .., last] => format!("{first} to {last}"),
                 ids => ids.concat(),
             },
         ));
     }
     let servers = listeners.into_iter().map(|listener| simulator.clone().serve(listener, stop.clone()));
-    try_join_all(servers).await.context("cannot go on serving")?;
+    try_join_all(servers).await.context("cannot accept connections")?;
     Ok(())
 }
 

@@ -9,7 +9,10 @@ use tracing::{debug, warn};
 
 /// Notifies systemd that the exporter listens and polls this many accounts.
 pub(super) fn notify_ready(accounts: usize) {
-    let status = format!("polling {accounts} account(s)");
+    let status = match accounts {
+        1 => "polling 1 account".to_owned(),
+        _ => format!("polling {accounts} accounts"),
+    };
     notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
 }
 
@@ -18,7 +21,7 @@ pub(super) fn notify_ready(accounts: usize) {
 pub(super) fn notify_reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),
-        Err(error) => debug!(%error, "no monotonic clock to tell systemd of"),
+        Err(error) => debug!(%error, "cannot read the monotonic clock"),
     }
 }
 
@@ -42,6 +45,6 @@ pub(super) async fn ping_watchdog() {
 
 fn notify(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
-        warn!(%error, "systemd cannot be told");
+        warn!(%error, "cannot notify systemd");
     }
 }

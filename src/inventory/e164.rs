@@ -36,7 +36,7 @@ impl PartialOrd for E164 {
 
 /// The text is not a phone number in E.164 format.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("e164 is not `+` and 1 to 15 digits")]
+#[error("e164 is not a plus sign and 1 to 15 digits")]
 pub struct InvalidE164;
 
 impl FromStr for E164 {

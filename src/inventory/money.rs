@@ -24,7 +24,7 @@ pub struct Money(BigDecimal);
 
 /// The text is not a JSON number, or is longer, larger or finer than any price.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("a fee is not a number of at most {MAX_LENGTH} characters and between 1e-{MAX_EXPONENT} and 1e{MAX_EXPONENT}")]
+#[error("fee is not a number of at most {MAX_LENGTH} characters between 1e-{MAX_EXPONENT} and 1e{MAX_EXPONENT}")]
 pub struct InvalidMoney;
 
 /// Maximum length of an amount in bytes, which bounds the time it takes to parse a record.

@@ -1,4 +1,4 @@
-//! The log lines of polls.
+//! The log messages of polls.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::listing::Listing;
 use crate::inventory::{ListingDifference, NumberChange};
 use crate::tryvox::Failure;
 
-/// Logs each change of a number at debug level, and one line that counts them.
+/// Logs each change of a number at debug level, and one message with the counts.
 pub(super) fn log_changes(account: &str, difference: &ListingDifference) {
     if difference.count() == 0 {
         return;
@@ -21,12 +21,12 @@ pub(super) fn log_changes(account: &str, difference: &ListingDifference) {
             NumberChange::Status(e164, from, to) => {
                 debug!(account, %e164, from = &**from, to = &**to, "number status changed");
             }
-            NumberChange::Fee(e164, from, to) => debug!(account, %e164, %from, %to, "number fee changed"),
+            NumberChange::Fee(e164, from, to) => debug!(account, %e164, %from, %to, "number monthly fee changed"),
         }
     }
-    let untold = difference.count() - difference.changes.len() as u64;
-    if untold > 0 {
-        debug!(account, untold, "more numbers changed");
+    let omitted = difference.count() - difference.changes.len() as u64;
+    if omitted > 0 {
+        debug!(account, omitted, "further number changes omitted");
     }
     let changes_to = |status: &str| -> u64 {
         difference.status_changes.iter().filter(|([_, to], _)| **to == *status).map(|(_, count)| count).sum()
@@ -46,25 +46,25 @@ pub(super) fn log_changes(account: &str, difference: &ListingDifference) {
 /// Logs a successful poll: at debug level if the account was up before and the listing is complete.
 pub(super) fn log_success(account: &str, was_up: bool, listing: &Listing, poll: LastPoll) {
     let Listing { inventory, reported } = listing;
-    let (numbers, invalid, pages) = (inventory.listed, inventory.invalid, poll.pages);
-    let took = tracing::field::display(seconds(poll.duration));
+    let (numbers, invalid_records, pages) = (inventory.listed, inventory.invalid, poll.pages);
+    let duration = tracing::field::display(seconds(poll.duration));
     if was_up && listing.discrepancy() == 0 {
-        debug!(account, numbers, invalid, reported, pages, took, "account listed");
+        debug!(account, numbers, invalid_records, reported, pages, duration, "poll succeeded");
     } else {
-        info!(account, numbers, invalid, reported, pages, took, "account listed");
+        info!(account, numbers, invalid_records, reported, pages, duration, "poll succeeded");
     }
 }
 
-/// Logs a failed poll; `inventory` says what is left to show.
+/// Logs a failed poll; `inventory` is `none`, `kept` or `stale`, the state of the last valid listing.
 pub(super) fn log_failure(account: &str, failure: &Failure, inventory: &str, poll: LastPoll) {
-    let took = tracing::field::display(seconds(poll.duration));
+    let duration = tracing::field::display(seconds(poll.duration));
     warn!(
         account,
         reason = failure.reason.as_str(),
         error = %failure,
         inventory,
         pages = poll.pages,
-        took,
+        duration,
         "poll failed"
     );
 }

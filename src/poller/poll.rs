@@ -15,6 +15,7 @@ use super::account::Account;
 use super::blocking::run_blocking;
 use super::listing::Listing;
 use crate::config::AccountConfig;
+use crate::duration;
 use crate::inventory::{E164, FoldedListing, InvalidRecord, ListingFold, NumberStates};
 use crate::tryvox::{ApiKey, Failure, FailureReason, ListingPage};
 
@@ -63,18 +64,16 @@ impl<'a> Poll<'a> {
     /// If the key or a page cannot be read, the deadline passes, or no attempt is consistent enough.
     pub(super) async fn listing(&self) -> Result<(Listing, NumberStates), Failure> {
         timeout_at(self.deadline, self.list_until_consistent()).await.unwrap_or_else(|_| {
-            let timeout = humantime::format_duration(self.config.poll.timeout());
-            Err(Failure::new(
-                FailureReason::Timeout,
-                format!("the poll was not done within {timeout} (--poll.timeout)"),
-            ))
+            let timeout = duration::format(self.config.poll.timeout());
+            let remedy = "raise --poll.timeout, --tryvox.concurrency or --tryvox.rate-limit";
+            Err(Failure::new(FailureReason::Timeout, format!("the poll did not finish within {timeout}; {remedy}")))
         })
     }
 
     async fn list_until_consistent(&self) -> Result<(Listing, NumberStates), Failure> {
         let key = self.read_key().await?;
         let mut best: Result<(Listing, NumberStates), _> =
-            Err(Failure::new(FailureReason::Internal, "nothing was read"));
+            Err(Failure::new(FailureReason::Internal, "no listing was attempted; please report this bug"));
         let mut known = HashSet::new();
         for attempt in 1..=MAX_ATTEMPTS {
             let started_at = Instant::now();
@@ -120,25 +119,20 @@ impl<'a> Poll<'a> {
             is_steady &= summary.is_total_stable;
         }
         let fold = fold.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let FoldedListing { inventory, number_states: snapshot, added_during_listing: newcomers } =
+        let FoldedListing { inventory, number_states: numbers, added_during_listing } =
             run_blocking(move || fold.finish()).await;
-        Ok(ListingAttempt {
-            listing: Listing { inventory, reported },
-            numbers: snapshot,
-            is_steady,
-            added_during_listing: newcomers,
-        })
+        Ok(ListingAttempt { listing: Listing { inventory, reported }, numbers, is_steady, added_during_listing })
     }
 
     fn log_inconsistency(&self, attempt: u32, listing: &Listing, added_during_listing: usize) {
         debug!(
             account = self.account.name(),
-            reading = attempt,
+            attempt,
             numbers = listing.inventory.listed,
-            invalid = listing.inventory.invalid,
+            invalid_records = listing.inventory.invalid,
             reported = listing.reported,
-            newcomers = added_during_listing,
-            "the list changed while it was read"
+            added_during_listing,
+            "listing is inconsistent"
         );
     }
 
@@ -157,8 +151,8 @@ impl<'a> Poll<'a> {
             return Ok(());
         }
         let cause = format!(
-            "the API reports {} numbers and lists {}, {} of them invalid: {discrepancy} apart, where \
-             --poll.max-discrepancy allows {allowed}",
+            "the API reports {} numbers but lists {} ({} of them invalid), which exceeds the difference of {allowed} \
+             that is allowed; raise --poll.max-discrepancy or contact TryVox",
             listing.reported,
             listing.inventory.listed + listing.inventory.invalid,
             listing.inventory.invalid,
@@ -171,7 +165,7 @@ impl<'a> Poll<'a> {
         let source = self.config.key.clone();
         run_blocking(move || source.read())
             .await
-            .map_err(|error| Failure::new(FailureReason::ApiKey, error.to_string()))
+            .map_err(|error| Failure::new(FailureReason::ApiKey, format!("{error}; check its path, owner and content")))
     }
 }
 

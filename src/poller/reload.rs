@@ -104,13 +104,13 @@ impl<H: Clone, O: ReloadObserver> Reloader<H, O> {
                     warn!("{warning}");
                 }
                 if config.options.web != self.web {
-                    warn!("options of --web. take effect at the next start alone");
+                    warn!("changed --web options take effect after a restart");
                 }
                 info!(unchanged, changed, added, removed, "configuration reloaded");
                 Ok(())
             }
             Err(problem) => {
-                error!(error = problem, "configuration not reloaded; all goes on as before");
+                error!(error = problem, "reload failed, keeping the previous configuration");
                 Err(problem)
             }
         }

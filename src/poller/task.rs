@@ -189,7 +189,7 @@ fn react(reaction: &dyn PollReaction, publication: &Publication<'_>) -> bool {
 }
 
 fn internal_failure() -> Failure {
-    Failure::new(FailureReason::Internal, "the poll ended in a fault of this program; please report it")
+    Failure::new(FailureReason::Internal, "the poll panicked; please report this bug together with the log")
 }
 
 /// Returns the first tick after `now`, of a schedule that has a tick at `tick` and one every interval.

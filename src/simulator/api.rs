@@ -117,7 +117,7 @@ impl Simulator {
         let mut response = match replacement {
             Some(replacement) => replacement,
             None if request.headers.get(AUTHORIZATION) != Some(&self.authorization) => {
-                let message = "The API key is missing or not valid.";
+                let message = "The API key is missing or invalid.";
                 let rejection = error_response(StatusCode::UNAUTHORIZED, "unauthorized", message);
                 ([(WWW_AUTHENTICATE, "Bearer")], rejection).into_response()
             }
@@ -174,7 +174,7 @@ impl Simulator {
             Method::DELETE => self.faults.set(Vec::new()),
             Method::GET => {}
             _ => {
-                let message = "GET, POST, PUT or DELETE.";
+                let message = "Use GET, POST, PUT or DELETE.";
                 return error_response(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
             }
         }

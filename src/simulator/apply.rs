@@ -118,7 +118,7 @@ pub(super) fn send_page(fault: Option<&FaultKind>, json: String) -> Response {
 
 fn status_response(status: u16, retry_after: Option<RetryAfter>, now: SystemTime) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = error_response(status, "fault", "This goes wrong on purpose.");
+    let mut response = error_response(status, "fault", "Simulated fault.");
     let retry_after = match retry_after {
         None => return response,
         Some(RetryAfter::Seconds(seconds)) => seconds.to_string(),

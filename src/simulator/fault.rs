@@ -123,7 +123,7 @@ impl FaultKind {
             _ => {
                 let names: Vec<_> = WITHOUT_PARAMETERS.iter().map(|(name, _)| *name).collect();
                 return Err(format!(
-                    "{name:?} is no fault; there are status codes from 201 to 599, slow-body, redirect, total, {}",
+                    "unknown fault {name:?}; use a status code from 201 to 599, slow-body, redirect, total, {}",
                     names.join(", ")
                 ));
             }
@@ -175,8 +175,11 @@ impl FromStr for Fault {
         let kind = FaultKind::from_name(name)?;
         let mut fault = Self { kind, account: None, page: 1, times: None, probability: 1.0 };
         for word in words {
-            let (key, value) = word.split_once('=').ok_or_else(|| format!("{word:?} is not like page=2"))?;
-            let must_be = |expected: &str| format!("{key}={value} of the fault {name} must be {expected}");
+            let (key, value) = word
+                .split_once('=')
+                .ok_or_else(|| format!("invalid parameter {word:?} of fault {name}; write it like page=2"))?;
+            let must_be =
+                |expected: &str| format!("invalid parameter {key}={value} of fault {name}; it must be {expected}");
             let parse_u64 = || value.parse::<u64>().map_err(|_| must_be("a whole number"));
             match (key, &mut fault.kind) {
                 ("account", _) => fault.account = Some(value.to_owned()),
@@ -195,7 +198,7 @@ impl FromStr for Fault {
                 ("by", FaultKind::Total(by)) => *by = value.parse().map_err(|_| must_be("a whole number"))?,
                 _ => {
                     return Err(format!(
-                        "the fault {name} has no {key}; all have account, page, times and probability"
+                        "fault {name} has no parameter {key}; every fault has account, page, times and probability"
                     ));
                 }
             }
@@ -283,10 +286,10 @@ mod tests {
     fn errors_name_what_is_invalid() {
         for (text, expected) in [
             ("bogus", "cut-body"),
-            ("200", "status codes"),
+            ("200", "a status code from 201"),
             ("hang page", "page=2"),
             ("hang page=x", "whole number"),
-            ("hang retry-after=1", "no retry-after"),
+            ("hang retry-after=1", "no parameter retry-after"),
             ("hang probability=2", "from 0 to 1"),
             ("slow-body over=soon", "duration"),
         ] {

@@ -28,6 +28,7 @@ use super::sender::RequestSender;
 use super::transport::Transport;
 use super::urls::{ListingFilter, listing_url, numbers_url, page_url};
 use super::wire::{GenerationWindow, ListingPage, Pagination};
+use crate::duration;
 
 /// What is known of a complete listing apart from its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,7 +132,7 @@ impl TryvoxClient {
     /// `on_page` is called with each page and its number as it arrives, in any order after page 1. If nothing fails,
     /// there is one request per page.
     ///
-    /// The listing does not end by itself at the `deadline`: the caller drops the future then. The deadline only
+    /// The listing does not end at the `deadline` on its own: the caller drops the future then. The deadline only
     /// prevents attempts and pages that cannot be done in time.
     ///
     /// # Errors
@@ -193,7 +194,10 @@ impl<F: Fn(u32, ListingPage<'_>)> ListingRun<'_, F> {
         progress.done.store(0, Ordering::Relaxed);
         let first = self.fetch_page(1).await.map_err(|error| match error {
             PageError::Failed(failure) => failure,
-            PageError::Cancelled => Failure::new(FailureReason::Internal, "given up without a reason"),
+            PageError::Cancelled => Failure::new(
+                FailureReason::Internal,
+                "the listing was cancelled without a failure; please report this bug",
+            ),
         })?;
         let pages = first.page_count()?;
         progress.done.store(1, Ordering::Relaxed);
@@ -225,11 +229,11 @@ impl<F: Fn(u32, ListingPage<'_>)> ListingRun<'_, F> {
         Err(Failure::new(
             FailureReason::Timeout,
             format!(
-                "{pages} pages at {} requests a second take {} and the poll has {} left: set --tryvox.rate-limit to \
-                 {} or more, or --poll.interval and --poll.timeout to more than that",
+                "{pages} pages at {} requests per second take {}, but the poll has only {} left; set \
+                 --tryvox.rate-limit to at least {}, or raise --poll.interval and --poll.timeout",
                 self.client.options.rate_limit,
-                humantime::format_duration(round_up_to_seconds(needed)),
-                humantime::format_duration(round_up_to_seconds(left)),
+                duration::format(round_up_to_seconds(needed)),
+                duration::format(round_up_to_seconds(left)),
                 sufficient_rate.ceil(),
             ),
         ))
@@ -256,7 +260,7 @@ impl<F: Fn(u32, ListingPage<'_>)> ListingRun<'_, F> {
             let backoff = backoff(attempt, self.client.jitter());
             let failure = self.check_retry(error, attempt, backoff).map_err(PageError::Failed)?;
             let (account, reason) = (&*self.client.account, failure.reason);
-            debug!(account, reason = reason.as_str(), error = %failure, pause = ?backoff, "trying again");
+            debug!(account, reason = reason.as_str(), error = %failure, ?backoff, "retrying");
             self.unless_failed(sleep(backoff)).await?;
             sender.stats().record_retry(reason);
             attempt += 1;
@@ -287,8 +291,9 @@ impl<F: Fn(u32, ListingPage<'_>)> ListingRun<'_, F> {
             RetryDecision::Retry => Ok(failure),
             RetryDecision::GiveUp => Err(failure),
             RetryDecision::GiveUpPaused => {
-                let wait = humantime::format_duration(round_up_to_seconds(paused_until - now));
-                let cause = format!("{}; it asks for patience for {wait}, past the end of this poll", failure.cause);
+                let wait = duration::format(round_up_to_seconds(paused_until - now));
+                let cause =
+                    format!("{}; retry only after {wait}, which is past the deadline of this poll", failure.cause);
                 Err(Failure { reason: FailureReason::RateLimited, cause, ..failure })
             }
         }
@@ -305,7 +310,10 @@ impl<F: Fn(u32, ListingPage<'_>)> ListingRun<'_, F> {
         }
         let body = response.body?;
         let mut parsed = ListingPage::parse(&body).map_err(|error| {
-            Failure::new(FailureReason::Decode, format!("the body is not a page of numbers: {error}"))
+            Failure::new(
+                FailureReason::Decode,
+                format!("the response is not a page of numbers: {error}; check that --tryvox.url is the TryVox API"),
+            )
         })?;
         for example in &mut parsed.malformed.examples {
             *example = self.key.redact(example);

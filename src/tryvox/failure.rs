@@ -88,60 +88,62 @@ impl FailureReason {
     #[must_use]
     pub fn advice(self) -> Advice {
         let (summary, remedy) = match self {
-            Self::Timeout => (
-                "The API did not answer in time.",
-                "If that goes on, allow more time with --tryvox.timeout or --poll.timeout.",
-            ),
+            Self::Timeout => {
+                ("The API did not respond in time.", "If this persists, raise --tryvox.timeout or --poll.timeout.")
+            }
             Self::Connect => (
-                "There is no connection to the API.",
-                "Check --tryvox.url, name resolution, proxy and firewall from where this exporter runs.",
+                "The connection to the API failed.",
+                "Check --tryvox.url, and DNS, proxy and firewall on the exporter's host.",
             ),
             Self::Tls => (
-                "The API's certificate is not trusted.",
-                "Check --tryvox.url, this machine's clock, and the certificate authorities that it trusts.",
+                "The TLS handshake with the API failed.",
+                "Check --tryvox.url, the system clock and the trusted CA certificates.",
             ),
             Self::Unauthorized => (
-                "The API does not accept the key.",
-                "Write a valid key into the account's key file; the next poll reads it. One that is in the environment \
-                 needs a restart.",
+                "The API rejected the API key.",
+                "Write a valid key to the account's key file; the next poll reads it. A key from an environment \
+                 variable needs a restart.",
             ),
             Self::Forbidden => (
-                "The key may not list the numbers of this account.",
-                "Give the key that right in the TryVox console, or use another one.",
+                "The API key is not permitted to list this account.",
+                "Grant the key this permission in the TryVox console, or use another key.",
             ),
-            Self::NotFound => (
-                "The API knows no such account.",
-                "Check the account id, and that --tryvox.url is where the API's paths start.",
-            ),
+            Self::NotFound => ("The API has no account with this ID.", "Check account_id and --tryvox.url."),
             Self::RateLimited => (
-                "The API asks for fewer requests.",
-                "Lower --tryvox.rate-limit, or poll less often; the next poll waits for as long as the API asked.",
+                "The API limits the request rate.",
+                "Lower --tryvox.rate-limit or raise --poll.interval. The next poll waits as long as the API asked for.",
             ),
             Self::ServerError => {
-                ("The API has a problem of its own.", "Wait; if it goes on, ask TryVox. The next poll tries again.")
+                ("The API failed with a server error.", "The next poll tries again. If this persists, contact TryVox.")
             }
             Self::HttpStatus => (
-                "The API answered with a status that has no meaning here.",
-                "Check that --tryvox.url leads to the TryVox API, and what is in between.",
+                "The API responded with an unexpected status.",
+                "Check that --tryvox.url is the TryVox API, and check any proxy in between.",
             ),
             Self::Redirect => (
-                "The API sends elsewhere, and the key goes to no other place than was configured.",
-                "If the new address is TryVox's, make it --tryvox.url.",
+                "The API responded with a redirect.",
+                "Redirects are not followed, so that the API key is not sent to another host. If the new address \
+                 belongs to TryVox, set --tryvox.url to it.",
             ),
             Self::Decode => (
-                "The answer is cut off, or is not the JSON expected.",
-                "Check that --tryvox.url leads to the TryVox API, and not to the page of a proxy.",
+                "The response is truncated or is not the expected JSON.",
+                "Check that --tryvox.url is the TryVox API and not a proxy that responds with a page of its own.",
             ),
             Self::TooLarge => (
-                "An answer is larger than a page can be.",
-                "Lower --tryvox.per-page, and check that --tryvox.url leads to the TryVox API.",
+                "The response exceeds the maximum size.",
+                "Lower --tryvox.per-page, and check that --tryvox.url is the TryVox API.",
             ),
             Self::Inconsistent => (
-                "The pages of the list do not add up to one listing.",
-                "It may pass by itself; if not, raise --poll.max-discrepancy or ask TryVox.",
+                "The pages do not form a consistent listing.",
+                "The next poll tries again. If this persists, raise --poll.max-discrepancy or contact TryVox.",
             ),
-            Self::ApiKey => ("The account's key cannot be read.", "Check the key file's path, owner and content."),
-            Self::Internal => ("A fault of this program.", "Please report it, with what the log says."),
+            Self::ApiKey => (
+                "The API key cannot be read.",
+                "Check the path, owner, mode and content of the account's key file; the next poll reads it again.",
+            ),
+            Self::Internal => {
+                ("The poll failed because of a bug in tryvox-exporter.", "Please report it together with the log.")
+            }
         };
         Advice { summary, remedy }
     }
@@ -172,7 +174,7 @@ pub struct Failure {
     pub reason: FailureReason,
     /// The attempt that failed; `None` if the failure is not that of a single request.
     pub attempt: Option<PageAttempt>,
-    /// What happened, in words. The client removes the API key from it.
+    /// The cause, and the remedy if there is one. The client removes the API key from it.
     pub cause: String,
 }
 

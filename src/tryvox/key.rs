@@ -31,7 +31,7 @@ pub enum InvalidApiKey {
     #[error("the key is empty")]
     Empty,
     /// The text contains more than visible ASCII characters. RFC 6750 allows fewer in a bearer token.
-    #[error("the key holds a blank, a control character or a character that is not ASCII")]
+    #[error("the key contains white space, a control character or a non-ASCII character")]
     NotVisibleAscii,
 }
 
@@ -87,7 +87,7 @@ pub enum ApiKeySource {
 #[derive(Debug, thiserror::Error)]
 pub enum ApiKeyError {
     /// The file cannot be read.
-    #[error("the key file {} cannot be read: {error}", path.display())]
+    #[error("cannot read API key file {}: {error}", path.display())]
     File {
         /// The path of the file.
         path: PathBuf,
@@ -95,7 +95,7 @@ pub enum ApiKeyError {
         error: io::Error,
     },
     /// The file does not contain a valid key.
-    #[error("the key file {} is of no use: {error}", path.display())]
+    #[error("invalid API key file {}: {error}", path.display())]
     Invalid {
         /// The path of the file.
         path: PathBuf,
@@ -122,12 +122,13 @@ impl ApiKeySource {
         }
     }
 
-    /// Returns a warning if every user of this machine can read the key file.
+    /// Returns a warning if all users of this machine can read the key file.
     #[must_use]
     pub fn permission_warning(&self) -> Option<String> {
         let Self::File(path) = self else { return None };
         let mode = std::fs::metadata(path).ok()?.permissions().mode();
-        (mode & 0o004 != 0).then(|| format!("the key file {} can be read by everybody; chmod o= it", path.display()))
+        let path = path.display();
+        (mode & 0o004 != 0).then(|| format!("API key file {path} is readable by all users; run `chmod o= {path}`"))
     }
 }
 
@@ -138,7 +139,7 @@ fn read_secret(path: &Path) -> io::Result<SecretString> {
     let length = File::open(path)?.take(MAX_KEY_FILE + 1).read_to_string(&mut text)?;
     let text = SecretString::from(text);
     if length as u64 > MAX_KEY_FILE {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is too large for a key"));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 64 KiB"));
     }
     Ok(text)
 }

@@ -44,13 +44,17 @@ impl ApiResponse {
     /// Returns the failure that a status other than 200 stands for.
     pub(super) fn status_failure(&self) -> Failure {
         let (reason, meaning) = match self.status.as_u16() {
-            401 => (FailureReason::Unauthorized, "the API does not accept the key; check it, it may have been rotated"),
-            403 => (FailureReason::Forbidden, "the key may not list this account; check its permissions"),
-            404 => (FailureReason::NotFound, "the API knows no such account; check the account id and the URL"),
+            401 => {
+                (FailureReason::Unauthorized, "the API rejected the API key; replace it if it was rotated or revoked")
+            }
+            403 => {
+                (FailureReason::Forbidden, "the API key is not permitted to list this account; check its permissions")
+            }
+            404 => (FailureReason::NotFound, "no such account; check account_id and --tryvox.url"),
             429 => (FailureReason::RateLimited, "too many requests; lower --tryvox.rate-limit"),
-            300..=399 => (FailureReason::Redirect, "a redirect, which is never followed; check the URL"),
-            500..=599 => (FailureReason::ServerError, "the API is in trouble"),
-            _ => (FailureReason::HttpStatus, "not an answer this API documents"),
+            300..=399 => (FailureReason::Redirect, "redirects are not followed; check --tryvox.url"),
+            500..=599 => (FailureReason::ServerError, "server error; if it persists, contact TryVox"),
+            _ => (FailureReason::HttpStatus, "unexpected status; check that --tryvox.url is the TryVox API"),
         };
         let target = match self.headers.get(LOCATION) {
             Some(target) if reason == FailureReason::Redirect => format!(" to {target:?}"),

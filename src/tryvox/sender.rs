@@ -14,6 +14,7 @@ use super::pacer::Pacer;
 use super::request_stats::RequestStats;
 use super::response::ApiResponse;
 use super::transport::Transport;
+use crate::duration;
 
 /// Sends the requests of one account. It never repeats a request on its own.
 pub(super) struct RequestSender {
@@ -82,8 +83,9 @@ impl RequestSender {
         let bearer = key.bearer().map_err(|error| Failure::new(FailureReason::ApiKey, error.to_string()))?;
         let mut in_flight = InFlightRequest { stats: &self.stats, start: Instant::now(), status: None };
         let response = timeout(self.timeout, self.transport.get(url, bearer)).await.unwrap_or_else(|_| {
-            let timeout = humantime::format_duration(self.timeout);
-            Err(Failure::new(FailureReason::Timeout, format!("no whole answer within {timeout} (--tryvox.timeout)")))
+            let timeout = duration::format(self.timeout);
+            let cause = format!("no complete response within {timeout}; raise --tryvox.timeout if the API is slow");
+            Err(Failure::new(FailureReason::Timeout, cause))
         })?;
         in_flight.status = Some(response.status.as_u16());
         Ok(response)

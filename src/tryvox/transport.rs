@@ -71,7 +71,10 @@ impl Transport for HttpClients {
     fn get(&self, url: Url, authorization: HeaderValue) -> BoxFuture<'_, Result<ApiResponse, Failure>> {
         async move {
             let pool = self.pool(&url).get().ok_or_else(|| {
-                Failure::new(FailureReason::Internal, format!("there are no connections for {}", url.scheme()))
+                Failure::new(
+                    FailureReason::Internal,
+                    format!("no HTTP client for {} URLs; please report this bug", url.scheme()),
+                )
             })?;
             let host = url.host_str().unwrap_or_default().to_owned();
             let request = pool.get(url).header(AUTHORIZATION, authorization).header(ACCEPT, "application/json");
@@ -90,16 +93,20 @@ impl Transport for HttpClients {
 /// Reads a body of at most 16 MiB.
 ///
 /// # Errors
-/// If the body is cut off or too large.
+/// If the body is truncated or too large.
 pub async fn read_body<E: Error + 'static>(chunks: impl Stream<Item = Result<Bytes, E>>) -> Result<Bytes, Failure> {
     let mut chunks = std::pin::pin!(chunks);
     let (mut body, mut large_body_permit) = (Vec::new(), None);
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk
-            .map_err(|error| Failure::new(FailureReason::Decode, format!("the body is cut: {}", root_cause(&error))))?;
+        let chunk = chunk.map_err(|error| {
+            let cause = format!("the response is truncated: {}; check the network and any proxy", root_cause(&error));
+            Failure::new(FailureReason::Decode, cause)
+        })?;
         let length = body.len() + chunk.len();
         if length > MAX_BODY {
-            return Err(Failure::new(FailureReason::TooLarge, format!("the body is larger than {MAX_BODY} bytes")));
+            let cause =
+                format!("the response exceeds {} MiB; check that --tryvox.url is the TryVox API", MAX_BODY >> 20);
+            return Err(Failure::new(FailureReason::TooLarge, cause));
         }
         if length > LARGE_BODY_THRESHOLD && large_body_permit.is_none() {
             // The semaphore is never closed.
@@ -125,18 +132,18 @@ fn http_client(https: bool) -> Result<reqwest::Client, String> {
     // A proxy could read the key of a plain HTTP request. Without TLS there are no certificates to load.
     let builder = if https { builder } else { builder.no_proxy().tls_certs_only([]) };
     builder.build().map_err(|error| {
-        format!("TLS cannot be set up: {}; is the package ca-certificates installed?", root_cause(&error))
+        format!("cannot set up TLS: {}; check that the package ca-certificates is installed", root_cause(&error))
     })
 }
 
 /// Classifies an error that occurred before there was a response.
 fn connection_failure(host: &str, error: &reqwest::Error) -> Failure {
-    let reason = if error_chain(error).any(<dyn Error>::is::<rustls::Error>) {
-        FailureReason::Tls
+    let (reason, remedy) = if error_chain(error).any(<dyn Error>::is::<rustls::Error>) {
+        (FailureReason::Tls, "check --tryvox.url, the system clock and the trusted CA certificates")
     } else {
-        FailureReason::Connect
+        (FailureReason::Connect, "check --tryvox.url, DNS, proxy and firewall")
     };
-    Failure::new(reason, format!("no answer from {host}: {}", root_cause(error)))
+    Failure::new(reason, format!("request to {host} failed: {}; {remedy}", root_cause(error)))
 }
 
 /// Returns an error and its causes, outermost first.

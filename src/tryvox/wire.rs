@@ -162,7 +162,10 @@ impl Pagination {
         u32::try_from(total_pages.max(1)).ok().filter(|pages| u64::from(*pages) <= limit).ok_or_else(|| {
             Failure::new(
                 FailureReason::Inconsistent,
-                format!("total_pages is {total_pages} where total is {total}; no listing is like that"),
+                format!(
+                    "the API reports {total_pages} pages for {total} numbers, which cannot be right; check that \
+                     --tryvox.url is the TryVox API"
+                ),
             )
         })
     }
@@ -238,7 +241,7 @@ impl<'de, R: Deserialize<'de>> Deserialize<'de> for BoundedRecords<R> {
                 let mut records = Vec::with_capacity(100);
                 while let Some(record) = array.next_element()? {
                     if records.len() == MAX_RECORDS {
-                        return Err(A::Error::custom(format!("a page has more than {MAX_RECORDS} records")));
+                        return Err(A::Error::custom(format!("more than {MAX_RECORDS} records in a page")));
                     }
                     records.push(record);
                 }

@@ -120,12 +120,12 @@ pub fn bind(address: &ListenAddress) -> Result<Vec<Listener>, BindError> {
     };
     bound.map_err(|error| {
         let hint = match (error.kind(), address) {
-            (io::ErrorKind::AddrInUse, _) => "stop what listens there or choose another --web.listen-address",
+            (io::ErrorKind::AddrInUse, _) => "stop the process that uses it or change --web.listen-address",
             (io::ErrorKind::PermissionDenied, ListenAddress::Tcp { .. }) => {
-                "choose a port above 1023 with --web.listen-address"
+                "use a port above 1023 in --web.listen-address"
             }
-            (_, ListenAddress::Tcp { .. }) => "choose an address of this machine with --web.listen-address",
-            (_, ListenAddress::Unix(_)) => "choose a path in a folder that this user may write to",
+            (_, ListenAddress::Tcp { .. }) => "use an address of this machine in --web.listen-address",
+            (_, ListenAddress::Unix(_)) => "use a path in a directory that the exporter can write to",
         };
         BindError { address: address.to_string(), error, hint }
     })
@@ -142,12 +142,13 @@ pub fn take_systemd_sockets() -> io::Result<Vec<Listener>> {
             listener.set_nonblocking(true)?;
             return Ok(Listener::Unix(UnixListener::from_std(listener)?, None));
         }
-        let listener = passed.take_tcp_listener(index)?.ok_or_else(|| io::Error::other("a socket is there twice"))?;
+        let listener =
+            passed.take_tcp_listener(index)?.ok_or_else(|| io::Error::other("systemd passed a socket twice"))?;
         listener.set_nonblocking(true)?;
         TcpListener::from_std(listener).map(Listener::Tcp)
     });
     listeners.collect::<io::Result<Vec<_>>>().and_then(|listeners| {
-        let none = || io::Error::other("systemd passed none; start it by a .socket unit");
+        let none = || io::Error::other("systemd passed no sockets; start the exporter with a .socket unit");
         if listeners.is_empty() { Err(none()) } else { Ok(listeners) }
     })
 }

@@ -1,6 +1,6 @@
 //! The HTTP server: connections in, the bytes of [`crate::metrics`] and the status page out.
 //!
-//! [`bind`] opens the sockets before anything else starts. [`serve()`] accepts connections on them and answers
+//! [`bind`] opens the sockets before anything else starts. [`serve()`] accepts connections on them and responds to
 //! requests with a [`router()`] until it is stopped; then it finishes the requests in flight. A request never
 //! waits for a poll, and neither a slow client nor a panic in a handler affects other requests.
 

@@ -47,7 +47,7 @@ const FINAL_READ_TIMEOUT: Duration = Duration::from_millis(500);
 const BACKLOG_DRAIN_TIMEOUT: Duration = Duration::from_millis(100);
 /// Delay before the next connection is accepted after an error.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
-/// Maximum size of a request head, in bytes; usual are some hundred. HTTP/1 answers a larger one with status 431.
+/// Maximum size of a request head, in bytes; a few hundred are usual. The response to a larger one over HTTP/1 has status 431.
 const MAX_REQUEST_HEAD_SIZE: u32 = 64 << 10;
 /// Maximum size of a request body, in bytes; no route reads one.
 const MAX_REQUEST_BODY_SIZE: usize = 64 << 10;
@@ -88,7 +88,7 @@ pub async fn serve(listeners: Vec<Listener>, server: Server, stop: CancellationT
     };
     tokio::select! {
         () = tasks.wait() => {}
-        () = shutdown_timed_out => warn!(open = tasks.len(), "answers that are not done are cut off"),
+        () = shutdown_timed_out => warn!(connections = tasks.len(), "shutdown timeout exceeded, closing connections"),
     }
 }
 
@@ -96,7 +96,7 @@ pub async fn serve(listeners: Vec<Listener>, server: Server, stop: CancellationT
 /// the panic hook has logged it.
 fn with_safeguards(router: Router) -> Router {
     let respond_to_panic = |_: Box<dyn Any + Send>| {
-        (StatusCode::INTERNAL_SERVER_ERROR, "A fault of this program; its log says more.\n").into_response()
+        (StatusCode::INTERNAL_SERVER_ERROR, "Internal error. See the log of tryvox-exporter.\n").into_response()
     };
     router.layer(RequestBodyLimitLayer::new(MAX_REQUEST_BODY_SIZE)).layer(CatchPanicLayer::custom(respond_to_panic))
 }
@@ -122,8 +122,7 @@ impl ServerContext {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     // Usually the process is out of file descriptors, which is temporary.
-                    self.accept_error_log
-                        .record(|times| warn!(%error, times, "cannot take a connection; trying again"));
+                    self.accept_error_log.record(|failures| warn!(%error, failures, "accept failed, retrying"));
                     self.stop.run_until_cancelled(sleep(ACCEPT_RETRY_DELAY)).await;
                 }
             }
@@ -143,7 +142,7 @@ impl ServerContext {
         } else {
             self.refused_log.record(|refused| {
                 let max_connections = self.max_connections;
-                warn!(max_connections, refused, "connections refused, as all are being answered");
+                warn!(max_connections, refused, "connections refused, limit reached");
             });
             refuse(&stream);
         }
@@ -167,13 +166,13 @@ impl ServerContext {
                     }
                     Err(error) => debug!(%error, "TLS handshake failed"),
                 },
-                Err(error) => warn!(%error, "connection refused: the web configuration is not good"),
+                Err(error) => warn!(%error, "connection refused, web configuration is invalid"),
             }
         };
         tokio::select! {
             () = served => {}
             () = tracker.wait_for_timeout_or_eviction() => {
-                debug!("connection closed: its client was too slow, or its place was needed");
+                debug!("connection closed, timed out or evicted");
             }
         }
     }
@@ -239,7 +238,7 @@ impl ServerContext {
     async fn check_and_route(&self, request: Request<Incoming>) -> Response<Body> {
         let mut headers = Vec::new();
         if let Some(file) = &self.web_file {
-            let log = |error| warn!(%error, "request refused: the web configuration is not good");
+            let log = |error| warn!(%error, "request refused, web configuration is invalid");
             match file.check_request(request.headers(), log).await {
                 Ok(response_headers) => headers = response_headers,
                 Err(RequestRejection { status, headers }) => {

@@ -60,7 +60,7 @@ const checkContent = async (page, label) => {
   for (const expected of [
     'tryvox-exporter', 'Version 0.', 'up for', 'Accounts up', 'Suspended', 'Monthly fees', 'Numbers by country and status',
     'Monthly fees by country and currency', 'Recent changes', 'Recent errors', 'Next poll', 'Last poll',
-    'The API does not accept the key.', 'Write a valid key', 'is not up', 'old; polled every',
+    'The API rejected the API key.', 'Write a valid key', 'is down', 'Data age', 'poll interval',
     ...hostile,
   ]) {
     assert.ok(text.includes(expected), `${label}: no ${JSON.stringify(expected)} in ${text}`);
@@ -100,7 +100,7 @@ for (const width of [390, 1440]) {
 // The page updates itself without losing the user's input, focus and open sections, and says so if it is offline.
 await visit({ viewport: { width: 1440, height: 900 } }, few, async (page, { setOffline }) => {
   await page.keyboard.press('Tab');
-  assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Skip to the accounts');
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Skip to accounts');
   await page.locator('summary').click();
   await page.locator('#q').fill('acc');
   const summary = () => page.locator('#summary').innerText();
@@ -117,7 +117,7 @@ await visit({ viewport: { width: 1440, height: 900 } }, few, async (page, { setO
   assert.equal(await page.evaluate(() => document.activeElement.getAttribute('href')), link);
 
   await setOffline(true);
-  await page.getByText('No answer from the exporter since').waitFor({ timeout: 60000 });
+  await page.getByText('No response from the exporter since').waitFor({ timeout: 60000 });
   await page.screenshot({ path: `${screenshots}/page-offline.png` });
   await setOffline(false);
   await page.waitForFunction(() => document.querySelector('#connection').textContent === '', null, { timeout: 60000 });
@@ -142,18 +142,18 @@ for (const javaScriptEnabled of [true, false]) {
     await page.waitForURL(/page=2/);
     const second = await page.locator('.card h3').allInnerTexts();
     assert.equal(new Set([...first, ...second]).size, first.length + second.length);
-    await page.getByLabel('Name contains').fill('ACCOUNT-77');
+    await page.getByLabel('Account name').fill('ACCOUNT-77');
     await page.getByRole('button', { name: 'Search' }).click();
     await page.waitForURL(/q=ACCOUNT-77/);
     const found = await page.locator('.card h3').allInnerTexts();
     assert.ok(found.length > 0 && found.every((name) => name.includes('account-77')), found.join());
     await checkAccessibility(page, 'many, search results', javaScriptEnabled);
     await page.screenshot({ path: `${screenshots}/many${javaScriptEnabled ? '' : '-without-js'}.png` });
-    await page.getByLabel('Show').selectOption('down');
+    await page.getByLabel('Status', { exact: true }).selectOption('down');
     await page.getByRole('button', { name: 'Search' }).click();
     await page.waitForURL(/show=down/);
-    assert.ok((await page.locator('.state .badge').allInnerTexts()).every((state) => state === 'Not up'));
-    await page.getByRole('link', { name: 'All accounts' }).click();
+    assert.ok((await page.locator('.state .badge').allInnerTexts()).every((state) => state === 'Down'));
+    await page.getByRole('link', { name: 'Show all accounts' }).click();
     await page.waitForURL(many);
   });
 }

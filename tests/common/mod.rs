@@ -216,7 +216,7 @@ fn listen_address(line: &str) -> String {
 }
 
 fn count_polls(log: &str) -> usize {
-    log.lines().filter(|line| line.contains("account listed") || line.contains("poll failed")).count()
+    log.lines().filter(|line| line.contains("poll succeeded") || line.contains("poll failed")).count()
 }
 
 /// Reads a stream line by line and returns the text that has been read so far, as it grows.

@@ -71,7 +71,7 @@ fn package_is_installed_upgraded_removed_and_purged() {
 #[test]
 fn service_reloads_in_place_and_keeps_its_configuration_if_the_new_one_is_invalid() {
     let machine = boot_with_running_service();
-    assert_eq!(service_property(&machine, "StatusText"), "polling 1 account(s)");
+    assert_eq!(service_property(&machine, "StatusText"), "polling 1 account");
     let process = service_property(&machine, "MainPID");
     machine.run("sed -i 's/name: production/name: renamed/' /etc/tryvox-exporter/tryvox-exporter.yml");
     machine.run("systemctl reload tryvox-exporter");

@@ -1,6 +1,6 @@
-//! `check`: lists every account once and prints what each has, what is wrong and what to do.
+//! `check`: lists every account once and prints its numbers and fees, the problems found, and advice.
 //!
-//! A table or JSON goes to stdout, a progress bar to stderr if that is a terminal. Nothing is kept.
+//! A table or JSON goes to stdout, a progress bar to stderr if that is a terminal. No state is kept.
 
 mod report;
 mod table;
@@ -59,12 +59,18 @@ async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandErro
     match report.accounts.iter().filter(|account| !account.ok).count() {
         0 => Ok(()),
         failed => {
-            Err(anyhow!("{failed} of {} account(s) could not be listed; the reasons are above", pollers.len()).into())
+            let accounts = plural(pollers.len() as u64, "account");
+            Err(anyhow!("{failed} of {accounts} could not be listed; see the errors in the output").into())
         }
     }
 }
 
-/// Lists an account and times it.
+/// Formats a count of things whose plural ends in `s`.
+fn plural(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Lists an account and measures how long that takes.
 async fn check(poller: &Poller) -> AccountReport {
     let started_at = Instant::now();
     let listing = poller.listing().await;
@@ -89,7 +95,7 @@ impl PageProgress {
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
             let bar = ProgressBar::new(0);
-            let style = "{bar:30} {pos}/{len} pages  {per_sec}  {eta} left  {msg}";
+            let style = "{bar:30} {pos}/{len} pages, {per_sec}, {eta} left, {msg}";
             if let Ok(style) = ProgressStyle::with_template(style) {
                 bar.set_style(style);
             }
@@ -102,7 +108,7 @@ impl PageProgress {
                 }
                 bar.set_length(total);
                 bar.set_position(read);
-                bar.set_message(format!("of {started}/{} accounts", accounts.len()));
+                bar.set_message(format!("{started}/{} accounts started", accounts.len()));
                 if stopped.run_until_cancelled(tokio::time::sleep(REFRESH_INTERVAL)).await.is_none() {
                     break;
                 }

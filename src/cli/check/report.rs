@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::plural;
+use crate::duration;
 use crate::inventory::{GroupTotals, Inventory, Money};
 use crate::metrics::render_listing;
 use crate::poller::{Listing, Poller};
@@ -15,7 +17,7 @@ const TYPES: [&str; 3] = ["local", "toll_free", "mobile"];
 /// The documented capabilities.
 const CAPABILITIES: [&str; 3] = ["voice", "sms", "mms"];
 
-/// About how many series an account has besides those of its listing.
+/// Approximate number of series of an account besides those of its listing.
 const POLLING_SERIES: usize = 70;
 
 /// The reports of all accounts.
@@ -47,11 +49,11 @@ pub(super) struct AccountReport {
     pub(super) interval_seconds: f64,
     pub(super) groups: Vec<GroupReport>,
     pub(super) totals: Totals,
-    /// What is unexpected in the listing.
+    /// Unexpected properties of the listing.
     pub(super) problems: Vec<String>,
-    /// What to change in the configuration.
+    /// Recommended changes to the configuration.
     pub(super) advice: Vec<String>,
-    /// About how many time series the account has in Prometheus.
+    /// Approximate number of time series of the account.
     pub(super) series: usize,
     #[serde(skip)]
     /// The totals by currency, exact.
@@ -130,25 +132,12 @@ impl AccountReport {
                 report.error = Some(FailureReport { reason: failure.reason.as_str(), message: failure.to_string() });
             }
         }
-        if duration > interval {
-            let needed = humantime::format_duration(Duration::from_secs(duration.as_secs() + 1));
-            report
-                .advice
-                .push(format!("listing takes longer than the interval: set --poll.interval to more than {needed}"));
-        } else if duration > interval.mul_f64(0.8) {
-            report.advice.push("listing takes most of the interval: make --poll.interval longer".to_owned());
-        }
-        if pages == 0 {
-            return report;
-        }
-        let rate = f64::from(pages) / interval.as_secs_f64();
-        report
-            .advice
-            .push(format!("{pages} pages each interval need a rate limit of at least {rate:.1} requests a second"));
+        report.advice.extend(interval_advice(duration, interval));
+        report.advice.extend(rate_limit_advice(pages, interval, poller.config.tryvox.rate_limit));
         report
     }
 
-    /// Adds what the listing has and what is unexpected in it.
+    /// Adds the contents of the listing and its problems.
     fn add_listing(&mut self, poller: &Poller, listing: &Listing) {
         let inventory = &listing.inventory;
         (self.numbers, self.reported) = (inventory.listed, listing.reported);
@@ -166,15 +155,15 @@ impl AccountReport {
         }
         self.totals = Totals::new(&self.totals_by_currency);
         for (kind, count) in &inventory.invalid_by_kind {
-            self.problems.push(format!("{count} record(s) could not be read: {kind}"));
+            self.problems.push(format!("{}: {}", plural(*count, "invalid record"), describe_invalid(kind)));
         }
         for (label, values) in undocumented(inventory) {
             let values: Vec<_> = values.into_iter().collect();
-            self.problems.push(format!("not documented, and kept as written: {label} {}", values.join(", ")));
+            self.problems.push(format!("undocumented {label}, kept as it is: {}", values.join(", ")));
         }
         if listing.discrepancy() > 0 {
             self.problems.push(format!(
-                "the API reports {} numbers and lists {}, {} of them invalid",
+                "the API reports {} numbers but lists {} ({} of them invalid)",
                 listing.reported,
                 inventory.listed + inventory.invalid,
                 inventory.invalid
@@ -183,6 +172,46 @@ impl AccountReport {
         let rendered = render_listing(poller.account.name(), listing, None);
         self.series += rendered.iter().flat_map(|family| &**family.bytes()).filter(|byte| **byte == b'\n').count();
     }
+}
+
+/// Describes a category of invalid records, as returned by
+/// [`InvalidRecord::kind`](crate::inventory::InvalidRecord::kind).
+fn describe_invalid(kind: &str) -> String {
+    match kind {
+        "shape" => "a required field is missing or has the wrong type".to_owned(),
+        "fee" => "a fee is not a valid amount".to_owned(),
+        field => format!("{field} is empty, too long or malformed"),
+    }
+}
+
+/// Returns advice if listing an account takes too long for its interval.
+fn interval_advice(duration: Duration, interval: Duration) -> Option<String> {
+    if duration <= interval.mul_f64(0.8) {
+        return None;
+    }
+    // Twice the duration leaves room for retries and for a slower API.
+    let recommended = Duration::from_secs(duration.as_secs() + 1) * 2;
+    let (duration, interval) = (duration::format(duration), duration::format(interval));
+    let recommended = duration::format(recommended);
+    Some(format!(
+        "listing took {duration} of the interval of {interval}; set --poll.interval to at least {recommended}"
+    ))
+}
+
+/// Returns advice if the rate limit, in requests per second and 0 for none, leaves too little time to list this many
+/// pages again within the interval, as a poll does up to twice if the listing is inconsistent.
+fn rate_limit_advice(pages: u32, interval: Duration, rate_limit: f64) -> Option<String> {
+    let recommended = f64::from(pages) * 3.0 / interval.as_secs_f64();
+    if rate_limit == 0.0 || rate_limit >= recommended {
+        return None;
+    }
+    // Rounded up to a tenth, so that it is never 0.0.
+    let recommended = (recommended * 10.0).ceil() / 10.0;
+    let (pages, interval) = (plural(pages.into(), "page"), duration::format(interval));
+    Some(format!(
+        "{pages} in an interval of {interval} leave little time for retries at {rate_limit} requests per second; set \
+         --tryvox.rate-limit to at least {recommended}"
+    ))
 }
 
 /// Returns the values of a listing that the API does not document, by label.
@@ -197,4 +226,24 @@ fn undocumented(inventory: &Inventory) -> BTreeMap<&'static str, BTreeSet<&str>>
         }
     }
     undocumented
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_is_given_only_if_the_interval_or_the_rate_limit_is_too_low() {
+        let interval = Duration::from_mins(5);
+        assert_eq!(interval_advice(Duration::from_secs(200), interval), None);
+        let advice = interval_advice(Duration::from_secs(299), interval).unwrap();
+        assert!(advice.ends_with("4m 59s of the interval of 5m; set --poll.interval to at least 10m"), "{advice}");
+        for (pages, rate_limit) in [(0, 20.0), (13, 20.0), (13, 0.2), (1_000_000, 0.0)] {
+            assert_eq!(rate_limit_advice(pages, interval, rate_limit), None);
+        }
+        for (pages, rate_limit, expected) in [(1, 0.005, "0.1"), (13, 0.05, "0.2"), (1000, 5.0, "10")] {
+            let advice = rate_limit_advice(pages, interval, rate_limit).unwrap();
+            assert!(advice.ends_with(&format!("--tryvox.rate-limit to at least {expected}")), "{advice}");
+        }
+    }
 }

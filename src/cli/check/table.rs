@@ -1,9 +1,12 @@
-//! The report of a check as a table, for people.
+//! The report of a check as a table, for terminals.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::time::Duration;
 
+use super::plural;
 use super::report::{AccountReport, Report, Totals};
+use crate::duration;
 
 const BOLD: &str = "\x1b[1m";
 const RED: &str = "\x1b[31m";
@@ -28,27 +31,26 @@ pub(super) fn render(report: &Report, is_colored: bool) -> String {
         for problem in &account.problems {
             _ = writeln!(out, "  {} {}", paint("problem:", YELLOW), sanitize(problem));
         }
-        _ = writeln!(
-            out,
-            "  {} pages in {:.1} s, of an interval of {:.0} s; about {} series",
-            account.pages, account.seconds, account.interval_seconds, account.series
-        );
         for advice in &account.advice {
-            _ = writeln!(out, "  {advice}");
+            _ = writeln!(out, "  {} {advice}", paint("advice:", YELLOW));
         }
+        let [elapsed, interval] = [account.seconds, account.interval_seconds].map(format_seconds);
+        let pages = plural(account.pages.into(), "page");
+        _ = writeln!(out, "  {pages} in {elapsed}, interval {interval}, about {} time series", account.series);
         out.push('\n');
     }
     if report.accounts.len() > 1 {
         let Totals { numbers, monthly_fees, setup_fees } = &report.totals;
-        _ = writeln!(out, "{}  {numbers} numbers", paint("all accounts", BOLD));
-        _ = writeln!(out, "  a month {}; once {}", join_amounts(monthly_fees), join_amounts(setup_fees));
+        _ = writeln!(out, "{}  {}", paint("all accounts", BOLD), plural(*numbers, "number"));
+        _ = writeln!(out, "  monthly fees: {}", join_amounts(monthly_fees));
+        _ = writeln!(out, "  setup fees: {}", join_amounts(setup_fees));
     }
     out
 }
 
 /// Renders the groups of an account and their totals.
 fn group_table(account: &AccountReport) -> String {
-    let header = ["country", "type", "status", "numbers", "a month", "once", ""].map(str::to_owned);
+    let header = ["country", "type", "status", "numbers", "monthly fees", "setup fees", "currency"].map(str::to_owned);
     let mut rows = vec![header];
     for group in &account.groups {
         rows.push([
@@ -95,7 +97,7 @@ fn align_decimal_points<const N: usize>(rows: &mut [[String; N]], column: usize)
     }
 }
 
-/// Renders columns as wide as their content: text to the left, figures (the fourth to the sixth column) to the right.
+/// Renders columns as wide as their content: text left-aligned, figures (the fourth to the sixth column) right-aligned.
 fn align_columns<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();
@@ -114,10 +116,15 @@ fn align_columns<const N: usize>(rows: &[[String; N]]) -> String {
     out
 }
 
-/// Renders the amounts of all currencies in a sentence.
+/// Formats a number of seconds as a duration.
+fn format_seconds(seconds: f64) -> String {
+    duration::format(Duration::try_from_secs_f64(seconds).unwrap_or_default())
+}
+
+/// Joins the amounts of all currencies.
 fn join_amounts(amounts: &BTreeMap<String, String>) -> String {
     let texts: Vec<_> = amounts.iter().map(|(currency, amount)| format!("{amount} {}", sanitize(currency))).collect();
-    if texts.is_empty() { "nothing".to_owned() } else { texts.join(" and ") }
+    if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
 }
 
 /// Replaces control characters in text from the API or the configuration, which must not control the terminal.

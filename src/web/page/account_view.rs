@@ -34,7 +34,7 @@ impl AccountStatus {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Stale => "Stale",
-            Self::Down => "Not up",
+            Self::Down => "Down",
             Self::New => "Not polled yet",
             Self::Up => "Up",
         }
@@ -76,7 +76,7 @@ pub(super) struct AccountCard {
     /// How far the poll has come that is running; empty between polls.
     pub(super) progress: String,
     pub(super) problem: Option<CardProblem>,
-    /// What the failure means for the metrics; empty without a failure.
+    /// The effect of the failure on the metrics; empty without a failure.
     pub(super) note: &'static str,
     pub(super) facts: Vec<CardFact>,
     pub(super) age: Option<ListingAge>,
@@ -141,7 +141,8 @@ impl<'a> AccountView<'a> {
         let (progress, next_poll) = match self.account.phase() {
             PollPhase::Polling(_) => (self.progress(), "now".to_owned()),
             PollPhase::Waiting(next_poll_at) => {
-                let delay = next_poll_at.saturating_duration_since(now);
+                let seconds = next_poll_at.saturating_duration_since(now).as_millis().div_ceil(1000);
+                let delay = Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX));
                 (String::new(), format!("in {}", duration::format(delay)))
             }
         };
@@ -160,19 +161,17 @@ impl<'a> AccountView<'a> {
 
     fn progress(&self) -> String {
         let (read, total) = self.account.progress();
-        let pages = if total > 0 && read < total { format!(", page {read} of {total}") } else { String::new() };
+        let pages = if total > 0 && read < total { format!(", {read} of {total} pages") } else { String::new() };
         format!("polling now{pages}")
     }
 
     fn note(&self) -> &'static str {
         match (self.status, &self.snapshot.polls.failure) {
-            (AccountStatus::Stale, _) => {
-                "Its last good listing is too old to be shown: its metrics of numbers are gone."
-            }
+            (AccountStatus::Stale, _) => "The last valid listing is stale, so the account has no inventory metrics.",
             (AccountStatus::Down, Some(_)) if self.snapshot.last_listing.is_some() => {
-                "Its metrics are those of the last good listing."
+                "The inventory metrics are those of the last valid listing."
             }
-            (AccountStatus::Down, Some(_)) => "It was never listed, so it has no metrics of numbers.",
+            (AccountStatus::Down, Some(_)) => "No poll has succeeded yet, so the account has no inventory metrics.",
             _ => "",
         }
     }
@@ -187,13 +186,13 @@ impl<'a> AccountView<'a> {
                 add("Monthly fees", format!("{} {currency}", format::amount(&amount)));
             }
         }
-        if let Some(LastPoll { ended_at: at, duration: took, pages }) = self.snapshot.polls.last {
-            add("Last poll", format::ago(at, clock));
+        if let Some(LastPoll { ended_at, duration, pages }) = self.snapshot.polls.last {
+            add("Last poll", format::ago(ended_at, clock));
             let pages = format::plural(pages.into(), "page", "pages");
-            add("It took", format!("{}, {pages}", duration::format(took)));
+            add("Poll duration", format!("{}, {pages}", duration::format(duration)));
         }
         if let (Some(at), Some(_)) = (self.snapshot.polls.last_success_at, &self.snapshot.polls.failure) {
-            add("Last good one", format::ago(at, clock));
+            add("Last success", format::ago(at, clock));
         }
         facts
     }

@@ -86,7 +86,7 @@ impl Chart {
         let numbers = format::plural(sum(&totals), "number", "numbers");
         let entry = |status: &str| LegendEntry { name: status.to_owned(), class: status_class(status) };
         Self {
-            title: format!("{numbers}: {shares}. The table below has each country."),
+            title: format!("{numbers}: {shares}. The table below lists each country."),
             height: rows.len() * BAR_DISTANCE,
             legend: statuses.iter().map(|status| entry(status)).collect(),
             bars: bars.collect(),

@@ -46,29 +46,34 @@ fn group_thousands(digits: &str) -> String {
     text
 }
 
-/// Formats a count of things.
+/// Formats a count with the singular or plural of a noun.
 pub(super) fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", self::count(count), if count == 1 { one } else { many })
 }
 
-/// Describes a change of a number, or how many changes are not described.
+/// Describes a change of a number, or counts changes that have no event of their own.
 pub(super) fn describe_change(event: &ChangeEvent) -> String {
     match &event.change {
-        Some(NumberChange::Added(e164)) => format!("{e164} is new"),
-        Some(NumberChange::Removed(e164)) => format!("{e164} is gone"),
-        Some(NumberChange::Status(e164, from, to)) => format!("{e164} was {from}, is {to}"),
-        Some(NumberChange::Fee(e164, from, to)) => format!("{e164} cost {}, costs {}", amount(from), amount(to)),
-        None => format!("and {} more", plural(event.count, "change", "changes")),
+        Some(NumberChange::Added(e164)) => format!("{e164} added"),
+        Some(NumberChange::Removed(e164)) => format!("{e164} removed"),
+        Some(NumberChange::Status(e164, from, to)) => format!("{e164} status changed from {from} to {to}"),
+        Some(NumberChange::Fee(e164, from, to)) => {
+            format!("{e164} monthly fee changed from {} to {}", amount(from), amount(to))
+        }
+        None => plural(event.count, "more change", "more changes"),
     }
 }
 
 /// Describes why polls failed, and how often in a row.
 pub(super) fn describe_failures(failures: &FailureStreak, now: SystemTime) -> String {
     let FailureStreak { since, times, failure, .. } = failures;
-    let (what, reason) = (failure.reason.advice().summary, failure.reason.as_str());
-    let times =
-        if *times > 1 { format!(" {times} times in a row, first {}.", ago(*since, now)) } else { String::new() };
-    format!("{what} ({reason}: {failure}){times}")
+    let reason = failure.reason.as_str();
+    let times = if *times > 1 {
+        format!(" ({} in a row, first {})", plural(*times, "failure", "failures"), ago(*since, now))
+    } else {
+        String::new()
+    };
+    format!("{reason}: {failure}{times}")
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@
       connectionStatus.textContent = '';
     } catch {
       failedSince ??= new Date().toLocaleTimeString();
-      connectionStatus.textContent = `No answer from the exporter since ${failedSince}; this is what was known last.`;
+      connectionStatus.textContent = `No response from the exporter since ${failedSince}; showing the last known state.`;
     }
   };
 

@@ -115,7 +115,7 @@ impl<'a> StatusPage<'a> {
             rendered_at: format::timestamp(clock),
             notice: summary::build_notice(&accounts),
             tiles: summary::build_tiles(&accounts, &overview),
-            no_listing: "No account has a listing to show.",
+            no_listing: "No account has a valid listing.",
             chart: Chart::new(&overview),
             number_table: tables::number_table(&overview),
             fee_table: tables::fee_table(&overview),
@@ -149,7 +149,7 @@ fn select_accounts<'v, 'a>(
 fn title(accounts: &[AccountView<'_>]) -> String {
     match accounts.iter().filter(|account| account.status.needs_attention()).count() {
         0 => "tryvox-exporter".to_owned(),
-        failing => format!("{failing} of {} not up - tryvox-exporter", accounts.len()),
+        failing => format!("{failing} of {} accounts need attention - tryvox-exporter", accounts.len()),
     }
 }
 
@@ -170,13 +170,13 @@ fn status_options(accounts: &[AccountView<'_>], selected: Option<AccountStatus>)
 /// Describes which of the `selected` accounts are on the page: `on_page` accounts after the first `start`.
 fn describe_selection(selected: usize, start: usize, on_page: usize) -> String {
     match selected {
-        0 => "No account is like that.".to_owned(),
+        0 => "No matching accounts.".to_owned(),
         1 => "1 account.".to_owned(),
         _ if on_page == selected => {
-            format!("{} accounts, those that are not up first.", format::count(selected as u64))
+            format!("{} accounts, those that need attention first.", format::count(selected as u64))
         }
         _ => format!(
-            "Accounts {} to {} of {}, those that are not up first.",
+            "Accounts {} to {} of {}, those that need attention first.",
             format::count(start as u64 + 1),
             format::count((start + on_page) as u64),
             format::count(selected as u64)

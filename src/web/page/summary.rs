@@ -28,10 +28,10 @@ pub(super) fn build_notice(accounts: &[AccountView<'_>]) -> Option<Notice> {
     let first = failing.first()?;
     let text = match failing.len() {
         1 => {
-            let summary = first.problem().map_or("Its polls are overdue.", |problem| problem.summary);
-            format!("The account {} is not up. {summary}", first.name())
+            let summary = first.problem().map_or("The next poll is overdue.", |problem| problem.summary);
+            format!("Account {} is {}. {summary}", first.name(), first.status.name().to_lowercase())
         }
-        count => format!("{} accounts are not up.", format::count(count as u64)),
+        count => format!("{} accounts need attention.", format::count(count as u64)),
     };
     // The list of all accounts begins with those that need attention.
     let have_same_status = failing.iter().all(|account| account.status == first.status);
@@ -40,7 +40,7 @@ pub(super) fn build_notice(accounts: &[AccountView<'_>]) -> Option<Notice> {
     } else {
         "/#accounts".to_owned()
     };
-    Some(Notice { text, address, link_text: if failing.len() == 1 { "Look at it" } else { "Look at them" } })
+    Some(Notice { text, address, link_text: if failing.len() == 1 { "Show account" } else { "Show accounts" } })
 }
 
 /// Returns the tiles; `overview` is that of all accounts together.
@@ -66,7 +66,7 @@ pub(super) fn build_tiles(accounts: &[AccountView<'_>], overview: &InventorySumm
     #[expect(clippy::cast_precision_loss, reason = "a share rounded to a decimal")]
     let share = suspended as f64 * 100.0 / numbers.max(1) as f64;
     let css_class = if suspended > 0 { "bad" } else { "" };
-    tiles.push(tile("Suspended", format::count(suspended), format!("{share:.1} % of all"), css_class));
+    tiles.push(tile("Suspended", format::count(suspended), format!("{share:.1}% of numbers"), css_class));
 
     for (currency, amount) in tables::total_fees(overview) {
         tiles.push(tile(&format!("Monthly fees, {currency}"), format::amount(&amount), String::new(), ""));

@@ -16,7 +16,7 @@ pub(super) struct CountryTable {
 
 #[derive(Debug)]
 pub(super) struct CountryRow {
-    /// The country, or `all`.
+    /// The country, or `total`.
     pub(super) name: String,
     /// One cell per column.
     pub(super) cells: Vec<String>,
@@ -25,13 +25,13 @@ pub(super) struct CountryRow {
 /// Returns the table of how many numbers each country has, by status.
 pub(super) fn number_table(overview: &InventorySummary) -> CountryTable {
     let counts = CountryCounts::new(overview);
-    let total = (counts.rows.len() > 1).then(|| ("all".to_owned(), counts.column_sums(&counts.rows)));
+    let total = (counts.rows.len() > 1).then(|| ("total".to_owned(), counts.column_sums(&counts.rows)));
     let cells = |row: Vec<u64>| {
         let sum = row.iter().sum();
         row.into_iter().chain([sum]).map(format::count).collect()
     };
     CountryTable {
-        columns: counts.statuses.iter().map(ToString::to_string).chain(["all".to_owned()]).collect(),
+        columns: counts.statuses.iter().map(ToString::to_string).chain(["total".to_owned()]).collect(),
         rows: counts.rows.into_iter().chain(total).map(|(name, row)| CountryRow { name, cells: cells(row) }).collect(),
     }
 }
@@ -49,7 +49,7 @@ pub(super) fn fee_table(overview: &InventorySummary) -> CountryTable {
         cells: totals.keys().map(|currency| cell(amounts.get(&**currency).copied())).collect(),
     });
     let total = (countries.len() > 1)
-        .then(|| CountryRow { name: "all".to_owned(), cells: totals.values().map(format::amount).collect() });
+        .then(|| CountryRow { name: "total".to_owned(), cells: totals.values().map(format::amount).collect() });
     CountryTable { columns: totals.keys().map(ToString::to_string).collect(), rows: rows.chain(total).collect() }
 }
 
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn tables_end_with_the_totals() {
         let numbers = number_table(&sample_overview(2));
-        assert_eq!(numbers.columns, ["active", "pending", "suspended", "odd", "all"]);
+        assert_eq!(numbers.columns, ["active", "pending", "suspended", "odd", "total"]);
         assert_eq!(numbers.rows[2].cells, ["30", "0", "6", "3", "39"]);
         let fees = fee_table(&sample_overview(2));
         assert_eq!(fees.columns, ["EUR", "USD"]);

@@ -15,8 +15,10 @@ pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let result = File::open(path).and_then(|file| file.take(MAX_FILE_SIZE + 1).read_to_end(&mut bytes));
     match result {
-        Ok(size) if size as u64 > MAX_FILE_SIZE => Err(format!("{}: is too large to be meant", path.display())),
+        Ok(size) if size as u64 > MAX_FILE_SIZE => {
+            Err(format!("{}: is larger than {} MiB", path.display(), MAX_FILE_SIZE >> 20))
+        }
         Ok(_) => Ok(bytes),
-        Err(error) => Err(format!("{}: cannot be read: {error}; check its path and its owner", path.display())),
+        Err(error) => Err(format!("{}: cannot be read: {error}; check its path, owner and mode", path.display())),
     }
 }

@@ -1,4 +1,4 @@
-//! The schema: the bytes of a file in, what it asks for out.
+//! The schema of the file: bytes go in, validated settings come out.
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
@@ -14,20 +14,20 @@ use super::rate::{RateLimit, go_duration};
 use super::users::{self, Hashes};
 use crate::yaml::{self, Section};
 
-/// What a file asks for.
+/// The settings of a file.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
-    /// None is no TLS.
+    /// `None` disables TLS.
     pub(super) tls: Option<TlsSettings>,
     pub(super) http2: bool,
-    /// Sent with each answer.
+    /// Sent with each response.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
-    /// Empty lets everybody in.
+    /// Empty disables authentication.
     pub(super) users: Hashes,
     pub(super) rate_limit: Option<RateLimit>,
 }
 
-/// What is written in the file, or in one that it names.
+/// PEM data, inline in the file or in a file that it names.
 #[derive(Debug, Clone)]
 pub(super) enum Pem {
     Inline(SecretString),
@@ -35,8 +35,8 @@ pub(super) enum Pem {
 }
 
 impl Pem {
-    /// What is wrong with it, by the key that names its file; without `_file` that is the key of what is
-    /// in the file itself.
+    /// Returns an error about this PEM. `key` is the option that names its file; for inline data the option has
+    /// the same name without `_file`.
     pub(super) fn wrong(&self, key: &str, error: &str) -> WebFileError {
         WebFileError::new(match self {
             Self::Inline(_) => format!("tls_server_config.{}: {error}", key.trim_end_matches("_file")),
@@ -45,38 +45,38 @@ impl Pem {
     }
 }
 
-/// How connections are encrypted.
+/// The TLS settings.
 #[derive(Debug, Clone)]
 pub(super) struct TlsSettings {
     pub(super) certificate: Pem,
     pub(super) key: Pem,
     pub(super) client_auth: ClientAuth,
-    /// Who signs the certificates of clients.
+    /// The CA certificates that verify client certificates.
     pub(super) client_authority: Option<Pem>,
-    /// A client's certificate must have one of these names; empty allows any.
+    /// Subject alternative names, one of which a client certificate must have; empty allows any.
     pub(super) allowed_names: Vec<String>,
-    /// Not empty.
+    /// At least one.
     pub(super) versions: Vec<&'static SupportedProtocolVersion>,
-    /// In the order of preference.
+    /// In order of preference.
     pub(super) suites: Vec<SupportedCipherSuite>,
-    /// In the order of preference.
+    /// In order of preference.
     pub(super) groups: Vec<&'static dyn SupportedKxGroup>,
-    /// Whether that order counts, or the client's.
+    /// Whether the server's order of preference takes precedence over the client's.
     pub(super) own_order: bool,
 }
 
-/// What is asked of clients, in the words of Go's `crypto/tls`.
+/// The policy for client certificates, with the names of Go's `crypto/tls`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ClientAuth {
-    /// No certificate.
+    /// No certificate is requested.
     NoClientCert,
-    /// A certificate, but none or any will do.
+    /// A certificate is requested, but not required or verified.
     RequestClientCert,
-    /// A certificate, and any will do.
+    /// A certificate is required, but not verified.
     RequireAnyClientCert,
-    /// None, or one that the authority signed.
+    /// A certificate is not required, but verified if there is one.
     VerifyClientCertIfGiven,
-    /// One that the authority signed.
+    /// A certificate is required and verified.
     RequireAndVerifyClientCert,
 }
 
@@ -85,7 +85,7 @@ impl ClientAuth {
         match text {
             "" | "NoClientCert" => Ok(Self::NoClientCert),
             "RequestClientCert" => Ok(Self::RequestClientCert),
-            // The second is an older name.
+            // The second name is an older one.
             "RequireAnyClientCert" | "RequireClientCert" => Ok(Self::RequireAnyClientCert),
             "VerifyClientCertIfGiven" => Ok(Self::VerifyClientCertIfGiven),
             "RequireAndVerifyClientCert" => Ok(Self::RequireAndVerifyClientCert),
@@ -105,13 +105,13 @@ impl ClientAuth {
 }
 
 impl TlsSettings {
-    /// Whether a client without a certificate is turned away: also where only some names are allowed.
+    /// Returns whether a client without a certificate is rejected, as it also is if only some names are allowed.
     pub(super) fn asks_for_a_certificate(&self) -> bool {
         self.client_auth.requires() || !self.allowed_names.is_empty()
     }
 }
 
-/// The headers that may be set, and the values that they may have, if those are few.
+/// The supported headers and their valid values; an empty list allows any value.
 const HEADERS: [(&str, &[&str]); 5] = [
     ("Content-Security-Policy", &[]),
     ("X-Frame-Options", &["deny", "sameorigin"]),
@@ -120,8 +120,8 @@ const HEADERS: [(&str, &[&str]); 5] = [
     ("Strict-Transport-Security", &[]),
 ];
 
-/// Suites that Go has and rustls has not: they lack forward secrecy or authenticated encryption.
-const SUITES_OF_GO_ALONE: [&str; 11] = [
+/// Cipher suites that Go supports and rustls does not, because they lack forward secrecy or authenticated encryption.
+const GO_ONLY_SUITES: [&str; 11] = [
     "TLS_RSA_WITH_AES_128_CBC_SHA",
     "TLS_RSA_WITH_AES_256_CBC_SHA",
     "TLS_RSA_WITH_AES_128_GCM_SHA256",
@@ -135,7 +135,10 @@ const SUITES_OF_GO_ALONE: [&str; 11] = [
     "TLS_RSA_WITH_AES_128_CBC_SHA256",
 ];
 
-/// Reads a file; relative paths in it are relative to its folder.
+/// Parses a file. Relative paths in it are relative to its directory.
+///
+/// # Errors
+/// With every problem in the file.
 pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Settings, WebFileError> {
     let shown = path.display();
     let Ok(text) = std::str::from_utf8(bytes) else {
@@ -171,35 +174,39 @@ fn tls(mut section: Section<'_>, folder: &Path) -> Option<TlsSettings> {
     let own_order = section.boolean("prefer_server_cipher_suites").unwrap_or(true);
 
     if is_there && certificate.is_none() {
-        section.report("cert_file", "cert_file: is missing, and so is cert; TLS needs a certificate");
+        section.report("cert_file", "cert_file: is missing; set cert_file or cert to the certificate");
     }
     if is_there && key.is_none() {
-        section.report("key_file", "key_file: is missing, and so is key; TLS needs the certificate's key");
+        section.report("key_file", "key_file: is missing; set key_file or key to the private key of the certificate");
     }
     if client_authority.is_some() && client_auth == ClientAuth::NoClientCert {
-        let hint = "RequireAndVerifyClientCert has clients show a certificate of it";
-        section.report("client_ca_file", format_args!("client_ca_file: needs a client_auth_type; {hint}"));
+        let hint = "set it to RequireAndVerifyClientCert to verify client certificates";
+        section
+            .report("client_ca_file", format_args!("client_ca_file: has no effect without client_auth_type; {hint}"));
     }
     if client_authority.is_none() && client_auth.verifies() {
-        let hint = "needs client_ca_file or client_ca: who signs the certificates of clients";
+        let hint = "requires client_ca_file or client_ca, the CA certificates that verify client certificates";
         section.report("client_auth_type", format_args!("client_auth_type: {client_auth:?} {hint}"));
     }
     if let Some(names) = &allowed_names {
         if names.is_empty() {
-            section.report("client_allowed_sans", "client_allowed_sans: is empty, which would let nobody in");
+            section.report(
+                "client_allowed_sans",
+                "client_allowed_sans: is empty, which rejects every client; add a name or remove it",
+            );
         } else if client_auth == ClientAuth::NoClientCert {
-            let hint = "needs a client_auth_type, like RequireAndVerifyClientCert";
+            let hint = "requires client_auth_type, for example RequireAndVerifyClientCert";
             section.report("client_allowed_sans", format_args!("client_allowed_sans: {hint}"));
         }
     }
     let versions: Vec<_> = [&TLS13, &TLS12].into_iter().filter(|version| between(oldest, version, newest)).collect();
     if versions.is_empty() {
-        section.report("min_version", "min_version: is above max_version");
+        section.report("min_version", "min_version: is higher than max_version; lower it");
     }
     let provider = ring::default_provider();
     let suites = with_both_versions(suites, &provider);
     if versions.len() == 1 && !suites.iter().any(|suite| suite.version() == versions[0]) {
-        section.report("cipher_suites", "cipher_suites: has none for the versions that are allowed");
+        section.report("cipher_suites", "cipher_suites: contains no suite for the allowed TLS versions; add one");
     }
     let groups = if groups.is_empty() { provider.kx_groups } else { groups };
     section.finish();
@@ -216,11 +223,11 @@ fn tls(mut section: Section<'_>, folder: &Path) -> Option<TlsSettings> {
     })
 }
 
-/// A text that is in the file, or in another one.
+/// Returns the PEM of two options that exclude each other, one inline and one a file name.
 fn pem(section: &mut Section<'_>, inline: &'static str, file: &'static str, folder: &Path) -> Option<Pem> {
     match (section.text(inline), section.text(file)) {
         (Some(_), Some(_)) => {
-            section.report(inline, format_args!("{inline}: excludes {file}; leave one of them out"));
+            section.report(inline, format_args!("{inline}: cannot be combined with {file}; remove one of them"));
             None
         }
         (Some(text), None) => Some(Pem::Inline(text.into())),
@@ -233,7 +240,7 @@ fn version(text: &str) -> Result<&'static SupportedProtocolVersion, String> {
     match text {
         "TLS13" => Ok(&TLS13),
         "TLS12" => Ok(&TLS12),
-        "TLS11" | "TLS10" => Err(format!("{text} cannot be had here: it is not safe any more; use TLS12 or TLS13")),
+        "TLS11" | "TLS10" => Err(format!("{text} is not supported because it is insecure; use TLS12 or TLS13")),
         _ => Err("must be TLS12 or TLS13".to_owned()),
     }
 }
@@ -247,26 +254,26 @@ fn between(
     (oldest..=newest).contains(&version)
 }
 
-/// A suite by the name that Go and IANA have for it.
+/// Returns a cipher suite by its IANA name, which Go also uses.
 fn suite(name: &str) -> Result<SupportedCipherSuite, String> {
     let suites = ring::default_provider().cipher_suites;
     let names = || suites.iter().map(suite_name).collect::<Vec<_>>().join(", ");
     match suites.iter().find(|suite| suite_name(suite) == name) {
         Some(suite) => Ok(*suite),
-        None if SUITES_OF_GO_ALONE.contains(&name) => {
-            Err(format!("{name} cannot be had here: rustls has none that weak; it has {}", names()))
+        None if GO_ONLY_SUITES.contains(&name) => {
+            Err(format!("{name} is not supported because it is weak; use one of {}", names()))
         }
-        None => Err(format!("{:?} is not known; there are {}", name, names())),
+        None => Err(format!("{name:?} is not known; use one of {}", names())),
     }
 }
 
 fn suite_name(suite: &SupportedCipherSuite) -> String {
-    // What rustls calls TLS13_… is TLS_… everywhere else.
+    // rustls names the suites of TLS 1.3 TLS13_…; Go and IANA name them TLS_….
     format!("{:?}", suite.suite()).replacen("TLS13_", "TLS_", 1)
 }
 
-/// The suites that are asked for; all of a version of which none is named, since what is said of one
-/// version is no reason to be without the other.
+/// Returns the configured suites, and all suites of a TLS version for which none is configured: choosing suites for
+/// one version does not disable the other.
 fn with_both_versions(mut suites: Vec<SupportedCipherSuite>, provider: &CryptoProvider) -> Vec<SupportedCipherSuite> {
     for version in [&TLS13, &TLS12] {
         if !suites.iter().any(|suite| suite.version() == version) {
@@ -281,8 +288,8 @@ fn group(name: &str) -> Result<&'static dyn SupportedKxGroup, String> {
         "X25519" => Ok(ring::kx_group::X25519),
         "CurveP256" => Ok(ring::kx_group::SECP256R1),
         "CurveP384" => Ok(ring::kx_group::SECP384R1),
-        "CurveP521" => Err(format!("{name} cannot be had here; there are X25519, CurveP256, CurveP384")),
-        _ => Err(format!("{name:?} is not known; there are X25519, CurveP256, CurveP384")),
+        "CurveP521" => Err(format!("{name} is not supported; use X25519, CurveP256 or CurveP384")),
+        _ => Err(format!("{name:?} is not known; use X25519, CurveP256 or CurveP384")),
     }
 }
 
@@ -293,7 +300,7 @@ fn http(mut section: Section<'_>) -> (bool, Vec<(HeaderName, HeaderValue)>) {
     for (name, allowed) in HEADERS {
         let read = |value: &str| {
             if allowed.is_empty() || value.is_empty() || allowed.contains(&value) {
-                HeaderValue::from_str(value).map_err(|_| "holds a control character".to_owned())
+                HeaderValue::from_str(value).map_err(|_| "contains a control character".to_owned())
             } else {
                 Err(format!("must be {}", allowed.join(" or ")))
             }
@@ -314,7 +321,7 @@ fn users(mut section: Section<'_>) -> Hashes {
                 hashes.insert(name.text.clone(), hash.to_owned().into());
                 continue;
             }
-            Ok(_) => "a user's name cannot hold a colon".to_owned(),
+            Ok(_) => "a user name cannot contain a colon".to_owned(),
             Err(error) => error,
         };
         section.report(&name.text, format_args!("{}: {problem}", name.text.escape_debug()));
@@ -327,7 +334,7 @@ fn rate_limit(mut section: Section<'_>) -> Option<RateLimit> {
     let burst = section.value("burst", |text| text.parse().map_err(|_| "must be a whole number".to_owned()));
     let limit = interval.map(|interval| RateLimit { interval, burst: burst.unwrap_or(0) });
     if limit.is_some_and(|limit| limit.burst == 0) {
-        section.report("burst", "burst: must be at least 1, or nothing is ever answered");
+        section.report("burst", "burst: must be at least 1; with 0 every request is rejected");
     }
     section.finish();
     limit

@@ -138,7 +138,7 @@ fn placeholder_hash(users: &Hashes) -> SecretString {
 /// # Errors
 /// If the text is not a bcrypt hash.
 pub(super) fn cost(hash: &str) -> Result<u32, String> {
-    let invalid = || "is not a bcrypt hash; make one with `htpasswd -nBC 10 \"\" | tr -d ':\\n'`".to_owned();
+    let invalid = || "is not a bcrypt hash; create one with `htpasswd -nBC 10 \"\" | tr -d ':\\n'`".to_owned();
     let mut parts = hash.split('$');
     let (before, version, cost, rest) = (parts.next(), parts.next(), parts.next(), parts.next());
     let is_encoded = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'/'));

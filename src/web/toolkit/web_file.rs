@@ -107,7 +107,7 @@ impl WebFile {
             let parsed = this.reread()?;
             let Some(settings) = &parsed.settings.tls else {
                 let path = this.path.display();
-                let error = format!("{path}: tls_server_config is gone; start anew to serve without TLS");
+                let error = format!("{path}: tls_server_config was removed; restart to serve without TLS");
                 return Err(WebFileError::new(error));
             };
             let mut tls = this.tls.lock().unwrap_or_else(PoisonError::into_inner);
