@@ -88,7 +88,7 @@ export interface Override {
   properties: Record<string, unknown>;
 }
 
-const noListingText = 'no data: no listing yet, or a stale one';
+const noListingText = 'No data: no valid listing yet, or it is stale';
 
 /** The same colour for a number's status on every panel. */
 export const statusColours: Override[] = (
