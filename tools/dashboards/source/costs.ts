@@ -1,6 +1,15 @@
 /** The dashboard for finance: what the numbers cost in each currency, and why the cost changed. */
 import { buildDashboard } from './kit/dashboard';
-import { barGauge, type Column, fixedColour, stat, statusColours, table, timeSeries } from './kit/panels';
+import {
+  barGauge,
+  type Column,
+  fixedColour,
+  noAccountText,
+  stat,
+  statusColours,
+  table,
+  timeSeries,
+} from './kit/panels';
 import { countryMatcher, currencyMatcher, gauge, highest, increase, offsetBy, sum } from './kit/queries';
 import { account, country, currency, datasource, instance, job } from './kit/variables';
 
@@ -101,6 +110,7 @@ export const costs = buildDashboard({
             title: 'Fee increases and decreases',
             description:
               'Number of phone numbers whose monthly fee increased or decreased, per step of the graph. If many fees increase at once, compare them with the price list of TryVox. Ignores the Country and Currency variables.',
+            noValue: noAccountText,
             size: [12, 8],
             unit: 'locale',
             decimals: 0,

@@ -4,6 +4,7 @@ import {
   type PanelSettings,
   type TimeSeriesStyle,
   fixedColour,
+  noAccountText,
   stat,
   stateTimeline,
   table,
@@ -65,6 +66,7 @@ export const exporter = buildDashboard({
             title: 'Accounts',
             description:
               'Count of accounts that the exporters poll. If it is lower than expected, check the configuration and "Missing shards".',
+            noValue: noAccountText,
             size: [4, 4],
             ...integerUnit,
           },
@@ -75,6 +77,7 @@ export const exporter = buildDashboard({
             title: 'Accounts down',
             description:
               'Count of accounts whose last poll failed. Red from 1: see "Poll errors by reason"; the log and the status page of the exporter show the error.',
+            noValue: noAccountText,
             size: [4, 4],
             ...integerUnit,
             thresholds: ['green', [1, 'red']],
@@ -86,6 +89,7 @@ export const exporter = buildDashboard({
             title: 'Data age (intervals)',
             description:
               'Time since the last successful poll of the account for which it is longest, in poll intervals. Orange from 2, red from 3, when the inventory of the account is stale and its series end (unless --poll.stale-after is set). See "Poll errors by reason".',
+            noValue: 'No successful poll yet',
             size: [4, 4],
             unit: 'none',
             decimals: 1,
@@ -143,6 +147,7 @@ export const exporter = buildDashboard({
             title: 'Poll status by account',
             description:
               'Whether the last poll of an account succeeded (up) or failed (down), for the 30 accounts that were down for the longest time. See "Poll errors by reason" for the cause.',
+            noValue: noAccountText,
             size: [24, 9],
             unit: 'bool_yes_no',
             mappings: upOrDown,
@@ -158,6 +163,7 @@ export const exporter = buildDashboard({
             title: 'Data age by account, in poll intervals',
             description:
               'Time since the last successful poll, in poll intervals; the 20 accounts with the oldest data. Up to about 1 is normal. From 3 (dashed line) the inventory is stale and its series end (unless --poll.stale-after is set).',
+            noValue: 'No successful poll yet',
             size: [12, 8],
             unit: 'none',
             decimals: 1,
@@ -171,6 +177,7 @@ export const exporter = buildDashboard({
             title: 'Poll duration, percentage of the poll interval',
             description:
               'Duration of the last poll as a percentage of the poll interval; the 20 slowest accounts. Above 80 % (dashed line) TryvoxPollSlow fires: raise --poll.interval, --tryvox.concurrency or --tryvox.rate-limit.',
+            noValue: 'No poll has ended yet',
             size: [12, 8],
             unit: 'percentunit',
             decimals: 1,
@@ -184,6 +191,7 @@ export const exporter = buildDashboard({
             title: 'Last poll by account',
             description:
               'Result, time, duration and pages of the last poll, and numbers of the last valid listing, by account. Missing: numbers that the API reports in its total but does not list. Invalid: records that could not be used. Accounts that are down come first; their status page shows the error.',
+            noValue: noAccountText,
             size: [24, 9],
           },
           [
@@ -227,6 +235,7 @@ export const exporter = buildDashboard({
             title: 'Requests per second by status code',
             description:
               'Rate of requests to the API by HTTP status code, stacked. The code error means that there was no complete response. For 429 lower --tryvox.rate-limit; for 401 and 403 check the API key.',
+            noValue: noAccountText,
             size: [12, 8],
             unit: 'reqps',
             overrides: [fixedColour('200', 'green'), fixedColour('429', 'orange'), fixedColour('error', 'red')],
@@ -272,6 +281,7 @@ export const exporter = buildDashboard({
             title: 'Polls by result',
             description:
               'Count of polls that succeeded and failed, per step of the graph. For failed polls see "Poll errors by reason".',
+            noValue: noAccountText,
             size: [8, 8],
             ...integerUnit,
             interval: '5m',

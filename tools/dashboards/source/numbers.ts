@@ -1,6 +1,16 @@
 /** The dashboard for the telecom team: the numbers by country, type and status, and their changes. */
 import { buildDashboard } from './kit/dashboard';
-import { barGauge, fixedColour, geomap, stat, statusColours, table, timeSeries, valueTexts } from './kit/panels';
+import {
+  barGauge,
+  fixedColour,
+  geomap,
+  noAccountText,
+  stat,
+  statusColours,
+  table,
+  timeSeries,
+  valueTexts,
+} from './kit/panels';
 import { countryMatcher, gauge, highest, increase, sum, withEmptyLabelAs } from './kit/queries';
 import { account, country, datasource, instance, job } from './kit/variables';
 
@@ -74,7 +84,7 @@ export const numbers = buildDashboard({
         ),
         stat(
           {
-            title: 'Percentage suspended',
+            title: 'Suspended share',
             description:
               'Suspended numbers as a percentage of all numbers. Orange from 2 %, red from 10 %. TryvoxMassSuspension fires if more than that percentage of an account is suspended within one hour: check the billing of the account.',
             size: [4, 4],
@@ -133,6 +143,7 @@ export const numbers = buildDashboard({
           {
             title: 'Numbers added',
             description: `Count of numbers added to the listings within the time range, usually by a purchase. ${ignoresCountry}`,
+            noValue: noAccountText,
             size: [4, 4],
             ...integerUnit,
           },
@@ -142,6 +153,7 @@ export const numbers = buildDashboard({
           {
             title: 'Numbers removed',
             description: `Count of numbers removed from the listings within the time range, usually by a release. If they were not released on purpose, ask TryVox. ${ignoresCountry}`,
+            noValue: noAccountText,
             size: [4, 4],
             ...integerUnit,
           },
@@ -151,6 +163,7 @@ export const numbers = buildDashboard({
           {
             title: 'Newly suspended',
             description: `Count of changes to status suspended within the time range. Orange from 1: see the table "List of suspended numbers". ${ignoresCountry}`,
+            noValue: noAccountText,
             size: [4, 4],
             ...integerUnit,
             thresholds: ['green', [1, 'orange']],
@@ -210,7 +223,7 @@ export const numbers = buildDashboard({
         ),
         barGauge(
           {
-            title: 'Percentage suspended by country',
+            title: 'Suspended share by country',
             description:
               'Suspended numbers as a percentage of all numbers of a country; the 20 highest. Orange from 2 %, red from 10 %: ask TryVox for the requirements of that country.',
             size: [6, 12],
@@ -266,6 +279,7 @@ export const numbers = buildDashboard({
           {
             title: 'Changes per day',
             description: `Count of numbers added, removed and repriced and of status changes, per day of the last 14 days. A day that stands out is usually a bulk order, a mass suspension or a new price list. ${ignoresCountry}`,
+            noValue: noAccountText,
             size: [12, 9],
             ...integerUnit,
             range: '14d',

@@ -89,6 +89,8 @@ export interface Override {
 }
 
 const noListingText = 'No data: no valid listing yet, or it is stale';
+/** For panels whose metrics exist from the start of the exporter. */
+export const noAccountText = 'No data: no account matches the variables';
 
 /** The same colour for a number's status on every panel. */
 export const statusColours: Override[] = (
