@@ -382,9 +382,9 @@ export const exporter = buildDashboard({
           [
             { field: 'job', heading: 'Job' },
             { field: 'instance', heading: 'Instance' },
-            { field: 'version', heading: 'Version', settings: { 'custom.width': 100 } },
-            { field: 'revision', heading: 'Revision' },
-            { field: 'rustc', heading: 'Rust version' },
+            { field: 'version', heading: 'Version', settings: { 'custom.width': 90 } },
+            { field: 'revision', heading: 'Revision', settings: { 'custom.width': 130 } },
+            { field: 'rustc', heading: 'Rust version', settings: { 'custom.width': 120 } },
             { field: 'Value #B', heading: 'Shard', settings: { 'custom.width': 80, unit: 'none', decimals: 0 } },
             {
               field: 'Value #C',
