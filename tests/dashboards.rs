@@ -158,7 +158,7 @@ fn dashboards_are_complete_and_consistent() {
         assert_eq!((&link["includeVars"], &link["keepTime"]), (&true.into(), &true.into()));
         let annotations: Vec<_> =
             dashboard.annotations().iter().map(|annotation| string_field(annotation, "name")).collect();
-        assert_eq!(annotations, ["Restart", "Reload", "Mass change"], "{path}");
+        assert_eq!(annotations, ["Exporter restart", "Configuration reload", "Mass change"], "{path}");
 
         let (mut occupied, mut ids) = (BTreeSet::new(), BTreeSet::new());
         let rows = dashboard.json["panels"].as_array().unwrap().iter().filter(|panel| panel["type"] == "row");

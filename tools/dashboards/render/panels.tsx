@@ -30,8 +30,8 @@ import type { Panel } from './model';
 
 /** Notes on the panel types whose components Grafana does not publish; a stand-in is drawn for them. */
 export const STAND_INS: Record<string, string> = {
-  geomap: 'Only Grafana itself can draw this map; the table shows its data.',
-  'state-timeline': 'Only Grafana itself can draw this state timeline; the lines show its data.',
+  geomap: 'Grafana draws a world map here; this table shows the same data.',
+  'state-timeline': 'Grafana draws a state timeline here; these lines show the same data.',
 };
 
 /** A registry of all field options that a panel sets, which applies them unchanged. */

@@ -1,6 +1,15 @@
 /** The dashboard for finance: what the numbers cost in each currency, and why the cost changed. */
 import { buildDashboard } from './kit/dashboard';
-import { barGauge, type Column, fixedColour, stat, statusColours, table, timeSeries } from './kit/panels';
+import {
+  barGauge,
+  type Column,
+  fixedColour,
+  noAccountText,
+  stat,
+  statusColours,
+  table,
+  timeSeries,
+} from './kit/panels';
 import { countryMatcher, currencyMatcher, gauge, highest, increase, offsetBy, sum } from './kit/queries';
 import { account, country, currency, datasource, instance, job } from './kit/variables';
 
@@ -19,6 +28,9 @@ const monthsLeft = 'scalar(12 - month() + (days_in_month() - day_of_month() + 1)
 /** An amount of money, never abbreviated. Its currency is in the title or in another column. */
 const moneyUnit = { unit: 'locale', decimals: 2 };
 const shareUnit = { unit: 'percentunit', decimals: 1 };
+const needsAssignment = 'No data: requires --collector.assignment';
+/** A note for panels whose metric has no `country` label. */
+const ignoresCountry = 'Ignores the Country variable.';
 
 const amountColumn = (field: string, heading: string): Column => ({ field, heading, settings: moneyUnit });
 /** A column with a change of an amount: increases are orange, decreases green. */
@@ -47,7 +59,7 @@ export const costs = buildDashboard({
   uid: 'tryvox-costs',
   title: 'TryVox / Costs',
   description:
-    'What the phone numbers rented from TryVox cost. Amounts are in their own currency; currencies are never added together.',
+    'Monthly fees, setup fees and budgets of the phone numbers rented from TryVox. Each amount is in its own currency; amounts in different currencies are never added.',
   from: 'now-30d',
   refresh: '5m',
   variables: [datasource, job, instance, account, country, currency],
@@ -59,17 +71,17 @@ export const costs = buildDashboard({
           {
             title: 'Monthly fees by currency',
             description:
-              'What the numbers cost a month now, how much more or less that is than a day, a week and 30 days ago, and what the year will still cost at this rate.',
+              'Monthly fees of all numbers, their change in 24 hours, 7 days and 30 days, the cost of the rest of the year at these fees, and one-time setup fees, in units of each currency. Increases are orange; see "Monthly fees by account" in the row of the currency to find their origin. A change is empty if Prometheus has no data from that time.',
             size: [24, 6],
           },
           [
             { field: 'currency', heading: 'Currency' },
             amountColumn('Value #A', 'Monthly fees'),
-            changeColumn('Value #B', 'against a day ago'),
-            changeColumn('Value #C', 'against a week ago'),
-            changeColumn('Value #D', 'against 30 days ago'),
+            changeColumn('Value #B', 'Change in 24 h'),
+            changeColumn('Value #C', 'Change in 7 d'),
+            changeColumn('Value #D', 'Change in 30 d'),
             amountColumn('Value #E', 'Rest of the year'),
-            amountColumn('Value #F', 'Setup fees, paid once'),
+            amountColumn('Value #F', 'Setup fees (one-time)'),
           ],
           { column: 'Monthly fees', descending: true },
           { expr: sum(['currency'], monthlyFees()) },
@@ -81,12 +93,11 @@ export const costs = buildDashboard({
         ),
         barGauge(
           {
-            title: 'Budget used',
-            description:
-              'Monthly fees as a share of monthly_budget in the configuration, by account and currency. Red from 100 %, when TryvoxBudgetExceeded fires. Of all countries.',
+            title: 'Monthly budget used',
+            description: `Monthly fees as a percentage of the account's monthly_budget in the configuration file; the 20 highest. Orange from 80 %, red above 100 %, when TryvoxBudgetExceeded fires: release numbers that are not needed or raise the budget. ${ignoresCountry}`,
             size: [12, 8],
             ...shareUnit,
-            noValue: 'no data: no account has a monthly_budget',
+            noValue: 'No data: requires monthly_budget',
             thresholds: ['green', [0.8, 'orange'], [1, 'red']],
           },
           {
@@ -96,8 +107,10 @@ export const costs = buildDashboard({
         ),
         timeSeries(
           {
-            title: 'Fee changes',
-            description: 'Numbers whose monthly fee rose or fell, step by step. Of all countries and currencies.',
+            title: 'Fee increases and decreases',
+            description:
+              'Number of phone numbers whose monthly fee increased or decreased, per step of the graph. If many fees increase at once, compare them with the price list of TryVox. Ignores the Country and Currency variables.',
+            noValue: noAccountText,
             size: [12, 8],
             unit: 'locale',
             decimals: 0,
@@ -119,51 +132,167 @@ export const costs = buildDashboard({
         stat(
           {
             title: 'Monthly fees, $currency',
-            description: 'What the numbers cost a month.',
-            size: [4, 4],
+            description: 'Sum of the monthly fees of all numbers, whatever their status.',
+            size: [6, 4],
             ...moneyUnit,
           },
           { expr: sum([], monthlyFees()) },
         ),
         stat(
           {
-            title: 'Rise in a day, $currency',
+            title: 'Monthly fees, change in 24 h, $currency',
             description:
-              'By how much the monthly fees rose since yesterday. Red from 20 %, when TryvoxCostSpikeDay fires.',
-            size: [4, 4],
+              'Relative change of the monthly fees in 24 hours. Orange from 5 %, red from 20 %. TryvoxCostSpikeDay fires if the fees of one account rise by more than that: see "Monthly fees by account" for which account, and the dashboard "TryVox / Numbers" for numbers that were added.',
+            size: [6, 4],
             ...shareUnit,
-            noValue: 'no data of a day ago',
+            noValue: 'No data from 24 h ago',
             thresholds: ['green', [0.05, 'orange'], [0.2, 'red']],
           },
           { expr: relativeIncrease('1d') },
         ),
         stat(
           {
-            title: 'Rise in a week, $currency',
-            description: 'By how much the monthly fees rose in a week. Red from 30 %, when TryvoxCostSpikeWeek fires.',
-            size: [4, 4],
+            title: 'Monthly fees, change in 7 d, $currency',
+            description:
+              'Relative change of the monthly fees in 7 days. Orange from 10 %, red from 30 %. TryvoxCostSpikeWeek fires if the fees of one account rise by more than that: see "Monthly fees by account" for which account, and the dashboard "TryVox / Numbers" for numbers that were added.',
+            size: [6, 4],
             ...shareUnit,
-            noValue: 'no data of a week ago',
+            noValue: 'No data from 7 d ago',
             thresholds: ['green', [0.1, 'orange'], [0.3, 'red']],
           },
           { expr: relativeIncrease('1w') },
         ),
         stat(
           {
-            title: 'Rise in 30 days, $currency',
-            description: 'By how much the monthly fees rose in 30 days.',
-            size: [4, 4],
+            title: 'Monthly fees, change in 30 d, $currency',
+            description:
+              'Relative change of the monthly fees in 30 days. Orange from 10 %, red from 30 %: see "Monthly fees by account" and "Monthly fees by country" for the origin. Requires a Prometheus retention time of more than 30 days.',
+            size: [6, 4],
             ...shareUnit,
-            noValue: 'no data of 30 days ago',
+            noValue: 'No data from 30 d ago',
             thresholds: ['green', [0.1, 'orange'], [0.3, 'red']],
           },
           { expr: relativeIncrease('30d') },
         ),
+        timeSeries(
+          {
+            title: 'Monthly fees by account, $currency',
+            description:
+              'Monthly fees of the 20 most expensive accounts, stacked. An account whose listing is stale leaves a gap.',
+            size: [12, 9],
+            ...moneyUnit,
+          },
+          { stacked: true },
+          { expr: highest(20, sum(['account'], monthlyFees())), legend: '{{account}}' },
+        ),
+        timeSeries(
+          {
+            title: 'Monthly fees by country, $currency',
+            description: 'Monthly fees of the 20 most expensive countries, stacked.',
+            size: [12, 9],
+            ...moneyUnit,
+          },
+          { stacked: true },
+          { expr: highest(20, sum(['country'], monthlyFees())), legend: '{{country}}' },
+        ),
+        timeSeries(
+          {
+            title: 'Monthly fees by type, $currency',
+            description: 'Monthly fees by type of number (local, toll_free, mobile), stacked.',
+            size: [8, 8],
+            ...moneyUnit,
+          },
+          { stacked: true },
+          { expr: sum(['type'], monthlyFees()), legend: '{{type}}' },
+        ),
+        timeSeries(
+          {
+            title: 'Monthly fees by status, $currency',
+            description: 'Monthly fees by status of the number, stacked. Suspended numbers still have a monthly fee.',
+            size: [8, 8],
+            ...moneyUnit,
+            overrides: statusColours,
+          },
+          { stacked: true },
+          { expr: sum(['status'], monthlyFees()), legend: '{{status}}' },
+        ),
+        timeSeries(
+          {
+            title: 'Unassigned and suspended, $currency',
+            description:
+              'Monthly fees of unassigned numbers (no trunk and no application) and of suspended numbers. A number can be both, so the two are not added. If they rise, assign or release these numbers. The line of unassigned numbers ignores the Country variable.',
+            size: [8, 8],
+            ...moneyUnit,
+            overrides: [fixedColour('unassigned', 'orange'), fixedColour('suspended', 'red')],
+          },
+          {},
+          { expr: sum([], unassignedFees), legend: 'unassigned' },
+          { expr: sum([], monthlyFees('status="suspended"')), legend: 'suspended' },
+        ),
+        table(
+          {
+            title: 'Most expensive groups, $currency',
+            description:
+              'Monthly fees of the 15 most expensive groups of numbers. A group has the same account, country, type and status.',
+            size: [12, 12],
+          },
+          [
+            { field: 'account', heading: 'Account', settings: { 'custom.minWidth': 100 } },
+            { field: 'country', heading: 'Country', settings: { 'custom.width': 80 } },
+            { field: 'type', heading: 'Type', settings: { 'custom.width': 95 } },
+            { field: 'status', heading: 'Status', settings: { 'custom.width': 105 } },
+            { field: 'Value', heading: 'Monthly fees', settings: { ...moneyUnit, 'custom.width': 130 } },
+          ],
+          { column: 'Monthly fees', descending: true },
+          { expr: `topk(15, ${sum(['account', 'country', 'type', 'status'], monthlyFees())} > 0)` },
+        ),
         stat(
           {
-            title: 'Per number, $currency',
-            description: 'The monthly fees divided by the numbers of the countries and types that cost them.',
-            size: [4, 4],
+            title: 'Unassigned numbers, fees, $currency',
+            description: `Monthly fees of unassigned numbers (no trunk and no application). Assign these numbers or release them. ${ignoresCountry}`,
+            size: [6, 4],
+            ...moneyUnit,
+            noValue: needsAssignment,
+          },
+          { expr: sum([], unassignedFees) },
+        ),
+        stat(
+          {
+            title: 'Unassigned numbers, share, $currency',
+            description: `Monthly fees of unassigned numbers (no trunk and no application) as a percentage of all monthly fees. Orange from 10 %, red from 25 %. TryvoxIdleSpendHigh fires if one account exceeds that: assign these numbers or release them. ${ignoresCountry}`,
+            size: [6, 4],
+            ...shareUnit,
+            noValue: needsAssignment,
+            thresholds: ['green', [0.1, 'orange'], [0.25, 'red']],
+          },
+          { expr: `${sum([], unassignedFees)} / (${sum([], gauge('tryvox_monthly_fees', currencyMatcher))} > 0)` },
+        ),
+        stat(
+          {
+            title: 'Suspended numbers, fees, $currency',
+            description:
+              'Monthly fees of suspended numbers. Have these numbers reactivated or release them; the dashboard "TryVox / Numbers" lists them.',
+            size: [6, 4],
+            ...moneyUnit,
+          },
+          { expr: sum([], monthlyFees('status="suspended"')) },
+        ),
+        stat(
+          {
+            title: 'Setup fees (one-time), $currency',
+            description:
+              'Sum of the one-time setup fees of all numbers of the last valid listings, whenever they were charged.',
+            size: [6, 4],
+            ...moneyUnit,
+          },
+          { expr: sum([], gauge('tryvox_setup_fees', countryMatcher, currencyMatcher)) },
+        ),
+        stat(
+          {
+            title: 'Average fee per number, $currency',
+            description:
+              'Monthly fees divided by the count of numbers, over the groups (account, country, type and status) that have monthly fees in this currency.',
+            size: [6, 4],
             unit: 'locale',
             decimals: 3,
           },
@@ -175,121 +304,11 @@ export const costs = buildDashboard({
           {
             title: 'Rest of the year, $currency',
             description:
-              'What the rest of the year costs if nothing changes: the monthly fees for the months that are left, today included.',
-            size: [4, 4],
+              'Projected cost from today to the end of the year if the monthly fees do not change: monthly fees multiplied by the months left, counting the rest of this month as a fraction.',
+            size: [6, 4],
             ...moneyUnit,
           },
           { expr: `${sum([], monthlyFees())} * ${monthsLeft}` },
-        ),
-        timeSeries(
-          {
-            title: 'By account, $currency',
-            description: 'Monthly fees of the 20 dearest accounts, one upon the other.',
-            size: [12, 9],
-            ...moneyUnit,
-          },
-          { stacked: true },
-          { expr: highest(20, sum(['account'], monthlyFees())), legend: '{{account}}' },
-        ),
-        timeSeries(
-          {
-            title: 'By country, $currency',
-            description: 'Monthly fees of the 20 dearest countries, one upon the other.',
-            size: [12, 9],
-            ...moneyUnit,
-          },
-          { stacked: true },
-          { expr: highest(20, sum(['country'], monthlyFees())), legend: '{{country}}' },
-        ),
-        timeSeries(
-          {
-            title: 'By type, $currency',
-            description: 'Monthly fees of local, toll-free and mobile numbers, one upon the other.',
-            size: [8, 8],
-            ...moneyUnit,
-          },
-          { stacked: true },
-          { expr: sum(['type'], monthlyFees()), legend: '{{type}}' },
-        ),
-        timeSeries(
-          {
-            title: 'By status, $currency',
-            description: 'Monthly fees by status, one upon the other: suspended numbers cost, too.',
-            size: [8, 8],
-            ...moneyUnit,
-            overrides: statusColours,
-          },
-          { stacked: true },
-          { expr: sum(['status'], monthlyFees()), legend: '{{status}}' },
-        ),
-        timeSeries(
-          {
-            title: 'Paid for nothing, $currency',
-            description:
-              'Monthly fees of numbers that lead nowhere (of all countries) and of suspended ones. A number can be both, so they are not added.',
-            size: [8, 8],
-            ...moneyUnit,
-            overrides: [fixedColour('leading nowhere', 'orange'), fixedColour('suspended', 'red')],
-          },
-          {},
-          { expr: sum([], unassignedFees), legend: 'leading nowhere' },
-          { expr: sum([], monthlyFees('status="suspended"')), legend: 'suspended' },
-        ),
-        table(
-          {
-            title: 'Dearest groups, $currency',
-            description: 'The 15 dearest groups of numbers of one account, country, type and status.',
-            size: [16, 10],
-          },
-          [
-            { field: 'account', heading: 'Account' },
-            { field: 'country', heading: 'Country' },
-            { field: 'type', heading: 'Type' },
-            { field: 'status', heading: 'Status' },
-            amountColumn('Value', 'Monthly fees'),
-          ],
-          { column: 'Monthly fees', descending: true },
-          { expr: `topk(15, ${sum(['account', 'country', 'type', 'status'], monthlyFees())} > 0)` },
-        ),
-        stat(
-          {
-            title: 'Idle share, $currency',
-            description:
-              'What numbers that lead nowhere cost, as a share of all monthly fees. Red from 25 %, when TryvoxIdleSpendHigh fires. Of all countries.',
-            size: [4, 5],
-            ...shareUnit,
-            noValue: 'no data: needs --collector.assignment',
-            thresholds: ['green', [0.1, 'orange'], [0.25, 'red']],
-          },
-          { expr: `${sum([], unassignedFees)} / (${sum([], gauge('tryvox_monthly_fees', currencyMatcher))} > 0)` },
-        ),
-        stat(
-          {
-            title: 'Suspended, $currency',
-            description: 'What suspended numbers cost a month.',
-            size: [4, 5],
-            ...moneyUnit,
-          },
-          { expr: sum([], monthlyFees('status="suspended"')) },
-        ),
-        stat(
-          {
-            title: 'Setup fees, $currency',
-            description: 'What setting up the numbers cost, once, whenever that was.',
-            size: [4, 5],
-            ...moneyUnit,
-          },
-          { expr: sum([], gauge('tryvox_setup_fees', countryMatcher, currencyMatcher)) },
-        ),
-        stat(
-          {
-            title: 'Idle, $currency',
-            description: 'What numbers with neither a trunk nor an application cost a month. Of all countries.',
-            size: [4, 5],
-            ...moneyUnit,
-            noValue: 'no data: needs --collector.assignment',
-          },
-          { expr: sum([], unassignedFees) },
         ),
       ],
     },

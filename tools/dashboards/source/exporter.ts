@@ -4,6 +4,7 @@ import {
   type PanelSettings,
   type TimeSeriesStyle,
   fixedColour,
+  noAccountText,
   stat,
   stateTimeline,
   table,
@@ -22,12 +23,16 @@ const durationShare = `${gauge('tryvox_last_poll_duration_seconds')} / ${interva
 /** How many numbers the API reported but did not list. */
 const missing = `${gauge('tryvox_reported_numbers')} - ${gauge('tryvox_listed_numbers')} - ${gauge('tryvox_invalid_records')}`;
 
+const polls = sum([], increase('$__rate_interval', 'tryvox_polls_total'));
+/** Every failed poll has exactly one reason. */
+const failedPolls = sum([], increase('$__rate_interval', 'tryvox_poll_errors_total'));
+
 const quantile = (q: number) =>
   `histogram_quantile(${q}, ${sum(['le'], `rate(${accountMetric('tryvox_api_request_duration_seconds_bucket')}[$__rate_interval])`)})`;
 
 const upOrDown = [valueTexts({ 0: { text: 'down', color: 'red' }, 1: { text: 'up', color: 'green' } })];
-const validOrInvalid = [valueTexts({ 0: { text: 'bad', color: 'red' }, 1: { text: 'good', color: 'green' } })];
-const noTargetText = 'no data: no target of this job and instance';
+const okOrFailed = [valueTexts({ 0: { text: 'failed', color: 'red' }, 1: { text: 'ok', color: 'green' } })];
+const noTargetText = 'No data: no target matches Job and Instance';
 
 const integerUnit = { unit: 'locale', decimals: 0 };
 
@@ -48,18 +53,20 @@ export const exporter = buildDashboard({
   uid: 'tryvox-exporter',
   title: 'TryVox / Exporter',
   description:
-    'Whether the polls of TryVox work, how old the data is, how the API answers, and what the exporter itself takes.',
+    'Health of tryvox-exporter: polls of the accounts, age of their data, requests to the TryVox API, and resource usage.',
   from: 'now-6h',
   refresh: '30s',
   variables: [datasource, job, instance, account],
   sections: [
     {
-      title: 'Now',
+      title: 'Overview',
       panels: [
         stat(
           {
             title: 'Accounts',
-            description: 'Accounts that are polled.',
+            description:
+              'Count of accounts that the exporters poll. If it is lower than expected, check the configuration and "Missing shards".',
+            noValue: noAccountText,
             size: [4, 4],
             ...integerUnit,
           },
@@ -68,7 +75,9 @@ export const exporter = buildDashboard({
         stat(
           {
             title: 'Accounts down',
-            description: 'Accounts whose last poll gave no listing that can be trusted.',
+            description:
+              'Count of accounts whose last poll failed. Red from 1: see "Poll errors by reason"; the log and the status page of the exporter show the error.',
+            noValue: noAccountText,
             size: [4, 4],
             ...integerUnit,
             thresholds: ['green', [1, 'red']],
@@ -77,9 +86,10 @@ export const exporter = buildDashboard({
         ),
         stat(
           {
-            title: 'Oldest, in intervals',
+            title: 'Data age (intervals)',
             description:
-              'How many intervals ago the account that waits longest was last listed. From 3 on its series go, unless --poll.stale-after says otherwise.',
+              'Time since the last successful poll of the account for which it is longest, in poll intervals. Orange from 2, red from 3, when the inventory of the account is stale and its series end (unless --poll.stale-after is set). See "Poll errors by reason".',
+            noValue: 'No successful poll yet',
             size: [4, 4],
             unit: 'none',
             decimals: 1,
@@ -90,7 +100,8 @@ export const exporter = buildDashboard({
         stat(
           {
             title: 'Targets up',
-            description: 'Exporters that Prometheus can scrape, as a share of those it should.',
+            description:
+              'Percentage of the targets of the job that Prometheus scrapes successfully. Red below 100 %: see the page "Target health" of Prometheus for the error.',
             size: [4, 4],
             unit: 'percentunit',
             decimals: 0,
@@ -101,20 +112,22 @@ export const exporter = buildDashboard({
         ),
         stat(
           {
-            title: 'Configuration',
-            description: 'Whether each exporter took its configuration when it last read it.',
+            title: 'Configuration load',
+            description:
+              'Whether the last load of the configuration succeeded on every exporter. If it failed, the exporter keeps the previous configuration, and its log shows the error.',
             size: [4, 4],
             unit: 'bool_yes_no',
             noValue: noTargetText,
-            mappings: validOrInvalid,
+            mappings: okOrFailed,
             thresholds: ['red', [1, 'green']],
           },
           { expr: `min(${processMetric('tryvox_exporter_config_last_reload_successful')})` },
         ),
         stat(
           {
-            title: 'Shards missing',
-            description: 'Shards of --total-shards that no target is: nobody polls their accounts.',
+            title: 'Missing shards',
+            description:
+              'Count of shards (--total-shards) that no scraped exporter serves. Red from 1: there are no metrics of their accounts. Start the missing exporters or correct --shard.',
             size: [4, 4],
             ...integerUnit,
             noValue: noTargetText,
@@ -131,9 +144,10 @@ export const exporter = buildDashboard({
       panels: [
         stateTimeline(
           {
-            title: 'Up, by account',
+            title: 'Poll status by account',
             description:
-              'Whether the last poll gave a listing that can be trusted; the 30 accounts that were down most.',
+              'Whether the last poll of an account succeeded (up) or failed (down), for the 30 accounts that were down for the longest time. See "Poll errors by reason" for the cause.',
+            noValue: noAccountText,
             size: [24, 9],
             unit: 'bool_yes_no',
             mappings: upOrDown,
@@ -146,9 +160,10 @@ export const exporter = buildDashboard({
         ),
         timeSeries(
           {
-            title: 'Age of the data, in intervals',
+            title: 'Data age by account, in poll intervals',
             description:
-              'How long ago the account was last listed, in poll intervals; the 20 oldest. A healthy account stays below 1, and from 3 on its series go.',
+              'Time since the last successful poll, in poll intervals; the 20 accounts with the oldest data. Up to about 1 is normal. From 3 (dashed line) the inventory is stale and its series end (unless --poll.stale-after is set).',
+            noValue: 'No successful poll yet',
             size: [12, 8],
             unit: 'none',
             decimals: 1,
@@ -159,9 +174,10 @@ export const exporter = buildDashboard({
         ),
         timeSeries(
           {
-            title: 'Poll duration, share of the interval',
+            title: 'Poll duration, percentage of the poll interval',
             description:
-              'How much of its interval the last poll took; the 20 slowest. From 80 % on TryvoxPollSlow fires.',
+              'Duration of the last poll as a percentage of the poll interval; the 20 slowest accounts. Above 80 % (dashed line) TryvoxPollSlow fires: raise --poll.interval, --tryvox.concurrency or --tryvox.rate-limit.',
+            noValue: 'No poll has ended yet',
             size: [12, 8],
             unit: 'percentunit',
             decimals: 1,
@@ -172,8 +188,10 @@ export const exporter = buildDashboard({
         ),
         table(
           {
-            title: 'Accounts',
-            description: 'The last poll of each account, and what its listing lacks.',
+            title: 'Last poll by account',
+            description:
+              'Result, time, duration and pages of the last poll, and numbers of the last valid listing, by account. Missing: numbers that the API reports in its total but does not list. Invalid: records that could not be used. Accounts that are down come first; their status page shows the error.',
+            noValue: noAccountText,
             size: [24, 9],
           },
           [
@@ -184,8 +202,12 @@ export const exporter = buildDashboard({
               settings: { 'custom.width': 70, mappings: upOrDown, 'custom.cellOptions': { type: 'color-text' } },
             },
             { field: 'Value #B', heading: 'Last poll', settings: { 'custom.width': 180, unit: 'dateTimeAsIso' } },
-            { field: 'Value #C', heading: 'Last listing', settings: { 'custom.width': 180, unit: 'dateTimeAsIso' } },
-            { field: 'Value #D', heading: 'Took', settings: { 'custom.width': 90, unit: 's', decimals: 2 } },
+            {
+              field: 'Value #C',
+              heading: 'Last successful poll',
+              settings: { 'custom.width': 180, unit: 'dateTimeAsIso' },
+            },
+            { field: 'Value #D', heading: 'Duration', settings: { 'custom.width': 90, unit: 's', decimals: 2 } },
             { field: 'Value #E', heading: 'Pages', settings: { 'custom.width': 80, unit: 'locale', decimals: 0 } },
             { field: 'Value #F', heading: 'Interval', settings: { 'custom.width': 90, unit: 's', decimals: 0 } },
             { field: 'Value #G', heading: 'Numbers', settings: { 'custom.width': 100, unit: 'locale', decimals: 0 } },
@@ -206,12 +228,14 @@ export const exporter = buildDashboard({
       ],
     },
     {
-      title: 'API',
+      title: 'TryVox API',
       panels: [
         timeSeries(
           {
-            title: 'Requests by code',
-            description: 'Requests to the API a second, by HTTP status code; error where there was no whole answer.',
+            title: 'Requests per second by status code',
+            description:
+              'Rate of requests to the API by HTTP status code, stacked. The code error means that there was no complete response. For 429 lower --tryvox.rate-limit; for 401 and 403 check the API key.',
+            noValue: noAccountText,
             size: [12, 8],
             unit: 'reqps',
             overrides: [fixedColour('200', 'green'), fixedColour('429', 'orange'), fixedColour('error', 'red')],
@@ -224,11 +248,12 @@ export const exporter = buildDashboard({
         ),
         timeSeries(
           {
-            title: 'Latency',
-            description: 'How long requests to the API took, the body included: the median, 9 of 10, and 99 of 100.',
+            title: 'Request duration',
+            description:
+              'Duration of requests to the API, including the response body: median, 90th and 99th percentile. If it approaches --tryvox.timeout, requests fail: lower --tryvox.concurrency or raise the timeout.',
             size: [12, 8],
             unit: 's',
-            noValue: 'no data: no request in this time',
+            noValue: 'No requests in this time range',
           },
           {},
           { expr: quantile(0.5), legend: 'p50' },
@@ -238,9 +263,10 @@ export const exporter = buildDashboard({
         timeSeries(
           {
             title: 'Retries by reason',
-            description: 'Requests that were made because the one before had failed, by why it had.',
+            description:
+              'Count of retried requests by the reason of the failure, per step of the graph. A few are normal; if there are many, see "Requests per second by status code".',
             size: [8, 8],
-            noValue: 'no request was tried again in this time',
+            noValue: 'No retries in this time range',
             ...integerUnit,
             interval: '5m',
           },
@@ -253,21 +279,25 @@ export const exporter = buildDashboard({
         timeSeries(
           {
             title: 'Polls by result',
-            description: 'Polls that ended, good and failed.',
+            description:
+              'Count of polls that succeeded and failed, per step of the graph. For failed polls see "Poll errors by reason".',
+            noValue: noAccountText,
             size: [8, 8],
             ...integerUnit,
             interval: '5m',
-            overrides: [fixedColour('success', 'green'), fixedColour('failure', 'red')],
+            overrides: [fixedColour('succeeded', 'green'), fixedColour('failed', 'red')],
           },
           { bars: true, stacked: true },
-          { expr: sum(['result'], increase('$__rate_interval', 'tryvox_polls_total')), legend: '{{result}}' },
+          { expr: `clamp_min(${polls} - ${failedPolls}, 0)`, legend: 'succeeded' },
+          { expr: failedPolls, legend: 'failed' },
         ),
         timeSeries(
           {
-            title: 'Failed polls by reason',
-            description: 'Polls that failed, by why they did.',
+            title: 'Poll errors by reason',
+            description:
+              'Count of failed polls by reason, per step of the graph. The log and the status page of the exporter show the error; docs/alerts.md links to a runbook for each alert.',
             size: [8, 8],
-            noValue: 'no poll failed in this time',
+            noValue: 'No failed polls in this time range',
             ...integerUnit,
             interval: '5m',
           },
@@ -281,7 +311,7 @@ export const exporter = buildDashboard({
           {
             title: 'Missing numbers',
             description:
-              'Numbers that the API says there are and did not list; the 20 accounts with the most. Up to --poll.max-discrepancy a listing is published all the same.',
+              'Count of numbers that the API reports in its total but does not list; the 20 accounts with the most. Up to --poll.max-discrepancy the listing is valid all the same. If it stays above 0, counts and fees are too low: report it to TryVox.',
             size: [12, 8],
             ...integerUnit,
           },
@@ -292,7 +322,7 @@ export const exporter = buildDashboard({
           {
             title: 'Invalid records',
             description:
-              'Records of the listing that could not be read and are in no other metric; the 20 accounts with the most.',
+              'Count of records of the last valid listing that could not be used; the 20 accounts with the most. They are not included in counts and fees. The log of the exporter shows up to five per poll: report them to TryVox.',
             size: [12, 8],
             ...integerUnit,
           },
@@ -302,55 +332,69 @@ export const exporter = buildDashboard({
       ],
     },
     {
-      title: 'Process',
+      title: 'Exporter processes',
       panels: [
         exporterGraph(
           'Scrape duration',
-          'How long Prometheus’s scrapes took.',
+          'Duration of the scrapes by Prometheus. It must stay below the scrape timeout; if it does not, see CPU usage.',
           { unit: 's' },
           processMetric('scrape_duration_seconds'),
         ),
         exporterGraph(
-          'Scrape size',
-          'Samples of each scrape: one for each series.',
+          'Scraped samples',
+          'Count of samples per scrape, one for each series. To lower it, disable collectors or lower --collector.label-limit and --collector.number.limit.',
           integerUnit,
           processMetric('scrape_samples_scraped'),
         ),
         exporterGraph(
-          'CPU',
-          'Seconds of CPU time a second: 1 is a whole core. They are counted in whole seconds, so little use shows as spikes.',
+          'CPU usage',
+          'CPU seconds used per second; 1 is one core. The counter has a resolution of one second, so low usage appears as spikes.',
           { unit: 'none', decimals: 3 },
           `rate(${processMetric('process_cpu_seconds_total')}[$__rate_interval])`,
           { softMax: 0.1 },
         ),
-        exporterGraph('Memory', 'Resident memory.', { unit: 'bytes' }, processMetric('process_resident_memory_bytes')),
         exporterGraph(
-          'File descriptors',
-          'Open file descriptors, connections included.',
+          'Resident memory',
+          'Resident memory in bytes. It grows with the numbers of the accounts; docs/sizing.md has reference values.',
+          { unit: 'bytes' },
+          processMetric('process_resident_memory_bytes'),
+        ),
+        exporterGraph(
+          'Open file descriptors',
+          'Count of open file descriptors, including connections. A steady rise points to clients that do not close connections; see --web.max-connections.',
           integerUnit,
           processMetric('process_open_fds'),
         ),
-        exporterGraph('Threads', 'Threads of the process.', integerUnit, processMetric('process_threads')),
+        exporterGraph(
+          'Threads',
+          'Count of operating system threads. Short peaks are normal, because blocking work runs on additional threads.',
+          integerUnit,
+          processMetric('process_threads'),
+        ),
         table(
           {
             title: 'Exporters',
             description:
-              'Each process: its version, its share of the accounts, when it started and when it last took its configuration.',
+              'Version, shard, start time and time of the last successful configuration load of each exporter. All exporters of a job should have the same version and total number of shards.',
             size: [24, 7],
             noValue: noTargetText,
           },
           [
             { field: 'job', heading: 'Job' },
             { field: 'instance', heading: 'Instance' },
-            { field: 'version', heading: 'Version', settings: { 'custom.width': 100 } },
-            { field: 'revision', heading: 'Revision' },
-            { field: 'rustc', heading: 'Compiler' },
+            { field: 'version', heading: 'Version', settings: { 'custom.width': 90 } },
+            { field: 'revision', heading: 'Revision', settings: { 'custom.width': 130 } },
+            { field: 'rustc', heading: 'Rust version', settings: { 'custom.width': 120 } },
             { field: 'Value #B', heading: 'Shard', settings: { 'custom.width': 80, unit: 'none', decimals: 0 } },
-            { field: 'Value #C', heading: 'of', settings: { 'custom.width': 60, unit: 'none', decimals: 0 } },
+            {
+              field: 'Value #C',
+              heading: 'Total shards',
+              settings: { 'custom.width': 110, unit: 'none', decimals: 0 },
+            },
             { field: 'Value #D', heading: 'Started', settings: { 'custom.width': 180, unit: 'dateTimeAsIso' } },
             {
               field: 'Value #E',
-              heading: 'Configuration read',
+              heading: 'Configuration loaded',
               settings: { 'custom.width': 180, unit: 'dateTimeAsIso' },
             },
           ],

@@ -1,6 +1,16 @@
 /** The dashboard for the telecom team: the numbers by country, type and status, and their changes. */
 import { buildDashboard } from './kit/dashboard';
-import { barGauge, fixedColour, geomap, stat, statusColours, table, timeSeries, valueTexts } from './kit/panels';
+import {
+  barGauge,
+  fixedColour,
+  geomap,
+  noAccountText,
+  stat,
+  statusColours,
+  table,
+  timeSeries,
+  valueTexts,
+} from './kit/panels';
 import { countryMatcher, gauge, highest, increase, sum, withEmptyLabelAs } from './kit/queries';
 import { account, country, datasource, instance, job } from './kit/variables';
 
@@ -22,35 +32,50 @@ const perSuspendedNumber = (family: string) =>
 
 const integerUnit = { unit: 'locale', decimals: 0 };
 /** The text of an empty panel whose metric is optional. */
-const requires = (option: string) => `no data: needs ${option}`;
+const requires = (option: string) => `No data: requires ${option}`;
+/** A note for panels whose metric has no `country` label. */
+const ignoresCountry = 'Ignores the Country variable.';
 
 export const numbers = buildDashboard({
   uid: 'tryvox-numbers',
   title: 'TryVox / Numbers',
-  description: 'The phone numbers rented from TryVox: how many there are, where, in what state, and what changed.',
+  description:
+    'Phone numbers rented from TryVox by status, country, type, capability and assignment, and their changes.',
   from: 'now-24h',
   refresh: '1m',
   variables: [datasource, job, instance, account, country],
   sections: [
     {
-      title: 'Now',
+      title: 'Overview',
       panels: [
         stat(
-          { title: 'Numbers', description: 'All numbers of the last good listings.', size: [4, 4], ...integerUnit },
+          {
+            title: 'Numbers',
+            description:
+              'Count of all numbers in the last valid listing of each account. An account without a valid listing, or with a stale one, is not included: see the dashboard "TryVox / Exporter".',
+            size: [4, 4],
+            ...integerUnit,
+          },
           { expr: sum([], numberCount()) },
         ),
         stat(
-          { title: 'Active', description: 'Numbers that take calls.', size: [4, 4], ...integerUnit },
+          { title: 'Active numbers', description: 'Count of numbers in status active.', size: [4, 4], ...integerUnit },
           { expr: sum([], numberCount('status="active"')) },
         ),
         stat(
-          { title: 'Pending', description: 'Numbers whose purchase is being processed.', size: [4, 4], ...integerUnit },
+          {
+            title: 'Pending numbers',
+            description: 'Count of numbers whose purchase is being processed.',
+            size: [4, 4],
+            ...integerUnit,
+          },
           { expr: sum([], numberCount('status="pending"')) },
         ),
         stat(
           {
-            title: 'Suspended',
-            description: 'Numbers that are suspended: calls to them fail, and they cost their fee all the same.',
+            title: 'Suspended numbers',
+            description:
+              'Count of suspended numbers. Calls to them fail, but they still have a monthly fee. Orange from 1: see the table "List of suspended numbers", and ask TryVox for the reason.',
             size: [4, 4],
             ...integerUnit,
             thresholds: ['green', [1, 'orange']],
@@ -61,7 +86,7 @@ export const numbers = buildDashboard({
           {
             title: 'Suspended share',
             description:
-              'Suspended numbers as a share of all. Orange from 2 %, red from 10 %: so many suspended within an hour fire TryvoxMassSuspension.',
+              'Suspended numbers as a percentage of all numbers. Orange from 2 %, red from 10 %. TryvoxMassSuspension fires if more than that percentage of an account is suspended within one hour: check the billing of the account.',
             size: [4, 4],
             unit: 'percentunit',
             decimals: 1,
@@ -71,9 +96,8 @@ export const numbers = buildDashboard({
         ),
         stat(
           {
-            title: 'Leading nowhere',
-            description:
-              'Numbers with neither a trunk nor an application: they cost their fee and do nothing. Of all countries.',
+            title: 'Unassigned numbers',
+            description: `Count of numbers that have no trunk and no application. They have a monthly fee but handle no calls: assign or release them. ${ignoresCountry}`,
             size: [4, 4],
             ...integerUnit,
             noValue: requires('--collector.assignment'),
@@ -83,12 +107,11 @@ export const numbers = buildDashboard({
         stat(
           {
             title: 'Longest pending',
-            description:
-              'Since when the oldest purchase that is still pending waits. Red from a day on, when TryvoxPendingForLong fires. Of all countries.',
+            description: `Time since the last update of the pending number that was updated least recently. Orange from 12 hours, red from 1 day, when TryvoxPendingForLong fires: ask TryVox about the purchase. ${ignoresCountry}`,
             size: [4, 4],
             unit: 's',
             decimals: 1,
-            noValue: 'none is pending',
+            noValue: 'No pending numbers',
             thresholds: ['green', [DAY / 2, 'orange'], [DAY, 'red']],
           },
           { expr: timeSinceOldestUpdate('pending') },
@@ -96,31 +119,31 @@ export const numbers = buildDashboard({
         stat(
           {
             title: 'Longest suspended',
-            description:
-              'How long the number is suspended that was suspended first. Red from a week on, when TryvoxSuspendedForLong fires. Of all countries.',
+            description: `Time since the last update of the suspended number that was updated least recently. Orange from 1 day, red from 7 days, when TryvoxSuspendedForLong fires: have the number reactivated or release it. ${ignoresCountry}`,
             size: [4, 4],
             unit: 's',
             decimals: 1,
-            noValue: 'none is suspended',
+            noValue: 'No suspended numbers',
             thresholds: ['green', [DAY, 'orange'], [7 * DAY, 'red']],
           },
           { expr: timeSinceOldestUpdate('suspended') },
         ),
         stat(
           {
-            title: 'Newest number',
-            description: 'How long ago the newest number was bought. Of all countries.',
+            title: 'Age of newest number',
+            description: `Time since the creation of the most recently created number. ${ignoresCountry}`,
             size: [4, 4],
             unit: 's',
             decimals: 1,
-            noValue: requires('--collector.lifecycle and a number'),
+            noValue: requires('--collector.lifecycle'),
           },
           { expr: `time() - max(${gauge('tryvox_newest_creation_timestamp_seconds')})` },
         ),
         stat(
           {
-            title: 'Bought',
-            description: 'Numbers that came within the time range. Of all countries.',
+            title: 'Numbers added',
+            description: `Count of numbers added to the listings within the time range, usually by a purchase. ${ignoresCountry}`,
+            noValue: noAccountText,
             size: [4, 4],
             ...integerUnit,
           },
@@ -128,8 +151,9 @@ export const numbers = buildDashboard({
         ),
         stat(
           {
-            title: 'Released',
-            description: 'Numbers that went within the time range. Of all countries.',
+            title: 'Numbers removed',
+            description: `Count of numbers removed from the listings within the time range, usually by a release. If they were not released on purpose, ask TryVox. ${ignoresCountry}`,
+            noValue: noAccountText,
             size: [4, 4],
             ...integerUnit,
           },
@@ -138,7 +162,8 @@ export const numbers = buildDashboard({
         stat(
           {
             title: 'Newly suspended',
-            description: 'Numbers that were suspended within the time range. Of all countries.',
+            description: `Count of changes to status suspended within the time range. Orange from 1: see the table "List of suspended numbers". ${ignoresCountry}`,
+            noValue: noAccountText,
             size: [4, 4],
             ...integerUnit,
             thresholds: ['green', [1, 'orange']],
@@ -148,12 +173,13 @@ export const numbers = buildDashboard({
       ],
     },
     {
-      title: 'By status',
+      title: 'Status',
       panels: [
         timeSeries(
           {
             title: 'Numbers by status',
-            description: 'All numbers, one status upon the other.',
+            description:
+              'Count of numbers by status, stacked. A gap means that there was no valid listing, or that it was stale.',
             size: [12, 9],
             ...integerUnit,
             overrides: statusColours,
@@ -164,7 +190,8 @@ export const numbers = buildDashboard({
         timeSeries(
           {
             title: 'Suspended numbers by country',
-            description: 'Where numbers are suspended: the 20 countries with the most, one upon the other.',
+            description:
+              'Count of suspended numbers in the 20 countries that have the most, stacked. If only one country is affected, ask TryVox for the requirements of that country.',
             size: [12, 9],
             ...integerUnit,
           },
@@ -174,12 +201,12 @@ export const numbers = buildDashboard({
       ],
     },
     {
-      title: 'By country, type and use',
+      title: 'Country, type, capability and assignment',
       panels: [
         geomap(
           {
-            title: 'Where the numbers are',
-            description: 'A circle on each country, by its ISO 3166-1 code; the more numbers, the larger.',
+            title: 'Map of numbers',
+            description: 'Count of numbers by country. The size of a circle shows the count.',
             size: [12, 12],
             ...integerUnit,
           },
@@ -187,8 +214,8 @@ export const numbers = buildDashboard({
         ),
         barGauge(
           {
-            title: 'By country',
-            description: 'The 20 countries with the most numbers.',
+            title: 'Numbers by country',
+            description: 'Count of numbers in the 20 countries that have the most.',
             size: [6, 12],
             ...integerUnit,
           },
@@ -198,7 +225,7 @@ export const numbers = buildDashboard({
           {
             title: 'Suspended share by country',
             description:
-              'Suspended numbers as a share of the country’s, the 20 highest. Orange from 2 %, red from 10 %.',
+              'Suspended numbers as a percentage of all numbers of a country; the 20 highest. Orange from 2 %, red from 10 %: ask TryVox for the requirements of that country.',
             size: [6, 12],
             unit: 'percentunit',
             decimals: 1,
@@ -210,14 +237,18 @@ export const numbers = buildDashboard({
           },
         ),
         barGauge(
-          { title: 'By type', description: 'Local, toll-free and mobile numbers.', size: [8, 7], ...integerUnit },
+          {
+            title: 'Numbers by type',
+            description: 'Count of numbers by type: local, toll_free or mobile.',
+            size: [8, 7],
+            ...integerUnit,
+          },
           { expr: `sort_desc(${sum(['type'], numberCount())})`, legend: '{{type}}' },
         ),
         barGauge(
           {
-            title: 'Capability coverage',
-            description:
-              'The share of the active numbers that have a capability; a number can have several. Of all countries.',
+            title: 'Active numbers by capability',
+            description: `Percentage of active numbers that have a capability (voice, sms, mms). A number can have several capabilities. ${ignoresCountry}`,
             size: [8, 7],
             unit: 'percentunit',
             decimals: 1,
@@ -230,8 +261,8 @@ export const numbers = buildDashboard({
         ),
         barGauge(
           {
-            title: 'Assignment',
-            description: 'What the numbers lead to: a trunk, an application, both, or nothing. Of all countries.',
+            title: 'Numbers by assignment',
+            description: `Count of numbers that have a trunk, an application, both, or none of them. Those with none are unassigned (orange): assign or release them. ${ignoresCountry}`,
             size: [8, 7],
             ...integerUnit,
             noValue: requires('--collector.assignment'),
@@ -247,22 +278,22 @@ export const numbers = buildDashboard({
         timeSeries(
           {
             title: 'Changes per day',
-            description:
-              'Numbers bought, released, moved to another status, and repriced, day by day, in two weeks. Of all countries.',
+            description: `Count of numbers added, removed and repriced and of status changes, per day of the last 14 days. A day that stands out is usually a bulk order, a mass suspension or a new price list. ${ignoresCountry}`,
+            noValue: noAccountText,
             size: [12, 9],
             ...integerUnit,
             range: '14d',
             interval: '1d',
             overrides: [
-              fixedColour('bought', 'green'),
-              fixedColour('released', 'red'),
+              fixedColour('added', 'green'),
+              fixedColour('removed', 'red'),
               fixedColour('status changed', 'orange'),
               fixedColour('repriced', 'purple'),
             ],
           },
           { bars: true, stacked: true },
-          { expr: sum([], increase('$__rate_interval', 'tryvox_numbers_added_total')), legend: 'bought' },
-          { expr: sum([], increase('$__rate_interval', 'tryvox_numbers_removed_total')), legend: 'released' },
+          { expr: sum([], increase('$__rate_interval', 'tryvox_numbers_added_total')), legend: 'added' },
+          { expr: sum([], increase('$__rate_interval', 'tryvox_numbers_removed_total')), legend: 'removed' },
           {
             expr: sum([], increase('$__rate_interval', 'tryvox_number_status_changes_total')),
             legend: 'status changed',
@@ -271,11 +302,11 @@ export const numbers = buildDashboard({
         ),
         timeSeries(
           {
-            title: 'Status transitions',
-            description: 'Numbers that went from one status to another, step by step. Of all countries.',
+            title: 'Status changes',
+            description: `Count of status changes by old and new status, per step of the graph. Check changes to suspended in the table "List of suspended numbers". ${ignoresCountry}`,
             size: [12, 9],
             ...integerUnit,
-            noValue: 'no number changed its status in this time',
+            noValue: 'No status changes in this time range',
             interval: '5m',
           },
           { bars: true, stacked: true },
@@ -291,11 +322,11 @@ export const numbers = buildDashboard({
       panels: [
         table(
           {
-            title: 'Suspended numbers',
+            title: 'List of suspended numbers',
             description:
-              'Each suspended number, as far as --collector.number.limit allows, since when it is so, and what it costs a month in its currency.',
+              'Suspended numbers with the time of their last update, normally the suspension, and their monthly fee in units of the currency. Have each number reactivated or release it. Limited to --collector.number.limit numbers per account, the least recently updated.',
             size: [20, 11],
-            noValue: 'no number is suspended, or --collector.number.statuses leaves them out',
+            noValue: 'No suspended numbers, or --collector.number.statuses excludes them',
           },
           [
             { field: 'account', heading: 'Account', settings: { 'custom.minWidth': 100 } },
@@ -322,9 +353,9 @@ export const numbers = buildDashboard({
         ),
         barGauge(
           {
-            title: 'Not in the table',
+            title: 'Numbers not shown',
             description:
-              'Numbers that --collector.number.limit leaves without series of their own, by account; raise it to see them.',
+              'Count of numbers that have no per-number series because of --collector.number.limit, by account. Orange from 1: the table is incomplete. Raise the limit to see them.',
             size: [4, 11],
             ...integerUnit,
             noValue: requires('--collector.number.statuses'),
@@ -338,13 +369,13 @@ export const numbers = buildDashboard({
       ],
     },
     {
-      title: 'By region, trunk and application',
+      title: 'Region, trunk and application',
       collapsed: true,
       panels: [
         barGauge(
           {
-            title: 'By region',
-            description: 'The 12 regions with the most numbers.',
+            title: 'Numbers by region',
+            description: 'Count of numbers in the 12 regions that have the most.',
             size: [8, 12],
             ...integerUnit,
             noValue: requires('--collector.region'),
@@ -356,8 +387,8 @@ export const numbers = buildDashboard({
         ),
         barGauge(
           {
-            title: 'By trunk',
-            description: 'The 12 trunks with the most numbers. Of all countries.',
+            title: 'Numbers by trunk',
+            description: `Count of numbers on the 12 trunks that have the most. ${ignoresCountry}`,
             size: [8, 12],
             ...integerUnit,
             noValue: requires('--collector.trunk'),
@@ -369,8 +400,8 @@ export const numbers = buildDashboard({
         ),
         barGauge(
           {
-            title: 'By application',
-            description: 'The 12 applications with the most numbers. Of all countries.',
+            title: 'Numbers by application',
+            description: `Count of numbers of the 12 applications that have the most. ${ignoresCountry}`,
             size: [8, 12],
             ...integerUnit,
             noValue: requires('--collector.application'),

@@ -78,12 +78,18 @@ const changeCounters = [
 ];
 
 const annotations = [
-  annotation('Restart', 'blue', `1000 * ${processMetric('process_start_time_seconds')}`, '{{instance}}', true),
   annotation(
-    'Reload',
+    'Exporter restart',
+    'blue',
+    `1000 * ${processMetric('process_start_time_seconds')}`,
+    'Exporter {{instance}} started.',
+    true,
+  ),
+  annotation(
+    'Configuration reload',
     'purple',
     `1000 * ${processMetric('tryvox_exporter_config_last_reload_success_timestamp_seconds')}`,
-    '{{instance}}',
+    'Exporter {{instance}} loaded its configuration.',
     true,
   ),
   // More than 10 % of an account's numbers changed within 10 minutes, and at least five.
@@ -91,7 +97,7 @@ const annotations = [
     'Mass change',
     'orange',
     `(${changeCounters.map((family) => sum(['account'], increase('10m', family))).join(' + ')}) > clamp_min(0.1 * ${sum(['account'], gauge('tryvox_listed_numbers'))}, 4.5)`,
-    '{{account}}',
+    'More than 10 % of the numbers of the account {{account}} were added, removed, repriced or changed status within 10 minutes.',
     false,
   ),
 ];
@@ -132,7 +138,7 @@ export function buildDashboard(definition: DashboardDefinition): Dashboard {
     .variables(definition.variables)
     .annotations(annotations)
     .link(
-      new DashboardLinkBuilder('TryVox')
+      new DashboardLinkBuilder('TryVox dashboards')
         .type(DashboardLinkType.Dashboards)
         .tags(['tryvox'])
         .includeVars(true)

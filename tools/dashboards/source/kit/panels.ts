@@ -88,7 +88,9 @@ export interface Override {
   properties: Record<string, unknown>;
 }
 
-const noListingText = 'no data: no listing yet, or a stale one';
+const noListingText = 'No data: no valid listing yet, or it is stale';
+/** For panels whose metrics exist from the start of the exporter. */
+export const noAccountText = 'No data: no account matches the variables';
 
 /** The same colour for a number's status on every panel. */
 export const statusColours: Override[] = (

@@ -14,10 +14,11 @@ import { accountMetric, countryMatcher, processMetric } from './queries';
 export const prometheusDataSource = { type: 'prometheus', uid: '${datasource}' };
 
 /** A variable with the values of the label `name` of a metric; several or all of them can be selected. */
-const labelVariable = (name: string, selector: string): Builder<VariableModel> =>
+const labelVariable = (name: string, description: string, selector: string): Builder<VariableModel> =>
   withoutUnknownFields(
     new QueryVariableBuilder(name)
       .label(name[0].toUpperCase() + name.slice(1))
+      .description(description)
       .datasource(prometheusDataSource)
       .query(`label_values(${selector}, ${name})`)
       .refresh(VariableRefresh.OnTimeRangeChanged)
@@ -37,10 +38,29 @@ const withoutUnknownFields = (builder: Builder<VariableModel>): Builder<Variable
 });
 
 export const datasource = withoutUnknownFields(
-  new DatasourceVariableBuilder('datasource').label('Data source').type('prometheus'),
+  new DatasourceVariableBuilder('datasource')
+    .label('Data source')
+    .description('Prometheus server that scrapes the exporter')
+    .type('prometheus'),
 );
-export const job = labelVariable('job', 'tryvox_exporter_build_info');
-export const instance = labelVariable('instance', 'tryvox_exporter_build_info{job=~"$job"}');
-export const account = labelVariable('account', processMetric('tryvox_up'));
-export const country = labelVariable('country', accountMetric('tryvox_numbers'));
-export const currency = labelVariable('currency', accountMetric('tryvox_monthly_fees', countryMatcher));
+export const job = labelVariable('job', 'Scrape job of the exporter', 'tryvox_exporter_build_info');
+export const instance = labelVariable(
+  'instance',
+  'Exporter, by its scrape address',
+  'tryvox_exporter_build_info{job=~"$job"}',
+);
+export const account = labelVariable(
+  'account',
+  'Account, by its name in the configuration',
+  processMetric('tryvox_up'),
+);
+export const country = labelVariable(
+  'country',
+  'Country of the numbers (ISO 3166-1 alpha-2); some metrics have no country',
+  accountMetric('tryvox_numbers'),
+);
+export const currency = labelVariable(
+  'currency',
+  'Currency of the fees',
+  accountMetric('tryvox_monthly_fees', countryMatcher),
+);
