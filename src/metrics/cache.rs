@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::account::AccountKey;
 use super::exporter_families::ConfigStatus;
-use super::exposition::Format;
+use super::format::Format;
 use super::text::CachedText;
 
 /// How long a text is reused. The process metrics change all the time, and reading them costs more than all else, so

@@ -6,26 +6,7 @@
 use std::fmt::Write;
 
 use super::family::Family;
-
-/// An exposition format. Samples look the same in both; headers, the bounds of buckets and the end of the text differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// Prometheus text format 0.0.4.
-    Text,
-    /// `OpenMetrics` 1.0.0.
-    OpenMetrics,
-}
-
-impl Format {
-    /// Returns the media type.
-    #[must_use]
-    pub fn content_type(self) -> &'static str {
-        match self {
-            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
-            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        }
-    }
-}
+use super::format::Format;
 
 /// Renders the samples of one family, for one account if the family has an `account` label.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Declarations of metric families.
 
-use super::exposition::Format;
+use super::format::Format;
 
 /// The types of metric families that are used here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

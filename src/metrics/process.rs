@@ -5,7 +5,8 @@ use std::fmt::{self, Write};
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 
-use super::exposition::{Format, push_unit};
+use super::exposition::push_unit;
+use super::format::Format;
 
 /// The `process_*` families of this process.
 pub(super) struct ProcessMetrics(ProcessCollector);

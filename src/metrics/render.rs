@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::encoding::{CompressionLevel, Compressors, Encoding};
-use super::exposition::{Format, Samples};
+use super::exposition::Samples;
+use super::format::Format;
 use super::inventory_families::INVENTORY;
 use super::text::CachedText;
 use crate::poller::Listing;
