@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use crate::inventory::{ListingDifference, NumberChange};
 use crate::tryvox::Failure;
 
-/// The most recent events of each kind, the latest first; at most [`History::MAX_EVENTS`] of each.
+/// The most recent events of each kind, the latest first; a limited number of each.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct History {
     /// Changes of numbers.

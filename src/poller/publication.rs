@@ -41,6 +41,6 @@ pub trait PollReaction: Debug + Send + Sync {
     ///
     /// # Panics
     /// A panic costs one poll: the reactions after this one are skipped, and the poll is published to all of them
-    /// again as failed, for [`FailureReason::Internal`](crate::tryvox::Reason::Internal).
+    /// again as failed, for [`FailureReason::Internal`](crate::tryvox::FailureReason::Internal).
     fn poll_ended(&self, publication: &Publication<'_>);
 }

@@ -26,7 +26,7 @@ pub(super) fn build_verifier(
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, WebFileError> {
     let pem = tls.client_authority.as_ref().unwrap_or(&tls.certificate);
-    let invalid = |error: &dyn std::fmt::Display, pem: &Pem| pem.wrong("client_ca_file", &error.to_string());
+    let invalid = |error: &dyn std::fmt::Display, pem: &Pem| pem.error("client_ca_file", &error.to_string());
     let mut roots = RootCertStore::empty();
     for certificate in authorities {
         roots.add(certificate).map_err(|error| invalid(&error, pem))?;
@@ -40,7 +40,7 @@ pub(super) fn build_verifier(
     };
     Ok(Arc::new(ClientVerifier {
         chain_verifier,
-        is_mandatory: tls.asks_for_a_certificate(),
+        is_mandatory: tls.requires_client_certificate(),
         allowed_names: tls.allowed_names.clone(),
         root_hints,
         algorithms: provider.signature_verification_algorithms,

@@ -37,7 +37,7 @@ pub(super) enum Pem {
 impl Pem {
     /// Returns an error about this PEM. `key` is the option that names its file; for inline data the option has
     /// the same name without `_file`.
-    pub(super) fn wrong(&self, key: &str, error: &str) -> WebFileError {
+    pub(super) fn error(&self, key: &str, error: &str) -> WebFileError {
         WebFileError::new(match self {
             Self::Inline(_) => format!("tls_server_config.{}: {error}", key.trim_end_matches("_file")),
             Self::File(path) => format!("tls_server_config.{key}: {}: {error}", path.display()),
@@ -106,7 +106,7 @@ impl ClientAuth {
 
 impl TlsSettings {
     /// Returns whether a client without a certificate is rejected, as it also is if only some names are allowed.
-    pub(super) fn asks_for_a_certificate(&self) -> bool {
+    pub(super) fn requires_client_certificate(&self) -> bool {
         self.client_auth.requires() || !self.allowed_names.is_empty()
     }
 }

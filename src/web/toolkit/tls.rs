@@ -72,7 +72,7 @@ impl LoadedTls {
         let chain = parse_certificates("cert_file", &tls.certificate, &pem.certificate)?;
         warn_if_expired(&chain);
         let key = PrivateKeyDer::from_pem_slice(pem.key.expose_secret())
-            .map_err(|error| tls.key.wrong("key_file", &format!("contains no private key: {error}")))?;
+            .map_err(|error| tls.key.error("key_file", &format!("contains no private key: {error}")))?;
         let client_authorities = match (&tls.client_authority, &pem.client_authority) {
             (Some(origin), Some(bytes)) => parse_certificates("client_ca_file", origin, bytes)?,
             _ => Vec::new(),
@@ -84,7 +84,7 @@ impl LoadedTls {
         });
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&tls.versions)
-            .map_err(|error| tls.certificate.wrong("cert_file", &error.to_string()))?;
+            .map_err(|error| tls.certificate.error("cert_file", &error.to_string()))?;
         let builder = if tls.client_auth == ClientAuth::NoClientCert {
             builder.with_no_client_auth()
         } else {
@@ -92,7 +92,7 @@ impl LoadedTls {
         };
         let mut config = builder
             .with_single_cert(chain, key)
-            .map_err(|error| tls.certificate.wrong("cert_file", &format!("does not match the key: {error}")))?;
+            .map_err(|error| tls.certificate.error("cert_file", &format!("does not match the key: {error}")))?;
         config.ignore_client_order = tls.own_order;
         config.alpn_protocols =
             if http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
@@ -133,8 +133,8 @@ fn parse_certificates(
 ) -> Result<Vec<CertificateDer<'static>>, WebFileError> {
     let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes.expose_secret()).collect();
     match parsed {
-        Ok(certificates) if certificates.is_empty() => Err(pem.wrong(key, "contains no PEM certificate")),
+        Ok(certificates) if certificates.is_empty() => Err(pem.error(key, "contains no PEM certificate")),
         Ok(certificates) => Ok(certificates),
-        Err(error) => Err(pem.wrong(key, &format!("is not valid PEM: {error}"))),
+        Err(error) => Err(pem.error(key, &format!("is not valid PEM: {error}"))),
     }
 }

@@ -84,7 +84,7 @@ impl WebFile {
     /// Returns whether clients need a certificate.
     #[must_use]
     pub fn requires_client_certificate(&self) -> bool {
-        self.latest().settings.tls.as_ref().is_some_and(TlsSettings::asks_for_a_certificate)
+        self.latest().settings.tls.as_ref().is_some_and(TlsSettings::requires_client_certificate)
     }
 
     /// Returns whether requests need a user's name and password.
