@@ -20,7 +20,7 @@ interface PanelReport {
   type: string;
   /** Whether a stand-in was drawn, because Grafana does not publish the component for this panel type. */
   standIn: boolean;
-  /** The number of colours in a graph, or of texts in any other panel. */
+  /** The number of colors in a graph, or of texts in any other panel. */
   shown: number;
   /** Whether the panel shows its text for missing data. */
   noData: boolean;
@@ -115,20 +115,20 @@ function report({ panel, title }: PlacedPanel, index: number): PanelReport {
   const canvas = element.querySelector('canvas');
   const standIn = panel.type in STAND_INS;
   const noData = element.querySelector('.no-data') !== null;
-  const shown = canvas ? countColours(canvas) : countTexts(element, title);
+  const shown = canvas ? countColors(canvas) : countTexts(element, title);
   return { id: panel.id, title, type: panel.type, standIn, shown, noData };
 }
 
-/** Counts the colours of a canvas, apart from grey and transparent, which are not used for series. */
-function countColours(canvas: HTMLCanvasElement): number {
+/** Counts the colors of a canvas, apart from gray and transparent, which are not used for series. */
+function countColors(canvas: HTMLCanvasElement): number {
   const { data } = canvas.getContext('2d')!.getImageData(0, 0, canvas.width, canvas.height);
-  const colours = new Set<string>();
+  const colors = new Set<string>();
   for (let offset = 0; offset < data.length; offset += 4) {
     const [red, green, blue, alpha] = data.subarray(offset, offset + 4);
     if (alpha > 0 && Math.max(red, green, blue) - Math.min(red, green, blue) > 40)
-      colours.add(`${red >> 5},${green >> 5},${blue >> 5}`);
+      colors.add(`${red >> 5},${green >> 5},${blue >> 5}`);
   }
-  return colours.size;
+  return colors.size;
 }
 
 /** Counts the texts of a panel: the cells that are not empty in a table, otherwise the lines except the title. */

@@ -1,15 +1,6 @@
 /** The dashboard for finance: what the numbers cost in each currency, and why the cost changed. */
 import { buildDashboard } from './kit/dashboard';
-import {
-  barGauge,
-  type Column,
-  fixedColour,
-  noAccountText,
-  stat,
-  statusColours,
-  table,
-  timeSeries,
-} from './kit/panels';
+import { barGauge, type Column, fixedColor, noAccountText, stat, statusColors, table, timeSeries } from './kit/panels';
 import { countryMatcher, currencyMatcher, gauge, highest, increase, offsetBy, sum } from './kit/queries';
 import { account, country, currency, datasource, instance, job } from './kit/variables';
 
@@ -18,7 +9,7 @@ const monthlyFees = (...matchers: string[]) =>
 const unassignedFees = gauge('tryvox_assignment_monthly_fees', currencyMatcher, 'assignment="none"');
 const numberCount = gauge('tryvox_numbers', countryMatcher);
 
-/** The relative increase of the monthly fees since a time ago: 0.1 is 10 %. */
+/** The relative increase of the monthly fees since a time ago: 0.1 is 10%. */
 const relativeIncrease = (time: string) =>
   `${sum([], monthlyFees())} / (${sum([], offsetBy(monthlyFees(), time))} > 0) - 1`;
 
@@ -80,7 +71,7 @@ export const costs = buildDashboard({
             changeColumn('Value #B', 'Change in 24 h'),
             changeColumn('Value #C', 'Change in 7 d'),
             changeColumn('Value #D', 'Change in 30 d'),
-            amountColumn('Value #E', 'Rest of the year'),
+            amountColumn('Value #E', 'Cost until end of year'),
             amountColumn('Value #F', 'Setup fees (one-time)'),
           ],
           { column: 'Monthly fees', descending: true },
@@ -94,7 +85,7 @@ export const costs = buildDashboard({
         barGauge(
           {
             title: 'Monthly budget used',
-            description: `Monthly fees as a percentage of the account's monthly_budget in the configuration file; the 20 highest. Orange from 80 %, red above 100 %, when TryvoxBudgetExceeded fires: release numbers that are not needed or raise the budget. ${ignoresCountry}`,
+            description: `Monthly fees as a percentage of the account's monthly_budget in the configuration file; the 20 highest. Orange from 80%, red above 100%, when TryvoxBudgetExceeded fires: release numbers that are not needed or raise the budget. ${ignoresCountry}`,
             size: [12, 8],
             ...shareUnit,
             noValue: 'No data: requires monthly_budget',
@@ -115,7 +106,7 @@ export const costs = buildDashboard({
             unit: 'locale',
             decimals: 0,
             interval: '1h',
-            overrides: [fixedColour('increase', 'orange'), fixedColour('decrease', 'green')],
+            overrides: [fixedColor('increase', 'orange'), fixedColor('decrease', 'green')],
           },
           { bars: true, stacked: true },
           {
@@ -142,7 +133,7 @@ export const costs = buildDashboard({
           {
             title: 'Monthly fees, change in 24 h, $currency',
             description:
-              'Relative change of the monthly fees in 24 hours. Orange from 5 %, red from 20 %. TryvoxCostSpikeDay fires if the fees of one account rise by more than that: see "Monthly fees by account" for which account, and the dashboard "TryVox / Numbers" for numbers that were added.',
+              'Relative change of the monthly fees in 24 hours. Orange from 5%, red from 20%. TryvoxCostSpikeDay fires if the fees of one account rise by more than that: see "Monthly fees by account" for which account, and the dashboard "TryVox / Numbers" for numbers that were added.',
             size: [6, 4],
             ...shareUnit,
             noValue: 'No data from 24 h ago',
@@ -154,7 +145,7 @@ export const costs = buildDashboard({
           {
             title: 'Monthly fees, change in 7 d, $currency',
             description:
-              'Relative change of the monthly fees in 7 days. Orange from 10 %, red from 30 %. TryvoxCostSpikeWeek fires if the fees of one account rise by more than that: see "Monthly fees by account" for which account, and the dashboard "TryVox / Numbers" for numbers that were added.',
+              'Relative change of the monthly fees in 7 days. Orange from 10%, red from 30%. TryvoxCostSpikeWeek fires if the fees of one account rise by more than that: see "Monthly fees by account" for which account, and the dashboard "TryVox / Numbers" for numbers that were added.',
             size: [6, 4],
             ...shareUnit,
             noValue: 'No data from 7 d ago',
@@ -166,7 +157,7 @@ export const costs = buildDashboard({
           {
             title: 'Monthly fees, change in 30 d, $currency',
             description:
-              'Relative change of the monthly fees in 30 days. Orange from 10 %, red from 30 %: see "Monthly fees by account" and "Monthly fees by country" for the origin. Requires a Prometheus retention time of more than 30 days.',
+              'Relative change of the monthly fees in 30 days. Orange from 10%, red from 30%: see "Monthly fees by account" and "Monthly fees by country" for the origin. Requires a Prometheus retention time of more than 30 days.',
             size: [6, 4],
             ...shareUnit,
             noValue: 'No data from 30 d ago',
@@ -211,19 +202,19 @@ export const costs = buildDashboard({
             description: 'Monthly fees by status of the number, stacked. Suspended numbers still have a monthly fee.',
             size: [8, 8],
             ...moneyUnit,
-            overrides: statusColours,
+            overrides: statusColors,
           },
           { stacked: true },
           { expr: sum(['status'], monthlyFees()), legend: '{{status}}' },
         ),
         timeSeries(
           {
-            title: 'Unassigned and suspended, $currency',
+            title: 'Fees of unassigned and suspended numbers, $currency',
             description:
               'Monthly fees of unassigned numbers (no trunk and no application) and of suspended numbers. A number can be both, so the two are not added. If they rise, assign or release these numbers. The line of unassigned numbers ignores the Country variable.',
             size: [8, 8],
             ...moneyUnit,
-            overrides: [fixedColour('unassigned', 'orange'), fixedColour('suspended', 'red')],
+            overrides: [fixedColor('unassigned', 'orange'), fixedColor('suspended', 'red')],
           },
           {},
           { expr: sum([], unassignedFees), legend: 'unassigned' },
@@ -259,7 +250,7 @@ export const costs = buildDashboard({
         stat(
           {
             title: 'Unassigned numbers, share, $currency',
-            description: `Monthly fees of unassigned numbers (no trunk and no application) as a percentage of all monthly fees. Orange from 10 %, red from 25 %. TryvoxIdleSpendHigh fires if one account exceeds that: assign these numbers or release them. ${ignoresCountry}`,
+            description: `Monthly fees of unassigned numbers (no trunk and no application) as a percentage of all monthly fees. Orange from 10%, red from 25%. TryvoxIdleSpendHigh fires if one account exceeds that: assign these numbers or release them. ${ignoresCountry}`,
             size: [6, 4],
             ...shareUnit,
             noValue: needsAssignment,
@@ -302,7 +293,7 @@ export const costs = buildDashboard({
         ),
         stat(
           {
-            title: 'Rest of the year, $currency',
+            title: 'Cost until end of year, $currency',
             description:
               'Projected cost from today to the end of the year if the monthly fees do not change: monthly fees multiplied by the months left, counting the rest of this month as a fraction.',
             size: [6, 4],

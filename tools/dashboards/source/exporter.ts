@@ -3,7 +3,7 @@ import { buildDashboard } from './kit/dashboard';
 import {
   type PanelSettings,
   type TimeSeriesStyle,
-  fixedColour,
+  fixedColor,
   noAccountText,
   stat,
   stateTimeline,
@@ -101,7 +101,7 @@ export const exporter = buildDashboard({
           {
             title: 'Targets up',
             description:
-              'Percentage of the targets of the job that Prometheus scrapes successfully. Red below 100 %: see the page "Target health" of Prometheus for the error.',
+              'Percentage of the targets of the job that Prometheus scrapes successfully. Red below 100%: see the page "Target health" of Prometheus for the error.',
             size: [4, 4],
             unit: 'percentunit',
             decimals: 0,
@@ -112,9 +112,9 @@ export const exporter = buildDashboard({
         ),
         stat(
           {
-            title: 'Configuration load',
+            title: 'Configuration reload',
             description:
-              'Whether the last load of the configuration succeeded on every exporter. If it failed, the exporter keeps the previous configuration, and its log shows the error.',
+              'Whether the last load or reload of the configuration succeeded on every exporter. If it failed, the exporter keeps the previous configuration, and its log shows the error.',
             size: [4, 4],
             unit: 'bool_yes_no',
             noValue: noTargetText,
@@ -176,7 +176,7 @@ export const exporter = buildDashboard({
           {
             title: 'Poll duration, percentage of the poll interval',
             description:
-              'Duration of the last poll as a percentage of the poll interval; the 20 slowest accounts. Above 80 % (dashed line) TryvoxPollSlow fires: raise --poll.interval, --tryvox.concurrency or --tryvox.rate-limit.',
+              'Duration of the last poll as a percentage of the poll interval; the 20 slowest accounts. Above 80% (dashed line) TryvoxPollSlow fires: raise --poll.interval, --tryvox.concurrency or --tryvox.rate-limit.',
             noValue: 'No poll has ended yet',
             size: [12, 8],
             unit: 'percentunit',
@@ -238,7 +238,7 @@ export const exporter = buildDashboard({
             noValue: noAccountText,
             size: [12, 8],
             unit: 'reqps',
-            overrides: [fixedColour('200', 'green'), fixedColour('429', 'orange'), fixedColour('error', 'red')],
+            overrides: [fixedColor('200', 'green'), fixedColor('429', 'orange'), fixedColor('error', 'red')],
           },
           { stacked: true },
           {
@@ -285,7 +285,7 @@ export const exporter = buildDashboard({
             size: [8, 8],
             ...integerUnit,
             interval: '5m',
-            overrides: [fixedColour('succeeded', 'green'), fixedColour('failed', 'red')],
+            overrides: [fixedColor('succeeded', 'green'), fixedColor('failed', 'red')],
           },
           { bars: true, stacked: true },
           { expr: `clamp_min(${polls} - ${failedPolls}, 0)`, legend: 'succeeded' },

@@ -2,11 +2,11 @@
 import { buildDashboard } from './kit/dashboard';
 import {
   barGauge,
-  fixedColour,
+  fixedColor,
   geomap,
   noAccountText,
   stat,
-  statusColours,
+  statusColors,
   table,
   timeSeries,
   valueTexts,
@@ -86,7 +86,7 @@ export const numbers = buildDashboard({
           {
             title: 'Suspended share',
             description:
-              'Suspended numbers as a percentage of all numbers. Orange from 2 %, red from 10 %. TryvoxMassSuspension fires if more than that percentage of an account is suspended within one hour: check the billing of the account.',
+              'Suspended numbers as a percentage of all numbers. Orange from 2%, red from 10%. TryvoxMassSuspension fires if more than that percentage of an account is suspended within one hour: check the billing of the account.',
             size: [4, 4],
             unit: 'percentunit',
             decimals: 1,
@@ -161,7 +161,7 @@ export const numbers = buildDashboard({
         ),
         stat(
           {
-            title: 'Newly suspended',
+            title: 'Changes to suspended',
             description: `Count of changes to status suspended within the time range. Orange from 1: see the table "List of suspended numbers". ${ignoresCountry}`,
             noValue: noAccountText,
             size: [4, 4],
@@ -182,7 +182,7 @@ export const numbers = buildDashboard({
               'Count of numbers by status, stacked. A gap means that there was no valid listing, or that it was stale.',
             size: [12, 9],
             ...integerUnit,
-            overrides: statusColours,
+            overrides: statusColors,
           },
           { stacked: true },
           { expr: sum(['status'], numberCount()), legend: '{{status}}' },
@@ -225,7 +225,7 @@ export const numbers = buildDashboard({
           {
             title: 'Suspended share by country',
             description:
-              'Suspended numbers as a percentage of all numbers of a country; the 20 highest. Orange from 2 %, red from 10 %: ask TryVox for the requirements of that country.',
+              'Suspended numbers as a percentage of all numbers of a country; the 20 highest. Orange from 2%, red from 10%: ask TryVox for the requirements of that country.',
             size: [6, 12],
             unit: 'percentunit',
             decimals: 1,
@@ -266,7 +266,7 @@ export const numbers = buildDashboard({
             size: [8, 7],
             ...integerUnit,
             noValue: requires('--collector.assignment'),
-            overrides: [fixedColour('none', 'orange')],
+            overrides: [fixedColor('none', 'orange')],
           },
           { expr: `sort_desc(${sum(['assignment'], gauge('tryvox_assignment_numbers'))})`, legend: '{{assignment}}' },
         ),
@@ -285,10 +285,10 @@ export const numbers = buildDashboard({
             range: '14d',
             interval: '1d',
             overrides: [
-              fixedColour('added', 'green'),
-              fixedColour('removed', 'red'),
-              fixedColour('status changed', 'orange'),
-              fixedColour('repriced', 'purple'),
+              fixedColor('added', 'green'),
+              fixedColor('removed', 'red'),
+              fixedColor('status changed', 'orange'),
+              fixedColor('repriced', 'purple'),
             ],
           },
           { bars: true, stacked: true },

@@ -92,12 +92,12 @@ const annotations = [
     'Exporter {{instance}} loaded its configuration.',
     true,
   ),
-  // More than 10 % of an account's numbers changed within 10 minutes, and at least five.
+  // More than 10% of an account's numbers changed within 10 minutes, and at least five.
   annotation(
     'Mass change',
     'orange',
     `(${changeCounters.map((family) => sum(['account'], increase('10m', family))).join(' + ')}) > clamp_min(0.1 * ${sum(['account'], gauge('tryvox_listed_numbers'))}, 4.5)`,
-    'More than 10 % of the numbers of the account {{account}} were added, removed, repriced or changed status within 10 minutes.',
+    'More than 10% of the numbers of the account {{account}} were added, removed, repriced or changed status within 10 minutes.',
     false,
   ),
 ];

@@ -73,8 +73,8 @@ export interface PanelSettings {
   interval?: string;
 }
 
-/** The colour below all thresholds, followed by each threshold and the colour from it on. */
-export type ThresholdSteps = [base: string, ...rest: [value: number, colour: string][]];
+/** The color below all thresholds, followed by each threshold and the color from it on. */
+export type ThresholdSteps = [base: string, ...rest: [value: number, color: string][]];
 
 /** A query. `legend` is the template for the names of its series; without it, Grafana chooses them. */
 export interface Query {
@@ -92,18 +92,18 @@ const noListingText = 'No data: no valid listing yet, or it is stale';
 /** For panels whose metrics exist from the start of the exporter. */
 export const noAccountText = 'No data: no account matches the variables';
 
-/** The same colour for a number's status on every panel. */
-export const statusColours: Override[] = (
+/** The same color for a number's status on every panel. */
+export const statusColors: Override[] = (
   [
     ['active', 'green'],
     ['pending', 'blue'],
     ['suspended', 'red'],
   ] as const
-).map(([name, colour]) => fixedColour(name, colour));
+).map(([name, color]) => fixedColor(name, color));
 
-/** Gives the series with this name a colour. */
-export function fixedColour(name: string, colour: string): Override {
-  return { name, properties: { color: { mode: 'fixed', fixedColor: colour } } };
+/** Gives the series with this name a color. */
+export function fixedColor(name: string, color: string): Override {
+  return { name, properties: { color: { mode: 'fixed', fixedColor: color } } };
 }
 
 /** Shows texts instead of values. */
@@ -176,7 +176,7 @@ const tableQueries = (queries: Query[]) => targets(queries, (target) => target.i
 
 const lastValue = () => new ReduceDataOptionsBuilder().calcs(['lastNotNull']).fields('').values(false);
 
-/** One large value, on the colour of its threshold if there are thresholds. */
+/** One large value, on the color of its threshold if there are thresholds. */
 export const stat = (settings: PanelSettings, query: Query): Builder<Panel> =>
   withSettings(new StatBuilder(), settings)
     .targets(instantQueries([query]))
