@@ -13,18 +13,18 @@ use serde_saphyr::{Error, Location, Spanned};
 
 /// A line and a column, from 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Position {
     line: u64,
     column: u64,
 }
 
-impl Display for Place {
+impl Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.line, self.column)
     }
 }
 
-impl From<Location> for Place {
+impl From<Location> for Position {
     fn from(location: Location) -> Self {
         Self { line: location.line(), column: location.column() }
     }
@@ -33,23 +33,23 @@ impl From<Location> for Place {
 /// What is wrong with a file, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The place of the key or the value.
-    pub place: Place,
+    /// The position of the key or the value.
+    pub position: Position,
     /// What is wrong and what to do.
     pub message: String,
 }
 
 impl Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.message)
+        write!(f, "{}: {}", self.position, self.message)
     }
 }
 
-/// A value and its place.
+/// A value and its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
     /// Where the value is defined; of an alias that is its anchor.
-    pub place: Place,
+    pub position: Position,
     /// The value.
     pub value: Value,
 }
@@ -70,11 +70,11 @@ pub enum Value {
 /// The keys and values of a mapping, in the order of the file; no key appears twice.
 pub type Mapping = Vec<(Key, Node)>;
 
-/// A key and its place.
+/// A key and its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     /// Where the key is.
-    pub place: Place,
+    pub position: Position,
     /// The key as written, without its quotes.
     pub text: String,
 }
@@ -107,7 +107,7 @@ impl Node {
 pub fn parse(text: &str, example: &str) -> Result<Mapping, Problem> {
     let options = serde_saphyr::options! {
         with_snippet: false,
-        non_finite_float_policy: NonFiniteFloatPolicy::AsString,
+        non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
         // A file of 100,000 accounts that share their settings through one anchor is valid; the budget stops files
         // that expand to far more than that.
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 20_000_000 },
@@ -125,7 +125,7 @@ pub fn parse(text: &str, example: &str) -> Result<Mapping, Problem> {
     match root.value {
         Value::Mapping(mapping) => Ok(mapping),
         Value::Null => Ok(Mapping::new()),
-        _ => Err(Problem { place: root.place, message: format!("must be a mapping, like `{example}`") }),
+        _ => Err(Problem { position: root.position, message: format!("must be a mapping, like `{example}`") }),
     }
 }
 
@@ -136,14 +136,18 @@ fn problem(error: &Error) -> Problem {
         Error::DuplicateMappingKey { key, .. } => {
             format!("{} appears twice; remove one", key.as_deref().unwrap_or("a key").escape_debug())
         }
+        Error::Budget { .. } => "is nested or expanded too far; write it out more plainly".to_owned(),
+        Error::RecursiveReferencesRequireWeakTypes { .. } => {
+            "an alias is part of its own anchor; write it out".to_owned()
+        }
+        Error::NullIntoString { .. } => "a key is missing or null; quote it or remove it".to_owned(),
         Error::MultipleDocuments { .. } => "a second document begins; write everything in one".to_owned(),
         other => {
             let message = other.to_string();
-            let suffix = format!(" at line {}, column {}", location.line(), location.column());
-            format!("is not valid YAML: {}", message.strip_suffix(&suffix).unwrap_or(&message))
+            format!("is not valid YAML: {}", message.split(" at line ").next().unwrap_or(&message))
         }
     };
-    Problem { place: location.into(), message }
+    Problem { position: location.into(), message }
 }
 
 /// A value as the YAML parser types it.
@@ -222,7 +226,7 @@ impl<'de> Visitor<'de> for RawVisitor {
 
 /// Gives each typed scalar its text back.
 fn resolve(node: Spanned<Raw>, source: &str) -> Node {
-    let place = node.defined.into();
+    let position = node.defined.into();
     let value = match node.value {
         Raw::Null => Value::Null,
         Raw::Text(text) => Value::Text(text),
@@ -231,11 +235,11 @@ fn resolve(node: Spanned<Raw>, source: &str) -> Node {
         Raw::Mapping(mapping) => Value::Mapping(
             mapping
                 .into_iter()
-                .map(|(key, node)| (Key { place: key.defined.into(), text: key.value }, resolve(node, source)))
+                .map(|(key, node)| (Key { position: key.defined.into(), text: key.value }, resolve(node, source)))
                 .collect(),
         ),
     };
-    Node { place, value }
+    Node { position, value }
 }
 
 fn slice(source: &str, location: Location) -> &str {
@@ -335,8 +339,9 @@ impl<'a> Section<'a> {
     /// Reports a problem at a key, or if that is absent at the first key of the section.
     pub fn report(&mut self, key: &str, problem: impl Display) {
         let keys = || self.mapping.iter().map(|(key, _)| key);
-        let place = keys().find(|other| other.text == key).or_else(|| keys().next()).map(|key| key.place);
-        self.problems.push(Problem { place: place.unwrap_or_default(), message: format!("{}{problem}", self.path) });
+        let position = keys().find(|other| other.text == key).or_else(|| keys().next()).map(|key| key.position);
+        self.problems
+            .push(Problem { position: position.unwrap_or_default(), message: format!("{}{problem}", self.path) });
     }
 
     /// Reports the keys that were not taken.
@@ -355,7 +360,7 @@ impl<'a> Section<'a> {
 
     fn report_value(&mut self, node: &Node, key: &str, problem: &str) {
         let message = format!("{}{}: {problem}", self.path, key.escape_debug());
-        self.problems.push(Problem { place: node.place, message });
+        self.problems.push(Problem { position: node.position, message });
     }
 }
 
@@ -374,7 +379,7 @@ pub fn unknown_key(path: &str, key: &Key, known: &[impl AsRef<str>]) -> Problem 
         Some((_, nearest)) => format!("did you mean {nearest}?"),
         None => format!("remove it or use one of {}", known().collect::<Vec<_>>().join(", ")),
     };
-    Problem { place: key.place, message: format!("{path}{} is not known; {hint}", key.text.escape_debug()) }
+    Problem { position: key.position, message: format!("{path}{} is not known; {hint}", key.text.escape_debug()) }
 }
 
 #[cfg(test)]
@@ -401,6 +406,7 @@ mod tests {
             ("yes", "yes"),
             ("1_000", "1_000"),
             (".nan", ".nan"),
+            ("+.INF", "+.INF"),
             ("'it''s'", "it's"),
             (r#""a\nb""#, "a\nb"),
             (r#""~""#, "~"),
@@ -424,7 +430,7 @@ mod tests {
         assert_eq!((text(below("b"), "x"), text(below("b"), "y")), (Some("NO"), Some("3")));
         assert_eq!(below("c"), below("a"));
         let (_, x) = below("b").iter().find(|(key, _)| key.text == "x").unwrap();
-        assert_eq!(x.place, Place { line: 1, column: 18 });
+        assert_eq!(x.position, Position { line: 1, column: 18 });
     }
 
     #[test]

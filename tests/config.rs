@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use clap::Arg;
 use tryvox_exporter::cli::commands;
-use tryvox_exporter::config::{CommandSpec, Config, Flags, Options, Source, variable};
+use tryvox_exporter::config::{CommandSpec, Config, ConfigSource, Flags, Options, variable};
 
 use crate::common::{KEY, output};
 
@@ -53,7 +53,7 @@ fn read(flags: &[(&str, &str)], variables: &[(&str, &str)]) -> Config {
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     let flags: Flags = flags.iter().map(owned).collect();
     let environment: BTreeMap<_, _> = variables.iter().chain(&[("TRYVOX_API_KEY", KEY)]).map(owned).collect();
-    let source = Source { command: serve(), flags, environment, check_files: |_| Vec::new() };
+    let source = ConfigSource { command: serve(), flags, environment, check_files: |_| Vec::new() };
     source.read().unwrap_or_else(|error| panic!("{:?}: {error}", source.flags))
 }
 
@@ -211,14 +211,14 @@ accounts:
         "c.yml:4:8: tryvox.url: nonsense: is not a URL",
         "c.yml:10:16: countries: US,ca: \"ca\" is not a country code",
         "c.yml:11:37: monthly_budget.eur: 1: the currency must be an ISO 4217 code",
-        "c.yml:7:5: api_key_file: cannot read API key file missing",
-        "c.yml:12:5: the environment variable NOT_SET is not set",
+        "c.yml:9:19: api_key_file: cannot read API key file missing",
+        "c.yml:14:18: api_key_env: NOT_SET: the environment variable is not set; set it or use api_key_file",
         "c.yml:12:5: the name \"production\" is already used at c.yml:7:5",
         "c.yml:15:15: interval: 0s: must be longer than 0",
         "c.yml:15:5: the account has no account_id",
         "c.yml:19:11: name: : must be 1 to 256 bytes",
-        "no API key for c.yml:18:5: set the environment variable TRYVOX_API_KEY",
-        "c.yml:20:5: both api_key_file and api_key_env are set",
+        "c.yml:18:5: the account has no API key; set api_key_file, api_key_env, or the environment variable TRYVOX_API_KEY",
+        "c.yml:21:19: api_key_file: key: api_key_env is set, too; remove one of them",
     ];
     for (line, expected) in lines.iter().zip(expected) {
         assert!(line.contains(expected), "{expected}\nis not in\n{line}");
@@ -228,10 +228,53 @@ accounts:
 }
 
 #[tokio::test]
+async fn check_reports_invalid_flags_variables_and_files_together() {
+    let text = "poll: {interval: soon}\nshard: 5\nweb: {config: {file: missing.yml}}\naccounts: [{account_id: a}]\n";
+    let flags = ["--poll.timeout=x", "--tryvox.per-page=0"];
+    let environment = [("TRYVOX_API_KEY", KEY), ("TRYVOX_EXPORTER_TRYVOX_CONCURRENCY", "0")];
+    let (status, lines) = check(text, &flags, &environment).await;
+    assert_eq!(status, 2);
+    let expected = [
+        "c.yml:1:18: poll.interval: soon: is not a duration",
+        "--poll.timeout=x: is not a duration",
+        "TRYVOX_EXPORTER_TRYVOX_CONCURRENCY=0: must be a whole number from 1 to 1000",
+        "--tryvox.per-page=0: must be a whole number from 1 to 100",
+        "--web.config.file: missing.yml: cannot be read",
+        "--shard: is 5, but --total-shards is 1",
+    ];
+    assert_eq!(lines.len(), expected.len(), "{lines:#?}");
+    for (line, expected) in lines.iter().zip(expected) {
+        assert!(line.contains(expected), "{expected}\nis not in\n{line}");
+    }
+}
+
+#[tokio::test]
+async fn secrets_in_the_wrong_option_are_not_printed() {
+    let text = "tryvox: {url: 'https://user:s3cret@host'}\naccounts: [{account_id: a, api_key_env: s3cret-key}]\n";
+    let (status, lines) = check(text, &["--log.level=https://s3cret@host"], &[]).await;
+    assert_eq!((status, lines.len()), (2, 3), "{lines:#?}");
+    assert!(!lines.join("").contains("s3cret"), "{lines:#?}");
+}
+
+#[test]
+fn relative_paths_in_the_file_are_relative_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yml");
+    let text = "web: {telemetry_path: /m, listen_address: ['unix:x.sock', ':1'], config: {file: web.yml}}\n\
+                tryvox: {account_id: a}\n";
+    std::fs::write(&path, text).unwrap();
+    let web = read(&[("config.file", &path.display().to_string())], &[]).options.web;
+    assert_eq!(web.telemetry_path, "/m");
+    assert_eq!(web.config_file(), Some(&*folder.path().join("web.yml")));
+    let addresses: Vec<_> = web.listen_addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, [format!("unix:{}", folder.path().join("x.sock").display()), ":1".to_owned()]);
+}
+
+#[tokio::test]
 async fn invalid_configurations_are_rejected() {
     let key = [("TRYVOX_API_KEY", KEY)];
     for (text, arguments, words) in [
-        ("accounts: [{account_id: a}]", &["--tryvox.account-id=b"][..], "both --tryvox.account-id and accounts"),
+        ("accounts: [{account_id: a}]", &["--tryvox.account-id=b"][..], "both --tryvox.account-id and accounts in"),
         ("accounts: []", &[], "accounts is empty"),
         ("poll: {interval: 1m}", &[], "no account"),
         ("accounts: [{account_id: a}]", &["--shard=1"], "--total-shards is 1"),
@@ -241,6 +284,9 @@ async fn invalid_configurations_are_rejected() {
         ("accounts:\n\t- a", &[], "is not valid YAML"),
         ("tryvox: {account-id: a}", &[], "did you mean account_id?"),
         ("poll.interval: 5m", &[], "poll.interval is not known"),
+        ("accounts: [{account_id: [a, b]}]", &[], "c.yml:1:25: account_id must be a single value"),
+        ("poll: {interval: [1m, 2m]}", &[], "c.yml:1:18: poll.interval must be a single value"),
+        ("tryvox: {countries: []}", &[], "tryvox.countries has no value"),
     ] {
         let (status, lines) = check(text, arguments, &key).await;
         assert!(status == 2 && lines[0].contains(words), "{text} {arguments:?}: {lines:?}");
@@ -253,7 +299,7 @@ async fn invalid_configurations_are_rejected() {
     let output = output(&[&path], &key).await;
     let printed = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), printed.lines().count()), (Some(2), 1), "{printed}");
-    assert!(printed.contains("(and 1 more; --config.check names them all)"), "{printed}");
+    assert!(printed.contains("(and 2 more; --config.check reports all)"), "{printed}");
 }
 
 #[tokio::test]

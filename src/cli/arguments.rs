@@ -3,18 +3,19 @@
 
 use std::ffi::OsString;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::builder::ValueParser;
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 use clap_complete::Shell;
 
-use super::{COMMANDS, Command, CommandError, commands};
-use crate::config::{CommandSpec, Flags, invalid_value, is_boolean};
+use super::{COMMANDS, CommandEntry, CommandError, commands};
+use crate::config::{CommandSpec, Flags, is_boolean};
 
 /// What the arguments request.
-pub(super) enum Request {
+pub(super) enum Invocation {
     /// Run a command with these flags.
-    Run(&'static Command, Flags),
+    Run(&'static CommandEntry, Flags),
     /// Print a text: help, version, completions or the man page.
     Print(String),
 }
@@ -44,24 +45,40 @@ fn examples(command: &CommandSpec) -> String {
 }
 
 /// Parses the arguments; the first is the program's name.
-pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, CommandError> {
-    match definition().try_get_matches_from(arguments) {
+pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, CommandError> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // Values are validated later, together with those of the other sources.
+    match without_parsers(definition()).try_get_matches_from(&arguments) {
         Ok(matches) => {
             let [default, ..] = COMMANDS;
             let (name, matches) = matches.subcommand().unwrap_or((default.spec.name, &matches));
             match (name, matches.try_get_one::<Shell>("SHELL")) {
-                (COMPLETIONS, Ok(Some(shell))) => return Ok(Request::Print(completions(*shell))),
-                (MAN, _) => return man().map(Request::Print),
+                (COMPLETIONS, Ok(Some(shell))) => return Ok(Invocation::Print(completions(*shell))),
+                (MAN, _) => return man().map(Invocation::Print),
                 _ => {}
             }
             let command = COMMANDS.into_iter().find(|command| command.spec.name == name).unwrap_or(default);
-            Ok(Request::Run(command, flags(&command.spec, matches)?))
+            Ok(Invocation::Run(command, flags(&command.spec, matches)?))
         }
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
-            Ok(Request::Print(error.render().to_string()))
+            // The help shows the values that the parsers accept.
+            let typed = definition().try_get_matches_from(&arguments).err().unwrap_or(error);
+            Ok(Invocation::Print(typed.render().to_string()))
         }
         Err(error) => Err(CommandError::Usage(one_line(&error))),
     }
+}
+
+/// Replaces the value parsers of all options by one that accepts any text.
+fn without_parsers(definition: clap::Command) -> clap::Command {
+    let untyped = |arg: Arg| {
+        if arg.get_long().is_some() && arg.get_action().takes_values() {
+            arg.value_parser(ValueParser::os_string())
+        } else {
+            arg
+        }
+    };
+    definition.mut_args(untyped).mut_subcommands(|command| command.mut_args(untyped))
 }
 
 /// Returns the definition of the command line.
@@ -150,14 +167,6 @@ fn flags(command: &CommandSpec, matches: &ArgMatches) -> Result<Flags, CommandEr
 
 /// Returns clap's message in one line, without the usage.
 fn one_line(error: &clap::Error) -> String {
-    if let (ErrorKind::ValueValidation | ErrorKind::InvalidValue, Some(ContextValue::String(flag)), Some(value)) =
-        (error.kind(), error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue))
-        && let (Some(flag), ContextValue::String(value)) = (flag.split([' ', '[']).next(), value)
-        && flag.starts_with("--")
-        && !(value.is_empty() && error.kind() == ErrorKind::InvalidValue)
-    {
-        return format!("{}={}: {}", flag, value.escape_debug(), invalid_value(error));
-    }
     let rendered = error.render().to_string();
     let lines = rendered.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
     let message: Vec<_> = lines.filter(|line| !line.is_empty() && !line.starts_with("For more information")).collect();
@@ -172,8 +181,8 @@ mod tests {
     fn parsed(arguments: &[&str]) -> Result<(&'static str, Flags), String> {
         let arguments = std::iter::once("tryvox-exporter").chain(arguments.iter().copied()).map(OsString::from);
         match parse(arguments) {
-            Ok(Request::Run(command, flags)) => Ok((command.spec.name, flags)),
-            Ok(Request::Print(text)) => Err(text),
+            Ok(Invocation::Run(command, flags)) => Ok((command.spec.name, flags)),
+            Ok(Invocation::Print(text)) => Err(text),
             Err(CommandError::Usage(message)) => Err(message),
             Err(other) => panic!("{other:?}"),
         }

@@ -3,13 +3,13 @@
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
-use super::{Command, CommandError, bind, bind_ports, local_url, print, serve, simulate, with_options};
+use super::{CommandEntry, CommandError, bind, bind_ports, local_url, print, serve, simulate, with_options};
 use crate::config::{CommandSpec, Config, ListenAddress, Options};
 use crate::duration;
 use crate::simulator::DEFAULT_KEY;
 use crate::tryvox::{ApiKey, ApiKeySource};
 
-pub(super) static COMMAND: Command = Command {
+pub(super) static COMMAND: CommandEntry = CommandEntry {
     spec: CommandSpec {
         name: "demo",
         about: "Serve metrics of a simulated account; needs no account, API key or network",

@@ -10,14 +10,14 @@ use anyhow::{Context, anyhow};
 use reqwest::tls::Version;
 use reqwest::{Client, StatusCode};
 
-use super::{Command, CommandError, print, with_options};
+use super::{CommandEntry, CommandError, print, with_options};
 use crate::config::{CommandSpec, ListenAddress, WebOptions};
 use crate::web::toolkit::WebFile;
 
 /// Timeout for the request; an exporter that takes longer counts as unhealthy.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-pub(super) static COMMAND: Command = Command {
+pub(super) static COMMAND: CommandEntry = CommandEntry {
     spec: CommandSpec {
         name: "healthcheck",
         about: "Check whether a running exporter is healthy",

@@ -22,10 +22,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{CommandSpec, Config, ConfigError, ListenAddress, LogOptions, Options, ProcessEnvironment, Source};
+use crate::config::{
+    CommandSpec, Config, ConfigError, ConfigSource, ListenAddress, LogOptions, Options, ProcessEnvironment,
+};
 use crate::web::Listener;
 use crate::web::toolkit::{WebFile, WebFileError};
-use arguments::Request;
+use arguments::Invocation;
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -48,7 +50,7 @@ impl CommandError {
             Self::Failed(error) => (1, vec![format!("{error:#}")]),
         };
         for message in messages {
-            // If stderr is closed, the exit status still tells.
+            // If stderr is closed, only the exit status remains.
             _ = writeln!(std::io::stderr(), "tryvox-exporter: {}", message.replace('\n', " "));
         }
         ExitCode::from(status)
@@ -67,14 +69,14 @@ impl From<anyhow::Error> for CommandError {
     }
 }
 
-/// A command: how it is used, and what runs it.
-struct Command {
+/// A command on the command line: how it is used, and the function that runs it.
+struct CommandEntry {
     spec: CommandSpec,
-    run: fn(Source<ProcessEnvironment>) -> Result<(), CommandError>,
+    run: fn(ConfigSource<ProcessEnvironment>) -> Result<(), CommandError>,
 }
 
 /// Every command that has options; the first is the default.
-static COMMANDS: [&Command; 6] =
+static COMMANDS: [&CommandEntry; 6] =
     [&serve::COMMAND, &demo::COMMAND, &simulate::COMMAND, &check::COMMAND, &once::COMMAND, &healthcheck::COMMAND];
 
 /// Returns every command that has options; the first is the default.
@@ -88,11 +90,11 @@ pub fn commands() -> impl Iterator<Item = &'static CommandSpec> {
 /// If the arguments or the configuration are invalid, or the work failed.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), CommandError> {
     match arguments::parse(arguments)? {
-        Request::Run(command, flags) => {
+        Invocation::Run(command, flags) => {
             let environment = ProcessEnvironment;
-            (command.run)(Source { command: &command.spec, flags, environment, check_files })
+            (command.run)(ConfigSource { command: &command.spec, flags, environment, check_files })
         }
-        Request::Print(text) => {
+        Invocation::Print(text) => {
             print(&text);
             Ok(())
         }
@@ -101,7 +103,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), CommandE
 
 /// Runs a command that needs only options.
 fn with_options(
-    source: &Source<ProcessEnvironment>,
+    source: &ConfigSource<ProcessEnvironment>,
     command: impl AsyncFnOnce(&Options, CancellationToken) -> Result<(), CommandError>,
 ) -> Result<(), CommandError> {
     let options = source.options()?;
@@ -110,7 +112,7 @@ fn with_options(
 
 /// Runs a command that needs the accounts.
 fn with_config(
-    source: &Source<ProcessEnvironment>,
+    source: &ConfigSource<ProcessEnvironment>,
     command: impl AsyncFnOnce(&Config, CancellationToken) -> Result<(), CommandError>,
 ) -> Result<(), CommandError> {
     let config = source.read()?;

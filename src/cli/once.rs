@@ -12,12 +12,12 @@ use anyhow::{Context, anyhow};
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
-use super::{Command, CommandError, print, with_config};
+use super::{CommandEntry, CommandError, print, with_config};
 use crate::config::{CommandSpec, Config};
 use crate::metrics::{AccountMetrics, ConfigStatus, ExporterMetrics, Format, Scrape};
 use crate::poller::{Poller, build_pollers};
 
-pub(super) static COMMAND: Command = Command {
+pub(super) static COMMAND: CommandEntry = CommandEntry {
     spec: CommandSpec {
         name: "once",
         about: "List every account once and print the metrics or write them to a file",

@@ -13,14 +13,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Command, CommandError, bind, print, systemd, with_runtime};
-use crate::config::{CommandSpec, Config, ProcessEnvironment, Source};
+use super::{CommandEntry, CommandError, bind, print, systemd, with_runtime};
+use crate::config::{CommandSpec, Config, ConfigSource, ProcessEnvironment};
 use crate::metrics::{AccountMetrics, ConfigStatus, ExporterMetrics};
 use crate::poller::{FleetManager, PollerFactory, PollingThread, ReadConfig, ReloadHandle, ReloadObserver, Reloader};
 use crate::web::toolkit::WebFile;
 use crate::web::{AppState, Listener, Reload, Server, router, take_systemd_sockets};
 
-pub(super) static COMMAND: Command = Command {
+pub(super) static COMMAND: CommandEntry = CommandEntry {
     spec: CommandSpec {
         name: "serve",
         about: "Poll every account and serve metrics (default)",
@@ -36,7 +36,7 @@ pub(super) static COMMAND: Command = Command {
 };
 
 /// Serves, or with `--config.check` only reports whether the configuration is valid.
-fn run_or_check(source: Source<ProcessEnvironment>) -> Result<(), CommandError> {
+fn run_or_check(source: ConfigSource<ProcessEnvironment>) -> Result<(), CommandError> {
     if source.is_check() {
         print_checked(&source.read().map_err(CommandError::Checked)?);
         return Ok(());
@@ -47,7 +47,11 @@ fn run_or_check(source: Source<ProcessEnvironment>) -> Result<(), CommandError> 
 }
 
 /// Opens the listening sockets, then polls and serves until `stop` is cancelled.
-async fn run(source: Source<ProcessEnvironment>, config: Config, stop: CancellationToken) -> Result<(), CommandError> {
+async fn run(
+    source: ConfigSource<ProcessEnvironment>,
+    config: Config,
+    stop: CancellationToken,
+) -> Result<(), CommandError> {
     // Reading the configuration has checked this file but not kept it.
     let web_file = config.options.web.config_file().map(WebFile::open).transpose();
     let web_file = web_file.map_err(anyhow::Error::new)?.map(Arc::new);

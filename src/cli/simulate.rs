@@ -9,12 +9,12 @@ use futures_util::future::try_join_all;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::{Command, CommandError, bind_ports, local_url, print, with_options};
+use super::{CommandEntry, CommandError, bind_ports, local_url, print, with_options};
 use crate::config::{API_KEY_VARIABLE, CommandSpec, Environment, Options, key_from_environment};
 use crate::simulator::{DEFAULT_KEY, Faults, SimulatedAccount, Simulator, SimulatorOptions};
 use crate::tryvox::ApiKey;
 
-pub(super) static COMMAND: Command = Command {
+pub(super) static COMMAND: CommandEntry = CommandEntry {
     spec: CommandSpec {
         name: "simulate",
         about: "Run only the simulated TryVox API",

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use clap::{Args, Command};
 
 use super::API_KEY_VARIABLE;
-use super::file::{ACCOUNT_FIELDS, AccountEntry};
+use super::file::{ACCOUNT_FIELDS, AccountEntry, Document};
 use super::options::{Options, PollOptions};
-use super::values::{Environment, Sourced, Values, key_from_environment, parse};
+use super::values::{Environment, OptionText, Values, key_from_environment, parse};
 use crate::inventory::{CollectorOptions, Money};
 use crate::tryvox::{ApiKeySource, ListingFilter, STATUSES, TryvoxOptions};
 
@@ -76,8 +76,7 @@ struct AccountOptions {
 pub(super) struct Accounts<'a, E> {
     environment: &'a E,
     values: &'a Values,
-    /// `None` if some option is invalid; the accounts are still checked.
-    options: Option<&'a Options>,
+    options: &'a Options,
     collector: Arc<CollectorOptions>,
     parser: Command,
     problems: &'a mut Vec<String>,
@@ -87,20 +86,19 @@ impl<'a, E: Environment> Accounts<'a, E> {
     pub(super) fn new(
         environment: &'a E,
         values: &'a Values,
-        options: Option<&'a Options>,
+        options: &'a Options,
         problems: &'a mut Vec<String>,
     ) -> Self {
-        let collector = options.map(|options| Arc::new(options.collector.clone())).unwrap_or_default();
+        let collector = Arc::new(options.collector.clone());
         let parser = AccountOptions::augment_args(Command::new("options"));
         Self { environment, values, options, collector, parser, problems }
     }
 
     /// Returns the valid accounts, of all shards.
-    pub(super) fn read(mut self, entries: Option<&[AccountEntry]>) -> Vec<AccountConfig> {
-        match (self.values.get("tryvox.account-id"), entries) {
+    pub(super) fn read(mut self, document: &Document) -> Vec<AccountConfig> {
+        match (self.values.get("tryvox.account-id"), document.accounts.as_deref()) {
             (None, None) => {
-                // A problem of the file may be the reason.
-                if self.problems.is_empty() {
+                if document.is_complete {
                     self.report(
                         "no account: set --tryvox.account-id, or accounts in the file of --config.file, or run \
                          `tryvox-exporter demo` to see it without one",
@@ -110,21 +108,25 @@ impl<'a, E: Environment> Accounts<'a, E> {
             }
             (Some(id), None) => {
                 let id = id.text.clone();
-                let key = self.key(None, None, &format!("account {id:?}"));
-                let account = self.options.zip(key).map(|(options, key)| AccountConfig::new(options, id, key));
-                account.into_iter().collect()
+                let key = self.key(None);
+                key.map(|key| AccountConfig::new(self.options, id, key)).into_iter().collect()
             }
             (Some(_), Some(_)) => {
-                self.report("both --tryvox.account-id and accounts in the file are set; remove one of them");
+                let path = self.file();
+                self.report(format!("both --tryvox.account-id and accounts in {path} are set; remove one of them"));
                 Vec::new()
             }
             (None, Some([])) => {
-                let path = self.values.get("config.file").map_or("the file", |path| &path.text).to_owned();
+                let path = self.file();
                 self.report(format!("{path}: accounts is empty; add one"));
                 Vec::new()
             }
             (None, Some(entries)) => self.entries(entries),
         }
+    }
+
+    fn file(&self) -> String {
+        self.values.get("config.file").map(|path| path.text.clone()).unwrap_or_default()
     }
 
     fn entries(&mut self, entries: &[AccountEntry]) -> Vec<AccountConfig> {
@@ -147,8 +149,9 @@ impl<'a, E: Environment> Accounts<'a, E> {
     /// Reads one account: the options of the process, overridden by the fields of its entry.
     fn entry(&mut self, entry: &AccountEntry) -> Option<AccountConfig> {
         let problems = self.problems.len();
-        let values = self.overlay(entry);
-        let options: Option<AccountOptions> = parse(&mut self.parser, &values, self.problems);
+        let mut values = self.overlay(entry);
+        let options: Result<AccountOptions, _> = parse(&mut self.parser, &mut values, self.problems);
+        let options = options.map_err(|problem| self.report(problem)).ok();
         let account_id = entry.fields.get("account_id").map(|value| value.text.clone());
         if account_id.is_none() {
             let origin = &entry.origin;
@@ -159,8 +162,7 @@ impl<'a, E: Environment> Accounts<'a, E> {
             self.report(error);
         }
         let budget = self.budget(entry);
-        let key_file = entry.fields.get("api_key_file");
-        let key = self.key(entry.fields.get("api_key_env"), key_file, &entry.origin);
+        let key = self.key(Some(entry));
         if self.problems.len() > problems {
             return None;
         }
@@ -180,15 +182,13 @@ impl<'a, E: Environment> Accounts<'a, E> {
     /// Returns the values of an account's options. A flag or a variable applies to all accounts, but each account
     /// has a key of its own.
     fn overlay(&self, entry: &AccountEntry) -> Values {
-        let mut values = Values::new();
-        // An invalid option of the process is reported once, not for each account.
-        if self.options.is_some() {
-            let overlaid = self.values.iter().filter(|(id, _)| id.starts_with("tryvox.") || id.starts_with("poll."));
-            values.extend(overlaid.map(|(id, value)| (id.clone(), value.clone())));
-        }
+        let is_overlaid = |id: &str| id.starts_with("tryvox.") || id.starts_with("poll.");
+        let overlaid = self.values.iter().filter(|(id, _)| is_overlaid(id));
+        let mut values: Values = overlaid.map(|(id, value)| (id.clone(), value.clone())).collect();
         for field in &ACCOUNT_FIELDS {
             let (Some(id), Some(value)) = (field.option, entry.fields.get(field.name)) else { continue };
-            let is_overridden = id != "tryvox.api-key-file" && self.values.get(id).is_some_and(Sourced::beats_the_file);
+            let is_overridden =
+                id != "tryvox.api-key-file" && self.values.get(id).is_some_and(OptionText::beats_the_file);
             if !is_overridden {
                 values.insert(id.to_owned(), value.clone());
             }
@@ -207,46 +207,58 @@ impl<'a, E: Environment> Accounts<'a, E> {
         budget
     }
 
-    /// Returns the key of an account: from the variable or the file that it names, or from those of the process.
-    fn key(&mut self, variable: Option<&Sourced>, file: Option<&Sourced>, origin: &str) -> Option<ApiKeySource> {
-        let global = self.values.get("tryvox.api-key-file");
-        let (key, name) = match (variable, file.or(global)) {
-            (Some(_), Some(_)) if file.is_some() => {
-                self.report(format!("{origin}: both api_key_file and api_key_env are set; remove one of them"));
-                return None;
-            }
-            (Some(variable), _) => (self.key_of(&variable.text), &*variable.text),
-            (None, Some(path)) => {
-                let name = if file.is_some() { "api_key_file" } else { "--tryvox.api-key-file" };
-                (Ok(Some(ApiKeySource::File(path.text.clone().into()))), name)
-            }
-            (None, None) => (self.key_of(API_KEY_VARIABLE), API_KEY_VARIABLE),
+    /// Returns where the key of an account comes from: the variable or the file that its entry names, or those of the
+    /// process. A key file is read again at each poll, but a problem that exists at the start is reported at the start.
+    fn key(&mut self, entry: Option<&AccountEntry>) -> Option<ApiKeySource> {
+        let field = |name| entry.and_then(|entry| entry.fields.get(name));
+        let key = match (field("api_key_env"), field("api_key_file"), self.values.get("tryvox.api-key-file")) {
+            (Some(_), Some(file), _) => Err(format!("{file}: api_key_env is set, too; remove one of them")),
+            (Some(variable), None, _) => self.key_of_variable(variable),
+            (None, Some(file), _) => key_of_file(file),
+            (None, None, Some(file)) => key_of_file(file),
+            (None, None, None) => key_from_environment(self.environment, API_KEY_VARIABLE).and_then(|key| {
+                key.map(ApiKeySource::Value).ok_or_else(|| match entry {
+                    Some(AccountEntry { origin, .. }) => format!(
+                        "{origin}: the account has no API key; set api_key_file, api_key_env, or the environment \
+                         variable {API_KEY_VARIABLE}"
+                    ),
+                    None => format!(
+                        "no API key: set the environment variable {API_KEY_VARIABLE}, or --tryvox.api-key-file to a \
+                         file that contains it"
+                    ),
+                })
+            }),
         };
-        let problem = match key {
-            // A key file is read again at each poll, but a problem that exists at the start is reported at the start.
-            Ok(Some(key)) => match key.read() {
-                Ok(_) => return Some(key),
-                Err(error) => format!("{name}: {error}; check its path, owner and content"),
-            },
-            Ok(None) if variable.is_some() => format!("{origin}: the environment variable {name} is not set"),
-            Ok(None) => format!(
-                "no API key for {origin}: set the environment variable {API_KEY_VARIABLE}, or \
-                 --tryvox.api-key-file to a file that holds it"
-            ),
-            Err(problem) => problem,
-        };
-        let is_complete = origin.starts_with("account ") || problem.contains(origin);
-        self.report(if is_complete { problem } else { format!("{origin}: {problem}") });
-        None
+        key.map_err(|problem| self.report(problem)).ok()
     }
 
-    fn key_of(&self, name: &str) -> Result<Option<ApiKeySource>, String> {
-        Ok(key_from_environment(self.environment, name)?.map(ApiKeySource::Value))
+    fn key_of_variable(&self, variable: &OptionText) -> Result<ApiKeySource, String> {
+        let name = &variable.text;
+        // The text may be a key by mistake, which must not be shown.
+        if !name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_') {
+            let position = variable.position();
+            return Err(format!("{position}: must be the name of an environment variable, like TRYVOX_PRODUCTION_KEY"));
+        }
+        match key_from_environment(self.environment, name)? {
+            Some(key) => Ok(ApiKeySource::Value(key)),
+            None => Err(format!("{variable}: the environment variable is not set; set it or use api_key_file")),
+        }
     }
 
+    /// Reports a problem once, even if it concerns several accounts.
     fn report(&mut self, problem: impl Into<String>) {
-        self.problems.push(problem.into());
+        let problem = problem.into();
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
+}
+
+/// Returns the key file that an option or a field names, if it can be read now.
+fn key_of_file(file: &OptionText) -> Result<ApiKeySource, String> {
+    let source = ApiKeySource::File(file.text.clone().into());
+    source.read().map_err(|error| format!("{}: {error}", file.position()))?;
+    Ok(source)
 }
 
 /// Checks the name of an account, which is a label value.

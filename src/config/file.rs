@@ -2,14 +2,20 @@
 //!
 //! A text means what the same text of a flag means: the option's own value parser reads it.
 
+use std::any::TypeId;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Arg;
 
+use super::ListenAddress;
 use super::command::{declared_options, selects};
-use super::values::{Origin, Sourced, Values};
-use crate::yaml::{self, Key, Mapping, Node, Place, Problem, Value};
+use super::values::{OptionText, Origin, Values};
+use crate::options::List;
+use crate::yaml::{self, Key, Mapping, Node, Position, Problem, Value};
 
 /// Larger files are refused.
 const MAX_FILE_BYTES: u64 = 64 << 20;
@@ -48,32 +54,37 @@ pub static ACCOUNT_FIELDS: [AccountField; 11] = [
 ];
 
 /// The content of a file.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Document {
     /// The options by their ID.
     pub(super) values: Values,
     /// `None` if the file has no `accounts`.
     pub(super) accounts: Option<Vec<AccountEntry>>,
+    /// Whether there is no file or it could be read and parsed.
+    pub(super) is_complete: bool,
 }
 
 /// An account as written.
 #[derive(Debug)]
 pub(super) struct AccountEntry {
-    /// The file and the place of the entry, for messages.
+    /// The file and the position of the entry, for messages.
     pub(super) origin: String,
     /// By the name of the field, without `monthly_budget`.
-    pub(super) fields: BTreeMap<&'static str, Sourced>,
+    pub(super) fields: BTreeMap<&'static str, OptionText>,
     /// `monthly_budget` by currency.
-    pub(super) budget: BTreeMap<String, Sourced>,
+    pub(super) budget: BTreeMap<String, OptionText>,
+}
+
+impl Document {
+    /// Returns a document without content.
+    pub(super) fn empty(is_complete: bool) -> Self {
+        Self { values: Values::new(), accounts: None, is_complete }
+    }
 }
 
 /// Reads a file and adds everything that is wrong with it to `problems`.
 pub(super) fn read(path: &Path, problems: &mut Vec<String>) -> Document {
-    let text = std::fs::metadata(path).and_then(|metadata| match metadata.len() {
-        0..=MAX_FILE_BYTES => std::fs::read_to_string(path),
-        _ => Err(std::io::Error::other("it is too large")),
-    });
-    match text {
+    match read_text(path) {
         Ok(text) => {
             let mut reader = Reader { path, options: file_options(), problems: Vec::new() };
             let document = reader.document(&text);
@@ -83,8 +94,17 @@ pub(super) fn read(path: &Path, problems: &mut Vec<String>) -> Document {
         Err(error) => {
             let path = path.display();
             problems.push(format!("--config.file={path}: cannot be read: {error}; check its path, owner and content"));
-            Document::default()
+            Document::empty(false)
         }
+    }
+}
+
+fn read_text(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let length = File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
+    match length as u64 {
+        0..=MAX_FILE_BYTES => Ok(text),
+        _ => Err(std::io::Error::other("it is too large")),
     }
 }
 
@@ -103,7 +123,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn document(&mut self, text: &str) -> Document {
-        let mut document = Document::default();
+        let mut document = Document::empty(true);
         match yaml::parse(text, "poll: {interval: 5m}") {
             Ok(root) => {
                 for (key, node) in &root {
@@ -112,11 +132,17 @@ impl Reader<'_> {
                         Value::List(nodes) => {
                             document.accounts = Some(nodes.iter().filter_map(|node| self.account(node)).collect());
                         }
-                        _ => self.report(node.place, "accounts must be a list, each begun with `- `"),
+                        _ => {
+                            self.report(node.position, "accounts must be a list, each begun with `- `");
+                            document.is_complete = false;
+                        }
                     }
                 }
             }
-            Err(problem) => self.problems.push(problem),
+            Err(problem) => {
+                self.problems.push(problem);
+                document.is_complete = false;
+            }
         }
         document
     }
@@ -127,15 +153,10 @@ impl Reader<'_> {
         let prefix = format!("{id}.");
         // Keys of the file are written with `_` and nested at the dots.
         let is_plain = !key.text.contains(['-', '.']);
-        let option = self.options.iter().find(|option| is_plain && option.get_id() == id.as_str());
-        if let Some(is_path) = option.map(is_path) {
-            let place_name = id.replace('-', "_");
-            if let Some(mut value) = self.value(&place_name, node) {
-                if is_path {
-                    value.text = self.relative(&value.text);
-                }
-                values.insert(id, value);
-            }
+        let option = self.options.iter().position(|option| is_plain && option.get_id() == id.as_str());
+        if let Some(index) = option {
+            let value = self.value(&id.replace('-', "_"), node, Some(index));
+            values.extend(value.map(|value| (id, value)));
         } else if is_plain && self.options.iter().any(|option| option.get_id().as_str().starts_with(&prefix)) {
             match &node.value {
                 Value::Mapping(mapping) => {
@@ -143,7 +164,7 @@ impl Reader<'_> {
                         self.option(&prefix, key, node, values);
                     }
                 }
-                _ => self.report(node.place, &format!("{} must be a mapping", key.text)),
+                _ => self.report(node.position, &format!("{} must be a mapping", key.text)),
             }
         } else {
             let ids = self.options.iter().filter_map(|option| option.get_id().as_str().strip_prefix(group));
@@ -157,10 +178,10 @@ impl Reader<'_> {
 
     fn account(&mut self, node: &Node) -> Option<AccountEntry> {
         let Value::Mapping(mapping) = &node.value else {
-            self.report(node.place, "an account must be a mapping, like `account_id: acc_4XQ2`");
+            self.report(node.position, "an account must be a mapping, like `account_id: acc_4XQ2`");
             return None;
         };
-        let origin = format!("{}:{}", self.path.display(), node.place);
+        let origin = format!("{}:{}", self.path.display(), node.position);
         let mut entry = AccountEntry { origin, fields: BTreeMap::new(), budget: BTreeMap::new() };
         for (key, node) in mapping {
             match (ACCOUNT_FIELDS.iter().find(|field| field.name == key.text), &node.value) {
@@ -170,15 +191,13 @@ impl Reader<'_> {
                 }
                 (Some(AccountField { name: BUDGET, .. }), Value::Mapping(budget)) => self.budget(budget, &mut entry),
                 (Some(AccountField { name: BUDGET, .. }), _) => {
-                    self.report(node.place, "monthly_budget must be like {USD: 500}");
+                    self.report(node.position, "monthly_budget must be like {USD: 500}");
                 }
                 (Some(field), _) => {
-                    if let Some(mut value) = self.value(field.name, node) {
-                        if field.option.is_some_and(|id| self.options.iter().any(|o| o.get_id() == id && is_path(o))) {
-                            value.text = self.relative(&value.text);
-                        }
-                        entry.fields.insert(field.name, value);
-                    }
+                    let id = field.option.unwrap_or_default();
+                    let option = self.options.iter().position(|option| option.get_id() == id);
+                    let value = self.value(field.name, node, option);
+                    entry.fields.extend(value.map(|value| (field.name, value)));
                 }
             }
         }
@@ -187,25 +206,50 @@ impl Reader<'_> {
 
     fn budget(&mut self, budget: &Mapping, entry: &mut AccountEntry) {
         for (currency, amount) in budget {
-            if let Some(value) = self.value(&format!("{BUDGET}.{}", currency.text), amount) {
+            if let Some(value) = self.value(&format!("{BUDGET}.{}", currency.text), amount, None) {
                 entry.budget.insert(currency.text.clone(), value);
             }
         }
     }
 
-    /// Returns a value, or a list of them, as the text that a flag would have.
-    fn value(&mut self, name: &str, node: &Node) -> Option<Sourced> {
-        let problem = match (node.flag_text(), &node.value) {
-            (Some(text), _) => {
-                let origin =
-                    Origin::File { path: self.path.display().to_string(), place: node.place, key: name.to_owned() };
-                return Some(Sourced { text, origin });
+    /// Returns the text that a flag would have: that of a scalar, or of a list if the option is one. `option` is the
+    /// index of the option, if the key stands for one.
+    fn value(&mut self, name: &str, node: &Node, option: Option<usize>) -> Option<OptionText> {
+        let option = option.and_then(|index| self.options.get(index));
+        let problem = match (&node.value, option) {
+            (Value::Null, _) => "has no value; set one or remove the key",
+            (Value::List(list), Some(option)) if is_list(option) && list.is_empty() => {
+                "has no value; set one or remove the key"
             }
-            (None, Value::Null) => format!("{name} has no value; set one or remove the key"),
-            (None, _) => format!("{name} must be a value or a list of values"),
+            (Value::List(list), Some(option)) if is_list(option) && list.iter().all(|node| node.text().is_some()) => "",
+            (Value::List(_), Some(option)) if is_list(option) => "must be a list of values",
+            (Value::Text(text), Some(option)) if is_required_path(option) && text.is_empty() => {
+                "has no value; set one or remove the key"
+            }
+            (Value::Text(_), _) => "",
+            _ => "must be a single value",
         };
-        self.report(node.place, &problem);
-        None
+        if !problem.is_empty() {
+            self.report(node.position, &format!("{} {problem}", name.escape_debug()));
+            return None;
+        }
+        let text = option.map_or_else(|| node.flag_text(), |option| self.resolve_paths(option, node))?;
+        let path = self.path.display().to_string();
+        Some(OptionText { text, origin: Origin::File { path, position: node.position, key: name.to_owned() } })
+    }
+
+    /// Returns the text of a value, in which relative paths are resolved against the folder of the file.
+    fn resolve_paths(&self, option: &Arg, node: &Node) -> Option<String> {
+        let text = node.flag_text()?;
+        if is_path(option) {
+            return Some(self.relative(&text));
+        }
+        let socket = |address: &str| match address.trim().strip_prefix("unix:") {
+            Some(path) => format!("unix:{}", self.relative(path)),
+            None => address.to_owned(),
+        };
+        let is_address = option.get_id() == "web.listen-address";
+        Some(if is_address { text.split(',').map(socket).collect::<Vec<_>>().join(",") } else { text })
     }
 
     /// Returns a path that is relative to the file; an empty one stays empty.
@@ -218,14 +262,25 @@ impl Reader<'_> {
         .to_string()
     }
 
-    fn report(&mut self, place: Place, message: &str) {
-        self.problems.push(Problem { place, message: message.to_owned() });
+    fn report(&mut self, position: Position, message: &str) {
+        self.problems.push(Problem { position, message: message.to_owned() });
     }
 }
 
 /// Returns whether an option's value is the path of a file.
 fn is_path(option: &Arg) -> bool {
-    option.get_value_names().is_some_and(|names| names.iter().any(|name| name == "PATH"))
+    is_required_path(option) || option.get_value_parser().type_id() == TypeId::of::<OsString>()
+}
+
+/// Returns whether an option's value is the path of a file that must not be empty.
+fn is_required_path(option: &Arg) -> bool {
+    option.get_value_parser().type_id() == TypeId::of::<PathBuf>()
+}
+
+/// Returns whether an option takes several values.
+fn is_list(option: &Arg) -> bool {
+    let parsed_type = option.get_value_parser().type_id();
+    parsed_type == TypeId::of::<List<String>>() || parsed_type == TypeId::of::<List<ListenAddress>>()
 }
 
 #[cfg(test)]
@@ -258,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_has_its_place_and_a_hint() {
+    fn every_problem_has_its_position_and_a_hint() {
         let (_, problems) = read(
             "poll:\n  intervall: 5m\n  stale-after: 1m\npol: {}\naccounts:\n- acount_id: a\n  url: {}\n- x\nzzz: 1\n",
         );
@@ -267,7 +322,7 @@ mod tests {
             "3:3: poll.stale-after is not known; did you mean stale_after?",
             "4:1: pol is not known; did you mean poll?",
             "6:3: accounts.acount_id is not known; did you mean account_id?",
-            "7:8: url must be a value or a list of values",
+            "7:8: url must be a single value",
             "8:3: an account must be a mapping, like `account_id: acc_4XQ2`",
             "9:1: zzz is not known; remove it or use one of ",
         ];

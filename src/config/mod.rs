@@ -1,8 +1,8 @@
 //! How to run: flags, environment and configuration file in, one validated [`Config`] out.
 //!
 //! Each option is declared once, in an option group (see [`options`](crate::options)); its flag, environment variable,
-//! key in the file, default and help derive from that declaration. [`Source`] reads all of them, as often as it is
-//! asked to: a flag beats the environment, which beats the file, which beats the default. Everything that is wrong is
+//! key in the file, default and help derive from that declaration. [`ConfigSource`] reads all of them, as often as
+//! needed: a flag beats the environment, which beats the file, which beats the default. Everything that is wrong is
 //! reported together, each problem with its place and a remedy. Nothing here opens a port or calls the API.
 
 mod accounts;
@@ -23,8 +23,8 @@ pub use options::{
     WebOptions, is_boolean, variable,
 };
 pub use shard::{Shard, shard_of, stable_hash};
-pub use source::{Flags, Source};
-pub use values::{Environment, ProcessEnvironment, invalid_value, key_from_environment};
+pub use source::{ConfigSource, Flags};
+pub use values::{Environment, ProcessEnvironment, key_from_environment};
 
 use std::fmt;
 
@@ -80,15 +80,10 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// Returns a value if there are no problems. Without a value there is always a problem.
-    fn unless_valid<T>(value: Option<T>, problems: Vec<String>) -> Result<T, Self> {
+    /// Returns these problems as an error, if there are any.
+    fn unless_empty(problems: Vec<String>) -> Option<Self> {
         let mut problems = problems.into_iter();
-        match (value, problems.next()) {
-            (Some(value), None) => Ok(value),
-            (_, first) => {
-                Err(Self { first: first.unwrap_or_else(|| "invalid options".to_owned()), others: problems.collect() })
-            }
-        }
+        Some(Self { first: problems.next()?, others: problems.collect() })
     }
 
     /// Returns each problem.
@@ -109,7 +104,7 @@ impl fmt::Display for ConfigError {
         f.write_str(&self.first)?;
         match self.others.len() {
             0 => Ok(()),
-            others => write!(f, " (and {others} more; --config.check names them all)"),
+            others => write!(f, " (and {others} more; --config.check reports all)"),
         }
     }
 }

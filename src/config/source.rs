@@ -6,7 +6,7 @@ use super::accounts::Accounts;
 use super::command::CommandSpec;
 use super::file::{self, Document};
 use super::options::{Options, variable};
-use super::values::{Environment, Origin, Sourced, Values, parse, variable_text};
+use super::values::{Environment, OptionText, Origin, Values, parse, variable_text};
 use super::{Config, ConfigError};
 
 /// The texts of the flags on the command line, by the ID of their option.
@@ -14,7 +14,7 @@ pub type Flags = BTreeMap<String, String>;
 
 /// The sources of a configuration; they can be read again at any time.
 #[derive(Debug, Clone)]
-pub struct Source<E> {
+pub struct ConfigSource<E> {
     /// The command whose options are read.
     pub command: &'static CommandSpec,
     /// The flags on the command line.
@@ -25,7 +25,7 @@ pub struct Source<E> {
     pub check_files: fn(&Options) -> Vec<String>,
 }
 
-impl<E: Environment> Source<E> {
+impl<E: Environment> ConfigSource<E> {
     /// Reads and validates options and accounts.
     ///
     /// # Errors
@@ -33,27 +33,24 @@ impl<E: Environment> Source<E> {
     pub fn read(&self) -> Result<Config, ConfigError> {
         let mut problems = Vec::new();
         let document = self.read_file(&mut problems);
-        let values = self.values(&document.values, &mut problems);
-        let options: Option<Options> = parse(&mut self.command.parser(), &values, &mut problems);
-        let accounts = Accounts::new(&self.environment, &values, options.as_ref(), &mut problems)
-            .read(document.accounts.as_deref());
-        let config = options.map(|options| {
-            problems.extend((self.check_files)(&options));
-            Config::assemble(options, accounts, &mut problems)
-        });
-        ConfigError::unless_valid(config, problems)
+        let mut values = self.values(&document.values, &mut problems);
+        let options: Options = parse(&mut self.command.parser(), &mut values, &mut problems)?;
+        let accounts = Accounts::new(&self.environment, &values, &options, &mut problems).read(&document);
+        problems.extend((self.check_files)(&options));
+        let config = Config::assemble(options, accounts, &mut problems);
+        ConfigError::unless_empty(problems).map_or(Ok(config), Err)
     }
 
-    /// Reads and validates the options alone, those in the file included.
+    /// Reads and validates only the options, those in the file included.
     ///
     /// # Errors
     /// Everything that is wrong with them, not only the first problem.
     pub fn options(&self) -> Result<Options, ConfigError> {
         let mut problems = Vec::new();
         let document = self.read_file(&mut problems);
-        let values = self.values(&document.values, &mut problems);
-        let options = parse(&mut self.command.parser(), &values, &mut problems);
-        ConfigError::unless_valid(options, problems)
+        let mut values = self.values(&document.values, &mut problems);
+        let options = parse(&mut self.command.parser(), &mut values, &mut problems)?;
+        ConfigError::unless_empty(problems).map_or(Ok(options), Err)
     }
 
     /// Returns whether the configuration is only to be checked.
@@ -66,7 +63,7 @@ impl<E: Environment> Source<E> {
     fn read_file(&self, problems: &mut Vec<String>) -> Document {
         let values = self.values(&Values::new(), &mut Vec::new());
         let path = values.get("config.file").map(|value| value.text.clone());
-        path.map_or_else(Document::default, |path| file::read(path.as_ref(), problems))
+        path.map_or_else(|| Document::empty(true), |path| file::read(path.as_ref(), problems))
     }
 
     /// Returns the texts of the command's options. An environment variable that is empty counts as not set.
@@ -76,13 +73,13 @@ impl<E: Environment> Source<E> {
             let id = option.get_id().to_string();
             let name = variable(&id);
             let value = if let Some(text) = self.flags.get(&id) {
-                Some(Sourced { text: text.clone(), origin: Origin::Flag(id.clone()) })
+                Some(OptionText { text: text.clone(), origin: Origin::Flag(id.clone()) })
             } else {
                 let text = variable_text(&self.environment, &name).unwrap_or_else(|problem| {
                     problems.push(problem);
                     None
                 });
-                text.map(|text| Sourced { text, origin: Origin::Variable(name) }).or_else(|| file.get(&id).cloned())
+                text.map(|text| OptionText { text, origin: Origin::Variable(name) }).or_else(|| file.get(&id).cloned())
             };
             values.extend(value.map(|value| (id, value)));
         }
@@ -101,7 +98,7 @@ mod tests {
         let environment: BTreeMap<String, String> =
             variable.map(|value| ("TRYVOX_EXPORTER_POLL_INTERVAL".to_owned(), value.to_owned())).into_iter().collect();
         let flags = flag.map(|value| ("poll.interval".to_owned(), value.to_owned())).into_iter().collect();
-        let source = Source { command: &COMMAND, flags, environment, check_files: |_| Vec::new() };
+        let source = ConfigSource { command: &COMMAND, flags, environment, check_files: |_| Vec::new() };
         source.options().map(|options| options.poll.interval.as_secs())
     }
 

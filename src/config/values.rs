@@ -1,5 +1,6 @@
 //! The texts of options with their origins, and how they become values.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::ffi::OsString;
@@ -10,14 +11,14 @@ use clap::{Command, FromArgMatches};
 use secrecy::SecretString;
 
 use crate::tryvox::ApiKey;
-use crate::yaml::Place;
+use crate::yaml::Position;
 
 /// The texts of options, by their ID.
-pub(super) type Values = BTreeMap<String, Sourced>;
+pub(super) type Values = BTreeMap<String, OptionText>;
 
 /// A text and where it comes from.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Sourced {
+pub(super) struct OptionText {
     pub(super) text: String,
     pub(super) origin: Origin,
 }
@@ -30,52 +31,78 @@ pub(super) enum Origin {
     /// The environment variable of this name.
     Variable(String),
     /// A key of the file.
-    File { path: String, place: Place, key: String },
+    File { path: String, position: Position, key: String },
 }
 
-impl Sourced {
+impl OptionText {
+    /// Returns where the text is, without the text.
+    pub(super) fn position(&self) -> String {
+        match &self.origin {
+            Origin::Flag(id) => format!("--{id}"),
+            Origin::Variable(name) => name.clone(),
+            Origin::File { path, position, key } => format!("{path}:{position}: {}", key.escape_debug()),
+        }
+    }
+
     /// Returns whether the text beats the fields of accounts in the file.
     pub(super) fn beats_the_file(&self) -> bool {
         !matches!(self.origin, Origin::File { .. })
     }
 }
 
-impl fmt::Display for Sourced {
-    /// Writes the text as its author wrote it, with its place.
+impl fmt::Display for OptionText {
+    /// Writes the text as its author wrote it, with its position.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.text.escape_debug();
-        match &self.origin {
-            Origin::Flag(id) => write!(f, "--{id}={text}"),
-            Origin::Variable(name) => write!(f, "{name}={text}"),
-            Origin::File { path, place, key } => write!(f, "{path}:{place}: {key}: {text}"),
-        }
+        let text = without_password(&self.text);
+        let separator = if matches!(self.origin, Origin::File { .. }) { ": " } else { "=" };
+        write!(f, "{}{separator}{}", self.position(), text.escape_debug())
     }
 }
 
-/// Parses options by their own value parsers and adds every invalid value, with its place, to `problems`.
-pub(super) fn parse<T: FromArgMatches>(parser: &mut Command, values: &Values, problems: &mut Vec<String>) -> Option<T> {
-    let flag = |(id, value): (&String, &Sourced)| format!("--{id}={}", value.text);
-    let flags = std::iter::once("options".to_owned()).chain(values.iter().map(flag));
-    if let Ok(mut matches) = parser.try_get_matches_from_mut(flags) {
-        return T::from_arg_matches_mut(&mut matches).map_err(|error| problems.push(error.to_string())).ok();
+/// Replaces the user name and the password of a URL, which must not be shown.
+fn without_password(text: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.into() };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    match authority.rfind('@') {
+        Some(at) => format!("{scheme}://***{}", &rest[at..]).into(),
+        None => text.into(),
     }
-    // clap stops at the first invalid value.
-    for value in values {
-        if let Err(error) = parser.try_get_matches_from_mut(["options".to_owned(), flag(value)]) {
-            problems.push(format!("{}: {}", value.1, invalid_value(&error)));
-        }
+}
+
+/// Parses options by their own value parsers. Every invalid value is added to `problems`, with its position, and
+/// removed, so that its option has the default while the rest of the configuration is checked.
+pub(super) fn parse<T: FromArgMatches>(
+    parser: &mut Command,
+    values: &mut Values,
+    problems: &mut Vec<String>,
+) -> Result<T, String> {
+    let flag = |id: &str, value: &OptionText| format!("--{id}={}", value.text);
+    let mut matches = |values: &Values| {
+        let flags = values.iter().map(|(id, value)| flag(id, value));
+        parser.try_get_matches_from_mut(std::iter::once("options".to_owned()).chain(flags))
+    };
+    let mut parsed = matches(values);
+    if parsed.is_err() {
+        // clap stops at the first invalid value.
+        values.retain(|id, value| {
+            let single = [(id.clone(), value.clone())].into();
+            let error = matches(&single).err();
+            problems.extend(error.as_ref().map(|error| format!("{value}: {}", invalid_value(error))));
+            error.is_none()
+        });
+        parsed = matches(values);
     }
-    None
+    parsed.and_then(|mut matches| T::from_arg_matches_mut(&mut matches)).map_err(|error| error.to_string())
 }
 
 /// Returns why clap refused the value of an option.
-#[must_use]
-pub fn invalid_value(error: &clap::Error) -> String {
+fn invalid_value(error: &clap::Error) -> String {
     match (error.source(), error.get(ContextKind::ValidValue)) {
         (Some(reason), _) => reason.to_string(),
         (None, Some(ContextValue::Strings(valid))) if error.kind() == ErrorKind::InvalidValue && !valid.is_empty() => {
             format!("must be one of {}", valid.join(", "))
         }
+        _ if error.kind() == ErrorKind::InvalidValue => "must not be empty".to_owned(),
         _ => "is not a valid value".to_owned(),
     }
 }
@@ -117,5 +144,22 @@ impl Environment for ProcessEnvironment {
 impl Environment for BTreeMap<String, String> {
     fn get(&self, name: &str) -> Option<OsString> {
         self.get(name).map(OsString::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_in_urls_are_not_shown() {
+        for (text, shown) in [
+            ("https://user:secret@host/path@x", "https://***@host/path@x"),
+            ("https://secret@host", "https://***@host"),
+            ("https://host/a@b", "https://host/a@b"),
+            ("a@b", "a@b"),
+        ] {
+            assert_eq!(without_password(text), shown);
+        }
     }
 }

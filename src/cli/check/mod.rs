@@ -14,7 +14,7 @@ use futures_util::future::join_all;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
-use super::{Command, CommandError, print, with_config};
+use super::{CommandEntry, CommandError, print, with_config};
 use crate::config::{CommandSpec, Config, OutputFormat};
 use crate::poller::{Account, Poller, build_pollers};
 use report::{AccountReport, Report};
@@ -22,7 +22,7 @@ use report::{AccountReport, Report};
 /// Time between two updates of the progress bar.
 const REFRESH_INTERVAL: Duration = Duration::from_millis(100);
 
-pub(super) static COMMAND: Command = Command {
+pub(super) static COMMAND: CommandEntry = CommandEntry {
     spec: CommandSpec {
         name: "check",
         about: "List every account once and report counts, fees and problems",
