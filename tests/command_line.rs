@@ -43,7 +43,7 @@ async fn invalid_arguments_are_one_line_and_status_2() {
         (&[id, &key_file("empty")], &[], &["--tryvox.api-key-file", "empty"]),
         (&[id, &key_file("words")], &[], &["--tryvox.api-key-file", "white space"]),
         (&[id, &key_file("binary")], &[], &["--tryvox.api-key-file", "UTF-8"]),
-        (&[id, &key_file("large")], &[], &["--tryvox.api-key-file", "too large"]),
+        (&[id, &key_file("large")], &[], &["--tryvox.api-key-file", "larger than"]),
         (&[id, "--poll.interval=0s"], key, &["--poll.interval=0s", "longer than 0", "5m"]),
         (&[id, "--poll.interval=soon"], key, &["--poll.interval=soon", "duration", "5m"]),
         (
