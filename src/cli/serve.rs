@@ -16,6 +16,7 @@ use tracing::{info, warn};
 use super::{Command, CommandError, bind, print, systemd, with_runtime};
 use crate::config::{CommandSpec, Config, ProcessEnvironment, Source, WebOptions};
 use crate::metrics::{AccountMetrics, ConfigStatus, ExporterMetrics};
+use crate::plural;
 use crate::poller::{FleetManager, PollerFactory, PollingThread, ReadConfig, ReloadObserver, Reloader};
 use crate::web::toolkit::WebFile;
 use crate::web::{AppState, Listener, Server, router, take_systemd_sockets};
@@ -68,12 +69,12 @@ fn print_checked(config: &Config) {
     }
     let Config { accounts, total_accounts, shard, options, .. } = config;
     let total_shards = options.shard.total_shards;
-    let plural = if *total_accounts == 1 { "" } else { "s" };
+    let noun = plural::choose(*total_accounts as u64, "account", "accounts");
     let in_shard = match total_shards {
         1 => String::new(),
         _ => format!(", {} in shard {shard} of {total_shards}", accounts.len()),
     };
-    print(&format!("The configuration is valid: {total_accounts} account{plural}{in_shard}\n"));
+    print(&format!("The configuration is valid: {total_accounts} {noun}{in_shard}\n"));
 }
 
 /// Files that are open besides connections: logs, listening sockets, key files.
