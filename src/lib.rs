@@ -11,6 +11,7 @@ pub mod duration;
 pub mod inventory;
 pub mod metrics;
 pub mod options;
+pub mod plural;
 pub mod poller;
 pub mod simulator;
 pub mod tryvox;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::common::accounts::{AccountBehavior, ConfigFile, account_of, api, text, truth};
+use crate::common::accounts::{AccountBehavior, ConfigFile, account_of, config_text, expected_series, start_api};
 use crate::common::{KEY, Scrape, ServerProcess, TEST_TIMEOUT, http, seed};
 use reqwest::StatusCode;
 use rustix::process::Signal;
@@ -71,8 +71,8 @@ async fn hanging_and_unauthorized_accounts_do_not_delay_the_other_200() {
         (0..ACCOUNTS).partition(|account| kind(*account) == AccountBehavior::Valid);
     assert_eq!(valid.len(), 193);
     let reason = |account| if kind(account) == AccountBehavior::Unauthorized { "unauthorized" } else { "timeout" };
-    let api = api(NUMBERS, kind).await;
-    let file = ConfigFile::new(&text(&api.url(), 0..ACCOUNTS));
+    let api = start_api(NUMBERS, kind).await;
+    let file = ConfigFile::new(&config_text(&api.url(), 0..ACCOUNTS));
     let exporter = start(&file, &["--poll.interval=3s"]).await;
     let scrape = scrape_until(&exporter, |scrape| {
         valid.iter().all(|account| successes(scrape, *account) >= 3.0)
@@ -83,7 +83,7 @@ async fn hanging_and_unauthorized_accounts_do_not_delay_the_other_200() {
         let up = account_value(&scrape, "tryvox_up", account, "").unwrap();
         if kind(account) == AccountBehavior::Valid {
             assert_eq!(up, 1.0, "{account}");
-            assert_eq!(inventory_of(&scrape, account), truth(account, NUMBERS), "{account}");
+            assert_eq!(inventory_of(&scrape, account), expected_series(account, NUMBERS), "{account}");
             assert_eq!(all_failures(&scrape, account), 0.0, "{account}");
         } else {
             assert_eq!(up, 0.0, "{account}");
@@ -106,8 +106,8 @@ async fn hanging_and_unauthorized_accounts_do_not_delay_the_other_200() {
 
 #[tokio::test]
 async fn total_concurrency_limits_requests_of_all_accounts_fairly() {
-    let api = api(300, |_| AccountBehavior::Valid).await;
-    let file = ConfigFile::new(&text(&api.url(), 0..30));
+    let api = start_api(300, |_| AccountBehavior::Valid).await;
+    let file = ConfigFile::new(&config_text(&api.url(), 0..30));
     let exporter = start(&file, &["--tryvox.total-concurrency=3", "--tryvox.concurrency=10"]).await;
     scrape_until(&exporter, |scrape| (0..30).all(|account| successes(scrape, account) >= 1.0)).await;
     assert!(api.max_in_flight() <= 3, "{}", api.max_in_flight());
@@ -139,8 +139,8 @@ async fn next_polls(exporter: &ServerProcess) -> Vec<Duration> {
 #[tokio::test]
 async fn first_polls_start_at_once_and_later_polls_spread_over_the_interval() {
     const ACCOUNTS: usize = 60;
-    let api = api(10, |_| AccountBehavior::Valid).await;
-    let file = ConfigFile::new(&text(&api.url(), 0..ACCOUNTS));
+    let api = start_api(10, |_| AccountBehavior::Valid).await;
+    let file = ConfigFile::new(&config_text(&api.url(), 0..ACCOUNTS));
     let exporter = start(&file, &["--poll.interval=4h"]).await;
     scrape_until(&exporter, |scrape| (0..ACCOUNTS).all(|account| successes(scrape, account) >= 1.0)).await;
     let polled: BTreeSet<_> = api.requests().iter().map(account_of).collect();
@@ -174,8 +174,8 @@ async fn reload(exporter: &ServerProcess) -> (StatusCode, String) {
 
 #[tokio::test]
 async fn reload_changes_only_what_differs_and_keeps_the_configuration_if_the_file_is_invalid() {
-    let api = api(150, |_| AccountBehavior::Valid).await;
-    let file = ConfigFile::new(&text(&api.url(), [0, 1, 2]));
+    let api = start_api(150, |_| AccountBehavior::Valid).await;
+    let file = ConfigFile::new(&config_text(&api.url(), [0, 1, 2]));
     let mut exporter = start(&file, &["--web.enable-lifecycle", "--poll.interval=1h", "--log.level=debug"]).await;
     exporter.wait_for_polls(3).await;
     let before = exporter.scrape().await;
@@ -183,14 +183,15 @@ async fn reload_changes_only_what_differs_and_keeps_the_configuration_if_the_fil
     let since = before.value("tryvox_exporter_config_last_reload_success_timestamp_seconds").unwrap();
 
     // Account 0 is unchanged, 1 is changed, 2 is removed, 3 is added, and the order differs.
-    let changed = text(&api.url(), [3, 1, 0]).replace("acc_1}", "acc_1, concurrency: 2, monthly_budget: {USD: 7.5}}");
+    let changed =
+        config_text(&api.url(), [3, 1, 0]).replace("acc_1}", "acc_1, concurrency: 2, monthly_budget: {USD: 7.5}}");
     file.write(&changed);
     assert_eq!(reload(&exporter).await.0, StatusCode::OK);
     let line = exporter.wait_for_log("configuration reloaded", 1).await;
     assert!(line.contains("unchanged=1 changed=1 added=1 removed=1"), "{line}");
     exporter.wait_for_polls(5).await;
     let after = exporter.scrape().await;
-    assert_eq!(inventory_of(&after, 0), truth(0, 150));
+    assert_eq!(inventory_of(&after, 0), expected_series(0, 150));
     assert_eq!(
         account_value(&after, "tryvox_last_poll_timestamp_seconds", 0, ""),
         account_value(&before, "tryvox_last_poll_timestamp_seconds", 0, "")
@@ -224,23 +225,24 @@ async fn reload_changes_only_what_differs_and_keeps_the_configuration_if_the_fil
 
 #[tokio::test]
 async fn adding_a_second_account_keeps_the_first_listing_and_readiness() {
-    let api = api(150, |account| if account == 1 { AccountBehavior::Hanging } else { AccountBehavior::Valid }).await;
-    let file = ConfigFile::new(&text(&api.url(), [0]));
+    let api =
+        start_api(150, |account| if account == 1 { AccountBehavior::Hanging } else { AccountBehavior::Valid }).await;
+    let file = ConfigFile::new(&config_text(&api.url(), [0]));
     let mut exporter = start(&file, &["--web.enable-lifecycle", "--poll.interval=1h", "--log.level=debug"]).await;
     exporter.wait_for_polls(1).await;
     assert_eq!(exporter.get("/-/ready").await.status(), 200);
-    file.write(&text(&api.url(), [0, 1]));
+    file.write(&config_text(&api.url(), [0, 1]));
     assert_eq!(reload(&exporter).await.0, StatusCode::OK);
     let line = exporter.wait_for_log("configuration reloaded", 1).await;
     assert!(line.contains("unchanged=1 changed=0 added=1 removed=0"), "{line}");
     assert_eq!(exporter.get("/-/ready").await.status(), 200);
-    assert_eq!(inventory_of(&exporter.scrape().await, 0), truth(0, 150));
+    assert_eq!(inventory_of(&exporter.scrape().await, 0), expected_series(0, 150));
 }
 
 #[tokio::test]
 async fn reload_by_request_is_forbidden_unless_lifecycle_is_enabled() {
-    let api = api(1, |_| AccountBehavior::Valid).await;
-    let exporter = start(&ConfigFile::new(&text(&api.url(), [0])), &[]).await;
+    let api = start_api(1, |_| AccountBehavior::Valid).await;
+    let exporter = start(&ConfigFile::new(&config_text(&api.url(), [0])), &[]).await;
     let (status, text) = reload(&exporter).await;
     assert!(status == StatusCode::FORBIDDEN && text.contains("--web.enable-lifecycle"), "{text}");
     assert_eq!(exporter.get("/-/reload").await.status(), 405);
@@ -248,24 +250,24 @@ async fn reload_by_request_is_forbidden_unless_lifecycle_is_enabled() {
 
 #[tokio::test]
 async fn a_thousand_reloads_lose_no_account_and_leak_no_memory() {
-    let api = api(150, |_| AccountBehavior::Valid).await;
-    let file = ConfigFile::new(&text(&api.url(), 0..20));
+    let api = start_api(150, |_| AccountBehavior::Valid).await;
+    let file = ConfigFile::new(&config_text(&api.url(), 0..20));
     let mut exporter = start(&file, &["--web.enable-lifecycle", "--poll.interval=100ms"]).await;
     let mut early_memory = 0;
     for round in 0..1000_usize {
         // Accounts are added and removed while polls run.
-        file.write(&text(&api.url(), (0..20).filter(|account| account % 5 != round % 5)));
+        file.write(&config_text(&api.url(), (0..20).filter(|account| account % 5 != round % 5)));
         assert_eq!(reload(&exporter).await.0, StatusCode::OK);
         if round == 200 {
             early_memory = exporter.memory("VmRSS");
         }
     }
-    file.write(&text(&api.url(), 0..20));
+    file.write(&config_text(&api.url(), 0..20));
     assert_eq!(reload(&exporter).await.0, StatusCode::OK);
     exporter.wait_for_log("configuration reloaded", 1001).await;
     let scrape = scrape_until(&exporter, |scrape| (0..20).all(|account| successes(scrape, account) >= 1.0)).await;
     for account in 0..20 {
-        assert_eq!(inventory_of(&scrape, account), truth(account, 150));
+        assert_eq!(inventory_of(&scrape, account), expected_series(account, 150));
     }
     let memory = exporter.memory("VmRSS");
     assert!(memory < early_memory + (8 << 20), "{early_memory} to {memory} bytes");
@@ -325,8 +327,8 @@ async fn listings_filtered_by_country_and_status_are_merged_exactly() {
 #[tokio::test]
 async fn ten_thousand_accounts_become_ready_with_one_request_each_and_bounded_memory() {
     const ACCOUNTS: usize = 10_000;
-    let api = api(10, |_| AccountBehavior::Valid).await;
-    let file = ConfigFile::new(&text(&api.url(), 0..ACCOUNTS));
+    let api = start_api(10, |_| AccountBehavior::Valid).await;
+    let file = ConfigFile::new(&config_text(&api.url(), 0..ACCOUNTS));
     let start_time = Instant::now();
     let exporter = start(&file, &["--poll.interval=1h"]).await;
     let listening = start_time.elapsed();

@@ -137,11 +137,11 @@ async fn oversized_and_malformed_requests_are_rejected() {
 async fn clients_have_ten_seconds_to_send_a_request_head() {
     const LIMIT: Duration = Duration::from_secs(10);
     let (_simulator, mut exporter) = large_exporter(&[]).await;
-    let time_until_closed = |has_asked_before: bool, partial_head: &'static str| {
+    let time_until_closed = |has_sent_request: bool, partial_head: &'static str| {
         let address = exporter.address.clone();
         async move {
             let mut stream = TcpStream::connect(address).await.unwrap();
-            if has_asked_before {
+            if has_sent_request {
                 stream.write_all(HEALTH_CHECK.as_bytes()).await.unwrap();
                 read_response(&mut stream).await.unwrap();
             }

@@ -60,8 +60,8 @@ fn anchors(document: &str) -> BTreeSet<String> {
     let mut anchors = BTreeSet::new();
     for heading in prose(document).iter().filter(|line| line.starts_with('#')) {
         let heading = heading.trim_start_matches('#').trim().to_lowercase();
-        let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
-        let slug: String = kept.map(|c| if c == ' ' { '-' } else { c }).collect();
+        let slug_characters = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        let slug: String = slug_characters.map(|c| if c == ' ' { '-' } else { c }).collect();
         let numbered = (1..).map(|number| format!("{slug}-{number}"));
         let anchor = std::iter::once(slug.clone()).chain(numbered).find(|anchor| !anchors.contains(anchor));
         anchors.extend(anchor);

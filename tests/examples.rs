@@ -11,7 +11,7 @@ use tokio::time::{Duration, sleep, timeout};
 
 use crate::common::api::MockApi;
 use crate::common::prometheus::Prometheus;
-use crate::common::web::Web;
+use crate::common::web::WebDirectory;
 use crate::common::{ServerProcess, TEST_TIMEOUT, http, seed};
 
 const NUMBERS: usize = 130;
@@ -100,7 +100,7 @@ async fn prometheus_writes_to_victoria_metrics() {
 #[tokio::test]
 async fn prometheus_scrapes_over_tls_with_a_password() {
     let web = std::fs::read_to_string("examples/web/web.yml").unwrap();
-    let (folder, authority) = Web::new();
+    let (folder, authority) = WebDirectory::new();
     folder.write_pair("exporter.pem", "exporter.key", authority.issue(&["localhost", "127.0.0.1"], 30));
     folder.configure(&web);
     let (_simulator, exporter) = start_exporter(&[&folder.flag()]).await;

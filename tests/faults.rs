@@ -255,7 +255,7 @@ async fn retry_after_pauses_the_whole_account_and_delays_the_next_poll() {
     let options = HarnessOptions { numbers: 200, seed: seed(), ..HarnessOptions::default() };
     let harness = Harness::start(&options);
     harness.wait_for_polls(1).await;
-    // One response asks to wait 30 s: no page of the account is requested meanwhile.
+    // One response requests a pause of 30 s: no page of the account is requested meanwhile.
     harness.set_faults("429 retry-after=30 page=5 times=1");
     tokio::time::sleep(Duration::from_secs(290)).await;
     let before_poll = harness.requests();

@@ -22,9 +22,9 @@ use crate::common::expected::Series;
 use crate::common::harness::{HarnessOptions, build_poller, scrape_account};
 use crate::common::{KEY, Scrape, ServerProcess, seed};
 
-/// Maximum number of numbers with series of their own.
+/// Maximum number of numbers with per-number series.
 const NUMBER_LIMIT: usize = 5;
-/// Statuses whose numbers have series of their own.
+/// Statuses of the numbers that have per-number series.
 const NUMBER_STATUSES: [&str; 2] = ["suspended", "pending"];
 
 /// A phone number in the model. Fees are in thousandths, times are Unix timestamps.

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::common::accounts::{AccountBehavior, ConfigFile, api, text, truth as expected_series};
+use crate::common::accounts::{AccountBehavior, ConfigFile, config_text, expected_series, start_api};
 use crate::common::api::{MockApi, page, record};
 use crate::common::{
     BINARY, KEY, Scrape, ServerProcess, TEST_TIMEOUT, command, expected, http, output, output_to_closed_pipe, seed,
@@ -46,12 +46,13 @@ async fn once_prints_the_families_of_a_scrape_without_the_process() {
 #[tokio::test]
 async fn output_file_is_replaced_atomically_and_only_if_an_account_was_listed() {
     let api =
-        api(150, |account| if account == 1 { AccountBehavior::Unauthorized } else { AccountBehavior::Valid }).await;
+        start_api(150, |account| if account == 1 { AccountBehavior::Unauthorized } else { AccountBehavior::Valid })
+            .await;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tryvox.prom");
     let flag = format!("--output.file={}", path.display());
     let run = async |accounts: &[usize]| {
-        let file = ConfigFile::new(&text(&api.url(), accounts.iter().copied()));
+        let file = ConfigFile::new(&config_text(&api.url(), accounts.iter().copied()));
         let exited = output(&["once", &file.flag(), &flag], &[("TRYVOX_API_KEY", KEY)]).await;
         (exited.status.code(), String::from_utf8(exited.stderr).unwrap())
     };
@@ -75,7 +76,7 @@ async fn output_file_is_replaced_atomically_and_only_if_an_account_was_listed() 
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
 
     let unwritable = output(
-        &["once", &ConfigFile::new(&text(&api.url(), [0])).flag(), "--output.file=/nowhere/x"],
+        &["once", &ConfigFile::new(&config_text(&api.url(), [0])).flag(), "--output.file=/nowhere/x"],
         &[("TRYVOX_API_KEY", KEY)],
     )
     .await;
@@ -166,8 +167,9 @@ async fn check_reports_numbers_problems_and_advice() {
 #[tokio::test]
 async fn check_reports_failed_accounts_with_status_1() {
     let api =
-        api(10, |account| if account == 1 { AccountBehavior::Unauthorized } else { AccountBehavior::Valid }).await;
-    let file = ConfigFile::new(&text(&api.url(), [0, 1]));
+        start_api(10, |account| if account == 1 { AccountBehavior::Unauthorized } else { AccountBehavior::Valid })
+            .await;
+    let file = ConfigFile::new(&config_text(&api.url(), [0, 1]));
     let checked = output(&["check", &file.flag()], &[("TRYVOX_API_KEY", KEY)]).await;
     let (table, stderr) = (String::from_utf8(checked.stdout).unwrap(), String::from_utf8(checked.stderr).unwrap());
     assert_eq!((checked.status.code(), stderr.lines().count()), (Some(1), 1), "{stderr}");
@@ -206,7 +208,7 @@ async fn closed_stdout_is_not_an_error_for_once_and_check() {
 
 #[tokio::test]
 async fn sigint_stops_once_and_check_with_status_1() {
-    let api = api(10, |_| AccountBehavior::Hanging).await;
+    let api = start_api(10, |_| AccountBehavior::Hanging).await;
     let url = format!("--tryvox.url={}", api.url());
     for name in ["once", "check"] {
         let requests = api.requests().len();

@@ -53,7 +53,7 @@ async fn start_api() -> MockApi {
             let numbers = 5 + polls.fetch_add(1, Ordering::SeqCst) % 80;
             let json = |number: usize| match number {
                 0 => record(number, "suspended", "DE"),
-                1 => record(number, "<b>odd</b>", COUNTRY),
+                1 => record(number, "<b>bold</b>", COUNTRY),
                 _ => record(number, "active", ["US", "GB"][number % 2]),
             };
             let records: Vec<_> = (0..numbers).map(json).collect();
@@ -104,7 +104,7 @@ async fn status_page_shows_each_account_and_escapes_hostile_input() {
         assert!(text.contains(words), "no {words} in {text}");
     }
     // Texts from outside are shown, but never as markup.
-    for markup in [NAME, REGION, COUNTRY, "<b>odd</b>", "<iframe"] {
+    for markup in [NAME, REGION, COUNTRY, "<b>bold</b>", "<iframe"] {
         assert!(!text.contains(markup), "{markup}");
     }
     assert!(text.contains("&#60;script&#62;alert(") && text.contains("&#60;marquee onstart=alert(1)&#62;"), "{text}");
@@ -153,7 +153,7 @@ async fn status_page_works_in_a_real_browser() {
     let subject = serde_json::json!({
         "few": format!("{}/", small.url()),
         "many": format!("{}/", large.url()),
-        "hostile": [NAME, COUNTRY, "<b>odd</b>"],
+        "hostile": [NAME, COUNTRY, "<b>bold</b>"],
     });
     node.stdin.take().unwrap().write_all(subject.to_string().as_bytes()).await.unwrap();
     let output = timeout(TEST_TIMEOUT * 3, node.wait_with_output()).await.expect("the browser test hangs").unwrap();

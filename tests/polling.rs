@@ -14,7 +14,7 @@ use tokio::sync::{Barrier, Notify};
 #[tokio::test]
 async fn each_page_is_requested_once_within_the_concurrency() {
     const CONCURRENCY: usize = 5;
-    // The first page is requested alone, the others come in full groups.
+    // The first page is requested on its own, the others in full groups.
     const PAGES: usize = 1 + 4 * CONCURRENCY;
     let group = Arc::new(Barrier::new(CONCURRENCY));
     let api = MockApi::start(move |request| {
@@ -148,7 +148,7 @@ async fn failed_poll_keeps_the_last_valid_listing_and_counts_its_reason() {
 
 #[tokio::test]
 async fn refused_connection_is_retried_and_counted_as_connect() {
-    // A port that nobody listens on and nobody else can take.
+    // Nothing listens on this port, and no other process can bind it.
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let url = format!("http://{}", socket.local_addr().unwrap());

@@ -54,8 +54,8 @@ async fn prometheus_stores_exact_values() {
 #[tokio::test]
 async fn shards_together_serve_each_account_once() {
     const ACCOUNTS: usize = 40;
-    let api = accounts::api(120, |_| AccountBehavior::Valid).await;
-    let file = ConfigFile::new(&accounts::text(&api.url(), 0..ACCOUNTS));
+    let api = accounts::start_api(120, |_| AccountBehavior::Valid).await;
+    let file = ConfigFile::new(&accounts::config_text(&api.url(), 0..ACCOUNTS));
     let mut shards = Vec::new();
     for shard in ["--shard=0", "--shard=1", "--shard=2"] {
         let arguments = [&*file.flag(), "--total-shards=3", shard];
@@ -76,7 +76,7 @@ async fn shards_together_serve_each_account_once() {
     // Every shard has accounts.
     assert_eq!(prometheus.query("count(count by (instance) (tryvox_up))").await[0].1, 3.0);
 
-    let accounts: Vec<_> = (0..ACCOUNTS).map(|account| accounts::truth(account, 120)).collect();
+    let accounts: Vec<_> = (0..ACCOUNTS).map(|account| accounts::expected_series(account, 120)).collect();
     let total = |family: &str, label: &str| -> f64 {
         let of_family = |series: &String| series.split('{').next() == Some(family) && series.contains(label);
         accounts.iter().flatten().filter(|(series, _)| of_family(series)).map(|(_, value)| value).sum()

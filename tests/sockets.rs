@@ -120,7 +120,7 @@ async fn gzip_bombs_and_endless_bodies_do_not_exhaust_memory() {
 #[tokio::test]
 async fn first_poll_after_kill_9_is_exact() {
     let simulator = ServerProcess::simulator(2_000, seed(), &["--latency=5ms"]).await;
-    let truth = expected::from_simulator(&simulator).await;
+    let expected_series = expected::from_simulator(&simulator).await;
     let arguments = ["--tryvox.rate-limit=0", "--poll.interval=50ms", "--poll.timeout=30s"];
     for _ in 0..10 {
         let exporter = ServerProcess::exporter(&simulator.url(), &arguments).await;
@@ -130,7 +130,7 @@ async fn first_poll_after_kill_9_is_exact() {
         let mut restarted = ServerProcess::exporter(&simulator.url(), &arguments).await;
         restarted.wait_for_polls(1).await;
         let scrape = restarted.scrape().await;
-        assert_eq!((scrape.account_value("tryvox_up", ""), scrape.inventory()), (1.0, truth.clone()));
+        assert_eq!((scrape.account_value("tryvox_up", ""), scrape.inventory()), (1.0, expected_series.clone()));
     }
 }
 

@@ -9,13 +9,13 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::common::api::{MockApi, one_number};
-use crate::common::web::Curl;
+use crate::common::web::CurlOutput;
 use crate::common::{BINARY, KEY, ServerProcess, TEST_TIMEOUT, output};
 
 /// Returns the status of a health check over a Unix socket.
 async fn health_over(socket: &Path) -> u16 {
     let socket = socket.display().to_string();
-    Curl::http(Path::new("/"), &["--unix-socket", &socket, "http://x/-/healthy"]).await.0
+    CurlOutput::http(Path::new("/"), &["--unix-socket", &socket, "http://x/-/healthy"]).await.0
 }
 
 #[tokio::test]
@@ -31,7 +31,7 @@ async fn exporter_listens_on_all_addresses_and_removes_only_its_own_sockets() {
     assert!(fourth.contains("address=127.0.0.1:"), "{fourth}");
     let third = exporter.wait_for_log("message=listening", 3).await;
     let v6 = format!("http://{}/-/healthy", third.split("address=").nth(1).unwrap().trim());
-    assert_eq!(Curl::http(Path::new("/"), &[&v6]).await.0, 200);
+    assert_eq!(CurlOutput::http(Path::new("/"), &[&v6]).await.0, 200);
     assert_eq!((health_over(&one).await, health_over(&two).await), (200, 200));
     let healthy = output(&["healthcheck", flags[0]], &[]).await;
     assert!(healthy.status.success(), "{healthy:?}");
@@ -130,7 +130,7 @@ async fn exporter_listens_on_sockets_passed_by_systemd() {
         .unwrap();
     let port = BufReader::new(child.stdout.take().unwrap()).lines().next_line().await.unwrap().unwrap();
     // Connections queue until the exporter accepts them.
-    assert_eq!(Curl::http(Path::new("/"), &[&format!("http://[::1]:{port}/-/healthy")]).await.0, 200);
+    assert_eq!(CurlOutput::http(Path::new("/"), &[&format!("http://[::1]:{port}/-/healthy")]).await.0, 200);
     assert_eq!(health_over(&path).await, 200);
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
     let mut listening = Vec::new();

@@ -5,11 +5,11 @@ use tokio::time::timeout;
 
 use crate::common::api::{MockApi, one_number};
 use crate::common::prometheus::Prometheus;
-use crate::common::web::{Authority, Curl, Web, indented, tls};
+use crate::common::web::{CertificateAuthority, CurlOutput, WebDirectory, indented, tls};
 use crate::common::{KEY, ServerProcess, TEST_TIMEOUT, output};
 
 /// Starts an exporter with this file.
-async fn exporter(web: &Web) -> ServerProcess {
+async fn exporter(web: &WebDirectory) -> ServerProcess {
     let api = MockApi::start(|_| async { one_number() }).await;
     let mut exporter = ServerProcess::exporter(&api.url(), &[&web.flag()]).await;
     exporter.wait_for_polls(1).await;
@@ -18,14 +18,14 @@ async fn exporter(web: &Web) -> ServerProcess {
 
 /// Sends a GET with curl, which trusts `ca.pem`; returns status and HTTP version. The status is 0 if
 /// there was no response.
-async fn get(web: &Web, exporter: &ServerProcess, path: &str, more: &[&str]) -> (u16, String) {
+async fn get(web: &WebDirectory, exporter: &ServerProcess, path: &str, more: &[&str]) -> (u16, String) {
     let url = format!("https://{}{path}", exporter.address);
     let mut arguments = vec!["--cacert", "ca.pem", &*url];
     arguments.extend(more);
-    Curl::http(&web.path(""), &arguments).await
+    CurlOutput::http(&web.path(""), &arguments).await
 }
 
-async fn status(web: &Web, exporter: &ServerProcess, more: &[&str]) -> u16 {
+async fn status(web: &WebDirectory, exporter: &ServerProcess, more: &[&str]) -> u16 {
     get(web, exporter, "/metrics", more).await.0
 }
 
@@ -38,7 +38,7 @@ fn users(users: &[(&str, &str, u32)]) -> String {
 
 #[tokio::test]
 async fn prometheus_scrapes_with_tls_client_certificate_and_password() {
-    let (web, authority) = Web::new();
+    let (web, authority) = WebDirectory::new();
     web.write_pair("client.pem", "client.key", authority.issue(&["prometheus"], 30));
     let more = "client_ca_file: ca.pem\nclient_auth_type: RequireAndVerifyClientCert";
     web.configure(&(tls(more) + &users(&[("prometheus", "secret", 5)])));
@@ -73,22 +73,22 @@ async fn prometheus_scrapes_with_tls_client_certificate_and_password() {
 
 #[tokio::test]
 async fn only_tls_from_version_1_2_is_accepted() {
-    let (web, _) = Web::new();
+    let (web, _) = WebDirectory::new();
     web.configure(&tls(""));
     let exporter = exporter(&web).await;
     assert_eq!(get(&web, &exporter, "/metrics", &[]).await, (200, "2".to_owned()));
     assert_eq!(get(&web, &exporter, "/metrics", &["--http1.1"]).await, (200, "1.1".to_owned()));
-    let plain = Curl::run(&web.path(""), &[&format!("http://{}/metrics", exporter.address)]).await;
+    let plain = CurlOutput::run(&web.path(""), &[&format!("http://{}/metrics", exporter.address)]).await;
     assert_eq!(plain.stdout, "Client sent an HTTP request to an HTTPS server.\n");
     // A client that does not trust the authority rejects the certificate.
-    let untrusted = Curl::run(&web.path(""), &[&format!("https://{}/metrics", exporter.address)]).await;
+    let untrusted = CurlOutput::run(&web.path(""), &[&format!("https://{}/metrics", exporter.address)]).await;
     assert_eq!(untrusted.status, 60, "{untrusted:?}");
     assert_eq!(status(&web, &exporter, &["--tlsv1.1", "--tls-max", "1.1"]).await, 0);
 }
 
 #[tokio::test]
 async fn tls_versions_cipher_suites_curves_and_http2_follow_the_file() {
-    let (web, _) = Web::new();
+    let (web, _) = WebDirectory::new();
     let file = |more: &str| tls(more) + "http_server_config: {http2: false}\n";
     web.configure(&file(""));
     let exporter = exporter(&web).await;
@@ -120,8 +120,8 @@ async fn tls_versions_cipher_suites_curves_and_http2_follow_the_file() {
 
 #[tokio::test]
 async fn each_client_auth_type_accepts_the_documented_certificates() {
-    let (web, authority) = Web::new();
-    let other_authority = Authority::new("another authority");
+    let (web, authority) = WebDirectory::new();
+    let other_authority = CertificateAuthority::new("another authority");
     web.write_pair("client.pem", "client.key", authority.issue(&["prometheus.example"], 30));
     web.write_pair("expired.pem", "expired.key", authority.issue(&["prometheus.example"], -1));
     web.write_pair("unknown.pem", "unknown.key", other_authority.issue(&["prometheus.example"], 30));
@@ -152,7 +152,7 @@ async fn each_client_auth_type_accepts_the_documented_certificates() {
 
 #[tokio::test]
 async fn only_clients_with_an_allowed_san_are_accepted() {
-    let (web, authority) = Web::new();
+    let (web, authority) = WebDirectory::new();
     let names = ["prometheus.example", "10.1.2.3", "ops@example.org", "spiffe://example.org/prometheus"];
     web.write_pair("client.pem", "client.key", authority.issue(&names, 30));
     web.configure(&tls(""));
@@ -178,12 +178,12 @@ async fn only_clients_with_an_allowed_san_are_accepted() {
 
 #[tokio::test]
 async fn certificates_are_read_again_for_each_connection() {
-    let (web, authority) = Web::new();
+    let (web, authority) = WebDirectory::new();
     web.write_pair("cert.pem", "key.pem", authority.issue(&["localhost", "127.0.0.1"], -1));
     web.configure(&tls(""));
     let mut exporter = exporter(&web).await;
     let url = format!("https://{}/metrics", exporter.address);
-    let expired = Curl::run(&web.path(""), &["--cacert", "ca.pem", &url]).await;
+    let expired = CurlOutput::run(&web.path(""), &["--cacert", "ca.pem", &url]).await;
     assert!(expired.status == 60 && expired.stderr.contains("expired"), "{expired:?}");
     exporter.wait_for_log("certificate has expired or is not valid yet", 1).await;
 
@@ -201,7 +201,7 @@ async fn certificates_are_read_again_for_each_connection() {
     assert_eq!(status(&web, &exporter, &[]).await, 200);
 
     // A certificate of another authority, inline in the file.
-    let other = Authority::new("another authority");
+    let other = CertificateAuthority::new("another authority");
     web.write("ca.pem", &other.pem());
     let (certificate, key) = other.issue(&["localhost", "127.0.0.1"], 30);
     let block = |key: &str, pem: &str| format!("  {key}: |\n{}", indented(&indented(pem)));
@@ -215,7 +215,7 @@ async fn certificates_are_read_again_for_each_connection() {
 
 #[tokio::test]
 async fn users_are_read_again_for_each_request() {
-    let (web, _) = Web::new();
+    let (web, _) = WebDirectory::new();
     web.configure(&(tls("") + &users(&[("ann", "one", 4)])));
     let mut exporter = exporter(&web).await;
     let status_for = async |credentials: &str| status(&web, &exporter, &["--user", credentials]).await;
@@ -243,7 +243,7 @@ async fn users_are_read_again_for_each_request() {
 #[tokio::test]
 async fn known_credentials_need_no_second_hash_and_never_wait_for_one() {
     const STUCK: &str = "  stuck: $2b$31$Byj7vnVYjtt3r0HZ9P5uDe8aHkYTa7pHR/LAju6g48WJVlHCjPKGC\n";
-    let (web, _) = Web::new();
+    let (web, _) = WebDirectory::new();
     web.configure(&(tls("") + &users(&[("ann", "one", 4), ("bob", "two", 4)]) + STUCK));
     let exporter = exporter(&web).await;
     for (credentials, expected) in [("ann:one", 200), ("bob:two", 200), ("bob:wrong", 401)] {
@@ -267,7 +267,7 @@ async fn known_credentials_need_no_second_hash_and_never_wait_for_one() {
 
 #[tokio::test]
 async fn configured_headers_are_sent_and_requests_are_rate_limited() {
-    let (web, _) = Web::new();
+    let (web, _) = WebDirectory::new();
     let headers = [
         ("Content-Security-Policy", "default-src 'self'"),
         ("X-Frame-Options", "sameorigin"),
@@ -297,7 +297,7 @@ async fn configured_headers_are_sent_and_requests_are_rate_limited() {
 /// Every key that exporter-toolkit documents is known; an unsupported value is named in the error.
 #[tokio::test]
 async fn every_documented_key_is_supported_or_rejected_by_name() {
-    let (web, _) = Web::new();
+    let (web, _) = WebDirectory::new();
     let check = async |text: &str| {
         web.configure(text);
         let arguments = ["--tryvox.account-id=a", "--config.check", &*web.flag()];
@@ -385,7 +385,7 @@ async fn every_documented_key_is_supported_or_rejected_by_name() {
 
 #[tokio::test]
 async fn healthcheck_follows_the_web_configuration_file() {
-    let (web, authority) = Web::new();
+    let (web, authority) = WebDirectory::new();
     web.write_pair("client.pem", "client.key", authority.issue(&["prometheus"], 30));
     for (text, expected) in [
         (tls(""), 200),
@@ -421,7 +421,7 @@ async fn healthcheck_follows_the_web_configuration_file() {
 /// The file is read again for each request, and a reload reports its problems, too.
 #[tokio::test]
 async fn reload_validates_the_web_configuration_file() {
-    let (web, _) = Web::new();
+    let (web, _) = WebDirectory::new();
     web.configure("http_server_config: {headers: {X-Frame-Options: deny}}\n");
     let api = MockApi::start(|_| async { one_number() }).await;
     let exporter = ServerProcess::exporter(&api.url(), &[&web.flag(), "--web.enable-lifecycle"]).await;

@@ -1,5 +1,5 @@
-//! The processes that are measured: how they are started, scraped and stopped, and how much CPU time and memory the
-//! operating system says they use.
+//! The processes that are measured: they are started, scraped and stopped, and their CPU time and memory are read from
+//! the operating system.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

@@ -14,11 +14,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{CommandEntry, CommandError, bind, print, systemd, with_runtime};
-use crate::config::{CommandSpec, Config, ConfigSource, ProcessEnvironment};
+use crate::config::{CommandSpec, Config, ConfigSource, ProcessEnvironment, WebOptions};
 use crate::metrics::{AccountMetrics, ConfigStatus, ExporterMetrics};
-use crate::poller::{FleetManager, PollerFactory, PollingThread, ReadConfig, ReloadHandle, ReloadObserver, Reloader};
+use crate::plural;
+use crate::poller::{FleetManager, PollerFactory, PollingThread, ReadConfig, ReloadObserver, Reloader};
 use crate::web::toolkit::WebFile;
-use crate::web::{AppState, Listener, Reload, Server, router, take_systemd_sockets};
+use crate::web::{AppState, Listener, Server, router, take_systemd_sockets};
 
 pub(super) static COMMAND: CommandEntry = CommandEntry {
     spec: CommandSpec {
@@ -52,7 +53,7 @@ async fn run(
     config: Config,
     stop: CancellationToken,
 ) -> Result<(), CommandError> {
-    // Reading the configuration has checked this file but not kept it.
+    // Reading the configuration has only checked this file.
     let web_file = config.options.web.config_file().map(WebFile::open).transpose();
     let web_file = web_file.map_err(anyhow::Error::new)?.map(Arc::new);
     let listeners = if config.options.web.systemd_socket {
@@ -72,12 +73,12 @@ fn print_checked(config: &Config) {
     }
     let Config { accounts, total_accounts, shard, options, .. } = config;
     let total_shards = options.shard.total_shards;
-    let plural = if *total_accounts == 1 { "" } else { "s" };
+    let noun = plural::choose(*total_accounts as u64, "account", "accounts");
     let in_shard = match total_shards {
         1 => String::new(),
         _ => format!(", {} in shard {shard} of {total_shards}", accounts.len()),
     };
-    print(&format!("The configuration is valid: {total_accounts} account{plural}{in_shard}\n"));
+    print(&format!("The configuration is valid: {total_accounts} {noun}{in_shard}\n"));
 }
 
 /// Files that are open besides connections: logs, listening sockets, key files.
@@ -103,8 +104,7 @@ pub(super) async fn serve(
     let factory = PollerFactory::new(config).map_err(anyhow::Error::msg)?;
     let mut manager = FleetManager::new(factory, AccountMetrics::attach, polling.handle().clone(), stop.clone());
 
-    // Installed before anyone can know that the process runs, as SIGHUP ends a process without a handler. That is
-    // right if there is no configuration to read again.
+    // Install the handler before logging the start: SIGHUP kills a process without one.
     let read = read
         .map(|read| anyhow::Ok((read, signal(SignalKind::hangup()).context("cannot handle SIGHUP")?)))
         .transpose()?;
@@ -112,16 +112,15 @@ pub(super) async fn serve(
     let fleet = manager.fleet();
     manager.apply(config).map_err(anyhow::Error::msg)?;
 
-    let mut lifecycle = None;
+    let mut reload = None;
     if let Some((read, hangup)) = read {
-        let observer = ReloadStatus { exporter: exporter.clone() };
-        let (reloader, handle) = Reloader::new(manager, read, config.options.web.clone(), observer);
+        let observer = ReloadStatus { exporter: exporter.clone(), web: config.options.web.clone() };
+        let (reloader, handle) = Reloader::new(manager, read, observer);
         tokio::spawn(reloader.run(hangup, stop.clone()));
-        lifecycle = config.options.web.enable_lifecycle.then(|| web_reload(handle));
+        reload = config.options.web.enable_lifecycle.then_some(handle);
     }
     let telemetry_path = config.options.web.telemetry_path.clone();
-    let state =
-        AppState { fleet, exporter, telemetry_path, reload: lifecycle, started_at: started, is_ready: false.into() };
+    let state = AppState { fleet, exporter, telemetry_path, reload, started_at: started, is_ready: false.into() };
     let router = router(Arc::new(state));
     let server = Server { router, web_file, max_connections: config.options.web.max_connections };
 
@@ -169,9 +168,11 @@ fn config_status(config: &Config) -> ConfigStatus {
     ConfigStatus { is_valid: true, loaded_at: SystemTime::now(), shard, total_shards }
 }
 
-/// Shows in the metrics and to systemd how reloads go.
+/// Reports reloads in the metrics and to systemd, and warns of changes that need a restart.
 struct ReloadStatus {
     exporter: Arc<ExporterMetrics>,
+    /// The options in force, which a reload does not change.
+    web: WebOptions,
 }
 
 impl ReloadObserver for ReloadStatus {
@@ -180,16 +181,11 @@ impl ReloadObserver for ReloadStatus {
     }
 
     fn reload_ended(&self, applied: Option<&Config>, accounts: usize) {
+        if applied.is_some_and(|config| config.options.web != self.web) {
+            warn!("changed --web options take effect after a restart");
+        }
         let invalid = ConfigStatus { is_valid: false, ..self.exporter.config_status() };
         self.exporter.set_config_status(applied.map_or(invalid, config_status));
         systemd::notify_ready(accounts);
     }
-}
-
-/// Returns what `POST /-/reload` calls.
-fn web_reload(handle: ReloadHandle) -> Reload {
-    Reload(Arc::new(move || {
-        let handle = handle.clone();
-        Box::pin(async move { handle.reload().await })
-    }))
 }

@@ -2,7 +2,7 @@
 //!
 //! A record goes in and a [`NumberClass`] comes out, or the reason why the record is invalid. An account has few
 //! classes, so fields are parsed and checked once for each class and not for each record: [`RawNumberClass`] borrows
-//! the fields as the API wrote them, and its key tells whether that class was parsed before. No record is changed to
+//! the fields as the API wrote them, and its key identifies a class that was parsed before. No record is changed to
 //! make it valid.
 
 use std::sync::Arc;

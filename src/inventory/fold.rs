@@ -26,8 +26,8 @@ use crate::tryvox::{GenerationWindow, ListingPage, NumberRecord};
 /// other pages, which can come in any order.
 ///
 /// Numbers are purchased and released while the listing is read, and then the list shifts between two pages. Numbers
-/// whose `created_at` says that they were purchased after the first page was requested were added during the listing:
-/// they are left out, and the next listing has them. So every number in the inventory existed when the first page was
+/// whose `created_at` is after the request of the first page were added during the listing: they are left out, and the
+/// next listing has them. So every number in the inventory existed when the first page was
 /// written, and if there are as many numbers as that page reported, the inventory has all that existed.
 #[derive(Debug)]
 pub struct ListingFold {
@@ -47,8 +47,8 @@ pub struct ListingFold {
     numbers: Vec<ListedNumber>,
     /// Numbers that were added during the listing, with the Unix timestamp in seconds of their purchase.
     added_numbers: Vec<(ListedNumber, u32)>,
-    /// Numbers that an earlier listing saw, so that they cannot have been added during this one.
-    seen_earlier: HashSet<E164>,
+    /// Numbers added during the previous listing, so that they cannot have been added during this one.
+    added_during_previous_listing: HashSet<E164>,
     /// The earliest time at which the first page of the current query can have been requested; `None` if unknown.
     query_started_at: Option<SystemTime>,
     /// Unix timestamp in seconds of the newest `created_at`.
@@ -97,11 +97,15 @@ const MAX_RESERVED: usize = 4 << 20;
 impl ListingFold {
     /// Creates an empty fold.
     ///
-    /// `statuses` are the documented statuses that the listing can contain. `seen_earlier` is
-    /// [`FoldedListing::added_during_listing`] of an earlier listing of the account, or empty: whatever that listing
-    /// saw cannot have been purchased during this one, whatever its `created_at` says.
+    /// `statuses` are the documented statuses that the listing can contain. `added_during_previous_listing`
+    /// is [`FoldedListing::added_during_listing`] of the listing before this one, or empty: these numbers cannot have
+    /// been purchased during this listing, even if their `created_at` is later than its start.
     #[must_use]
-    pub fn new(options: Arc<CollectorOptions>, statuses: Vec<Arc<str>>, seen_earlier: HashSet<E164>) -> Self {
+    pub fn new(
+        options: Arc<CollectorOptions>,
+        statuses: Vec<Arc<str>>,
+        added_during_previous_listing: HashSet<E164>,
+    ) -> Self {
         Self {
             options,
             statuses,
@@ -112,7 +116,7 @@ impl ListingFold {
             page_numbers: Vec::new(),
             numbers: Vec::new(),
             added_numbers: Vec::new(),
-            seen_earlier,
+            added_during_previous_listing,
             query_started_at: None,
             newest_creation: None,
             invalid_by_kind: BTreeMap::new(),
@@ -220,7 +224,7 @@ impl ListingFold {
         let added_during_listing: HashSet<E164> = self.added_numbers.iter().map(|(number, _)| number.e164).collect();
         self.reserve(self.added_numbers.len());
         for (number, created_at) in std::mem::take(&mut self.added_numbers) {
-            if self.seen_earlier.contains(&number.e164) {
+            if self.added_during_previous_listing.contains(&number.e164) {
                 self.numbers.push(number);
                 self.newest_creation = self.newest_creation.max(Some(created_at));
             }

@@ -99,7 +99,7 @@ impl Inventory {
         limit_label_values(&mut self.regions, limit, |numbers: &u64| *numbers);
         limit_label_values(&mut self.trunks, limit, |numbers: &u64| *numbers);
         limit_label_values(&mut self.applications, limit, |numbers: &u64| *numbers);
-        // The timestamps do not tell how many numbers a status has, so they keep the statuses that the groups keep.
+        // This table does not count the numbers of a status, so it keeps the statuses that the groups keep.
         let statuses: HashSet<Arc<str>> = self.groups.keys().map(|[_, _, status, _]| status.clone()).collect();
         for (status, updated_at) in std::mem::take(&mut self.oldest_update) {
             let status = if statuses.contains(&status) { status } else { OTHER.into() };

@@ -68,12 +68,12 @@ impl PollReaction for AccountMetrics {
 pub(super) struct ScrapedAccount {
     pub(super) account: Arc<Account>,
     pub(super) view: Arc<AccountView>,
-    pub(super) key: AccountKey,
+    pub(super) version: AccountVersion,
 }
 
-/// Identifies the live metrics of an account: they are the same in two scrapes with the same key.
+/// The version of an account's live metrics: they are the same in two scrapes with equal versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct AccountKey {
+pub(super) struct AccountVersion {
     serial: u64,
     polls: u64,
     requests: u64,
@@ -84,21 +84,21 @@ impl ScrapedAccount {
     /// Loads the current view of an account.
     pub(super) fn new(metrics: &AccountMetrics, now: Instant) -> Self {
         let AccountMetrics { account, view } = metrics;
-        // Before the counts themselves are read: if they change in between, the key is only older than they are.
+        // Before the counts themselves are read: if they change in between, the version is only older than they are.
         let requests = account.requests_version();
         let view = view.load_full();
-        let key = AccountKey {
+        let version = AccountVersion {
             serial: account.serial(),
             polls: view.snapshot.polls.count(),
             requests,
             has_listing: view.snapshot.listing_at(now).is_some(),
         };
-        Self { account: account.clone(), view, key }
+        Self { account: account.clone(), view, version }
     }
 
     /// Returns the samples of a family of the inventory, unless there are none or the listing is stale.
     pub(super) fn inventory_samples(&self, family: usize) -> Option<&CachedText> {
-        let listing = self.view.listing.as_ref().filter(|_| self.key.has_listing)?;
+        let listing = self.view.listing.as_ref().filter(|_| self.version.has_listing)?;
         listing.get(family).map(|text| &**text).filter(|text| !text.bytes().is_empty())
     }
 }

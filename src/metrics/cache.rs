@@ -6,19 +6,19 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use tokio::time::Instant;
 
-use super::account::AccountKey;
+use super::account::AccountVersion;
 use super::exporter_families::ConfigStatus;
 use super::format::Format;
 use super::text::CachedText;
 
-/// How long a text is reused. The process metrics change all the time, and reading them costs more than all else, so
-/// they may be this old.
+/// Time after which a text expires. The process metrics change all the time, but reading them costs more than
+/// everything else, so scrapes may serve values of this age.
 pub(super) const MAX_AGE: Duration = Duration::from_millis(100);
 
 /// Everything that a rendered text depends on, except the process metrics.
 #[derive(Debug, PartialEq)]
 pub(super) struct RenderKey {
-    pub(super) accounts: Vec<AccountKey>,
+    pub(super) accounts: Vec<AccountVersion>,
     pub(super) config_status: ConfigStatus,
     pub(super) has_process: bool,
 }
@@ -35,7 +35,7 @@ struct CachedRendering {
 }
 
 impl RenderCache {
-    /// Returns the text of this key and format if it is not too old.
+    /// Returns the text of this key and format unless it has expired.
     pub(super) fn get(&self, key: &RenderKey, format: Format, now: Instant) -> Option<Arc<CachedText>> {
         let cached = self.0[format as usize].load();
         let is_valid =

@@ -71,7 +71,7 @@ impl Compressors {
         match encoding {
             Encoding::Identity => text.to_vec(),
             Encoding::Gzip => deflate(text, self.deflate(level)),
-            // It fails only if there is no memory, of which there is no use to tell a client.
+            // It fails only if there is not enough memory, which is not the client's concern.
             Encoding::Zstd => zstd::bulk::compress(text, level.zstd()).unwrap_or_default(),
         }
     }

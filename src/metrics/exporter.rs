@@ -1,7 +1,7 @@
 //! The metrics that a scrape renders: how polling goes, the exporter itself and its process.
 //!
 //! A rendering is kept, with its compressed forms, and reused until one of the things that it depends on changes or
-//! it is [too old](super::cache::MAX_AGE).
+//! it [expires](super::cache::MAX_AGE).
 
 use std::sync::Arc;
 
@@ -61,8 +61,8 @@ impl ExporterMetrics {
         now: Instant,
         has_process: bool,
     ) -> LiveTexts {
-        let keys = accounts.iter().map(|scraped| scraped.key).collect();
-        let key = RenderKey { accounts: keys, config_status: self.config_status(), has_process };
+        let versions = accounts.iter().map(|scraped| scraped.version).collect();
+        let key = RenderKey { accounts: versions, config_status: self.config_status(), has_process };
         if let Some(text) = self.cache.get(&key, format, now) {
             return LiveTexts::Cached(Some(text));
         }
@@ -72,7 +72,8 @@ impl ExporterMetrics {
         };
         let accounts = accounts.into_iter().map(status).collect();
         let (exporter, key) = (self.clone(), Arc::new(key));
-        LiveTexts::Rendering(LiveRenderer { exporter, accounts, key, format, now, next: (0, 0), has_header: false })
+        let next = NextLivePart::Polling { family: 0, account: 0, has_header: false };
+        LiveTexts::Rendering(LiveRenderer { exporter, accounts, key, format, now, next })
     }
 }
 
@@ -106,47 +107,60 @@ pub(super) struct LiveRenderer {
     key: Arc<RenderKey>,
     format: Format,
     now: Instant,
-    /// Indices of the next family of [`POLLING`] and the next account. The index behind the last family stands for
-    /// the metrics of the exporter, the one behind that for the end.
-    next: (usize, usize),
-    /// Whether the next family has its header already.
-    has_header: bool,
+    next: NextLivePart,
+}
+
+/// The part of the live metrics that is rendered next.
+#[derive(Clone, Copy)]
+enum NextLivePart {
+    /// A family of [`POLLING`], for one account. It gets its header with its first samples, so one without samples
+    /// has none.
+    Polling { family: usize, account: usize, has_header: bool },
+    /// The metrics of the exporter and its process.
+    Exporter,
+    /// Nothing is left.
+    End,
 }
 
 impl LiveRenderer {
     fn is_done(&self) -> bool {
-        self.next.0 > POLLING.len()
+        matches!(self.next, NextLivePart::End)
     }
 
     /// Renders the next text, and caches it if it is the only one.
     fn render_text(&mut self) -> Arc<CachedText> {
-        let is_first = self.next == (0, 0);
+        let is_first = matches!(self.next, NextLivePart::Polling { family: 0, account: 0, .. });
         let mut text = String::with_capacity(TEXT_SIZE / 8);
         while !self.is_done() && text.len() < TEXT_SIZE {
-            let (family, account) = self.next;
-            match (POLLING.get(family), self.accounts.get(account)) {
-                (Some(metric), Some(status)) => {
-                    let name = Some(status.account.name());
-                    self.has_header |= push_family(&mut text, &metric.family, self.format, self.has_header, |out| {
-                        (metric.fill)(status, &mut Samples::new(&metric.family, name, self.format, out));
-                    });
-                    self.next.1 += 1;
+            self.next = match self.next {
+                NextLivePart::Polling { family, account, has_header } => {
+                    self.push_polling(&mut text, family, account, has_header)
                 }
-                (Some(_), None) => {
-                    self.next = (family + 1, 0);
-                    self.has_header = false;
-                }
-                (None, _) => {
+                NextLivePart::Exporter => {
                     self.push_exporter(&mut text);
-                    self.next.0 += 1;
+                    NextLivePart::End
                 }
-            }
+                NextLivePart::End => NextLivePart::End,
+            };
         }
         let text = Arc::new(CachedText::from(text));
         if is_first && self.is_done() {
             self.exporter.cache.insert(self.key.clone(), self.format, self.now, text.clone());
         }
         text
+    }
+
+    /// Appends a family of [`POLLING`] for one account, and returns the part that follows.
+    fn push_polling(&self, text: &mut String, family: usize, account: usize, has_header: bool) -> NextLivePart {
+        let Some(metric) = POLLING.get(family) else { return NextLivePart::Exporter };
+        let Some(status) = self.accounts.get(account) else {
+            return NextLivePart::Polling { family: family + 1, account: 0, has_header: false };
+        };
+        let name = Some(status.account.name());
+        let has_samples = push_family(text, &metric.family, self.format, has_header, |out| {
+            (metric.fill)(status, &mut Samples::new(&metric.family, name, self.format, out));
+        });
+        NextLivePart::Polling { family, account: account + 1, has_header: has_header || has_samples }
     }
 
     fn push_exporter(&self, text: &mut String) {
@@ -205,12 +219,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn live_metrics_are_cached_until_they_change_or_are_too_old() {
+    async fn live_metrics_are_cached_until_they_change_or_expire() {
         let (metrics, now) = (metrics(), Instant::now());
         let first = text(&metrics, Format::Text, now);
         assert!(Arc::ptr_eq(&first, &text(&metrics, Format::Text, now + MAX_AGE / 2)));
         assert!(!Arc::ptr_eq(&first, &text(&metrics, Format::OpenMetrics, now)));
-        assert!(!Arc::ptr_eq(&first, &text(&metrics, Format::Text, now + MAX_AGE)), "process metrics are too old");
+        assert!(!Arc::ptr_eq(&first, &text(&metrics, Format::Text, now + MAX_AGE)), "process metrics expire");
 
         let second = text(&metrics, Format::Text, now);
         metrics.set_config_status(ConfigStatus { is_valid: false, ..metrics.config_status() });

@@ -19,26 +19,26 @@ pub struct Samples<'a> {
 
 /// The value of a sample.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Value {
+pub enum SampleValue {
     /// Written with all digits.
     Integer(u64),
-    /// Written with as many digits as tell it from the adjacent doubles.
+    /// Written with the fewest digits that distinguish it from the adjacent doubles.
     Double(f64),
 }
 
-impl From<u64> for Value {
+impl From<u64> for SampleValue {
     fn from(value: u64) -> Self {
         Self::Integer(value)
     }
 }
 
-impl From<f64> for Value {
+impl From<f64> for SampleValue {
     fn from(value: f64) -> Self {
         Self::Double(value)
     }
 }
 
-impl From<bool> for Value {
+impl From<bool> for SampleValue {
     fn from(value: bool) -> Self {
         Self::Integer(value.into())
     }
@@ -51,7 +51,7 @@ impl<'a> Samples<'a> {
     }
 
     /// Appends a sample; the label values, without that of `account`, are in the order of the family's labels.
-    pub fn push<const N: usize>(&mut self, values: [&str; N], value: impl Into<Value>) {
+    pub fn push<const N: usize>(&mut self, values: [&str; N], value: impl Into<SampleValue>) {
         self.push_line("", &values, None, value.into());
     }
 
@@ -72,7 +72,7 @@ impl<'a> Samples<'a> {
         self.push_line("_count", &values, None, count.into());
     }
 
-    fn push_line(&mut self, suffix: &str, values: &[&str], le: Option<&str>, value: Value) {
+    fn push_line(&mut self, suffix: &str, values: &[&str], le: Option<&str>, value: SampleValue) {
         let values = self.account.iter().chain(values);
         debug_assert_eq!(values.clone().count(), self.family.labels.len(), "{}", self.family.name);
         self.out.push_str(self.family.name);
@@ -93,8 +93,8 @@ impl<'a> Samples<'a> {
         self.out.push(' ');
         match value {
             // Writing to a string cannot fail.
-            Value::Integer(value) => _ = write!(self.out, "{value}"),
-            Value::Double(value) => self.out.push_str(&format_double(value)),
+            SampleValue::Integer(value) => _ = write!(self.out, "{value}"),
+            SampleValue::Double(value) => self.out.push_str(&format_double(value)),
         }
         self.out.push('\n');
     }

@@ -8,11 +8,11 @@
 //! that reads its samples, so a new metric is a new entry. There is no other registration.
 //!
 //! [`AccountMetrics`] owns the metrics of one account. It is a reaction of the account's poller: at the end of each
-//! poll it renders the inventory, once for all scrapes, and replaces its view. Whoever polls the account holds it, and
-//! its metrics are gone when it is dropped. [`ExporterMetrics`] owns the metrics of the process and the cache of what
-//! is rendered at scrapes. A [`Scrape`] loads the view of each account once, copies the inventory and renders the rest
-//! if that has changed, so it costs the same for any number of phone numbers, never waits for a poll, and never mixes
-//! two listings of an account.
+//! poll it renders the inventory, once for all scrapes, and replaces its view. It belongs to the poller and to the list
+//! of accounts that scrapes read, so the metrics of an account that is removed disappear with the account.
+//! [`ExporterMetrics`] owns the metrics of the process and the cache of what is rendered at scrapes. A [`Scrape`] loads
+//! the view of each account once, copies the inventory and renders the rest if that has changed, so it costs the same
+//! for any number of phone numbers, never waits for a poll, and never mixes two listings of an account.
 //!
 //! Families are rendered from snapshots rather than set on a registry of gauges. Setting gauges one by one would let a
 //! scrape see half of a listing, would keep the series of groups and numbers that no longer exist until each is
@@ -42,7 +42,7 @@ pub use account::AccountMetrics;
 pub use encoding::Encoding;
 pub use exporter::ExporterMetrics;
 pub use exporter_families::{ConfigStatus, EXPORTER};
-pub use exposition::{Samples, Value};
+pub use exposition::{SampleValue, Samples};
 pub use family::{Example, Family, MetricType};
 pub use format::Format;
 pub use inventory_families::INVENTORY;

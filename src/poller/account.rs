@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::history::History;
 use crate::inventory::{InventorySummary, ListingDifference, Money, OTHER};
-use crate::tryvox::{Failure, FailureReason, RequestStats, STATUSES, TryvoxClient};
+use crate::tryvox::{Failure, FailureReason, ListingProgress, RequestStats, STATUSES, TryvoxClient};
 
 /// Monthly budget of an account by currency, in units of the currency.
 pub type Budget = BTreeMap<String, Money>;
@@ -249,10 +249,9 @@ impl Account {
         self.client.request_stats_version()
     }
 
-    /// Returns how many pages of the listing in progress have been read, and how many there are; both are 0 before
-    /// the first page.
+    /// Returns the progress of the current listing, or of the last one if there is none.
     #[must_use]
-    pub fn progress(&self) -> (u32, u32) {
+    pub fn progress(&self) -> ListingProgress {
         self.client.progress()
     }
 
@@ -266,7 +265,7 @@ impl Account {
     #[must_use]
     pub fn phase(&self) -> PollPhase {
         match *self.phase.lock().unwrap_or_else(PoisonError::into_inner) {
-            // The API may have asked to wait longer.
+            // The API may have requested a longer pause.
             PollPhase::Waiting(until) => PollPhase::Waiting(until.max(self.client.paused_until())),
             polling @ PollPhase::Polling(_) => polling,
         }

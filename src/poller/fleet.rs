@@ -12,23 +12,22 @@ use super::build::PollerFactory;
 use super::task::Poller;
 use crate::config::{AccountConfig, Config};
 
-/// The accounts that are polled, as handles of type `H`, one for each account.
-///
-/// A handle is what the reader of an account needs, for example the account itself or its metrics.
+/// The accounts that are polled. Each has an entry of type `E`, which is the account in the form in which it is read,
+/// for example the [`Account`](super::Account) itself or its metrics.
 #[derive(Debug)]
-pub struct Fleet<H>(ArcSwap<Vec<H>>);
+pub struct Fleet<E>(ArcSwap<Vec<E>>);
 
-impl<H> Fleet<H> {
-    /// Returns the handles of the current accounts, in the order of the configuration.
+impl<E> Fleet<E> {
+    /// Returns the entry of each current account, in the order of the configuration.
     #[must_use]
-    pub fn accounts(&self) -> Arc<Vec<H>> {
+    pub fn accounts(&self) -> Arc<Vec<E>> {
         self.0.load_full()
     }
 }
 
-impl<H> FromIterator<H> for Fleet<H> {
+impl<E> FromIterator<E> for Fleet<E> {
     /// Creates a fleet whose accounts do not change.
-    fn from_iter<T: IntoIterator<Item = H>>(accounts: T) -> Self {
+    fn from_iter<T: IntoIterator<Item = E>>(accounts: T) -> Self {
         Self(ArcSwap::from_pointee(accounts.into_iter().collect()))
     }
 }
@@ -42,50 +41,50 @@ pub struct FleetChange {
     pub changed: usize,
     /// New accounts.
     pub added: usize,
-    /// Accounts whose pollers are stopped and whose handles are dropped.
+    /// Accounts whose pollers are stopped and whose entries are dropped.
     pub removed: usize,
 }
 
 /// Starts and stops pollers to match the configuration.
-pub struct FleetManager<H> {
-    fleet: Arc<Fleet<H>>,
+pub struct FleetManager<E> {
+    fleet: Arc<Fleet<E>>,
     factory: PollerFactory,
-    attach: Box<dyn Fn(&mut Poller) -> H + Send>,
+    create_entry: Box<dyn Fn(&mut Poller) -> E + Send>,
     /// By account name.
-    running: HashMap<String, RunningPoller<H>>,
+    running: HashMap<String, RunningPoller<E>>,
     runtime: Handle,
     stop: CancellationToken,
 }
 
-impl<H> fmt::Debug for FleetManager<H> {
+impl<E> fmt::Debug for FleetManager<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FleetManager").field("accounts", &self.running.keys()).finish_non_exhaustive()
     }
 }
 
-struct RunningPoller<H> {
+struct RunningPoller<E> {
     config: AccountConfig,
-    handle: H,
+    entry: E,
     stop: CancellationToken,
 }
 
-impl<H: Clone> FleetManager<H> {
+impl<E: Clone> FleetManager<E> {
     /// Creates a manager without accounts. Pollers are built by the factory, run on `runtime` and stop when `stop`
-    /// is cancelled. `attach` may add reactions to a new poller and returns the handle of its account.
+    /// is cancelled. `create_entry` returns the entry of a new poller's account, and may add reactions to the poller.
     #[must_use]
     pub fn new(
         factory: PollerFactory,
-        attach: impl Fn(&mut Poller) -> H + Send + 'static,
+        create_entry: impl Fn(&mut Poller) -> E + Send + 'static,
         runtime: Handle,
         stop: CancellationToken,
     ) -> Self {
         let fleet = Arc::new(Fleet::from_iter([]));
-        Self { fleet, factory, attach: Box::new(attach), running: HashMap::new(), runtime, stop }
+        Self { fleet, factory, create_entry: Box::new(create_entry), running: HashMap::new(), runtime, stop }
     }
 
     /// Returns the fleet, which changes with each configuration.
     #[must_use]
-    pub fn fleet(&self) -> Arc<Fleet<H>> {
+    pub fn fleet(&self) -> Arc<Fleet<E>> {
         self.fleet.clone()
     }
 
@@ -98,7 +97,7 @@ impl<H: Clone> FleetManager<H> {
         self.factory.configure(config)?;
         let mut change = FleetChange::default();
         let mut previous = std::mem::take(&mut self.running);
-        let mut handles = Vec::with_capacity(config.accounts.len());
+        let mut entries = Vec::with_capacity(config.accounts.len());
         for account in &config.accounts {
             let running = match previous.remove(&account.name) {
                 Some(running) if running.config == *account => {
@@ -115,22 +114,22 @@ impl<H: Clone> FleetManager<H> {
                     self.start(account)
                 }
             };
-            handles.push(running.handle.clone());
+            entries.push(running.entry.clone());
             self.running.insert(account.name.clone(), running);
         }
         change.removed = previous.len();
         for removed in previous.into_values() {
             removed.stop.cancel();
         }
-        self.fleet.0.store(Arc::new(handles));
+        self.fleet.0.store(Arc::new(entries));
         Ok(change)
     }
 
-    fn start(&self, config: &AccountConfig) -> RunningPoller<H> {
+    fn start(&self, config: &AccountConfig) -> RunningPoller<E> {
         let mut poller = self.factory.build(config);
-        let handle = (self.attach)(&mut poller);
+        let entry = (self.create_entry)(&mut poller);
         let stop = self.stop.child_token();
         self.runtime.spawn(poller.run(stop.clone()));
-        RunningPoller { config: config.clone(), handle, stop }
+        RunningPoller { config: config.clone(), entry, stop }
     }
 }

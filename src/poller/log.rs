@@ -1,11 +1,10 @@
 //! The log messages of polls.
 
-use std::time::Duration;
-
 use tracing::{debug, info, warn};
 
 use super::account::LastPoll;
 use super::listing::Listing;
+use crate::duration;
 use crate::inventory::{ListingDifference, NumberChange};
 use crate::tryvox::Failure;
 
@@ -47,7 +46,7 @@ pub(super) fn log_changes(account: &str, difference: &ListingDifference) {
 pub(super) fn log_success(account: &str, was_up: bool, listing: &Listing, poll: LastPoll) {
     let Listing { inventory, reported } = listing;
     let (numbers, invalid_records, pages) = (inventory.listed, inventory.invalid, poll.pages);
-    let duration = tracing::field::display(seconds(poll.duration));
+    let duration = tracing::field::display(duration::format(poll.duration));
     if was_up && listing.discrepancy() == 0 {
         debug!(account, numbers, invalid_records, reported, pages, duration, "poll succeeded");
     } else {
@@ -57,7 +56,7 @@ pub(super) fn log_success(account: &str, was_up: bool, listing: &Listing, poll: 
 
 /// Logs a failed poll; `inventory` is `none`, `kept` or `stale`, the state of the last valid listing.
 pub(super) fn log_failure(account: &str, failure: &Failure, inventory: &str, poll: LastPoll) {
-    let duration = tracing::field::display(seconds(poll.duration));
+    let duration = tracing::field::display(duration::format(poll.duration));
     warn!(
         account,
         reason = failure.reason.as_str(),
@@ -67,9 +66,4 @@ pub(super) fn log_failure(account: &str, failure: &Failure, inventory: &str, pol
         duration,
         "poll failed"
     );
-}
-
-/// Formats a duration in seconds, to the millisecond.
-fn seconds(duration: Duration) -> String {
-    format!("{:.3}s", duration.as_secs_f64())
 }

@@ -4,8 +4,8 @@
 //! [`Poller`], a task that polls at once and then every interval until it is stopped. A poll lists the account
 //! again while the pages are inconsistent with each other. A successful poll replaces the snapshot as a whole; a
 //! failed one replaces only how polling went, and the last valid listing is kept until it is stale. At the end of
-//! each poll the [`PollReaction`]s run, before the [`Account`] shows the new snapshot: what is made of a listing,
-//! such as metrics, is theirs.
+//! each poll the [`PollReaction`]s run, before the [`Account`] shows the new snapshot. They derive whatever else is
+//! needed from the listing, such as metrics.
 //!
 //! A [`FleetManager`] starts and stops pollers to match the configuration, which a [`Reloader`] reads again on
 //! request.

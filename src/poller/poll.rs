@@ -1,4 +1,4 @@
-//! One poll: lists an account until the listing is valid, or says why it is not.
+//! One poll: lists an account until the listing is valid, or returns why it is not.
 //!
 //! The pages of a listing are requested one after the other while numbers are purchased and released, so a listing
 //! may be inconsistent. It is then listed again, up to [`MAX_ATTEMPTS`] times, and the attempt that differs least
@@ -41,7 +41,7 @@ struct ListingAttempt {
     listing: Listing,
     numbers: NumberStates,
     /// Whether every page reported the same total.
-    is_steady: bool,
+    is_total_stable: bool,
     /// The numbers that may have been purchased during the attempt, which are not in the listing.
     added_during_listing: HashSet<E164>,
 }
@@ -74,16 +74,16 @@ impl<'a> Poll<'a> {
         let key = self.read_key().await?;
         let mut best: Result<(Listing, NumberStates), _> =
             Err(Failure::new(FailureReason::Internal, "no listing was attempted; please report this bug"));
-        let mut known = HashSet::new();
+        let mut added_during_previous_listing = HashSet::new();
         for attempt in 1..=MAX_ATTEMPTS {
             let started_at = Instant::now();
-            match self.list(&key, std::mem::take(&mut known)).await {
-                Ok(ListingAttempt { listing, numbers, is_steady: true, .. }) if listing.discrepancy() == 0 => {
+            match self.list(&key, std::mem::take(&mut added_during_previous_listing)).await {
+                Ok(ListingAttempt { listing, numbers, is_total_stable: true, .. }) if listing.discrepancy() == 0 => {
                     return Ok((listing, numbers));
                 }
                 Ok(ListingAttempt { listing, numbers, added_during_listing, .. }) => {
                     self.log_inconsistency(attempt, &listing, added_during_listing.len());
-                    known = added_during_listing;
+                    added_during_previous_listing = added_during_listing;
                     let least = best.as_ref().map_or(u64::MAX, |(best, _)| best.discrepancy());
                     if listing.discrepancy() <= least {
                         best = Ok((listing, numbers));
@@ -102,10 +102,15 @@ impl<'a> Poll<'a> {
         Ok((listing, numbers))
     }
 
-    /// Lists the account once, with all filters. The `known` numbers were there before, whatever their `created_at`.
-    async fn list(&self, key: &ApiKey, known: HashSet<E164>) -> Result<ListingAttempt, Failure> {
-        let fold = Mutex::new(ListingFold::new(self.config.collector.clone(), self.config.listed_statuses(), known));
-        let (mut pages_before, mut reported, mut is_steady) = (0_u32, 0_u64, true);
+    /// Lists the account once, with all filters.
+    async fn list(
+        &self,
+        key: &ApiKey,
+        added_during_previous_listing: HashSet<E164>,
+    ) -> Result<ListingAttempt, Failure> {
+        let (options, statuses) = (self.config.collector.clone(), self.config.listed_statuses());
+        let fold = Mutex::new(ListingFold::new(options, statuses, added_during_previous_listing));
+        let (mut pages_before, mut reported, mut is_total_stable) = (0_u32, 0_u64, true);
         for filter in &self.config.filters() {
             let add_page = |number: u32, page: ListingPage<'_>| {
                 self.pages.fetch_add(1, Ordering::Relaxed);
@@ -116,12 +121,12 @@ impl<'a> Poll<'a> {
             let summary = self.account.client().list(key, filter, self.deadline, add_page).await?;
             pages_before = summary.pages.saturating_add(pages_before);
             reported = summary.reported_total.saturating_add(reported);
-            is_steady &= summary.is_total_stable;
+            is_total_stable &= summary.is_total_stable;
         }
         let fold = fold.into_inner().unwrap_or_else(PoisonError::into_inner);
         let FoldedListing { inventory, number_states: numbers, added_during_listing } =
             run_blocking(move || fold.finish()).await;
-        Ok(ListingAttempt { listing: Listing { inventory, reported }, numbers, is_steady, added_during_listing })
+        Ok(ListingAttempt { listing: Listing { inventory, reported }, numbers, is_total_stable, added_during_listing })
     }
 
     fn log_inconsistency(&self, attempt: u32, listing: &Listing, added_during_listing: usize) {

@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::fleet::{FleetChange, FleetManager};
-use crate::config::{Config, WebOptions};
+use crate::config::Config;
 
-/// Reads the configuration; the error says everything that is wrong with it.
+/// Reads the configuration; the error lists every problem with it.
 pub type ReadConfig = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
 /// Maximum number of requests that wait for a reload.
@@ -28,16 +28,14 @@ pub trait ReloadObserver: Send {
 }
 
 /// Reloads on request and on a signal, one reload at a time.
-pub struct Reloader<H, O> {
-    manager: FleetManager<H>,
+pub struct Reloader<E, O> {
+    manager: FleetManager<E>,
     read: ReadConfig,
-    /// The options in force that a reload does not change.
-    web: WebOptions,
     observer: O,
     requests: mpsc::Receiver<ReloadRequest>,
 }
 
-impl<H, O: fmt::Debug> fmt::Debug for Reloader<H, O> {
+impl<E, O: fmt::Debug> fmt::Debug for Reloader<E, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reloader")
             .field("manager", &self.manager)
@@ -57,7 +55,7 @@ impl ReloadHandle {
     /// Reloads the configuration.
     ///
     /// # Errors
-    /// What is wrong with the configuration, or that the exporter is stopping.
+    /// If the configuration is invalid, or the exporter is stopping.
     pub async fn reload(&self) -> Result<(), String> {
         let (sender, result) = oneshot::channel();
         let stopping = || "the exporter is stopping".to_owned();
@@ -66,12 +64,12 @@ impl ReloadHandle {
     }
 }
 
-impl<H: Clone, O: ReloadObserver> Reloader<H, O> {
-    /// Creates a reloader of a fleet to which a configuration with these options has been applied.
+impl<E: Clone, O: ReloadObserver> Reloader<E, O> {
+    /// Creates a reloader of a fleet to which the first configuration has been applied.
     #[must_use]
-    pub fn new(manager: FleetManager<H>, read: ReadConfig, web: WebOptions, observer: O) -> (Self, ReloadHandle) {
+    pub fn new(manager: FleetManager<E>, read: ReadConfig, observer: O) -> (Self, ReloadHandle) {
         let (sender, requests) = mpsc::channel(MAX_WAITING);
-        (Self { manager, read, web, observer, requests }, ReloadHandle(sender))
+        (Self { manager, read, observer, requests }, ReloadHandle(sender))
     }
 
     /// Reloads at each signal and each request until `stop` is cancelled.
@@ -102,9 +100,6 @@ impl<H: Clone, O: ReloadObserver> Reloader<H, O> {
             Ok((FleetChange { unchanged, changed, added, removed }, config)) => {
                 for warning in &config.warnings {
                     warn!("{warning}");
-                }
-                if config.options.web != self.web {
-                    warn!("changed --web options take effect after a restart");
                 }
                 info!(unchanged, changed, added, removed, "configuration reloaded");
                 Ok(())

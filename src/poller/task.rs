@@ -58,7 +58,7 @@ impl Poller {
     /// Polls at once, again after the first interval, and then every interval, until `stop` is cancelled.
     ///
     /// If a poll takes longer than the interval, the next one starts as soon as it has ended; the polls missed are
-    /// skipped, and later ones keep to the schedule. If the API asked to wait, the next poll waits for that, too.
+    /// skipped, and later ones keep to the schedule. If the API requested a pause, the next poll also waits for its end.
     pub async fn run(self, stop: CancellationToken) {
         let mut next_poll_at = Instant::now() + self.first_interval;
         let polls = async {

@@ -1,4 +1,4 @@
-//! A simulated `TryVox` API that behaves as its documentation says, except for the faults it is asked for.
+//! A simulated `TryVox` API that behaves as documented, except for the faults that are set.
 //!
 //! Each [`SimulatedAccount`] holds numbers generated from a seed; over time they are purchased, released, suspended,
 //! reactivated and repriced. A [`Simulator`] responds to requests for them with the API's authentication, filters and

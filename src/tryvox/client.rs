@@ -41,6 +41,15 @@ pub struct ListingSummary {
     pub is_total_stable: bool,
 }
 
+/// The progress of a listing, in pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListingProgress {
+    /// Pages that arrived or failed.
+    pub done: u32,
+    /// Pages of the listing. Until its first page has arrived, those of the previous listing, or 0 if there was none.
+    pub total: u32,
+}
+
 /// Lists the numbers of one account.
 ///
 /// It is made for one listing at a time: the progress is that of the most recent one. Pacing, pauses and statistics
@@ -51,7 +60,7 @@ pub struct TryvoxClient {
     numbers_url: Url,
     options: TryvoxOptions,
     sender: RequestSender,
-    progress: Progress,
+    progress: ProgressCounters,
     now: fn() -> SystemTime,
     rng: Mutex<Rng>,
 }
@@ -88,7 +97,7 @@ impl TryvoxClient {
             numbers_url: numbers_url(&options.url, account_id),
             sender: RequestSender::new(transport, fair_limit, options.timeout, options.rate_limit),
             options,
-            progress: Progress::default(),
+            progress: ProgressCounters::default(),
             now,
             rng: Mutex::new(rng),
         }
@@ -107,14 +116,14 @@ impl TryvoxClient {
         stats.count + stats.retries.iter().sum::<u64>()
     }
 
-    /// Returns how many pages of the current listing are done, and how many it has. Until the first page has arrived,
-    /// the latter is that of the previous listing, or 0.
+    /// Returns the progress of the current listing, or of the last one if there is none.
     #[must_use]
-    pub fn progress(&self) -> (u32, u32) {
-        (self.progress.done.load(Ordering::Relaxed), self.progress.total.load(Ordering::Relaxed))
+    pub fn progress(&self) -> ListingProgress {
+        let ProgressCounters { done, total } = &self.progress;
+        ListingProgress { done: done.load(Ordering::Relaxed), total: total.load(Ordering::Relaxed) }
     }
 
-    /// Returns when the pause ends that the API last asked for; in the past if requests may start.
+    /// Returns when the pause that the API last requested ends; in the past if requests may start.
     #[must_use]
     pub fn paused_until(&self) -> Instant {
         self.sender.pacer().paused_until()
@@ -158,12 +167,10 @@ impl TryvoxClient {
     }
 }
 
-/// How far a listing has come, in pages.
+/// The counters of a [`ListingProgress`].
 #[derive(Debug, Default)]
-struct Progress {
-    /// Pages that arrived or failed.
+struct ProgressCounters {
     done: AtomicU32,
-    /// Pages of the listing, once its first page has arrived.
     total: AtomicU32,
 }
 
@@ -272,8 +279,8 @@ impl<F: Fn(u32, ListingPage<'_>)> ListingRun<'_, F> {
         self.failed.run_until_cancelled(future).await.ok_or(PageError::Cancelled)
     }
 
-    /// Pauses the account's requests if the API asks for it, and decides whether an attempt is repeated. If so, returns
-    /// the failure of the attempt.
+    /// Pauses the account's requests if the response calls for it, and decides whether an attempt is repeated. If so,
+    /// returns the failure of the attempt.
     ///
     /// # Errors
     /// The failure to report if the attempt is not repeated.

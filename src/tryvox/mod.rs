@@ -30,7 +30,7 @@ mod wire;
 
 use std::time::Duration;
 
-pub use client::{ClientContext, ListingSummary, TryvoxClient};
+pub use client::{ClientContext, ListingProgress, ListingSummary, TryvoxClient};
 pub use failure::{Advice, Failure, FailureReason, PageAttempt};
 pub use fair_limit::FairLimit;
 pub use key::{ApiKey, ApiKeyError, ApiKeySource, InvalidApiKey};

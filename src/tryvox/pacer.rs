@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// Spaces the starts of one account's requests evenly, without bursts, and pauses all of them while the API asks to
-/// wait.
+/// Spaces the starts of one account's requests evenly, without bursts, and pauses all of them if the API requests a
+/// pause.
 #[derive(Debug)]
 pub(super) struct Pacer {
     /// Minimum time between the starts of two requests; zero if unlimited.

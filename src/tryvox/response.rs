@@ -28,7 +28,7 @@ impl ApiResponse {
         httpdate::parse_http_date(self.headers.get(DATE)?.to_str().ok()?).ok()
     }
 
-    /// Returns how long the API asks to wait before the next request: `Retry-After` in seconds or as a date (RFC 9110,
+    /// Returns the minimum time before the next request: `Retry-After` in seconds or as a date (RFC 9110,
     /// section 10.2.3), at most 24 hours. A date is relative to `now`.
     pub(super) fn retry_after(&self, now: SystemTime) -> Option<Duration> {
         let text = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();

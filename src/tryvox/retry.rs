@@ -26,7 +26,7 @@ pub(super) struct AttemptError {
     pub(super) failure: Failure,
     /// Whether another attempt can succeed.
     pub(super) is_retryable: bool,
-    /// How long the API asks to wait before the next request. Always `None` if the error is not retryable.
+    /// The minimum time before the next request, from `Retry-After`. Always `None` if the error is not retryable.
     pub(super) retry_after: Option<Duration>,
 }
 

@@ -158,7 +158,7 @@ fn error_chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a
     })
 }
 
-/// Returns the message of the innermost cause, which says what happened; the others only say where.
+/// Returns the message of the innermost cause, which describes the error; the others only locate it.
 fn root_cause(error: &(dyn Error + 'static)) -> String {
     error_chain(error).last().unwrap_or(error).to_string()
 }

@@ -180,7 +180,7 @@ pub struct ListingPage<'a> {
     pub malformed: MalformedRecords,
     /// The totals of the listing.
     pub pagination: Pagination,
-    /// When the API generated the page. The body does not tell, so [`parse`](Self::parse) leaves it `None`.
+    /// When the API generated the page. The body does not contain it, so [`parse`](Self::parse) leaves it `None`.
     pub generated: Option<GenerationWindow>,
 }
 

@@ -17,5 +17,5 @@ pub mod toolkit;
 mod tracked_stream;
 
 pub use listen::{BindError, Listener, bind, take_systemd_sockets};
-pub use routes::{AppState, Reload, router};
+pub use routes::{AppState, router};
 pub use serve::{Server, serve};

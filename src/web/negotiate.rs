@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderValue};
 
 use crate::metrics::{Encoding, Format};
 
-/// The schemes for names that a client may not support, by which Prometheus 3 asks for names to be escaped
+/// Values of the `escaping` parameter, with which Prometheus 3 selects how names that it may not support are escaped
 /// (<https://prometheus.io/docs/instrumenting/escaping_schemes/>). All names here are valid in every scheme.
 const ESCAPING_SCHEMES: [&str; 4] = ["allow-utf-8", "underscores", "dots", "values"];
 
@@ -168,7 +168,7 @@ mod tests {
             ("application/openmetrics-text;version=1.0.0;escaping=", OPENMETRICS, ""),
             ("text/plain;version=0.0.4;escaping=allow-utf-8, x", TEXT, "; escaping=allow-utf-8"),
             // The header that Prometheus 3 sends, and the same if OpenMetrics is disabled. Version 1.0.0 of the text
-            // format is not supported, and its scheme belongs to it alone.
+            // format is not supported, and its scheme applies only to that version.
             (
                 "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
                  application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\

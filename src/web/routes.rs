@@ -4,7 +4,6 @@
 //! new configuration has been applied or rejected.
 
 use std::convert::Infallible;
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,14 +15,13 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
 use super::negotiate::negotiate;
 use super::page::{self, PageInput, PageQuery};
 use crate::metrics::{AccountMetrics, ExporterMetrics, Scrape};
-use crate::poller::Fleet;
+use crate::poller::{Fleet, ReloadHandle};
 
 /// What the handlers read.
 #[derive(Debug)]
@@ -35,21 +33,11 @@ pub struct AppState {
     /// The path at which the metrics are served.
     pub telemetry_path: String,
     /// Reloads the configuration; `None` if `POST /-/reload` is not enabled.
-    pub reload: Option<Reload>,
+    pub reload: Option<ReloadHandle>,
     /// When the process started.
     pub started_at: Instant,
     /// Whether every account has been polled once. Never reset: accounts that a reload adds do not undo it.
     pub is_ready: AtomicBool,
-}
-
-/// Reloads the configuration for `POST /-/reload`; fails with what is wrong with the new configuration.
-#[derive(Clone)]
-pub struct Reload(pub Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>);
-
-impl fmt::Debug for Reload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Reload").finish_non_exhaustive()
-    }
 }
 
 /// Returns the router of all routes. Unknown paths respond with status 404, wrong methods with 405.
@@ -104,11 +92,11 @@ async fn report_readiness(State(state): State<Arc<AppState>>) -> Response {
 }
 
 async fn reload_config(State(state): State<Arc<AppState>>) -> Response {
-    let Some(Reload(reload)) = &state.reload else {
+    let Some(handle) = &state.reload else {
         let text = "The lifecycle API is off; --web.enable-lifecycle allows it.\n";
         return (StatusCode::FORBIDDEN, text).into_response();
     };
-    match reload().await {
+    match handle.reload().await {
         Ok(()) => "The configuration was reloaded.\n".into_response(),
         Err(error) => {
             (StatusCode::BAD_REQUEST, format!("The configuration was not changed: {error}\n")).into_response()

@@ -203,7 +203,7 @@ impl ServerContext {
             result = connection.as_mut() => result,
             () = self.stop.cancelled() => {
                 if is_http2 {
-                    // HTTP/2 tells the client which requests are not served any more.
+                    // The GOAWAY frame of HTTP/2 identifies the requests that will not be served.
                     connection.as_mut().graceful_shutdown();
                 }
                 // A request on its way over HTTP/1 is still served; its response closes the connection.
@@ -276,7 +276,7 @@ async fn is_plain_http(stream: &ClientStream) -> bool {
     }
 }
 
-/// Tells a client that speaks HTTP to use TLS, and closes the connection.
+/// Responds to a client that speaks plain HTTP that TLS is required, and closes the connection.
 async fn explain_tls(mut stream: ClientStream) {
     let text = "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n\
         Client sent an HTTP request to an HTTPS server.\n";

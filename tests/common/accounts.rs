@@ -42,12 +42,12 @@ pub(crate) fn records(account: usize, numbers: usize) -> Vec<String> {
 }
 
 /// Returns the series that a correct exporter serves of a valid account.
-pub(crate) fn truth(account: usize, numbers: usize) -> Series {
+pub(crate) fn expected_series(account: usize, numbers: usize) -> Series {
     expected::from_records(&format!("acc_{account}"), records(account, numbers).into_iter())
 }
 
 /// Starts an API with `numbers` numbers in each account.
-pub(crate) async fn api(
+pub(crate) async fn start_api(
     numbers: usize,
     kind: impl Fn(usize) -> AccountBehavior + Copy + Send + Sync + 'static,
 ) -> MockApi {
@@ -97,7 +97,7 @@ impl ConfigFile {
 }
 
 /// Returns the text of a configuration file with these accounts.
-pub(crate) fn text(url: &str, accounts: impl IntoIterator<Item = usize>) -> String {
+pub(crate) fn config_text(url: &str, accounts: impl IntoIterator<Item = usize>) -> String {
     let mut text = format!("tryvox: {{url: '{url}', rate_limit: 0}}\naccounts:\n");
     for account in accounts {
         writeln!(text, "- {{account_id: acc_{account}}}").unwrap();

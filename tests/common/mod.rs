@@ -50,8 +50,8 @@ pub(crate) async fn output(arguments: &[&str], environment: &[(&str, &str)]) -> 
     timeout(TEST_TIMEOUT, run).await.expect("the command does not exit").unwrap()
 }
 
-/// Runs the binary with a stdout that nobody reads: the read end of the pipe is closed before the
-/// binary starts, so its first write fails with EPIPE, however little it prints.
+/// Runs the binary with a closed pipe as stdout: the read end is closed before the binary starts, so its
+/// first write fails with EPIPE, however little it prints.
 pub(crate) async fn output_to_closed_pipe(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
@@ -293,7 +293,7 @@ impl Scrape {
         self.account_value("tryvox_polls_total", "") - self.failed_polls()
     }
 
-    /// Asserts that `promtool check metrics` finds nothing to complain about.
+    /// Asserts that `promtool check metrics` finds no problems.
     pub(crate) fn lint(&self) {
         let mut promtool = std::process::Command::new("promtool")
             .args(["check", "metrics"])
@@ -304,8 +304,8 @@ impl Scrape {
             .expect("promtool is missing: `make setup` installs it");
         promtool.stdin.take().unwrap().write_all(self.0.as_bytes()).unwrap();
         let output = promtool.wait_with_output().unwrap();
-        let complaints = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && complaints.is_empty(), "{complaints}");
+        let problems = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && problems.is_empty(), "{problems}");
     }
 }
 

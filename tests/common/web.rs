@@ -11,14 +11,14 @@ use time::{Duration, OffsetDateTime};
 use tokio::process::Command;
 
 /// A directory with a web configuration file, which is removed on drop.
-pub(crate) struct Web {
+pub(crate) struct WebDirectory {
     directory: TempDir,
 }
 
 /// A certificate authority.
-pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct CertificateAuthority(CertifiedIssuer<'static, KeyPair>);
 
-impl Authority {
+impl CertificateAuthority {
     pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -51,12 +51,12 @@ impl Authority {
     }
 }
 
-impl Web {
+impl WebDirectory {
     /// Creates a directory with the certificate of a new authority, `ca.pem`, and a server certificate
     /// that it issued for this machine, `cert.pem` and `key.pem`.
-    pub(crate) fn new() -> (Self, Authority) {
+    pub(crate) fn new() -> (Self, CertificateAuthority) {
         let web = Self { directory: tempfile::tempdir().unwrap() };
-        let authority = Authority::new("the exporters");
+        let authority = CertificateAuthority::new("the exporters");
         web.write("ca.pem", &authority.pem());
         web.write_pair("cert.pem", "key.pem", authority.issue(&["localhost", "127.0.0.1"], 30));
         (web, authority)
@@ -100,15 +100,15 @@ pub(crate) fn indented(text: &str) -> String {
     })
 }
 
-/// Exit status and output of curl.
+/// The exit status and output of curl.
 #[derive(Debug)]
-pub(crate) struct Curl {
+pub(crate) struct CurlOutput {
     pub(crate) status: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-impl Curl {
+impl CurlOutput {
     /// Runs curl with these arguments in this directory.
     pub(crate) async fn run(directory: &Path, arguments: &[&str]) -> Self {
         let mut command = Command::new("curl");

@@ -150,8 +150,8 @@ impl Machine {
         self.servers.push(server);
     }
 
-    /// Returns a command that runs a bash script on the machine, as root in `/root`. The variables `ACCOUNT` and `KEY`
-    /// have the values that the documentation asks its reader to set.
+    /// Returns a command that runs a bash script on the machine, as root in `/root`. It has the
+    /// variables `ACCOUNT` and `KEY`, which the documentation requires to be set.
     pub(crate) fn shell(&self, script: &str) -> Command {
         let mut command = as_root("nsenter");
         command

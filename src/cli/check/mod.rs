@@ -101,10 +101,10 @@ impl PageProgress {
             }
             loop {
                 let (mut read, mut total, mut started) = (0, 0, 0);
-                for (account_read, account_total) in accounts.iter().map(|account| account.progress()) {
-                    read += u64::from(account_read);
-                    total += u64::from(account_total);
-                    started += usize::from(account_total > 0);
+                for progress in accounts.iter().map(|account| account.progress()) {
+                    read += u64::from(progress.done);
+                    total += u64::from(progress.total);
+                    started += usize::from(progress.total > 0);
                 }
                 bar.set_length(total);
                 bar.set_position(read);

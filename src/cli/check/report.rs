@@ -109,7 +109,7 @@ impl AccountReport {
     pub(super) fn new(poller: &Poller, listing: Result<Listing, Failure>, duration: Duration) -> Self {
         let account = poller.account.name().to_owned();
         let interval = poller.account.interval();
-        let (_, pages) = poller.account.progress();
+        let pages = poller.account.progress().total;
         let mut report = Self {
             account,
             ok: listing.is_ok(),

@@ -83,7 +83,7 @@ impl Chart {
         let totals = counts.column_sums(rows);
         let shares = statuses.iter().zip(&totals).map(|(status, total)| format!("{} {status}", format::count(*total)));
         let shares = shares.collect::<Vec<_>>().join(", ");
-        let numbers = format::plural(sum(&totals), "number", "numbers");
+        let numbers = format::count_of(sum(&totals), "number", "numbers");
         let entry = |status: &str| LegendEntry { name: status.to_owned(), class: status_class(status) };
         Self {
             title: format!("{numbers}: {shares}. The table below lists each country."),
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(chart.bars[MAX_BARS - 1].name, "29 more");
         let classes: Vec<_> = chart.bars[0].segments.iter().map(|segment| segment.class).collect();
         assert_eq!(classes, ["active", "suspended", "other"]);
-        assert!(chart.title.starts_with("10,660 numbers: 8,200 active, 0 pending, 1,640 suspended, 820 odd."));
+        assert!(chart.title.starts_with("10,660 numbers: 8,200 active, 0 pending, 1,640 suspended, 820 porting."));
         for bar in &chart.bars {
             let length: f64 = bar.segments.iter().map(|segment| segment.width.parse::<f64>().unwrap()).sum();
             assert!(length < MAX_BAR_LENGTH + 0.01, "{bar:?}");

@@ -51,7 +51,7 @@ pub(super) fn sample_overview(countries: usize) -> InventorySummary {
     let mut overview = InventorySummary::default();
     for country in 0..countries {
         let name: Arc<str> = format!("C{country:02}").into();
-        for (status, numbers) in [("active", 10), ("suspended", 2), ("odd", 1)] {
+        for (status, numbers) in [("active", 10), ("suspended", 2), ("porting", 1)] {
             overview.numbers.insert([name.clone(), status.into()], numbers * (country as u64 + 1));
         }
         for (currency, amount) in [("USD", "1.5"), ("EUR", "0.25")] {

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::account_view::AccountView;
+use super::account::PageAccount;
 use super::format;
 
 /// Maximum number of rows of a table.
@@ -18,7 +18,7 @@ pub(super) struct EventRow {
 }
 
 /// Returns the latest changes of all accounts, the latest first.
-pub(super) fn recent_changes(accounts: &[AccountView<'_>], now: SystemTime) -> Vec<EventRow> {
+pub(super) fn recent_changes(accounts: &[PageAccount<'_>], now: SystemTime) -> Vec<EventRow> {
     let changes = accounts
         .iter()
         .flat_map(|account| account.snapshot.history.changes.iter().map(move |change| (account, change.at, change)));
@@ -26,7 +26,7 @@ pub(super) fn recent_changes(accounts: &[AccountView<'_>], now: SystemTime) -> V
 }
 
 /// Returns the latest failures of all accounts, the latest first.
-pub(super) fn recent_errors(accounts: &[AccountView<'_>], now: SystemTime) -> Vec<EventRow> {
+pub(super) fn recent_errors(accounts: &[PageAccount<'_>], now: SystemTime) -> Vec<EventRow> {
     let failures = accounts.iter().flat_map(|account| {
         account.snapshot.history.failures.iter().map(move |failures| (account, failures.at, failures))
     });
@@ -35,13 +35,13 @@ pub(super) fn recent_errors(accounts: &[AccountView<'_>], now: SystemTime) -> Ve
 
 /// Returns the rows of the latest events; events of the same time keep their order.
 fn latest_events<'a, T: 'a>(
-    events: impl Iterator<Item = (&'a AccountView<'a>, SystemTime, &'a T)>,
+    events: impl Iterator<Item = (&'a PageAccount<'a>, SystemTime, &'a T)>,
     describe: impl Fn(&T) -> String,
     now: SystemTime,
 ) -> Vec<EventRow> {
     let mut events: Vec<_> = events.collect();
     events.sort_by_key(|(_, at, _)| std::cmp::Reverse(*at));
-    let row = |(account, at, event): (&AccountView<'_>, SystemTime, &T)| EventRow {
+    let row = |(account, at, event): (&PageAccount<'_>, SystemTime, &T)| EventRow {
         time: format::timestamp(at),
         ago: format::ago(at, now),
         account: account.name().to_owned(),

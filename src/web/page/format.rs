@@ -2,9 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::duration;
 use crate::inventory::{Money, NumberChange};
 use crate::poller::{ChangeEvent, FailureStreak};
+use crate::{duration, plural};
 
 /// Formats how long ago `at` was, to the second.
 pub(super) fn ago(at: SystemTime, now: SystemTime) -> String {
@@ -47,8 +47,8 @@ fn group_thousands(digits: &str) -> String {
 }
 
 /// Formats a count with the singular or plural of a noun.
-pub(super) fn plural(count: u64, one: &str, many: &str) -> String {
-    format!("{} {}", self::count(count), if count == 1 { one } else { many })
+pub(super) fn count_of(count: u64, one: &str, many: &str) -> String {
+    format!("{} {}", self::count(count), plural::choose(count, one, many))
 }
 
 /// Describes a change of a number, or counts changes that have no event of their own.
@@ -60,7 +60,7 @@ pub(super) fn describe_change(event: &ChangeEvent) -> String {
         Some(NumberChange::Fee(e164, from, to)) => {
             format!("{e164} monthly fee changed from {} to {}", amount(from), amount(to))
         }
-        None => plural(event.count, "more change", "more changes"),
+        None => count_of(event.count, "more change", "more changes"),
     }
 }
 
@@ -69,7 +69,7 @@ pub(super) fn describe_failures(failures: &FailureStreak, now: SystemTime) -> St
     let FailureStreak { since, times, failure, .. } = failures;
     let reason = failure.reason.as_str();
     let times = if *times > 1 {
-        format!(" ({} in a row, first {})", plural(*times, "failure", "failures"), ago(*since, now))
+        format!(" ({} in a row, first {})", count_of(*times, "failure", "failures"), ago(*since, now))
     } else {
         String::new()
     };

@@ -3,7 +3,7 @@
 //! Snapshots of the accounts go in, HTML comes out. The page is self-contained: it loads nothing from other hosts and
 //! runs no script but its own. Text that others wrote, such as names and errors, never becomes markup.
 
-mod account_view;
+mod account;
 mod assets;
 mod chart;
 mod country_counts;

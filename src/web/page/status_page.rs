@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use askama::Template;
 use tokio::time::Instant;
 
-use super::account_view::{AccountCard, AccountStatus, AccountView};
+use super::account::{AccountCard, AccountStatus, PageAccount};
 use super::assets::{SCRIPT, STYLE};
 use super::chart::Chart;
 use super::events::{self, EventRow};
@@ -86,7 +86,7 @@ struct StatusOption {
 
 impl<'a> StatusPage<'a> {
     fn new(input: &PageInput<'a>, mut query: PageQuery, now: Instant, clock: SystemTime) -> Self {
-        let accounts: Vec<_> = input.accounts.iter().map(|account| AccountView::new(account, now)).collect();
+        let accounts: Vec<_> = input.accounts.iter().map(|account| PageAccount::new(account, now)).collect();
         let mut overview = InventorySummary::default();
         accounts.iter().filter_map(|account| account.overview.as_deref()).for_each(|one| overview += one);
 
@@ -133,12 +133,12 @@ impl<'a> StatusPage<'a> {
 /// Returns the accounts whose names contain `text`, ignoring case, and that have `status`, if it is given. Those
 /// that need attention come first; otherwise they keep their order.
 fn select_accounts<'v, 'a>(
-    accounts: &'v [AccountView<'a>],
+    accounts: &'v [PageAccount<'a>],
     text: &str,
     status: Option<AccountStatus>,
-) -> Vec<&'v AccountView<'a>> {
+) -> Vec<&'v PageAccount<'a>> {
     let text = text.to_lowercase();
-    let is_selected = |account: &&AccountView<'_>| {
+    let is_selected = |account: &&PageAccount<'_>| {
         status.is_none_or(|status| account.status == status) && account.name().to_lowercase().contains(&text)
     };
     let mut selected: Vec<_> = accounts.iter().filter(is_selected).collect();
@@ -146,14 +146,14 @@ fn select_accounts<'v, 'a>(
     selected
 }
 
-fn title(accounts: &[AccountView<'_>]) -> String {
+fn title(accounts: &[PageAccount<'_>]) -> String {
     match accounts.iter().filter(|account| account.status.needs_attention()).count() {
         0 => "tryvox-exporter".to_owned(),
         failing => format!("{failing} of {} accounts need attention - tryvox-exporter", accounts.len()),
     }
 }
 
-fn status_options(accounts: &[AccountView<'_>], selected: Option<AccountStatus>) -> Vec<StatusOption> {
+fn status_options(accounts: &[PageAccount<'_>], selected: Option<AccountStatus>) -> Vec<StatusOption> {
     let option = |value, name: &str, count: usize, is_selected| StatusOption {
         value,
         name: format!("{name} ({})", format::count(count as u64)),

@@ -1,6 +1,6 @@
 //! The summary at the top of the page: a notice if accounts need attention, and tiles with totals.
 
-use super::account_view::{AccountStatus, AccountView, count_suspended};
+use super::account::{AccountStatus, PageAccount, count_suspended};
 use super::{format, tables};
 use crate::inventory::InventorySummary;
 
@@ -23,7 +23,7 @@ pub(super) struct SummaryTile {
 }
 
 /// Returns the notice; `None` if no account needs attention.
-pub(super) fn build_notice(accounts: &[AccountView<'_>]) -> Option<Notice> {
+pub(super) fn build_notice(accounts: &[PageAccount<'_>]) -> Option<Notice> {
     let failing: Vec<_> = accounts.iter().filter(|account| account.status.needs_attention()).collect();
     let first = failing.first()?;
     let text = match failing.len() {
@@ -44,7 +44,7 @@ pub(super) fn build_notice(accounts: &[AccountView<'_>]) -> Option<Notice> {
 }
 
 /// Returns the tiles; `overview` is that of all accounts together.
-pub(super) fn build_tiles(accounts: &[AccountView<'_>], overview: &InventorySummary) -> Vec<SummaryTile> {
+pub(super) fn build_tiles(accounts: &[PageAccount<'_>], overview: &InventorySummary) -> Vec<SummaryTile> {
     let tile = |name: &str, value, note, css_class| SummaryTile { name: name.to_owned(), value, note, css_class };
     let count = |status| accounts.iter().filter(|account| account.status == status).count() as u64;
     let (up, new, total) = (count(AccountStatus::Up), count(AccountStatus::New), accounts.len() as u64);

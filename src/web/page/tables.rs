@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn tables_end_with_the_totals() {
         let numbers = number_table(&sample_overview(2));
-        assert_eq!(numbers.columns, ["active", "pending", "suspended", "odd", "total"]);
+        assert_eq!(numbers.columns, ["active", "pending", "suspended", "porting", "total"]);
         assert_eq!(numbers.rows[2].cells, ["30", "0", "6", "3", "39"]);
         let fees = fee_table(&sample_overview(2));
         assert_eq!(fees.columns, ["EUR", "USD"]);

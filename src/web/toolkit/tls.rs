@@ -97,7 +97,7 @@ impl LoadedTls {
         config.alpn_protocols =
             if http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
         if tls.client_auth != ClientAuth::NoClientCert {
-            // A resumed session would not be asked for a certificate.
+            // The client certificate would not be verified again in a resumed session.
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }

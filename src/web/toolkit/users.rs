@@ -21,7 +21,7 @@ pub(super) type Hashes = BTreeMap<String, SecretString>;
 const MAX_CACHED_RESULTS: usize = 100;
 
 /// Salt and checksum of a bcrypt hash that stands in for the hash of an unknown user, so that response times do not
-/// tell whether a user exists.
+/// reveal whether a user exists.
 const PLACEHOLDER_SALT_AND_CHECKSUM: &str = "Byj7vnVYjtt3r0HZ9P5uDe8aHkYTa7pHR/LAju6g48WJVlHCjPKGC";
 
 /// Verifies passwords. Each bcrypt hash is computed once, one at a time, on a thread that serves no requests.

@@ -1,4 +1,4 @@
-/** The parts of a dashboard's JSON that rendering uses, and what the page is asked to render. */
+/** The parts of a dashboard's JSON that rendering uses, and the request to render one. */
 import type { FieldConfigSource } from '@grafana/data';
 import type { DataTransformerConfig } from '@grafana/schema';
 

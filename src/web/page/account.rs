@@ -59,8 +59,8 @@ impl AccountStatus {
     }
 }
 
-/// What the page reads of an account; everything on the page is derived from one snapshot.
-pub(super) struct AccountView<'a> {
+/// An account while the page is rendered; everything on the page is derived from one snapshot.
+pub(super) struct PageAccount<'a> {
     account: &'a Account,
     pub(super) snapshot: Arc<AccountSnapshot>,
     pub(super) status: AccountStatus,
@@ -73,7 +73,7 @@ pub(super) struct AccountView<'a> {
 pub(super) struct AccountCard {
     pub(super) name: String,
     pub(super) status: AccountStatus,
-    /// How far the poll has come that is running; empty between polls.
+    /// The progress of the running poll; empty between polls.
     pub(super) progress: String,
     pub(super) problem: Option<CardProblem>,
     /// The effect of the failure on the metrics; empty without a failure.
@@ -107,7 +107,7 @@ pub(super) struct ListingAge {
     pub(super) css_class: &'static str,
 }
 
-impl<'a> AccountView<'a> {
+impl<'a> PageAccount<'a> {
     /// Reads the account's snapshot.
     pub(super) fn new(account: &'a Account, now: Instant) -> Self {
         let snapshot = account.snapshot();
@@ -160,8 +160,9 @@ impl<'a> AccountView<'a> {
     }
 
     fn progress(&self) -> String {
-        let (read, total) = self.account.progress();
-        let pages = if total > 0 && read < total { format!(", {read} of {total} pages") } else { String::new() };
+        let progress = self.account.progress();
+        let (done, total) = (progress.done, progress.total);
+        let pages = if total > 0 && done < total { format!(", {done} of {total} pages") } else { String::new() };
         format!("polling now{pages}")
     }
 
@@ -188,7 +189,7 @@ impl<'a> AccountView<'a> {
         }
         if let Some(LastPoll { ended_at, duration, pages }) = self.snapshot.polls.last {
             add("Last poll", format::ago(ended_at, clock));
-            let pages = format::plural(pages.into(), "page", "pages");
+            let pages = format::count_of(pages.into(), "page", "pages");
             add("Poll duration", format!("{}, {pages}", duration::format(duration)));
         }
         if let (Some(at), Some(_)) = (self.snapshot.polls.last_success_at, &self.snapshot.polls.failure) {
