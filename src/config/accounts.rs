@@ -226,7 +226,7 @@ impl<'a, E: Environment> Accounts<'a, E> {
             // A key file is read again at each poll, but a problem that exists at the start is reported at the start.
             Ok(Some(key)) => match key.read() {
                 Ok(_) => return Some(key),
-                Err(error) => format!("{name}: {error}; check its path, owner and content"),
+                Err(error) => format!("{name}: {error}"),
             },
             Ok(None) if variable.is_some() => format!("{origin}: the environment variable {name} is not set"),
             Ok(None) => format!(
