@@ -275,6 +275,9 @@ async fn retry_after_pauses_the_whole_account_and_delays_the_next_poll() {
     harness.wait_for_polls(3).await;
     let start = tokio::time::Instant::now();
     assert_eq!(harness.scrape().account_value("tryvox_poll_errors_total", r#"reason="rate_limited""#), 1.0);
+    let message = harness.last_failure();
+    let expected = "HTTP 503: server error, Retry-After 1h exceeds the poll's deadline; if it persists, contact TryVox";
+    assert!(message.ends_with(expected), "{message}");
     let requests = harness.requests();
     tokio::time::sleep(Duration::from_mins(59)).await;
     assert_eq!((harness.requests(), harness.polls()), (requests, 3));

@@ -5,9 +5,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::Duration;
 
+use clap::Args;
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio::process::Command;
+use tryvox_exporter::cli::commands;
+use tryvox_exporter::config::Options;
 
 use crate::common::accounts::{AccountBehavior, ConfigFile, config_text, expected_series, start_api};
 use crate::common::api::{MockApi, page, record};
@@ -178,6 +181,25 @@ async fn check_reports_failed_accounts_with_status_1() {
         "{table}"
     );
     assert!(table.contains("all accounts  10 numbers"), "{table}");
+    let failed = table.split("acc_1  failed").nth(1).unwrap().split("\n\n").next().unwrap();
+    assert!(failed.contains("0 pages in ") && !failed.contains("time series"), "{table}");
+}
+
+#[tokio::test]
+async fn check_counts_the_pages_of_all_filters_and_attempts() {
+    // Three listings of one page for each of two statuses, because the total is never reached.
+    let api = MockApi::start(|_| async { page(&[record("+14155550100", "active", "1", "USD")], 500, 1, 1) }).await;
+    let url = format!("--tryvox.url={}", api.url());
+    let arguments = ["check", &url, ACCOUNT, "--tryvox.statuses=active,pending", "--output=json"];
+    let checked = output(&arguments, &[("TRYVOX_API_KEY", KEY)]).await;
+    let report: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    let account = &report["accounts"][0];
+    assert_eq!((checked.status.code(), account["error"]["reason"].as_str()), (Some(1), Some("inconsistent")));
+    assert_eq!(account["pages"].as_u64(), Some(6), "{report}");
+    let message = account["error"]["message"].as_str().unwrap();
+    let expected =
+        "the API reports 1000 numbers but listed 1 (0 invalid): a difference of 999, at most 10 allowed; raise";
+    assert!(message.starts_with(expected), "{message}");
 }
 
 /// The reader has closed the pipe. That holds for output of any size: a pipe buffers 64 KiB, and the
@@ -240,7 +262,7 @@ async fn healthcheck_reports_whether_the_exporter_responds() {
 }
 
 #[tokio::test]
-async fn completions_and_manual_page_cover_commands_and_options() {
+async fn completions_cover_commands_and_options() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let printed = output(&["completions", shell], &[]).await;
         let text = String::from_utf8(printed.stdout).unwrap();
@@ -248,7 +270,43 @@ async fn completions_and_manual_page_cover_commands_and_options() {
     }
     let script = format!("source <('{BINARY}' completions bash) && complete -p tryvox-exporter");
     assert!(Command::new("bash").args(["-c", &script]).output().await.unwrap().status.success());
+}
+
+#[tokio::test]
+async fn man_page_has_every_command_and_option_once() {
     let printed = output(&["man"], &[]).await;
+    assert!(printed.status.success() && printed.stderr.is_empty());
     let page = String::from_utf8(printed.stdout).unwrap();
-    assert!(printed.status.success() && page.starts_with(".ie") && page.contains("poll.interval"), "{page}");
+    let headings: Vec<_> = page.lines().filter_map(|line| line.strip_prefix(".SH ")).collect();
+    let expected =
+        ["NAME", "SYNOPSIS", "DESCRIPTION", "COMMANDS", "OPTIONS", "ENVIRONMENT", "\"EXIT STATUS\"", "EXAMPLES"];
+    assert_eq!(headings, [&expected[..], &["\"SEE ALSO\""]].concat());
+    assert!(page.contains(concat!(" \"tryvox-exporter ", env!("CARGO_PKG_VERSION"), "\" ")), "{page}");
+
+    // The tag of an entry is the line after its macro, and starts with what it describes.
+    let mut lines = page.lines();
+    let mut tags = Vec::new();
+    while lines.any(|line| line == ".TP") {
+        let words = lines.next().unwrap().replace("\\-", "-");
+        tags.extend(words.split("\\fB").skip(1).map(|word| word.split("\\fR").next().unwrap().to_owned()));
+    }
+    let options = Options::augment_args(clap::Command::new("options"));
+    let options = options.get_arguments().map(|option| format!("--{}", option.get_id()));
+    let commands = commands().map(|command| command.name.to_owned()).chain(["completions", "man"].map(str::to_owned));
+    for name in options.chain(commands).chain(["--help", "--version", "TRYVOX_API_KEY"].map(str::to_owned)) {
+        assert_eq!(tags.iter().filter(|tag| **tag == name).count(), 1, "{name}: {tags:?}");
+    }
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tryvox-exporter.1");
+    std::fs::write(&path, page).unwrap();
+    let linters: [&[&str]; 2] =
+        [&["man", "--warnings", "-E", "UTF-8", "-Tutf8", "-Z", "-l"], &["mandoc", "-T", "lint", "-W", "warning"]];
+    for linter in linters {
+        // A minimal installation has neither.
+        if let Ok(linted) = Command::new(linter[0]).args(&linter[1..]).arg(&path).output().await {
+            let messages = String::from_utf8_lossy(&linted.stderr);
+            assert!(linted.status.success() && messages.is_empty(), "{linter:?}: {messages}");
+        }
+    }
 }

@@ -78,7 +78,9 @@ async fn scrape_during_the_first_poll_succeeds_without_inventory() {
     assert_eq!(scrape.family("tryvox_api_retries_total").values().copied().collect::<Vec<_>>(), [0.0; 7]);
     assert_eq!(scrape.account_value("tryvox_invalid_records", ""), 0.0);
     assert_eq!(scrape.family("tryvox_number_status_changes_total").values().sum::<f64>(), 0.0);
-    assert_eq!(exporter.get("/-/ready").await.status(), 503);
+    let response = exporter.get("/-/ready").await;
+    assert_eq!(response.status(), 503);
+    assert!(response.text().await.unwrap().ends_with(": waiting for the first poll of 1 account.\n"));
     assert_eq!(exporter.get("/-/healthy").await.status(), 200);
 
     released.notify_one();

@@ -65,7 +65,7 @@ async fn assert_recovers(
         assert_eq!(Some(retries), times.map(|times| times as f64), "{case}");
     } else {
         let line = exporter.wait_for_log("poll failed", 1).await;
-        assert!(line.contains(&format!("reason={reason} ")) && line.contains("inventory=kept"), "{case}: {line}");
+        assert!(line.contains(&format!("reason={reason} ")) && line.contains("inventory=served"), "{case}: {line}");
         let scrape = exporter.scrape().await;
         assert!(scrape.account_value("tryvox_poll_errors_total", &format!("reason=\"{reason}\"")) >= 1.0, "{case}");
         assert_eq!(scrape.inventory(), inventory, "{case}");

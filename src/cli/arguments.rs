@@ -9,7 +9,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 use clap_complete::Shell;
 
-use super::{COMMANDS, CommandEntry, CommandError, commands};
+use super::{COMMANDS, CommandEntry, CommandError, commands, man};
 use crate::config::{CommandSpec, Flags, is_boolean};
 
 /// What the arguments request.
@@ -54,7 +54,7 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Inv
             let (name, matches) = matches.subcommand().unwrap_or((default.spec.name, &matches));
             match (name, matches.try_get_one::<Shell>("SHELL")) {
                 (COMPLETIONS, Ok(Some(shell))) => return Ok(Invocation::Print(completions(*shell))),
-                (MAN, _) => return man().map(Invocation::Print),
+                (MAN, _) => return Ok(Invocation::Print(man::render(&definition()))),
                 _ => {}
             }
             let command = COMMANDS.into_iter().find(|command| command.spec.name == name).unwrap_or(default);
@@ -105,25 +105,6 @@ fn completions(shell: Shell) -> String {
     let mut out = Vec::new();
     clap_complete::generate(shell, &mut definition(), "tryvox-exporter", &mut out);
     String::from_utf8_lossy(&out).into_owned()
-}
-
-/// Returns one page for all commands: what they share, then each with its options.
-fn man() -> Result<String, CommandError> {
-    let mut out = Vec::new();
-    let mut command = definition();
-    command.build();
-    let page = clap_mangen::Man::new(command.clone());
-    let mut write = || -> std::io::Result<()> {
-        page.render(&mut out)?;
-        for command in command.get_subcommands() {
-            let page = clap_mangen::Man::new(command.clone());
-            page.render_name_section(&mut out)?;
-            page.render_options_section(&mut out)?;
-        }
-        Ok(())
-    };
-    write().map_err(anyhow::Error::new)?;
-    Ok(String::from_utf8_lossy(&out).into_owned())
 }
 
 /// Returns the flags of a command; a boolean one takes no value unless it is given with `=`, and has a `--no-` form.

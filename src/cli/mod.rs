@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod healthcheck;
 mod log;
+mod man;
 mod once;
 mod serve;
 mod simulate;

@@ -54,7 +54,7 @@ async fn run(options: &Options, environment: &impl Environment, stop: Cancellati
         print(&format!(
             "Simulated TryVox API, {numbers} numbers per account:\n\
              \x20 URL         {url}\n\
-             \x20 account ID  {accounts}\n\
+             \x20 Account ID  {accounts}\n\
              \x20 API key     {key_text}\n",
             numbers = options.numbers,
             accounts = match &options.account_ids()[..] {

@@ -79,6 +79,8 @@ pub(super) struct Accounts<'a, E> {
     options: &'a Options,
     collector: Arc<CollectorOptions>,
     parser: Command,
+    /// Whether the key file of the process is invalid, which is reported once and not for each account.
+    is_shared_key_invalid: bool,
     problems: &'a mut Vec<String>,
 }
 
@@ -91,7 +93,7 @@ impl<'a, E: Environment> Accounts<'a, E> {
     ) -> Self {
         let collector = Arc::new(options.collector.clone());
         let parser = AccountOptions::augment_args(Command::new("options"));
-        Self { environment, values, options, collector, parser, problems }
+        Self { environment, values, options, collector, parser, is_shared_key_invalid: false, problems }
     }
 
     /// Returns the valid accounts, of all shards.
@@ -215,7 +217,8 @@ impl<'a, E: Environment> Accounts<'a, E> {
             (Some(_), Some(file), _) => Err(format!("{file}: api_key_env is set, too; remove one of them")),
             (Some(variable), None, _) => self.key_of_variable(variable),
             (None, Some(file), _) => key_of_file(file),
-            (None, None, Some(file)) => key_of_file(file),
+            (None, None, Some(_)) if self.is_shared_key_invalid => return None,
+            (None, None, Some(file)) => key_of_file(file).inspect_err(|_| self.is_shared_key_invalid = true),
             (None, None, None) => key_from_environment(self.environment, API_KEY_VARIABLE).and_then(|key| {
                 key.map(ApiKeySource::Value).ok_or_else(|| match entry {
                     Some(AccountEntry { origin, .. }) => format!(
@@ -245,12 +248,8 @@ impl<'a, E: Environment> Accounts<'a, E> {
         }
     }
 
-    /// Reports a problem once, even if it concerns several accounts.
     fn report(&mut self, problem: impl Into<String>) {
-        let problem = problem.into();
-        if !self.problems.contains(&problem) {
-            self.problems.push(problem);
-        }
+        self.problems.push(problem.into());
     }
 }
 

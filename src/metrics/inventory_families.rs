@@ -111,7 +111,7 @@ pub static INVENTORY: &[ListingMetric] = &[
         "tryvox_region_numbers",
         &["account", "country", "region", "status"],
         help!(
-            "Number of phone numbers in the last valid listing by region (empty if a number has none)",
+            "Number of phone numbers in the last valid listing by region (the label is empty for numbers without one)",
             "--collector.region is not set"
         ),
         |listing, samples| push_counts(&listing.inventory.regions, samples),
@@ -123,7 +123,7 @@ pub static INVENTORY: &[ListingMetric] = &[
         "tryvox_trunk_numbers",
         &["account", "trunk_id", "status"],
         help!(
-            "Number of phone numbers in the last valid listing by trunk (empty if a number has none)",
+            "Number of phone numbers in the last valid listing by trunk (the label is empty for numbers without one)",
             "--collector.trunk is not set"
         ),
         |listing, samples| push_counts(&listing.inventory.trunks, samples),
@@ -138,7 +138,7 @@ pub static INVENTORY: &[ListingMetric] = &[
         "tryvox_application_numbers",
         &["account", "application_id", "status"],
         help!(
-            "Number of phone numbers in the last valid listing by application (empty if a number has none)",
+            "Number of phone numbers in the last valid listing by application (the label is empty for numbers without one)",
             "--collector.application is not set"
         ),
         |listing, samples| push_counts(&listing.inventory.applications, samples),
@@ -181,7 +181,8 @@ pub static INVENTORY: &[ListingMetric] = &[
         &["account", "e164", "country", "type", "region", "status", "trunk_id", "application_id"],
         help!(
             "Properties of a phone number with per-number series (see --collector.number.statuses), as labels of the \
-             value 1"
+             value 1",
+            "--collector.number.statuses is none"
         ),
         |listing, samples| {
             for number in &listing.inventory.numbers {
@@ -197,7 +198,8 @@ pub static INVENTORY: &[ListingMetric] = &[
         &["account", "e164", "currency"],
         help!(
             "Monthly fee of a phone number with per-number series, in units of the currency (different currencies must \
-             not be added)"
+             not be added)",
+            "--collector.number.statuses is none"
         ),
         |listing, samples| {
             for number in &listing.inventory.numbers {
@@ -211,7 +213,7 @@ pub static INVENTORY: &[ListingMetric] = &[
         "tryvox_number_updated_timestamp_seconds",
         &["account", "e164"],
         "Unix timestamp in seconds of the updated_at of a phone number with per-number series; absent if it has none, \
-         there is no valid listing, or it is stale.",
+         there is no valid listing, it is stale, or --collector.number.statuses is none.",
         |listing, samples| {
             for number in &listing.inventory.numbers {
                 if let Some(updated) = number.updated_at {

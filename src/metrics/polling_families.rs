@@ -48,7 +48,8 @@ pub static POLLING: &[PollingMetric] = &[
     PollingMetric::counter(
         "tryvox_number_status_changes_total",
         &["account", "from", "to"],
-        "Total number of status changes of phone numbers between successive valid listings.",
+        "Total number of status changes of phone numbers between successive valid listings; pairs with an undocumented \
+         status are absent until the first such change.",
         |status, samples| {
             for ([from, to], count) in &status.snapshot.changes.statuses {
                 samples.push([from, to], *count);
@@ -203,7 +204,7 @@ pub static POLLING: &[PollingMetric] = &[
         "tryvox_api_requests_total",
         &["account", "code"],
         "Total number of requests to the TryVox API, retries included, by HTTP status code, or error if there was no \
-         complete response.",
+         complete response; codes other than 200 and error are absent until the first such response.",
         |status, samples| {
             for (code, count) in &status.requests.by_status {
                 let code = code.map_or_else(|| "error".to_owned(), |code| code.to_string());

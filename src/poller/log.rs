@@ -54,7 +54,7 @@ pub(super) fn log_success(account: &str, was_up: bool, listing: &Listing, poll: 
     }
 }
 
-/// Logs a failed poll; `inventory` is `none`, `kept` or `stale`, the state of the last valid listing.
+/// Logs a failed poll; `inventory` is `none`, `served` or `stale`, the state of the last valid listing.
 pub(super) fn log_failure(account: &str, failure: &Failure, inventory: &str, poll: LastPoll) {
     let duration = tracing::field::display(duration::format(poll.duration));
     warn!(

@@ -33,5 +33,5 @@ pub use history::{ChangeEvent, FailureStreak, History};
 pub use listing::Listing;
 pub use publication::{NewListing, PollReaction, Publication};
 pub use reload::{ReadConfig, ReloadHandle, ReloadObserver, Reloader};
-pub use task::Poller;
+pub use task::{ListingOutcome, Poller};
 pub use thread::PollingThread;

@@ -32,6 +32,8 @@ pub(super) struct Poll<'a> {
     deadline: Instant,
     /// Pages read so far, over all attempts.
     pages: AtomicU32,
+    /// Attempts started so far.
+    attempts: AtomicU32,
     /// Invalid records found so far, over all attempts.
     invalid_records: AtomicU64,
 }
@@ -50,12 +52,24 @@ impl<'a> Poll<'a> {
     /// Starts a poll; its deadline is `--poll.timeout` from now.
     pub(super) fn new(account: &'a Account, config: &'a AccountConfig) -> Self {
         let deadline = Instant::now() + config.poll.timeout();
-        Self { account, config, deadline, pages: AtomicU32::new(0), invalid_records: AtomicU64::new(0) }
+        Self {
+            account,
+            config,
+            deadline,
+            pages: AtomicU32::new(0),
+            attempts: AtomicU32::new(0),
+            invalid_records: AtomicU64::new(0),
+        }
     }
 
     /// Returns how many pages have been read so far.
     pub(super) fn pages(&self) -> u32 {
         self.pages.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many times the account has been listed so far, the attempt in progress included.
+    pub(super) fn attempts(&self) -> u32 {
+        self.attempts.load(Ordering::Relaxed)
     }
 
     /// Returns a valid listing of the account.
@@ -77,6 +91,7 @@ impl<'a> Poll<'a> {
         let mut added_during_previous_listing = HashSet::new();
         for attempt in 1..=MAX_ATTEMPTS {
             let started_at = Instant::now();
+            self.attempts.store(attempt, Ordering::Relaxed);
             match self.list(&key, std::mem::take(&mut added_during_previous_listing)).await {
                 Ok(ListingAttempt { listing, numbers, is_total_stable: true, .. }) if listing.discrepancy() == 0 => {
                     return Ok((listing, numbers));
@@ -156,8 +171,8 @@ impl<'a> Poll<'a> {
             return Ok(());
         }
         let cause = format!(
-            "the API reports {} numbers but lists {} ({} of them invalid), which exceeds the difference of {allowed} \
-             that is allowed; raise --poll.max-discrepancy or contact TryVox",
+            "the API reports {} numbers but listed {} ({} invalid): a difference of {discrepancy}, at most {allowed} \
+             allowed; raise --poll.max-discrepancy or contact TryVox",
             listing.reported,
             listing.inventory.listed + listing.inventory.invalid,
             listing.inventory.invalid,
@@ -170,7 +185,7 @@ impl<'a> Poll<'a> {
         let source = self.config.key.clone();
         run_blocking(move || source.read())
             .await
-            .map_err(|error| Failure::new(FailureReason::ApiKey, format!("{error}; check its path, owner and content")))
+            .map_err(|error| Failure::new(FailureReason::ApiKey, error.to_string()))
     }
 }
 

@@ -36,6 +36,17 @@ pub struct Poller {
     pub now: fn() -> SystemTime,
 }
 
+/// The result of listing an account without publishing it.
+#[derive(Debug)]
+pub struct ListingOutcome {
+    /// The listing, or why there is no valid one.
+    pub result: Result<Listing, Failure>,
+    /// Pages read, with all filters and over all attempts.
+    pub pages: u32,
+    /// How many times the account was listed.
+    pub attempts: u32,
+}
+
 /// The end of a poll, successful or not.
 struct PollOutcome {
     result: Result<ValidListing, Failure>,
@@ -81,12 +92,11 @@ impl Poller {
         self.poll_and_publish(None).await;
     }
 
-    /// Lists the account once, without publishing anything.
-    ///
-    /// # Errors
-    /// If there is no valid listing.
-    pub async fn listing(&self) -> Result<Listing, Failure> {
-        Poll::new(&self.account, &self.config).listing().await.map(|(listing, _)| listing)
+    /// Lists the account like a poll, without publishing anything.
+    pub async fn listing(&self) -> ListingOutcome {
+        let poll = Poll::new(&self.account, &self.config);
+        let result = poll.listing().await.map(|(listing, _)| listing);
+        ListingOutcome { result, pages: poll.pages(), attempts: poll.attempts() }
     }
 
     /// Polls once, compares the numbers with the `previous` valid listing and publishes the result. Returns the
@@ -166,7 +176,7 @@ impl Poller {
         let inventory = match (&snapshot.last_listing, snapshot.listing_at(Instant::now())) {
             (None, _) => "none",
             (Some(_), None) => "stale",
-            (Some(_), Some(_)) => "kept",
+            (Some(_), Some(_)) => "served",
         };
         self.account.publish(snapshot);
         log_failure(self.account.name(), failure, inventory, poll);

@@ -293,14 +293,21 @@ impl<F: Fn(u32, ListingPage<'_>)> ListingRun<'_, F> {
         let paused_until = pacer.paused_until();
         let times = RetryTimes { retry_at: now + backoff, paused_until, deadline: self.deadline };
         let decision = error.decide(attempt, times);
-        let failure = error.failure;
+        let AttemptError { failure, retry_after, .. } = error;
         match decision {
             RetryDecision::Retry => Ok(failure),
             RetryDecision::GiveUp => Err(failure),
             RetryDecision::GiveUpPaused => {
                 let wait = duration::format(round_up_to_seconds(paused_until - now));
-                let cause =
-                    format!("{}; retry only after {wait}, which is past the deadline of this poll", failure.cause);
+                let pause = match retry_after {
+                    Some(_) => format!("Retry-After {wait} exceeds the poll's deadline"),
+                    None => format!("requests are paused for {wait}, which exceeds the poll's deadline"),
+                };
+                // What follows the last semicolon is the remedy.
+                let cause = match failure.cause.rsplit_once("; ") {
+                    Some((cause, remedy)) => format!("{cause}, {pause}; {remedy}"),
+                    None => format!("{}, {pause}", failure.cause),
+                };
                 Err(Failure { reason: FailureReason::RateLimited, cause, ..failure })
             }
         }

@@ -88,9 +88,11 @@ impl FailureReason {
     #[must_use]
     pub fn advice(self) -> Advice {
         let (summary, remedy) = match self {
-            Self::Timeout => {
-                ("The API did not respond in time.", "If this persists, raise --tryvox.timeout or --poll.timeout.")
-            }
+            Self::Timeout => (
+                "The API did not respond in time.",
+                "If this persists for one request, check the network and raise --tryvox.timeout. If the whole poll does \
+                 not finish, raise --tryvox.rate-limit or --poll.interval.",
+            ),
             Self::Connect => (
                 "The connection to the API failed.",
                 "Check --tryvox.url, and DNS, proxy and firewall on the exporter's host.",
@@ -102,7 +104,7 @@ impl FailureReason {
             Self::Unauthorized => (
                 "The API rejected the API key.",
                 "Write a valid key to the account's key file; the next poll reads it. A key from an environment \
-                 variable needs a restart.",
+                 variable, or one that systemd passes as a credential, needs a restart.",
             ),
             Self::Forbidden => (
                 "The API key is not permitted to list this account.",
@@ -139,7 +141,8 @@ impl FailureReason {
             ),
             Self::ApiKey => (
                 "The API key cannot be read.",
-                "Check the path, owner, mode and content of the account's key file; the next poll reads it again.",
+                "Fix the key file as the error says; the next poll reads it again. A key that systemd passes as a \
+                 credential needs a restart.",
             ),
             Self::Internal => {
                 ("The poll failed because of a bug in tryvox-exporter.", "Please report it together with the log.")

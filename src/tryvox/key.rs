@@ -83,11 +83,11 @@ pub enum ApiKeySource {
     File(PathBuf),
 }
 
-/// Why an API key file gives no key.
+/// Why an API key file gives no key. The message includes the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiKeyError {
     /// The file cannot be read.
-    #[error("cannot read API key file {}: {error}", path.display())]
+    #[error("cannot read API key file {}: {error}; {}", path.display(), read_remedy(error))]
     File {
         /// The path of the file.
         path: PathBuf,
@@ -95,13 +95,24 @@ pub enum ApiKeyError {
         error: io::Error,
     },
     /// The file does not contain a valid key.
-    #[error("invalid API key file {}: {error}", path.display())]
+    #[error("invalid API key file {}: {error}; write only the key to it", path.display())]
     Invalid {
         /// The path of the file.
         path: PathBuf,
         /// What is wrong with the content.
         error: InvalidApiKey,
     },
+}
+
+/// Returns what to do about a key file that cannot be read.
+fn read_remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "create it or correct the path",
+        io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => "correct the path",
+        io::ErrorKind::PermissionDenied => "check its owner and mode",
+        io::ErrorKind::InvalidData | io::ErrorKind::FileTooLarge => "write only the key to it",
+        _ => "check its path and file system",
+    }
 }
 
 /// Maximum size of a key file, in bytes.
@@ -159,6 +170,28 @@ mod tests {
         for invalid in ["two words", "two\nlines", "a\u{0}b", "clé"] {
             assert_eq!(ApiKey::new(&invalid.into()).unwrap_err(), InvalidApiKey::NotVisibleAscii, "{invalid:?}");
         }
+    }
+
+    #[test]
+    fn remedy_for_a_key_file_depends_on_the_cause() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        std::fs::write(path("empty"), "\n").unwrap();
+        std::fs::write(path("binary"), [0xff]).unwrap();
+        std::fs::write(path("large"), "k".repeat(70_000)).unwrap();
+        for (name, remedy) in [
+            ("missing", "create it or correct the path"),
+            ("", "correct the path"),
+            ("empty", "the key is empty; write only the key to it"),
+            ("binary", "write only the key to it"),
+            ("large", "write only the key to it"),
+        ] {
+            let error = ApiKeySource::File(path(name)).read().unwrap_err().to_string();
+            assert!(error.ends_with(&format!("; {remedy}")) || error.ends_with(&format!(": {remedy}")), "{error}");
+        }
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let error = ApiKeyError::File { path: "key".into(), error: denied }.to_string();
+        assert_eq!(error, "cannot read API key file key: permission denied; check its owner and mode");
     }
 
     #[test]

@@ -86,14 +86,15 @@ async fn report_readiness(State(state): State<Arc<AppState>>) -> Response {
     if state.is_ready.load(Ordering::Relaxed) {
         "tryvox-exporter is ready.\n".into_response()
     } else {
-        let text = format!("tryvox-exporter is not ready: the first poll of {waiting} account(s) has not ended.\n");
+        let plural = if waiting == 1 { "" } else { "s" };
+        let text = format!("tryvox-exporter is not ready: waiting for the first poll of {waiting} account{plural}.\n");
         (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
     }
 }
 
 async fn reload_config(State(state): State<Arc<AppState>>) -> Response {
     let Some(handle) = &state.reload else {
-        let text = "The lifecycle API is off; --web.enable-lifecycle allows it.\n";
+        let text = "The lifecycle API is disabled; enable it with --web.enable-lifecycle.\n";
         return (StatusCode::FORBIDDEN, text).into_response();
     };
     match handle.reload().await {

@@ -15,7 +15,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
 use super::{CommandEntry, CommandError, print, with_config};
-use crate::config::{CommandSpec, Config, OutputFormat};
+use crate::config::{CommandSpec, Config, Options, OutputFormat};
+use crate::duration;
 use crate::poller::{Account, Poller, build_pollers};
 use report::{AccountReport, Report};
 
@@ -42,7 +43,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
 /// If an account cannot be listed, or `stop` is cancelled.
 async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandError> {
     let pollers = build_pollers(config).map_err(anyhow::Error::msg)?;
-    let reports = join_all(pollers.iter().map(check));
+    let reports = join_all(pollers.iter().map(|poller| check(poller, &config.options)));
     let progress = std::io::stderr().is_terminal().then(|| PageProgress::start(&pollers, stop.child_token()));
     let reports = stop.run_until_cancelled(reports).await;
     if let Some(progress) = progress {
@@ -70,11 +71,20 @@ fn plural(count: u64, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
+/// Formats how long something took, like `250ms`, `4.04s` or `1m 30s`.
+fn format_elapsed(duration: Duration) -> String {
+    if (Duration::from_secs(1)..Duration::from_mins(1)).contains(&duration) {
+        let hundredths = duration.as_millis() / 10;
+        return format!("{}.{:02}s", hundredths / 100, hundredths % 100);
+    }
+    duration::format(duration)
+}
+
 /// Lists an account and measures how long that takes.
-async fn check(poller: &Poller) -> AccountReport {
+async fn check(poller: &Poller, options: &Options) -> AccountReport {
     let started_at = Instant::now();
-    let listing = poller.listing().await;
-    AccountReport::new(poller, listing, started_at.elapsed())
+    let outcome = poller.listing().await;
+    AccountReport::new(poller, outcome, started_at.elapsed(), options)
 }
 
 /// Returns whether to print colors: only to a terminal, and not if the user opted out (<https://no-color.org>).
@@ -123,5 +133,19 @@ impl PageProgress {
         self.stop.cancel();
         // It fails only if the task has panicked, which does not matter to the report.
         _ = self.task.await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elapsed_seconds_have_two_decimals() {
+        for (milliseconds, text) in
+            [(2, "2ms"), (999, "999ms"), (1_000, "1.00s"), (4_040, "4.04s"), (59_999, "59.99s"), (90_500, "1m 30s")]
+        {
+            assert_eq!(format_elapsed(Duration::from_millis(milliseconds)), text);
+        }
     }
 }

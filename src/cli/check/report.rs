@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::plural;
+use super::{format_elapsed, plural};
+use crate::config::Options;
 use crate::duration;
 use crate::inventory::{GroupTotals, Inventory, Money};
 use crate::metrics::render_listing;
-use crate::poller::{Listing, Poller};
-use crate::tryvox::{Failure, STATUSES};
+use crate::poller::{Listing, ListingOutcome, Poller};
+use crate::tryvox::STATUSES;
 
 /// The documented types.
 const TYPES: [&str; 3] = ["local", "toll_free", "mobile"];
@@ -19,6 +20,9 @@ const CAPABILITIES: [&str; 3] = ["voice", "sms", "mms"];
 
 /// Approximate number of series of an account besides those of its listing.
 const POLLING_SERIES: usize = 70;
+
+/// How many times a poll lists an account if the listing is inconsistent.
+const LISTINGS_PER_POLL: f64 = 3.0;
 
 /// The reports of all accounts.
 #[derive(Debug, Serialize)]
@@ -105,14 +109,14 @@ impl Totals {
 }
 
 impl AccountReport {
-    /// Creates the report of an account that took `duration` to list.
-    pub(super) fn new(poller: &Poller, listing: Result<Listing, Failure>, duration: Duration) -> Self {
+    /// Creates the report of an account that took `duration` to list; `options` are those of the process.
+    pub(super) fn new(poller: &Poller, outcome: ListingOutcome, duration: Duration, options: &Options) -> Self {
+        let ListingOutcome { result, pages, attempts } = outcome;
         let account = poller.account.name().to_owned();
         let interval = poller.account.interval();
-        let pages = poller.account.progress().total;
         let mut report = Self {
             account,
-            ok: listing.is_ok(),
+            ok: result.is_ok(),
             error: None,
             numbers: 0,
             reported: 0,
@@ -126,14 +130,23 @@ impl AccountReport {
             series: POLLING_SERIES,
             totals_by_currency: BTreeMap::new(),
         };
-        match listing {
+        match result {
             Ok(listing) => report.add_listing(poller, &listing),
             Err(failure) => {
                 report.error = Some(FailureReport { reason: failure.reason.as_str(), message: failure.to_string() });
             }
         }
-        report.advice.extend(interval_advice(duration, interval));
-        report.advice.extend(rate_limit_advice(pages, interval, poller.config.tryvox.rate_limit));
+        // A listing that failed may have more pages than were read.
+        let known_pages = poller.account.progress().total;
+        let polling = Polling {
+            duration,
+            pages: known_pages.max(pages.div_ceil(attempts.max(1))),
+            interval,
+            has_own_interval: poller.config.poll.interval != options.poll.interval,
+            rate_limit: poller.config.tryvox.rate_limit,
+            has_own_rate_limit: poller.config.tryvox.rate_limit.to_bits() != options.tryvox.rate_limit.to_bits(),
+        };
+        report.advice.extend(polling.advice());
         report
     }
 
@@ -163,10 +176,11 @@ impl AccountReport {
         }
         if listing.discrepancy() > 0 {
             self.problems.push(format!(
-                "the API reports {} numbers but lists {} ({} of them invalid)",
+                "the API reports {} numbers but listed {} ({} invalid): a difference of {}",
                 listing.reported,
                 inventory.listed + inventory.invalid,
-                inventory.invalid
+                inventory.invalid,
+                listing.discrepancy()
             ));
         }
         let rendered = render_listing(poller.account.name(), listing, None);
@@ -178,40 +192,80 @@ impl AccountReport {
 /// [`InvalidRecord::kind`](crate::inventory::InvalidRecord::kind).
 fn describe_invalid(kind: &str) -> String {
     match kind {
-        "shape" => "a required field is missing or has the wrong type".to_owned(),
+        "shape" => {
+            "a required field is missing or has the wrong type; run with --log.level=warn to see which".to_owned()
+        }
         "fee" => "a fee is not a valid amount".to_owned(),
         field => format!("{field} is empty, too long or malformed"),
     }
 }
 
-/// Returns advice if listing an account takes too long for its interval.
-fn interval_advice(duration: Duration, interval: Duration) -> Option<String> {
-    if duration <= interval.mul_f64(0.8) {
-        return None;
-    }
-    // Twice the duration leaves room for retries and for a slower API.
-    let recommended = Duration::from_secs(duration.as_secs() + 1) * 2;
-    let (duration, interval) = (duration::format(duration), duration::format(interval));
-    let recommended = duration::format(recommended);
-    Some(format!(
-        "listing took {duration} of the interval of {interval}; set --poll.interval to at least {recommended}"
-    ))
+/// What decides whether the polls of an account fit its interval.
+struct Polling {
+    /// How long listing the account took.
+    duration: Duration,
+    /// Pages of one listing.
+    pages: u32,
+    interval: Duration,
+    /// Whether the account has an interval of its own in the configuration file.
+    has_own_interval: bool,
+    /// Requests per second, 0 for unlimited.
+    rate_limit: f64,
+    /// Whether the account has a rate limit of its own in the configuration file.
+    has_own_rate_limit: bool,
 }
 
-/// Returns advice if the rate limit, in requests per second and 0 for none, leaves too little time to list this many
-/// pages again within the interval, as a poll does up to twice if the listing is inconsistent.
-fn rate_limit_advice(pages: u32, interval: Duration, rate_limit: f64) -> Option<String> {
-    let recommended = f64::from(pages) * 3.0 / interval.as_secs_f64();
-    if rate_limit == 0.0 || rate_limit >= recommended {
-        return None;
+impl Polling {
+    /// Returns advice if polls do not fit the interval.
+    fn advice(&self) -> Option<String> {
+        let setting = |is_own, flag: &str, field: &str| {
+            if is_own { format!("{field} of the account in the configuration file") } else { flag.to_owned() }
+        };
+        let set_interval = |interval| {
+            let option = setting(self.has_own_interval, "--poll.interval", "interval");
+            format!("{option} to at least {}", duration::format(interval))
+        };
+        let set_rate_limit = |rate_limit| {
+            let option = setting(self.has_own_rate_limit, "--tryvox.rate-limit", "rate_limit");
+            format!("{option} to at least {rate_limit}")
+        };
+        let interval = duration::format(self.interval);
+        let slow = format!("listing took {} of the interval of {interval}", format_elapsed(self.duration));
+        match (self.sufficient_interval(), self.sufficient_rate_limit()) {
+            (None, None) => None,
+            (Some(interval), None) => Some(format!("{slow}; set {}", set_interval(interval))),
+            (None, Some(rate_limit)) => {
+                let pages = plural(self.pages.into(), "page");
+                Some(format!(
+                    "{pages} in an interval of {interval} leave little time for retries at {} requests per second; set \
+                     {}",
+                    self.rate_limit,
+                    set_rate_limit(rate_limit)
+                ))
+            }
+            (Some(interval), Some(rate_limit)) => {
+                let paced =
+                    Duration::from_secs_f64((f64::from(self.pages) * LISTINGS_PER_POLL / self.rate_limit).ceil());
+                let (interval, rate_limit) = (set_interval(interval.max(paced)), set_rate_limit(rate_limit));
+                Some(format!("{slow}; set {interval}, or {rate_limit}"))
+            }
+        }
     }
-    // Rounded up to a tenth, so that it is never 0.0.
-    let recommended = (recommended * 10.0).ceil() / 10.0;
-    let (pages, interval) = (plural(pages.into(), "page"), duration::format(interval));
-    Some(format!(
-        "{pages} in an interval of {interval} leave little time for retries at {rate_limit} requests per second; set \
-         --tryvox.rate-limit to at least {recommended}"
-    ))
+
+    /// Returns the interval to set if listing takes too long for the present one.
+    fn sufficient_interval(&self) -> Option<Duration> {
+        // Twice the duration leaves room for retries and for a slower API.
+        let is_short = self.duration > self.interval.mul_f64(0.8);
+        is_short.then(|| Duration::from_secs(self.duration.as_secs() + 1) * 2)
+    }
+
+    /// Returns the rate limit to set if the present one leaves too little time within the interval.
+    fn sufficient_rate_limit(&self) -> Option<f64> {
+        let sufficient = f64::from(self.pages) * LISTINGS_PER_POLL / self.interval.as_secs_f64();
+        let is_low = self.rate_limit != 0.0 && self.rate_limit < sufficient;
+        // Rounded up to a tenth, so that it is never 0.0.
+        is_low.then(|| (sufficient * 10.0).ceil() / 10.0)
+    }
 }
 
 /// Returns the values of a listing that the API does not document, by label.
@@ -232,18 +286,47 @@ fn undocumented(inventory: &Inventory) -> BTreeMap<&'static str, BTreeSet<&str>>
 mod tests {
     use super::*;
 
+    /// An account at 20 requests per second whose poll takes a second of five minutes.
+    const POLLING: Polling = Polling {
+        duration: Duration::from_secs(1),
+        pages: 13,
+        interval: Duration::from_mins(5),
+        has_own_interval: false,
+        rate_limit: 20.0,
+        has_own_rate_limit: false,
+    };
+
     #[test]
     fn advice_is_given_only_if_the_interval_or_the_rate_limit_is_too_low() {
-        let interval = Duration::from_mins(5);
-        assert_eq!(interval_advice(Duration::from_secs(200), interval), None);
-        let advice = interval_advice(Duration::from_secs(299), interval).unwrap();
+        assert_eq!(Polling { duration: Duration::from_secs(200), ..POLLING }.advice(), None);
+        let advice = Polling { duration: Duration::from_secs(299), ..POLLING }.advice().unwrap();
         assert!(advice.ends_with("4m 59s of the interval of 5m; set --poll.interval to at least 10m"), "{advice}");
         for (pages, rate_limit) in [(0, 20.0), (13, 20.0), (13, 0.2), (1_000_000, 0.0)] {
-            assert_eq!(rate_limit_advice(pages, interval, rate_limit), None);
+            assert_eq!(Polling { pages, rate_limit, ..POLLING }.advice(), None);
         }
         for (pages, rate_limit, expected) in [(1, 0.005, "0.1"), (13, 0.05, "0.2"), (1000, 5.0, "10")] {
-            let advice = rate_limit_advice(pages, interval, rate_limit).unwrap();
-            assert!(advice.ends_with(&format!("--tryvox.rate-limit to at least {expected}")), "{advice}");
+            let advice = Polling { pages, rate_limit, ..POLLING }.advice().unwrap();
+            assert!(advice.ends_with(&format!("; set --tryvox.rate-limit to at least {expected}")), "{advice}");
         }
+    }
+
+    #[test]
+    fn advice_offers_a_choice_if_interval_and_rate_limit_are_too_low() {
+        let slow = Polling {
+            duration: Duration::from_millis(4_040),
+            pages: 20,
+            interval: Duration::from_secs(5),
+            rate_limit: 5.0,
+            ..POLLING
+        };
+        assert_eq!(
+            slow.advice().unwrap(),
+            "listing took 4.04s of the interval of 5s; set --poll.interval to at least 12s, or --tryvox.rate-limit to at \
+             least 12"
+        );
+        let advice = Polling { has_own_interval: true, has_own_rate_limit: true, ..slow }.advice().unwrap();
+        let expected = "set interval of the account in the configuration file to at least 12s, or rate_limit of the \
+                        account in the configuration file to at least 12";
+        assert!(advice.ends_with(expected), "{advice}");
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::plural;
 use super::report::{AccountReport, Report, Totals};
+use super::{format_elapsed, plural};
 use crate::duration;
 
 const BOLD: &str = "\x1b[1m";
@@ -34,10 +34,16 @@ pub(super) fn render(report: &Report, is_colored: bool) -> String {
         for advice in &account.advice {
             _ = writeln!(out, "  {} {advice}", paint("advice:", YELLOW));
         }
-        let [elapsed, interval] = [account.seconds, account.interval_seconds].map(format_seconds);
+        let [elapsed, interval] = [account.seconds, account.interval_seconds]
+            .map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default());
+        let (elapsed, interval) = (format_elapsed(elapsed), duration::format(interval));
         let pages = plural(account.pages.into(), "page");
-        _ = writeln!(out, "  {pages} in {elapsed}, interval {interval}, about {} time series", account.series);
-        out.push('\n');
+        _ = write!(out, "  {pages} in {elapsed}, interval {interval}");
+        // Without a listing there is nothing to estimate them from.
+        if account.ok {
+            _ = write!(out, ", about {} time series", account.series);
+        }
+        out.push_str("\n\n");
     }
     if report.accounts.len() > 1 {
         let Totals { numbers, monthly_fees, setup_fees } = &report.totals;
@@ -114,11 +120,6 @@ fn align_columns<const N: usize>(rows: &[[String; N]]) -> String {
         out.push('\n');
     }
     out
-}
-
-/// Formats a number of seconds as a duration.
-fn format_seconds(seconds: f64) -> String {
-    duration::format(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
 /// Joins the amounts of all currencies.

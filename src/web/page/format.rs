@@ -56,9 +56,9 @@ pub(super) fn describe_change(event: &ChangeEvent) -> String {
     match &event.change {
         Some(NumberChange::Added(e164)) => format!("{e164} added"),
         Some(NumberChange::Removed(e164)) => format!("{e164} removed"),
-        Some(NumberChange::Status(e164, from, to)) => format!("{e164} status changed from {from} to {to}"),
+        Some(NumberChange::Status(e164, from, to)) => format!("status of {e164} changed from {from} to {to}"),
         Some(NumberChange::Fee(e164, from, to)) => {
-            format!("{e164} monthly fee changed from {} to {}", amount(from), amount(to))
+            format!("monthly fee of {e164} changed from {} to {}", amount(from), amount(to))
         }
         None => count_of(event.count, "more change", "more changes"),
     }
