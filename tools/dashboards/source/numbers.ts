@@ -161,7 +161,7 @@ export const numbers = buildDashboard({
         ),
         stat(
           {
-            title: 'Changes to suspended',
+            title: 'Suspensions',
             description: `Count of changes to status suspended within the time range. Orange from 1: see the table "List of suspended numbers". ${ignoresCountry}`,
             noValue: noAccountText,
             size: [4, 4],
