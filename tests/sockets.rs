@@ -94,7 +94,7 @@ async fn exporter_reports_each_network_fault_and_recovers() {
             }
         }
     }
-    // They mostly wait, so many run at one time.
+    // They mostly wait, so many run concurrently.
     stream::iter(cases).buffer_unordered(12).collect::<Vec<()>>().await;
     assert!(other_host.requests().is_empty(), "a redirect was followed");
 }

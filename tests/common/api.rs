@@ -62,7 +62,7 @@ impl MockApi {
         self.0.requests.lock().unwrap().clone()
     }
 
-    /// Returns the highest number of requests that were in flight at one time.
+    /// Returns the highest number of requests that were in flight simultaneously.
     pub(crate) fn max_in_flight(&self) -> usize {
         self.0.max_in_flight.load(Ordering::SeqCst)
     }

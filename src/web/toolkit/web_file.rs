@@ -39,7 +39,7 @@ pub struct WebFile {
     tls: Mutex<Option<(Arc<ParsedFile>, LoadedTls)>>,
 }
 
-/// The content of the file at one time.
+/// The content of the file as of one read.
 struct ParsedFile {
     bytes: SecretSlice<u8>,
     settings: Settings,
