@@ -55,8 +55,8 @@ fn decode(pages: &Pages) -> Vec<ListingPage<'_>> {
 impl Transport for Pages {
     fn get(&self, url: Url, _: HeaderValue) -> BoxFuture<'_, Result<ApiResponse, Failure>> {
         let (_, page) = url.query_pairs().find(|(name, _)| name == "page").unwrap();
-        let body = Ok(self.0[page.parse::<usize>().unwrap() - 1].clone());
-        async { Ok(ApiResponse { status: StatusCode::OK, headers: HeaderMap::new(), body }) }.boxed()
+        let body = self.0[page.parse::<usize>().unwrap() - 1].clone().into();
+        async move { Ok(ApiResponse { status: StatusCode::OK, headers: HeaderMap::new(), body }) }.boxed()
     }
 }
 
@@ -91,6 +91,7 @@ fn new_poller(pages: Pages, collector: Arc<CollectorOptions>) -> Poller {
         first_interval: interval,
         reactions: Vec::new(),
         now: SystemTime::now,
+        rng: fastrand::Rng::new(),
     }
 }
 

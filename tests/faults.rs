@@ -12,8 +12,8 @@ use crate::common::{Scrape, seed};
 const PAGES: u64 = 6;
 /// Maximum number of requests in flight, by the default [`HarnessOptions`].
 const IN_FLIGHT: u64 = 3;
-/// Maximum number of attempts at one page.
-const ATTEMPTS: u64 = 4;
+/// Maximum number of requests in 30 s, the default of `--tryvox.retry-for`, that probe whether an outage has ended.
+const PROBES: u64 = 18;
 
 /// Where a fault begins: it affects this page and all after it.
 const FIRST_FAULTY_PAGES: [u64; 3] = [1, 4, 6];
@@ -40,7 +40,7 @@ struct Expectation {
     max_requests: u64,
 }
 
-/// Faults that are retried, up to [`ATTEMPTS`] times per page, and the reason if all attempts fail.
+/// Faults that are retried, for `--tryvox.retry-for`, and the reason if all attempts fail.
 const TRANSIENT: &[(&str, &str)] = &[
     ("408", "http_status"),
     ("425", "http_status"),
@@ -74,7 +74,7 @@ const PERMANENT: &[(&str, &str)] = &[
     ("redirect to=http://127.0.0.1:1/", "redirect"),
     ("endless-body", "too_large"),
     ("429 retry-after=3600", "rate_limited"),
-    ("503 retry-after-date=3600", "rate_limited"),
+    ("503 retry-after-date=3600", "server_error"),
 ];
 
 /// Faults in the content of a page, with the result for each of [`FIRST_FAULTY_PAGES`] (rows) and
@@ -194,13 +194,13 @@ async fn assert_fault_handled(fault: &str, page: u64, times: Option<u64>, expect
 async fn transient_faults_are_retried() {
     for (fault, reason) in TRANSIENT {
         for page in FIRST_FAULTY_PAGES {
-            // The pages before, then the maximum number of attempts at each page in flight. No other
+            // The pages before, those in flight when the first one fails, then one probe at a time. No other
             // page is requested before the first one has arrived.
             let in_flight = if page == 1 { 1 } else { IN_FLIGHT.min(PAGES - page + 1) };
             for times in OCCURRENCES {
                 let expected = match times {
                     Some(times) => Expectation { result: Exact, max_requests: PAGES + times },
-                    None => Expectation { result: Failed(reason), max_requests: page - 1 + in_flight * ATTEMPTS },
+                    None => Expectation { result: Failed(reason), max_requests: page - 1 + in_flight + PROBES },
                 };
                 assert_fault_handled(fault, page, times, expected).await;
             }
@@ -274,9 +274,9 @@ async fn retry_after_pauses_the_whole_account_and_delays_the_next_poll() {
     harness.set_faults("503 retry-after=3600 times=1");
     harness.wait_for_polls(3).await;
     let start = tokio::time::Instant::now();
-    assert_eq!(harness.scrape().account_value("tryvox_poll_errors_total", r#"reason="rate_limited""#), 1.0);
+    assert_eq!(harness.scrape().account_value("tryvox_poll_errors_total", r#"reason="server_error""#), 1.0);
     let message = harness.last_failure();
-    let expected = "HTTP 503: server error, Retry-After 1h exceeds the poll's deadline; if it persists, contact TryVox";
+    let expected = r#"HTTP 503 "Simulated fault.": server error, Retry-After 1h exceeds the poll's deadline; if it persists, contact TryVox"#;
     assert!(message.ends_with(expected), "{message}");
     let requests = harness.requests();
     tokio::time::sleep(Duration::from_mins(59)).await;

@@ -23,8 +23,8 @@ use tryvox_exporter::metrics::{self, AccountMetrics, ConfigStatus, ExporterMetri
 use tryvox_exporter::poller::{Account, Budget, Poller};
 use tryvox_exporter::simulator::{Fault, Faults, SimulatedAccount, Simulator};
 use tryvox_exporter::tryvox::{
-    ApiKey, ApiKeySource, ApiResponse, ClientContext, Failure, FailureReason, FairLimit, Transport, TryvoxClient,
-    TryvoxOptions, read_body,
+    ApiKey, ApiKeySource, ApiResponse, ClientContext, Failure, FailureReason, FairLimit, ResponseBody, Transport,
+    TryvoxClient, TryvoxOptions,
 };
 
 use super::expected::{self, Series};
@@ -129,7 +129,7 @@ impl Transport for InProcessTransport {
             self.recorder.record(&self.simulator);
             let (head, body) =
                 response.map_err(|cut| Failure::new(FailureReason::Connect, cut.to_string()))?.into_parts();
-            let body = if head.status == 200 { read_body(body.into_data_stream()).await } else { Ok([][..].into()) };
+            let body = ResponseBody::from_stream(body.into_data_stream());
             Ok(ApiResponse { status: head.status, headers: head.headers, body })
         }
         .boxed()
@@ -182,6 +182,7 @@ pub(crate) fn build_poller(options: &HarnessOptions, key: ApiKey, transport: Arc
         first_interval: options.interval,
         reactions: Vec::new(),
         now: options.now,
+        rng: fastrand::Rng::with_seed(options.seed),
     }
 }
 
