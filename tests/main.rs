@@ -10,6 +10,7 @@
 mod accounts;
 mod alerting;
 mod arbitrary;
+mod availability;
 mod command_line;
 mod common;
 mod config;
@@ -24,11 +25,13 @@ mod http;
 mod key_secrecy;
 mod model;
 mod once;
+
 mod page;
 mod panels;
 mod polling;
 mod prometheus;
 mod records;
+mod recovery;
 mod rules;
 mod shift;
 mod sizing;

@@ -5,12 +5,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use reqwest::Url;
+use reqwest::dns::Resolve;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use tokio::time::Instant;
 use tracing::warn;
@@ -44,8 +45,18 @@ pub trait Transport: fmt::Debug + Send + Sync {
 /// The HTTP clients that all accounts share: a connection pool for each origin.
 ///
 /// A request fails unless [`prepare`](Self::prepare) was called with a URL of its origin.
-#[derive(Debug, Default)]
-pub struct HttpClients(Mutex<HashMap<Origin, ConnectionPool>>);
+#[derive(Default)]
+pub struct HttpClients {
+    pools: Mutex<HashMap<Origin, ConnectionPool>>,
+    /// Resolves host names; `None` for the system's resolver.
+    resolver: Option<Arc<dyn Resolve>>,
+}
+
+impl fmt::Debug for HttpClients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpClients").field("pools", &self.pools).finish_non_exhaustive()
+    }
+}
 
 /// The connections to one origin.
 #[derive(Debug)]
@@ -55,6 +66,12 @@ struct ConnectionPool {
 }
 
 impl HttpClients {
+    /// Creates clients that resolve host names in their own way.
+    #[must_use]
+    pub fn with_resolver(resolver: Arc<dyn Resolve>) -> Self {
+        Self { pools: Mutex::default(), resolver: Some(resolver) }
+    }
+
     /// Creates a connection pool for each origin of the URLs, if there is none yet.
     ///
     /// # Errors
@@ -62,7 +79,7 @@ impl HttpClients {
     pub fn prepare<'a>(&self, urls: impl IntoIterator<Item = &'a Url>) -> Result<(), String> {
         for url in urls {
             if !self.pools().contains_key(&url.origin()) {
-                let pool = ConnectionPool::new(url)?;
+                let pool = self.new_pool(url)?;
                 self.pools().insert(url.origin(), pool);
             }
         }
@@ -70,7 +87,12 @@ impl HttpClients {
     }
 
     fn pools(&self) -> MutexGuard<'_, HashMap<Origin, ConnectionPool>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn new_pool(&self, url: &Url) -> Result<ConnectionPool, String> {
+        let client = http_client(url.scheme() == "https", self.resolver.clone())?;
+        Ok(ConnectionPool { client, created_at: Instant::now() })
     }
 }
 
@@ -94,21 +116,15 @@ impl Transport for HttpClients {
         let mut pools = self.pools();
         // If another request has discarded the connections since, those of now are new enough.
         let Some(pool) = pools.get_mut(&url.origin()).filter(|pool| pool.created_at <= time) else { return };
-        match ConnectionPool::new(url) {
+        match self.new_pool(url) {
             Ok(new) => *pool = new,
             Err(error) => warn!(url = %url.origin().ascii_serialization(), error, "keeping the previous connections"),
         }
     }
 }
 
-impl ConnectionPool {
-    fn new(url: &Url) -> Result<Self, String> {
-        Ok(Self { client: http_client(url.scheme() == "https")?, created_at: Instant::now() })
-    }
-}
-
 /// Creates a client, which has a connection pool of its own.
-fn http_client(https: bool) -> Result<reqwest::Client, String> {
+fn http_client(https: bool, resolver: Option<Arc<dyn Resolve>>) -> Result<reqwest::Client, String> {
     // This fails only if a provider is installed already, and then that one is used.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = reqwest::Client::builder()
@@ -121,6 +137,10 @@ fn http_client(https: bool) -> Result<reqwest::Client, String> {
         .retry(reqwest::retry::never());
     // A proxy could read the key of a plain HTTP request. Without TLS there are no certificates to load.
     let builder = if https { builder } else { builder.no_proxy().tls_certs_only([]) };
+    let builder = match resolver {
+        Some(resolver) => builder.dns_resolver(resolver),
+        None => builder,
+    };
     builder.build().map_err(|error| {
         format!("cannot set up TLS: {}; check that the package ca-certificates is installed", root_cause(&error))
     })

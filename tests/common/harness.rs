@@ -46,7 +46,11 @@ pub(crate) struct HarnessOptions {
     /// How long the simulator takes to respond.
     pub(crate) latency: Duration,
     pub(crate) interval: Duration,
+    pub(crate) retry_for: Duration,
+    /// The timeout of a poll.
     pub(crate) timeout: Duration,
+    /// Where the API is; without a network it does not matter.
+    pub(crate) url: Url,
     pub(crate) stale_after: Duration,
     pub(crate) countries: Option<Vec<String>>,
     pub(crate) statuses: Option<Vec<String>>,
@@ -65,7 +69,9 @@ impl Default for HarnessOptions {
             rate_limit: 0.0,
             latency: Duration::from_millis(20),
             interval: Duration::from_mins(5),
+            retry_for: Duration::from_secs(30),
             timeout: Duration::from_mins(5),
+            url: "http://in.process".parse().unwrap(),
             stale_after: Duration::from_mins(15),
             countries: None,
             statuses: None,
@@ -153,7 +159,8 @@ pub(crate) fn build_poller(options: &HarnessOptions, key: ApiKey, transport: Arc
         rng: fastrand::Rng::with_seed(options.seed),
     };
     let tryvox = TryvoxOptions {
-        url: "http://in.process".parse().unwrap(),
+        url: options.url.clone(),
+        retry_for: options.retry_for,
         concurrency: options.concurrency,
         rate_limit: options.rate_limit,
         per_page: options.per_page,
