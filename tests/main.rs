@@ -9,6 +9,7 @@
 
 mod accounts;
 mod alerting;
+mod api_drift;
 mod arbitrary;
 mod command_line;
 mod common;
@@ -24,6 +25,7 @@ mod http;
 mod key_secrecy;
 mod model;
 mod once;
+mod outages;
 mod page;
 mod panels;
 mod polling;
