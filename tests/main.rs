@@ -9,6 +9,7 @@
 
 mod accounts;
 mod alerting;
+mod api_drift;
 mod arbitrary;
 mod availability;
 mod command_line;
@@ -25,7 +26,7 @@ mod http;
 mod key_secrecy;
 mod model;
 mod once;
-
+mod outages;
 mod page;
 mod panels;
 mod polling;

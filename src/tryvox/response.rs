@@ -57,8 +57,8 @@ impl CompleteResponse {
 
     /// Returns the minimum time before the next request, at most 24 hours: `Retry-After` in seconds, also fractional, or
     /// as a date (RFC 9110, section 10.2.3). Without it, `RateLimit-Reset` or `X-RateLimit-Reset` in seconds or as a Unix
-    /// timestamp, if the limit is exhausted: some APIs send these headers with every response. Dates are relative to
-    /// `now`.
+    /// timestamp, unless the response is no 429 and says that requests remain: some APIs send these headers with every
+    /// response. Dates are relative to `now`.
     pub(super) fn requested_wait(&self, now: SystemTime) -> Option<RequestedWait> {
         let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let retry_after = self.header("retry-after").and_then(|text| {
@@ -68,8 +68,9 @@ impl CompleteResponse {
             })
         });
         let resets = RESET_HEADERS.into_iter().filter_map(|(header, remaining)| {
-            let is_exhausted = self.status == StatusCode::TOO_MANY_REQUESTS || self.header(remaining) == Some("0");
-            let reset = parse_seconds(self.header(header)?).filter(|_| is_exhausted)?;
+            let is_exhausted = self.header(remaining).is_none_or(|remaining| remaining == "0");
+            let applies = self.status == StatusCode::TOO_MANY_REQUESTS || is_exhausted;
+            let reset = parse_seconds(self.header(header)?).filter(|_| applies)?;
             Some((header, if reset >= FIRST_EPOCH_RESET { (reset - since_epoch).max(0.0) } else { reset }))
         });
         let (header, seconds) = retry_after.map(|seconds| ("Retry-After", seconds)).into_iter().chain(resets).next()?;
@@ -154,9 +155,14 @@ mod tests {
             }
             assert_eq!(wait(429, &[(name, "1000000000")]), Some((header, 0.0)));
             assert_eq!(wait(429, &[(name, "30"), ("retry-after", "7")]), Some(("Retry-After", 7.0)));
-            assert_eq!(wait(503, &[(name, "30")]), None, "sent with every response");
+            assert_eq!(wait(503, &[(name, "30")]), Some((header, 30.0)));
         }
-        let exhausted = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "30")];
-        assert_eq!(wait(503, &exhausted), Some(("X-RateLimit-Reset", 30.0)));
+        for (status, remaining, header) in [
+            (429, "7", Some(("X-RateLimit-Reset", 30.0))),
+            (503, "0", Some(("X-RateLimit-Reset", 30.0))),
+            (503, "7", None),
+        ] {
+            assert_eq!(wait(status, &[("x-ratelimit-remaining", remaining), ("x-ratelimit-reset", "30")]), header);
+        }
     }
 }

@@ -21,7 +21,7 @@ use tryvox_exporter::config::{AccountConfig, PollOptions};
 use tryvox_exporter::inventory::CollectorOptions;
 use tryvox_exporter::metrics::{self, AccountMetrics, ConfigStatus, ExporterMetrics, Format};
 use tryvox_exporter::poller::{Account, Budget, Poller};
-use tryvox_exporter::simulator::{Fault, Faults, SimulatedAccount, Simulator};
+use tryvox_exporter::simulator::{Fault, Faults, SimulatedAccount, SimulatedConnection, Simulator};
 use tryvox_exporter::tryvox::{
     ApiKey, ApiKeySource, ApiResponse, ClientContext, Failure, FailureReason, FairLimit, ResponseBody, Transport,
     TryvoxClient, TryvoxOptions,
@@ -124,12 +124,16 @@ impl StateRecorder {
 struct InProcessTransport {
     simulator: Arc<Simulator>,
     recorder: Arc<StateRecorder>,
+    /// The connection that all requests use, as with HTTP/2, and when it was opened.
+    connection: Mutex<(SimulatedConnection, Instant)>,
 }
 
 impl Transport for InProcessTransport {
     fn get(&self, url: Url, authorization: HeaderValue) -> BoxFuture<'_, Result<ApiResponse, Failure>> {
         async move {
-            let request = Request::get(url.as_str()).header(AUTHORIZATION, authorization).body(Body::empty()).unwrap();
+            let mut request =
+                Request::get(url.as_str()).header(AUTHORIZATION, authorization).body(Body::empty()).unwrap();
+            request.extensions_mut().insert(self.connection.lock().unwrap().0.clone());
             self.recorder.record(&self.simulator);
             let response = self.simulator.respond(request).await;
             self.recorder.record(&self.simulator);
@@ -139,6 +143,13 @@ impl Transport for InProcessTransport {
             Ok(ApiResponse { status: head.status, headers: head.headers, body })
         }
         .boxed()
+    }
+
+    fn discard_connections(&self, _: &Url, time: Instant) {
+        let mut connection = self.connection.lock().unwrap();
+        if connection.1 <= time {
+            *connection = (SimulatedConnection::default(), Instant::now());
+        }
     }
 }
 
@@ -212,7 +223,11 @@ impl Harness {
         let accounts = [(options.account.clone(), RwLock::new(simulated))].into();
         let simulator = build_simulator(accounts, options.latency, options.seed, options.now);
         let recorder = Arc::new(StateRecorder::default());
-        let transport = InProcessTransport { simulator: simulator.clone(), recorder: recorder.clone() };
+        let transport = InProcessTransport {
+            simulator: simulator.clone(),
+            recorder: recorder.clone(),
+            connection: Mutex::new((SimulatedConnection::default(), Instant::now())),
+        };
         let mut poller = build_poller(options, ApiKey::new(&KEY.into()).unwrap(), Arc::new(transport));
         let metrics = AccountMetrics::attach(&mut poller);
         let stop = CancellationToken::new();
