@@ -121,7 +121,7 @@ impl FailureReason {
             ),
             Self::Unauthorized => (
                 "The API rejected the API key.",
-                "Write a valid key to the account's key file; the next poll reads it. A key from an environment \
+                "Write a valid key to the account's key file; it is read again soon. A key from an environment \
                  variable, or one that systemd passes as a credential, needs a restart.",
             ),
             Self::Forbidden => (
@@ -131,7 +131,7 @@ impl FailureReason {
             Self::NotFound => ("The API has no account with this ID.", "Check account_id and --tryvox.url."),
             Self::RateLimited => (
                 "The API limits the request rate.",
-                "Lower --tryvox.rate-limit or raise --poll.interval. The next poll waits as long as the API asked for.",
+                "Lower --tryvox.rate-limit or raise --poll.interval. The next poll waits as long as the API asks for.",
             ),
             Self::ServerError => {
                 ("The API failed with a server error.", "The next poll tries again. If this persists, contact TryVox.")
