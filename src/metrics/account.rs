@@ -5,13 +5,15 @@
 //! shows always belong together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
+use super::previous::PreviousAccount;
 use super::render::{RenderedListing, render_listing};
 use super::text::CachedText;
-use crate::poller::{Account, AccountSnapshot, PollReaction, Poller, Publication};
+use crate::poller::{Account, AccountSnapshot, LastListing, PollReaction, PollStats, Poller, Publication};
 
 /// The metrics of one account, updated at the end of each poll.
 #[derive(Debug)]
@@ -46,6 +48,29 @@ impl AccountMetrics {
     #[must_use]
     pub fn account(&self) -> &Arc<Account> {
         &self.account
+    }
+
+    /// Completes the metrics after a first poll that failed by those of an earlier run: the time of the last success,
+    /// and the inventory unless that is longer ago than `stale_after`. Returns whether there is such an inventory.
+    pub fn carry_over(&self, previous: &PreviousAccount, stale_after: Duration) -> bool {
+        let AccountView { snapshot, .. } = &*self.view.load_full();
+        let (Some(last_poll), None, Some(last_success_at)) =
+            (snapshot.polls.last, &snapshot.last_listing, previous.last_success_at)
+        else {
+            return false;
+        };
+        // If the clock was set back, the success is in the future; that must not keep the inventory for ever.
+        let age = last_poll.ended_at.duration_since(last_success_at).unwrap_or_else(|error| error.duration());
+        let time_left = stale_after.saturating_sub(age);
+        let is_carried = previous.has_inventory() && !time_left.is_zero();
+        let stale_at = Instant::now() + if is_carried { time_left } else { Duration::ZERO };
+        let last_listing =
+            LastListing { overview: Arc::default(), invalid: previous.invalid_records, stale_at, overdue_at: stale_at };
+        let polls = PollStats { last_success_at: Some(last_success_at), ..snapshot.polls.clone() };
+        let snapshot =
+            Arc::new(AccountSnapshot { polls, last_listing: Some(last_listing), ..AccountSnapshot::clone(snapshot) });
+        self.view.store(Arc::new(AccountView { snapshot, listing: Some(Arc::new(previous.listing())) }));
+        is_carried
     }
 }
 
