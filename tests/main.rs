@@ -35,5 +35,6 @@ mod sizing;
 mod soak;
 mod sockets;
 mod systemd;
+mod textfile;
 mod tls;
 mod web_file;

@@ -139,8 +139,8 @@ mod tests {
 
     use super::*;
     use crate::inventory::{Inventory, NumberStates};
-    use crate::metrics::INVENTORY;
-    use crate::poller::{Budget, LastListing, Listing, NewListing, PollStats};
+    use crate::metrics::{INVENTORY, PreviousMetrics, seal};
+    use crate::poller::{Budget, LastPoll, Listing, NewListing, PollStats};
     use crate::tryvox::{
         ApiResponse, ClientContext, Failure, FailureReason, FairLimit, Transport, TryvoxClient, TryvoxOptions,
     };
@@ -190,5 +190,32 @@ mod tests {
         let view = metrics.view.load_full();
         assert!(Arc::ptr_eq(&view.snapshot, &failed) && Arc::ptr_eq(view.listing.as_ref().unwrap(), &rendered));
         assert_eq!([now, stale_at].map(samples), [2, 0]);
+    }
+
+    #[test]
+    fn inventory_of_a_previous_run_is_carried_over_unless_it_is_stale_or_far_in_the_future() {
+        let previous = "# HELP tryvox_listed_numbers h\n# TYPE tryvox_listed_numbers gauge\n\
+                        tryvox_listed_numbers{account=\"a\"} 7\n\
+                        # HELP tryvox_last_success_timestamp_seconds h\n\
+                        # TYPE tryvox_last_success_timestamp_seconds gauge\n\
+                        tryvox_last_success_timestamp_seconds{account=\"a\"} 10000\n";
+        let previous = PreviousMetrics::parse(&seal(previous.to_owned())).unwrap();
+        let (previous, stale_after) = (previous.account("a").unwrap(), Duration::from_secs(900));
+        for (ended_at, is_carried) in [(9_000, false), (9_200, true), (10_899, true), (10_900, false)] {
+            let metrics = account_metrics();
+            let ended_at = SystemTime::UNIX_EPOCH + Duration::from_secs(ended_at);
+            let last = Some(LastPoll { ended_at, duration: Duration::ZERO, pages: 0 });
+            let failure = Some(Failure::new(FailureReason::Timeout, ""));
+            let polls = PollStats { last, failure, ..PollStats::default() };
+            let failed = Arc::new(AccountSnapshot { polls, ..AccountSnapshot::default() });
+            metrics.poll_ended(&Publication { account: &metrics.account, snapshot: &failed, new_listing: None });
+            assert_eq!(metrics.carry_over(previous, stale_after), is_carried, "{ended_at:?}");
+            let scraped = ScrapedAccount::new(&metrics, Instant::now());
+            let samples = (0..INVENTORY.len()).filter(|family| scraped.inventory_samples(*family).is_some());
+            assert_eq!(samples.count(), usize::from(is_carried));
+            let success = SystemTime::UNIX_EPOCH + Duration::from_secs(10_000);
+            assert_eq!(scraped.view.snapshot.polls.last_success_at, Some(success));
+            assert!(!metrics.carry_over(previous, stale_after), "it is carried over once");
+        }
     }
 }

@@ -24,7 +24,9 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
     spec: CommandSpec {
         name: "once",
         about: "List every account once and print the metrics or write them to a file",
-        examples: &["tryvox-exporter once --output.file=/var/lib/prometheus/node-exporter/tryvox.prom"],
+        examples: &[
+            "tryvox-exporter once --poll.interval=1h --output.file=/var/lib/prometheus/node-exporter/tryvox.prom",
+        ],
         options: &["config.file", "tryvox.*", "poll.*", "collector.*", "shard", "total-shards", "log.*", "output.file"],
         defaults: &[
             // What fails is in the last line of stderr.
