@@ -1,4 +1,4 @@
-//! `once --output.file`: the file for node_exporter's textfile collector, and what it keeps of an earlier file when
+//! `once --output.file`: the file for a textfile collector, and what it keeps of an earlier file when
 //! accounts fail.
 
 use std::collections::BTreeSet;

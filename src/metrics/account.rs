@@ -200,13 +200,13 @@ mod tests {
                         # TYPE tryvox_last_success_timestamp_seconds gauge\n\
                         tryvox_last_success_timestamp_seconds{account=\"a\"} 10000\n";
         let previous = PreviousMetrics::parse(&seal(previous.to_owned())).unwrap();
-        let (previous, stale_after) = (previous.account("a").unwrap(), Duration::from_secs(900));
+        let (previous, stale_after) = (previous.account("a").unwrap(), Duration::from_mins(15));
         for (ended_at, is_carried) in [(9_000, false), (9_200, true), (10_899, true), (10_900, false)] {
             let metrics = account_metrics();
             let ended_at = SystemTime::UNIX_EPOCH + Duration::from_secs(ended_at);
             let last = Some(LastPoll { ended_at, duration: Duration::ZERO, pages: 0 });
             let failure = Some(Failure::new(FailureReason::Timeout, ""));
-            let polls = PollStats { last, failure, ..PollStats::default() };
+            let polls = PollStats { failure, last, ..PollStats::default() };
             let failed = Arc::new(AccountSnapshot { polls, ..AccountSnapshot::default() });
             metrics.poll_ended(&Publication { account: &metrics.account, snapshot: &failed, new_listing: None });
             assert_eq!(metrics.carry_over(previous, stale_after), is_carried, "{ended_at:?}");

@@ -215,8 +215,11 @@ mod tests {
     use super::super::exposition::{Samples, push_header};
     use super::*;
 
-    /// Returns the metrics of these accounts: in each a number of phone numbers by region, and a successful poll.
-    fn metrics(accounts: &[(String, Vec<(String, u64)>, f64)]) -> String {
+    /// The name of an account, its phone numbers by country, and the end of its last successful poll.
+    type AccountMetrics = (String, Vec<(String, u64)>, f64);
+
+    /// Returns the metrics of these accounts.
+    fn metrics(accounts: &[AccountMetrics]) -> String {
         let numbers = &INVENTORY.iter().find(|metric| metric.family.name == "tryvox_numbers").unwrap().family;
         let success = &POLLING.iter().find(|metric| metric.family.name == LAST_SUCCESS).unwrap().family;
         let mut text = String::new();
@@ -238,7 +241,7 @@ mod tests {
         account.listing().iter().map(|text| String::from_utf8(text.bytes().to_vec()).unwrap()).collect()
     }
 
-    fn accounts() -> impl Strategy<Value = Vec<(String, Vec<(String, u64)>, f64)>> {
+    fn accounts() -> impl Strategy<Value = Vec<AccountMetrics>> {
         let text = || proptest::string::string_regex("[a-z\"\\\\\n{}=, #東é]{1,12}").unwrap();
         let counts = proptest::collection::btree_map(text(), any::<u64>(), 1..4);
         proptest::collection::btree_map(text(), (counts, 1.7e9..4e9), 1..4).prop_map(|accounts| {
@@ -254,7 +257,7 @@ mod tests {
                 for (name, counts, at) in &accounts {
                     let account = previous.account(name).unwrap();
                     let written = metrics(&[(name.clone(), counts.clone(), *at)]);
-                    let samples: String = written.lines().skip(2).take(counts.len()).map(|line| format!("{line}\n")).collect();
+                    let samples: String = written.split_inclusive('\n').skip(2).take(counts.len()).collect();
                     prop_assert_eq!(inventory(account), samples);
                     let read = super::super::polling_families::timestamp(account.last_success_at.unwrap());
     prop_assert_eq!(read.to_bits(), at.to_bits());
