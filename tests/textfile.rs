@@ -289,11 +289,12 @@ async fn node_exporter_of_debian_serves_the_files_of_two_accounts_in_one_directo
     }
 
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let log = tempfile::NamedTempFile::new().unwrap();
     let _node = Command::new("prometheus-node-exporter")
         .arg(format!("--web.listen-address=127.0.0.1:{port}"))
         .arg(format!("--collector.textfile.directory={}", directory.display()))
         .args(["--collector.disable-defaults", "--collector.textfile"])
-        .stderr(Stdio::null())
+        .stderr(Stdio::from(log.reopen().unwrap()))
         .kill_on_drop(true)
         .spawn()
         .expect("node_exporter is missing: `make setup` installs it");
@@ -307,6 +308,9 @@ async fn node_exporter_of_debian_serves_the_files_of_two_accounts_in_one_directo
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     assert_eq!(scrape.value("node_textfile_scrape_error"), Some(0.0));
+    // It logs duplicate series and serves one of them.
+    let log = std::fs::read_to_string(log.path()).unwrap();
+    assert!(log.contains("Listening on") && !log.contains("level=error"), "{log}");
     assert_eq!(up(&scrape), [0.0, 1.0]);
     // It sorts labels by name, so series are not compared one by one.
     let expected: expected::Series = [0, 1].into_iter().flat_map(|account| expected_series(account, NUMBERS)).collect();

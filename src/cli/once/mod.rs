@@ -83,13 +83,13 @@ async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandErro
 /// accounts have inventory from there.
 fn carry_over(path: &Path, pollers: &[Poller], accounts: &[Arc<AccountMetrics>]) -> usize {
     let previous = file::read(path).unwrap_or_else(|error| {
-        // If stderr is closed, only the exit status remains.
-        _ = writeln!(
-            std::io::stderr(),
-            "tryvox-exporter: warning: no inventory is carried over from {}: {error:#}; it is replaced; if it \
-             belongs to another program, change --output.file and restore it",
+        let message = format!(
+            "no inventory is carried over from {}: {error:#}; it is replaced; if it belongs to another program, change \
+             --output.file and restore it",
             path.display()
         );
+        // If stderr is closed, only the exit status remains.
+        _ = writeln!(std::io::stderr(), "tryvox-exporter: warning: {}", message.replace('\n', " "));
         None
     });
     let Some(previous) = previous else { return 0 };
