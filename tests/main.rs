@@ -39,5 +39,6 @@ mod sizing;
 mod soak;
 mod sockets;
 mod systemd;
+mod textfile;
 mod tls;
 mod web_file;

@@ -24,6 +24,11 @@ pub struct PollingStatus {
 
 type PollingMetric = Metric<PollingStatus>;
 
+/// The name of the family with the end of the last successful poll.
+pub(super) const LAST_SUCCESS: &str = "tryvox_last_success_timestamp_seconds";
+/// The name of the family with the invalid records of the last valid listing.
+pub(super) const INVALID_RECORDS: &str = "tryvox_invalid_records";
+
 /// The families of changes and polling, in the order of the exposition.
 pub static POLLING: &[PollingMetric] = &[
     PollingMetric::counter(
@@ -125,7 +130,7 @@ pub static POLLING: &[PollingMetric] = &[
         "time() - tryvox_last_poll_timestamp_seconds > 2 * tryvox_poll_interval_seconds",
     ),
     PollingMetric::gauge(
-        "tryvox_last_success_timestamp_seconds",
+        LAST_SUCCESS,
         &["account"],
         "Unix timestamp in seconds of the end of the last successful poll; absent until there is one.",
         |status, samples| {
@@ -188,7 +193,7 @@ pub static POLLING: &[PollingMetric] = &[
         "sum by (account, currency) (tryvox_monthly_fees) > on (account, currency) tryvox_monthly_budget",
     ),
     PollingMetric::gauge(
-        "tryvox_invalid_records",
+        INVALID_RECORDS,
         &["account"],
         "Number of invalid records in the last valid listing, which are skipped; 0 before the first valid listing, absent \
          if the last one is stale.",
