@@ -46,7 +46,7 @@ pub struct ListingSummary {
 /// The progress of a listing, in pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListingProgress {
-    /// Pages that arrived or failed.
+    /// Pages that arrived.
     pub done: u32,
     /// Pages of the listing. Until its first page has arrived, those of the previous listing, or 0 if there was none.
     pub total: u32,
@@ -228,9 +228,11 @@ impl<F: Fn(u32, ListingPage<'_>)> ListingRun<'_, F> {
         let mut others = stream::iter((2..=pages).map(|page| self.fetch_page(page))).buffer_unordered(concurrency);
         let (mut is_total_stable, mut first_failure) = (true, None);
         while let Some(page) = others.next().await {
-            progress.done.fetch_add(1, Ordering::Relaxed);
             match page {
-                Ok(pagination) => is_total_stable &= pagination.total == first.total,
+                Ok(pagination) => {
+                    progress.done.fetch_add(1, Ordering::Relaxed);
+                    is_total_stable &= pagination.total == first.total;
+                }
                 Err(PageError::Failed(failure)) => first_failure = first_failure.or(Some(failure)),
                 Err(PageError::Cancelled) => {}
             }
