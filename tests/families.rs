@@ -34,6 +34,7 @@ const EXPECTED_FAMILIES: &[(&str, &str, &[&str])] = &[
     ("tryvox_listed_numbers", "gauge", &["account"]),
     ("tryvox_reported_numbers", "gauge", &["account"]),
     ("tryvox_invalid_records", "gauge", &["account"]),
+    ("tryvox_unreadable_fields", "gauge", &["account", "field"]),
     ("tryvox_numbers_added_total", "counter", &["account"]),
     ("tryvox_numbers_removed_total", "counter", &["account"]),
     ("tryvox_number_status_changes_total", "counter", &["account", "from", "to"]),

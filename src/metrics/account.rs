@@ -151,12 +151,12 @@ mod tests {
         assert_eq!(samples(now), 0, "the account has not been polled");
 
         let stale_at = now + Duration::from_mins(15);
-        let last_listing = LastListing { overview: Arc::default(), invalid: 0, stale_at, overdue_at: stale_at };
+        let last_listing = LastListing { overview: Arc::default(), stale_at, overdue_at: stale_at };
         let succeeded = Arc::new(AccountSnapshot { last_listing: Some(last_listing), ..AccountSnapshot::default() });
         let listing = Arc::new(Listing { inventory: Inventory::default(), reported: 7 });
         let new_listing = Some(NewListing { listing: &listing, numbers: &NumberStates::default(), difference: None });
         metrics.poll_ended(&Publication { account: &metrics.account, snapshot: &succeeded, new_listing });
-        assert_eq!(samples(now), 2, "listed and reported numbers");
+        assert_eq!(samples(now), 4, "the families of the whole listing");
 
         let rendered = metrics.view.load().listing.clone().unwrap();
         let polls = PollStats { failure: Some(Failure::new(FailureReason::Timeout, "")), ..PollStats::default() };
@@ -164,6 +164,6 @@ mod tests {
         metrics.poll_ended(&Publication { account: &metrics.account, snapshot: &failed, new_listing: None });
         let view = metrics.view.load_full();
         assert!(Arc::ptr_eq(&view.snapshot, &failed) && Arc::ptr_eq(view.listing.as_ref().unwrap(), &rendered));
-        assert_eq!([now, stale_at].map(samples), [2, 0]);
+        assert_eq!([now, stale_at].map(samples), [4, 0]);
     }
 }

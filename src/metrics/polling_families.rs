@@ -187,19 +187,6 @@ pub static POLLING: &[PollingMetric] = &[
         "Accounts whose monthly fees exceed the budget",
         "sum by (account, currency) (tryvox_monthly_fees) > on (account, currency) tryvox_monthly_budget",
     ),
-    PollingMetric::gauge(
-        "tryvox_invalid_records",
-        &["account"],
-        "Number of invalid records in the last valid listing, which are skipped; 0 before the first valid listing, absent \
-         if the last one is stale.",
-        |status, samples| match (&status.snapshot.last_listing, status.snapshot.listing_at(status.now)) {
-            (None, _) => samples.push([], 0_u64),
-            (_, Some(listing)) => samples.push([], listing.invalid),
-            (Some(_), None) => {}
-        },
-    )
-    .unit("records")
-    .example("Accounts with invalid records", "tryvox_invalid_records > 0"),
     PollingMetric::counter(
         "tryvox_api_requests_total",
         &["account", "code"],
