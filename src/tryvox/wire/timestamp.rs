@@ -88,8 +88,8 @@ mod tests {
         ];
         for (text, expected) in notations {
             let mut deviations = BTreeSet::new();
-            let time = parse_lenient(text, &mut deviations).map(|at| at.duration_since(SystemTime::UNIX_EPOCH));
-            assert_eq!(time, Some(Ok(Duration::from_secs(1_762_105_212))), "{text}");
+            let time = parse_lenient(text, &mut deviations);
+            assert_eq!(time, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_762_105_212)), "{text}");
             assert_eq!(deviations.into_iter().collect::<Vec<_>>(), expected, "{text}");
             assert_eq!(parse(text).is_some(), expected.is_empty(), "{text}");
         }
