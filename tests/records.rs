@@ -136,7 +136,16 @@ async fn values_beyond_the_label_limit_are_counted_as_other() {
         }
     }
     let total = records.len() as f64;
-    let (scrape, _) = poll_records(records, &["--collector.label-limit=10"]).await;
+    let api = MockApi::start(move |request| {
+        let pages: Vec<_> = records.chunks(100).collect();
+        let response = page(pages[request.page - 1], records.len(), request.page, pages.len());
+        async move { response }
+    })
+    .await;
+    let mut exporter = ServerProcess::exporter(&api.url(), &["--collector.label-limit=10"]).await;
+    exporter.wait_for_polls(1).await;
+    let scrape = exporter.scrape().await;
+    scrape.lint();
     let numbers = |country: &str| {
         let labels = format!(r#"account="acc_demo",country="{country}",type="local",status="active""#);
         scrape.value(&format!("tryvox_numbers{{{labels}}}"))
