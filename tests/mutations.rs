@@ -247,7 +247,7 @@ fn mutate(rng: &mut Rng, page: &mut Node) {
             *total = match rng.u8(0..4) {
                 0 => text(&written),
                 1 => text(&number.to_string()),
-                2 => Node::leaf(choose(rng, &["-1", "0.5", "\"\"", "\"one\"", "1000000", "1e3", "\" 1\"", "1e40"])),
+                2 => Node::leaf(choose(rng, &["-1", "0.5", "\"\"", "\"one\"", "1000000", "0.2e1", "\" 1\"", "1e40"])),
                 _ => Node::leaf(written),
             };
         }
