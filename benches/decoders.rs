@@ -15,7 +15,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use pages::Pages;
 use serde::Deserialize;
 use sonic_rs::LazyValue;
-use tryvox_exporter::tryvox::{ListingPage, Pagination, optional_text, optional_timestamp};
+use tryvox_exporter::tryvox::{ListingPage, PageText, Pagination, optional_text, optional_timestamp};
 
 #[derive(Deserialize)]
 struct Envelope<R> {
@@ -58,7 +58,7 @@ fn bench_decoders(c: &mut Criterion) {
     let mut bench = |name: &str, count_records: &dyn Fn(&[u8]) -> usize| {
         group.bench_function(name, |b| b.iter(|| pages.0.iter().map(|page| count_records(page)).sum::<usize>()));
     };
-    bench("serde_json", &|page| ListingPage::parse(page).unwrap().records.len());
+    bench("serde_json", &|page| ListingPage::parse(&PageText::new(page), 100).unwrap().records.len());
     bench("sonic-rs", &|page| {
         type Lazy<'a> = Envelope<Record<'a, LazyValue<'a>, LazyValue<'a>>>;
         sonic_rs::from_slice::<Lazy<'_>>(page).unwrap().data.len()

@@ -29,7 +29,7 @@ use tryvox_exporter::inventory::{CollectorOptions, FoldedListing, ListingDiffere
 use tryvox_exporter::metrics::{AccountMetrics, ConfigStatus, ExporterMetrics, render_listing};
 use tryvox_exporter::poller::{Account, Budget, Fleet, Listing, Poller};
 use tryvox_exporter::tryvox::{
-    ApiKey, ApiKeySource, ApiResponse, ClientContext, Failure, FairLimit, ListingPage, STATUSES, Transport,
+    ApiKey, ApiKeySource, ApiResponse, ClientContext, Failure, FairLimit, ListingPage, PageText, STATUSES, Transport,
     TryvoxClient, TryvoxOptions,
 };
 use tryvox_exporter::web::{AppState, router};
@@ -37,6 +37,10 @@ use tryvox_exporter::web::{AppState, router};
 /// The `Accept` header of Prometheus 2.
 const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;\
     q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+
+/// [`PER_PAGE`] as the option has it.
+#[expect(clippy::cast_possible_truncation, reason = "it is 100")]
+const REQUESTED: u8 = PER_PAGE as u8;
 
 /// Folds decoded pages.
 fn fold(pages: &[ListingPage<'_>], options: &Arc<CollectorOptions>) -> FoldedListing {
@@ -47,8 +51,12 @@ fn fold(pages: &[ListingPage<'_>], options: &Arc<CollectorOptions>) -> FoldedLis
     fold.finish()
 }
 
-fn decode(pages: &Pages) -> Vec<ListingPage<'_>> {
-    pages.0.iter().map(|page| ListingPage::parse(page).unwrap()).collect()
+fn texts(pages: &Pages) -> Vec<PageText<'_>> {
+    pages.0.iter().map(|page| PageText::new(page)).collect()
+}
+
+fn decode<'a>(texts: &'a [PageText<'_>]) -> Vec<ListingPage<'a>> {
+    texts.iter().map(|text| ListingPage::parse(text, REQUESTED).unwrap()).collect()
 }
 
 /// Responds with the pages instead of sending requests.
@@ -72,8 +80,7 @@ fn new_poller(pages: Pages, collector: Arc<CollectorOptions>) -> Poller {
         now: SystemTime::now,
         rng: fastrand::Rng::new(),
     };
-    let tryvox =
-        TryvoxOptions { rate_limit: 0.0, per_page: u8::try_from(PER_PAGE).unwrap(), ..TryvoxOptions::default() };
+    let tryvox = TryvoxOptions { rate_limit: 0.0, per_page: REQUESTED, ..TryvoxOptions::default() };
     let poll = PollOptions { max_discrepancy: 0.0, ..PollOptions::default() };
     let interval = poll.interval;
     let client = TryvoxClient::new("acc_demo", "acc_demo", tryvox.clone(), context);
@@ -102,11 +109,13 @@ fn bench_poll_stages(c: &mut Criterion) {
     let mut group = c.benchmark_group("decode");
     group.throughput(Throughput::Bytes(pages.size()));
     group.bench_function("pages", |b| {
-        b.iter(|| pages.0.iter().map(|page| ListingPage::parse(page).unwrap().records.len()).sum::<usize>());
+        let count = |page| ListingPage::parse(&PageText::new(page), REQUESTED).unwrap().records.len();
+        b.iter(|| pages.0.iter().map(|page| count(page)).sum::<usize>());
     });
     group.finish();
 
-    let decoded = decode(&pages);
+    let texts_before = texts(&pages);
+    let decoded = decode(&texts_before);
     let mut group = c.benchmark_group("fold");
     group.throughput(Throughput::Elements(NUMBERS as u64));
     group.bench_function("numbers", |b| b.iter(|| fold(&decoded, &options)));
@@ -116,7 +125,8 @@ fn bench_poll_stages(c: &mut Criterion) {
     for _ in 0..100 {
         account.change(SystemTime::now());
     }
-    let FoldedListing { inventory, number_states: after, .. } = fold(&decode(&Pages::new(&account)), &options);
+    let pages_after = Pages::new(&account);
+    let FoldedListing { inventory, number_states: after, .. } = fold(&decode(&texts(&pages_after)), &options);
     let mut group = c.benchmark_group("diff");
     group.throughput(Throughput::Elements(NUMBERS as u64));
     group.bench_function("numbers", |b| b.iter(|| ListingDifference::between(&before, &after)));

@@ -178,6 +178,10 @@ fn expected_inventory(account: &ModelAccount) -> Series {
     for (name, amount) in [("listed", account.len()), ("reported", account.len())] {
         sums.add(&format!("tryvox_{name}_numbers"), &[], amount as i128 * 1000);
     }
+    sums.add("tryvox_invalid_records", &[], 0);
+    for field in ["region", "trunk_id", "application_id", "capabilities", "created_at", "updated_at"] {
+        sums.add("tryvox_unreadable_fields", &[("field", field)], 0);
+    }
     for number in account.values() {
         let group = [("country", number.country), ("type", number.kind)];
         let documented = ["active", "pending", "suspended"];

@@ -197,7 +197,7 @@ async fn duplicate_number_counts_once_and_invalid_records_are_skipped() {
         page(&records, 4, request.page, 2)
     })
     .await;
-    let mut exporter = ServerProcess::exporter(&api.url(), &[]).await;
+    let mut exporter = ServerProcess::exporter(&api.url(), &["--poll.max-discrepancy=0.5"]).await;
     exporter.wait_for_polls(1).await;
     assert_eq!(api.requests().len(), 2);
     let scrape = exporter.scrape().await;

@@ -7,8 +7,14 @@ use crate::common::{Scrape, ServerProcess};
 
 /// Polls one page with these records; returns a scrape and the log.
 async fn poll_records(records: Vec<String>, arguments: &[&str]) -> (Scrape, String) {
+    let total = records.len();
+    poll_total(records, total, arguments).await
+}
+
+/// Does the same with a total that differs from the number of records.
+async fn poll_total(records: Vec<String>, total: usize, arguments: &[&str]) -> (Scrape, String) {
     let api = MockApi::start(move |_| {
-        let response = page(&records, records.len(), 1, 1);
+        let response = page(&records, total, 1, 1);
         async move { response }
     })
     .await;
@@ -31,7 +37,7 @@ async fn unknown_fields_are_ignored_and_unknown_values_become_labels() {
         .replace("\"local\"", r#""satellite \"\\\n東京都 🛰""#)
         .replace("\"active\"", "\"Porting-Out\"")
         .replace("\"US\"", "\"XK\"")
-        .replace("\"voice\"", r#""voice","fax",7,null"#)
+        .replace("\"voice\"", r#""voice","fax""#)
         .replacen('{', r#"{"unknown":{"a":[1,2,{"b":null}]},"tags":["x"],"#, 1);
     let (scrape, _) = poll_records(vec![record], &[]).await;
     let labels = r#"account="acc_demo",country="XK",type="satellite \"\\\n東京都 🛰",status="Porting-Out""#;
@@ -43,24 +49,36 @@ async fn unknown_fields_are_ignored_and_unknown_values_become_labels() {
 }
 
 #[tokio::test]
-async fn missing_or_unreadable_optional_fields_do_not_invalidate_a_record() {
-    for (field, replacement) in [
-        ("\"region\":null", "\"region\":{}"),
-        (",\"capabilities\":[\"voice\"]", ""),
-        ("\"trunk_id\":null", "\"trunk_id\":7"),
-        ("\"created_at\":\"2025-03-11T09:24:00Z\"", "\"created_at\":\"yesterday\""),
-        ("\"created_at\":\"2025-03-11T09:24:00Z\",", ""),
-        ("\"updated_at\":\"2025-11-02T17:40:12Z\"", "\"updated_at\":null"),
+async fn missing_and_unreadable_optional_fields_do_not_invalidate_a_record() {
+    let long_capabilities = format!(r#"["voice","{}"]"#, "x".repeat(260));
+    for (name, value, replacement, is_unreadable) in [
+        ("region", "null", "{}", true),
+        ("region", "null", "\"\"", false),
+        ("capabilities", "[\"voice\"]", "null", false),
+        ("capabilities", "[\"voice\"]", "\"voice\"", true),
+        ("capabilities", "[\"voice\"]", "[\"voice\",7]", true),
+        ("capabilities", "[\"voice\"]", &long_capabilities, true),
+        ("trunk_id", "null", "7", true),
+        ("application_id", "null", "[\"app_1\"]", true),
+        ("created_at", "\"2025-03-11T09:24:00Z\"", "\"yesterday\"", true),
+        ("updated_at", "\"2025-11-02T17:40:12Z\"", "1762105212", true),
+        ("updated_at", "\"2025-11-02T17:40:12Z\"", "null", false),
     ] {
-        let record = valid_record();
-        assert!(record.contains(field), "{field}");
-        let (scrape, _) = poll_records(vec![record.replace(field, replacement)], &[]).await;
-        assert_eq!(
-            (scrape.account_value("tryvox_listed_numbers", ""), scrape.account_value("tryvox_up", "")),
-            (1.0, 1.0),
-            "{replacement}"
-        );
+        let field = format!("\"{name}\":{value}");
+        assert!(valid_record().contains(&field), "{field}");
+        let unreadable = valid_record().replace(&field, &format!("\"{name}\":{replacement}"));
+        // The number counts once, with the record of its last occurrence.
+        let valid = valid_record().replace("0123", "0124");
+        let missing = valid_record().replace("0123", "0125").replace(&field, "\"unknown\":7");
+        let other = valid_record().replace("0123", "0126").replace("local", "mobile").replace("null", "{}");
+        let records = vec![other.clone(), unreadable.clone(), valid, missing, unreadable, other.replace("{}", "null")];
+        let (scrape, _) = poll_total(records, 4, &[]).await;
+        assert_eq!(scrape.account_value("tryvox_listed_numbers", ""), 4.0, "{replacement}");
         assert_eq!(scrape.account_value("tryvox_invalid_records", ""), 0.0, "{replacement}");
+        for field in ["region", "trunk_id", "application_id", "capabilities", "created_at", "updated_at"] {
+            let count = scrape.account_value("tryvox_unreadable_fields", &format!("field=\"{field}\""));
+            assert_eq!(count, f64::from(u8::from(is_unreadable && field == name)), "{name}: {replacement}: {field}");
+        }
     }
 }
 
@@ -79,7 +97,8 @@ async fn each_invalid_record_is_counted_once_and_skipped() {
         ("\"local\"", "[]"),
         ("\"active\"", "7"),
         ("\"USD\"", "null"),
-        (":1.15", ":\"1.15\""),
+        (":1.15", ":\"1,15\""),
+        (":1.15", ":{\"amount\":1.15}"),
         (":1.15", ":null"),
         (":1.15", ":1e999"),
         ("\"setup_fee\":0,", ""),
@@ -94,7 +113,7 @@ async fn each_invalid_record_is_counted_once_and_skipped() {
     let mut records = vec![record("+14155550001", "active", "2", "USD")];
     records.extend(invalid);
     records.push(record("+14155550002", "active", "3", "USD"));
-    let (scrape, log) = poll_records(records, &[]).await;
+    let (scrape, log) = poll_records(records, &["--poll.max-discrepancy=1"]).await;
     assert_eq!(scrape.account_value("tryvox_up", ""), 1.0);
     assert_eq!(scrape.account_value("tryvox_listed_numbers", ""), 2.0);
     assert_eq!(scrape.account_value("tryvox_invalid_records", ""), count as f64);
@@ -117,7 +136,16 @@ async fn values_beyond_the_label_limit_are_counted_as_other() {
         }
     }
     let total = records.len() as f64;
-    let (scrape, _) = poll_records(records, &["--collector.label-limit=10"]).await;
+    let api = MockApi::start(move |request| {
+        let pages: Vec<_> = records.chunks(100).collect();
+        let response = page(pages[request.page - 1], records.len(), request.page, pages.len());
+        async move { response }
+    })
+    .await;
+    let mut exporter = ServerProcess::exporter(&api.url(), &["--collector.label-limit=10"]).await;
+    exporter.wait_for_polls(1).await;
+    let scrape = exporter.scrape().await;
+    scrape.lint();
     let numbers = |country: &str| {
         let labels = format!(r#"account="acc_demo",country="{country}",type="local",status="active""#);
         scrape.value(&format!("tryvox_numbers{{{labels}}}"))

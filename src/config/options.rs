@@ -64,7 +64,7 @@ pub struct PollOptions {
     /// How long the last valid inventory is served while polls fail; by default 3 intervals
     #[arg(id = "poll.stale-after", long, value_name = "DURATION", value_parser = duration::parse_positive)]
     pub explicit_stale_after: Option<Duration>,
-    /// Maximum share of the reported numbers by which a listing may differ from them, 0 to 1
+    /// Maximum share of the reported numbers that may be missing or invalid in a listing, 0 to 1; 0 is strict
     #[arg(id = "poll.max-discrepancy", long, value_name = "SHARE", default_value = "0.01", value_parser = share)]
     pub max_discrepancy: f64,
 }

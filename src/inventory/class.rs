@@ -9,11 +9,7 @@ use std::sync::Arc;
 
 use super::interner::{StringId, StringInterner};
 use super::{CollectorOptions, InvalidE164, InvalidMoney, Money};
-use crate::tryvox::NumberRecord;
-
-/// Maximum length of a label value in bytes. Longer values are not names of anything, and would cost memory in every
-/// series that has them.
-const MAX_VALUE_LENGTH: usize = 256;
+use crate::tryvox::{FieldSet, MAX_TEXT, NumberRecord, OptionalField};
 
 /// Why a record is invalid and therefore counted in no group.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -23,12 +19,12 @@ pub enum InvalidRecord {
     E164(#[from] InvalidE164),
     /// The JSON value does not have the shape of a record. Holds the decoder's error message.
     #[error("{0}")]
-    Unreadable(String),
+    Malformed(String),
     /// The named field, which every group needs, is empty.
     #[error("{0} is empty")]
     Empty(&'static str),
     /// The named field is too long for a label value.
-    #[error("{0} is longer than {MAX_VALUE_LENGTH} bytes")]
+    #[error("{0} is longer than {MAX_TEXT} bytes")]
     TooLong(&'static str),
     /// A fee is not an amount of money.
     #[error(transparent)]
@@ -41,7 +37,7 @@ impl InvalidRecord {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::E164(_) => "e164",
-            Self::Unreadable(_) => "shape",
+            Self::Malformed(_) => "shape",
             Self::Empty(field) | Self::TooLong(field) => field,
             Self::Money(_) => "fee",
         }
@@ -50,6 +46,9 @@ impl InvalidRecord {
 
 /// Terminates each field in a key. The byte never occurs in UTF-8, so different fields never give the same key.
 const FIELD_END: u8 = 0xff;
+
+/// The number of texts of a class that come from the API.
+const TEXTS: usize = 7;
 
 /// The fields that make a class, as the API wrote them: `1.5` and `1.50` make two classes, whose numbers are counted
 /// in one group.
@@ -64,6 +63,8 @@ pub(super) struct RawNumberClass<'a> {
     capabilities: &'a str,
     /// `trunk`, `application`, `both` or `none`.
     assignment: &'static str,
+    /// The fields that cannot be read. Those inside `capabilities` are not known yet.
+    unreadable: FieldSet,
 }
 
 /// A parsed and valid [`RawNumberClass`].
@@ -79,6 +80,10 @@ pub(super) struct NumberClass {
     pub(super) capabilities: Vec<Arc<str>>,
     /// `trunk`, `application`, `both` or `none`.
     pub(super) assignment: &'static str,
+    /// The fields that cannot be read.
+    pub(super) unreadable: FieldSet,
+    /// Whether a fee is a string.
+    pub(super) has_string_fee: bool,
     pub(super) requirements: NumberRequirements,
 }
 
@@ -105,8 +110,14 @@ impl NumberRequirements {
 }
 
 impl<'a> RawNumberClass<'a> {
-    /// Borrows the fields from a record.
+    /// Borrows the fields from a record. Capabilities that are too long to keep are unreadable.
     pub(super) fn new(record: &'a NumberRecord<'_>) -> Self {
+        let mut unreadable = record.unreadable;
+        let mut capabilities = record.capabilities.map_or("", |json| json.get());
+        if capabilities.len() > MAX_TEXT {
+            capabilities = "";
+            unreadable.insert(OptionalField::Capabilities);
+        }
         Self {
             country: &record.country,
             kind: &record.kind,
@@ -114,23 +125,36 @@ impl<'a> RawNumberClass<'a> {
             currency: &record.currency,
             monthly_fee: record.monthly_fee.get(),
             setup_fee: record.setup_fee.get(),
-            capabilities: record.capabilities.map_or("", |json| json.get()),
+            capabilities,
             assignment: match (record.trunk_id.is_some(), record.application_id.is_some()) {
                 (true, true) => "both",
                 (true, false) => "trunk",
                 (false, true) => "application",
                 (false, false) => "none",
             },
+            unreadable,
         }
     }
 
+    /// Returns the texts that come from the API.
+    fn texts(&self) -> [&'a str; TEXTS] {
+        let Self { country, kind, status, currency, monthly_fee, setup_fee, capabilities, .. } = self;
+        [country, kind, status, currency, monthly_fee, setup_fee, capabilities]
+    }
+
+    /// Returns whether the texts are so long together that one of them is too long. Such a class is never valid, so
+    /// it needs no key.
+    pub(super) fn is_too_long(&self) -> bool {
+        self.texts().iter().map(|text| text.len()).sum::<usize>() > TEXTS * MAX_TEXT
+    }
+
     /// Replaces the content of `key` with the concatenation of all fields, so that a class is looked up with one hash
-    /// and one comparison instead of eight.
+    /// and one comparison instead of nine.
     pub(super) fn write_key(&self, key: &mut Vec<u8>) {
-        let Self { country, kind, status, currency, monthly_fee, setup_fee, capabilities, assignment } = self;
         key.clear();
-        for field in [country, kind, status, currency, monthly_fee, setup_fee, capabilities, assignment] {
-            key.extend_from_slice(field.as_bytes());
+        key.push(self.unreadable.bits());
+        for text in self.texts().into_iter().chain([self.assignment]) {
+            key.extend_from_slice(text.as_bytes());
             key.push(FIELD_END);
         }
     }
@@ -146,12 +170,17 @@ impl<'a> RawNumberClass<'a> {
     ) -> Result<NumberClass, InvalidRecord> {
         let fields =
             [("country", self.country), ("type", self.kind), ("status", self.status), ("currency", self.currency)];
-        match fields.into_iter().find(|(_, value)| value.is_empty() || value.len() > MAX_VALUE_LENGTH) {
+        match fields.into_iter().find(|(_, value)| value.is_empty() || value.len() > MAX_TEXT) {
             Some((name, "")) => return Err(InvalidRecord::Empty(name)),
             Some((name, _)) => return Err(InvalidRecord::TooLong(name)),
             None => {}
         }
-        let (monthly_fee, setup_fee) = (self.monthly_fee.parse()?, self.setup_fee.parse()?);
+        let (monthly_fee, setup_fee) = (parse_fee(self.monthly_fee)?, parse_fee(self.setup_fee)?);
+        let mut unreadable = self.unreadable;
+        let capabilities = parse_capabilities(self.capabilities);
+        if capabilities.is_none() {
+            unreadable.insert(OptionalField::Capabilities);
+        }
         let [country, kind, status, currency] = fields.map(|(_, value)| strings.intern(value));
         Ok(NumberClass {
             country,
@@ -160,27 +189,41 @@ impl<'a> RawNumberClass<'a> {
             currency,
             monthly_fee,
             setup_fee,
-            capabilities: parse_capabilities(self.capabilities),
+            capabilities: capabilities.unwrap_or_default(),
             assignment: self.assignment,
+            unreadable,
+            has_string_fee: [self.monthly_fee, self.setup_fee].iter().any(|fee| fee.starts_with('"')),
             requirements: NumberRequirements::new(self.status, options),
         })
     }
 }
 
-/// Parses a JSON array of names and removes duplicates. Elements that are not names are skipped, and anything but an
-/// array counts as an empty one: an unknown capability must not make the whole record invalid.
-fn parse_capabilities(json: &str) -> Vec<Arc<str>> {
+/// Parses a fee: a JSON number, or a JSON string that contains one.
+fn parse_fee(json: &str) -> Result<Money, InvalidMoney> {
+    if !json.starts_with('"') {
+        return json.parse();
+    }
+    // No amount is this long, even if each character is escaped.
+    if json.len() > MAX_TEXT {
+        return Err(InvalidMoney);
+    }
+    serde_json::from_str::<String>(json).map_err(|_| InvalidMoney)?.parse()
+}
+
+/// Parses a JSON array of names and removes duplicates. Empty text, or `null`, is an empty array.
+///
+/// Returns `None` if the value is not an array of strings. An unknown name is kept.
+fn parse_capabilities(json: &str) -> Option<Vec<Arc<str>>> {
     let mut capabilities: Vec<Arc<str>> = Vec::new();
-    for value in serde_json::from_str::<Vec<serde_json::Value>>(json).unwrap_or_default() {
-        if let Some(name) = value.as_str()
-            && !name.is_empty()
-            && name.len() <= MAX_VALUE_LENGTH
-            && !capabilities.iter().any(|other| **other == *name)
-        {
+    if json.is_empty() {
+        return Some(capabilities);
+    }
+    for name in serde_json::from_str::<Vec<String>>(json).ok()? {
+        if !name.is_empty() && !capabilities.iter().any(|other| **other == *name) {
             capabilities.push(name.into());
         }
     }
-    capabilities
+    Some(capabilities)
 }
 
 /// The labels that a record may lack, which are read only if a collector needs them. A label without a value is empty.

@@ -22,11 +22,44 @@ const _: () = assert!(size_of::<(E164, u32)>() == 12);
 
 /// The fields of a number whose changes are counted.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(missing_docs, reason = "the fields are the API's")]
+#[expect(missing_docs, reason = "the other fields are the API's")]
 pub struct NumberState {
     pub status: Arc<str>,
     pub currency: Arc<str>,
     pub monthly_fee: Money,
+    /// Whether the record of the number in this listing is invalid, so that the other fields are those of an earlier
+    /// listing.
+    pub is_unreadable: bool,
+}
+
+impl NumberStates {
+    /// Adds the given numbers with their states in an earlier listing, as far as it has them, so that they do not
+    /// count as removed.
+    ///
+    /// The numbers must be in ascending order without duplicates, and none of them may be in this listing.
+    pub fn carry_over(&mut self, earlier: &Self, unreadable: &[E164]) {
+        let state_of = |e164: &E164| {
+            let index = earlier.numbers.binary_search_by_key(e164, |(e164, _)| *e164).ok()?;
+            let (_, class) = earlier.numbers.get(index)?;
+            Some((*class, earlier.classes.get(*class as usize)?))
+        };
+        let mut carried = BTreeMap::new();
+        let before = self.numbers.len();
+        // A buffer that doubles would take three times its size while it is copied.
+        self.numbers.reserve_exact(unreadable.len());
+        for e164 in unreadable {
+            let Some((class, state)) = state_of(e164) else { continue };
+            let class = *carried.entry(class).or_insert_with(|| {
+                self.classes.push(NumberState { is_unreadable: true, ..state.clone() });
+                u32::try_from(self.classes.len() - 1).unwrap_or(u32::MAX)
+            });
+            self.numbers.push((*e164, class));
+        }
+        if self.numbers.len() > before {
+            self.numbers.sort_unstable_by_key(|(e164, _)| *e164);
+            self.numbers.shrink_to_fit();
+        }
+    }
 }
 
 /// One change of one number.

@@ -5,7 +5,7 @@
 //! numbers each class has, so fees are multiplied once per class instead of being added once per number.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -14,11 +14,12 @@ use indexmap::{IndexMap, IndexSet};
 
 use super::class::{NumberClass, OptionalLabels, RawNumberClass};
 use super::interner::{StringId, StringInterner};
+use super::listed_number::{ListedNumber, NOT_NEEDED, UNKNOWN_TIME, dedup_keeping_last, unix_seconds};
 use super::{
-    CollectorOptions, E164, GroupTotals, InvalidRecord, Inventory, LabelTable, Money, NumberDetails, NumberState,
-    NumberStates,
+    CollectorOptions, E164, GroupTotals, InvalidRecord, InvalidRecords, Inventory, LabelTable, Money, NumberDetails,
+    NumberState, NumberStates,
 };
-use crate::tryvox::{GenerationWindow, ListingPage, NumberRecord};
+use crate::tryvox::{Deviation, GenerationWindow, ListingPage, NumberRecord, OptionalField};
 
 /// Folds the pages of one listing into the inventory as of its first page.
 ///
@@ -54,7 +55,11 @@ pub struct ListingFold {
     /// Unix timestamp in seconds of the newest `created_at`.
     newest_creation: Option<u32>,
     /// Invalid records by [`InvalidRecord::kind`].
-    invalid_by_kind: BTreeMap<&'static str, u64>,
+    invalid_by_kind: BTreeMap<&'static str, InvalidRecords>,
+    /// The numbers of invalid records, as far as they can be read, with duplicates.
+    unreadable_numbers: Vec<E164>,
+    /// The undocumented forms of the pages.
+    deviations: BTreeSet<Deviation>,
 }
 
 /// What a [`ListingFold`] returns.
@@ -67,28 +72,10 @@ pub struct FoldedListing {
     /// The numbers that, according to their `created_at`, were purchased while the listing was read. Pass them to
     /// [`ListingFold::new`] if the account is listed again.
     pub added_during_listing: HashSet<E164>,
+    /// The numbers that have only invalid records, in ascending order without duplicates. Their account still has
+    /// them.
+    pub unreadable_numbers: Vec<E164>,
 }
-
-/// What the fold stores of a number. All numbers of an account are in memory at once, so every byte counts.
-#[derive(Debug, Clone, Copy)]
-struct ListedNumber {
-    e164: E164,
-    page: u32,
-    /// An index into [`ListingFold::classes`].
-    class: u32,
-    /// An index into [`ListingFold::optional_labels`], or [`NOT_NEEDED`].
-    optional_labels: u32,
-    /// Unix timestamp in seconds, or [`UNKNOWN_TIME`].
-    updated_at: u32,
-}
-
-const _: () = assert!(size_of::<ListedNumber>() == 24);
-
-/// The index of optional labels that no collector needs.
-const NOT_NEEDED: u32 = u32::MAX;
-
-/// Stands for a time that the API did not send, that no collector needs, or that is not between 1970 and 2106.
-const UNKNOWN_TIME: u32 = u32::MAX;
 
 /// Maximum number of numbers for which memory is reserved up front, because the API's total may be wrong. Longer
 /// listings grow as they are read.
@@ -120,6 +107,8 @@ impl ListingFold {
             query_started_at: None,
             newest_creation: None,
             invalid_by_kind: BTreeMap::new(),
+            unreadable_numbers: Vec::new(),
+            deviations: BTreeSet::new(),
         }
     }
 
@@ -132,7 +121,7 @@ impl ListingFold {
     /// page with the highest `page_number` wins.
     ///
     /// A record that lacks something that every group needs is only counted as invalid. `on_invalid` is called with the
-    /// reason, but not for every record if many of them are unreadable.
+    /// reason.
     pub fn add_page(&mut self, page_number: u32, page: &ListingPage<'_>, mut on_invalid: impl FnMut(InvalidRecord)) {
         if self.query_started_at.is_none() {
             self.query_started_at = page.generated.map(|generated| generated.earliest);
@@ -141,17 +130,19 @@ impl ListingFold {
             let total = usize::try_from(page.pagination.total).unwrap_or(usize::MAX).min(MAX_RESERVED);
             self.numbers.reserve_exact(total + total / 16);
         }
-        if page.malformed.count > 0 {
-            *self.invalid_by_kind.entry(InvalidRecord::Unreadable(String::new()).kind()).or_default() +=
-                page.malformed.count;
-        }
-        for example in &page.malformed.examples {
-            on_invalid(InvalidRecord::Unreadable(example.clone()));
+        self.deviations.extend(&page.deviations);
+        let mut add_invalid = |fold: &mut Self, e164: Option<&str>, invalid: InvalidRecord| {
+            fold.unreadable_numbers.extend(e164.and_then(|e164| e164.parse::<E164>().ok()));
+            let records = fold.invalid_by_kind.entry(invalid.kind());
+            records.or_insert_with(|| InvalidRecords { count: 0, example: invalid.to_string() }).count += 1;
+            on_invalid(invalid);
+        };
+        for record in &page.malformed {
+            add_invalid(self, record.e164.as_deref(), InvalidRecord::Malformed(record.error.clone()));
         }
         for record in &page.records {
             if let Err(invalid) = self.add_record(page_number, record) {
-                *self.invalid_by_kind.entry(invalid.kind()).or_default() += 1;
-                on_invalid(invalid);
+                add_invalid(self, Some(&*record.e164), invalid);
             }
         }
         // If a page has the same number twice, the later record wins.
@@ -176,6 +167,9 @@ impl ListingFold {
     fn add_record(&mut self, page: u32, record: &NumberRecord<'_>) -> Result<(), InvalidRecord> {
         let e164 = record.e164.parse()?;
         let raw_class = RawNumberClass::new(record);
+        if raw_class.is_too_long() {
+            return raw_class.parse(&mut self.strings, &self.options).map(|_| ());
+        }
         raw_class.write_key(&mut self.class_key);
         let (class, requirements) = if let Some((index, _, class)) = self.classes.get_full(&*self.class_key) {
             (index, class.requirements)
@@ -236,8 +230,9 @@ impl ListingFold {
 
         let mut inventory = Inventory {
             listed: self.numbers.len() as u64,
-            invalid: self.invalid_by_kind.values().sum(),
+            invalid: self.invalid_by_kind.values().map(|records| records.count).sum(),
             invalid_by_kind: std::mem::take(&mut self.invalid_by_kind),
+            deviations: std::mem::take(&mut self.deviations),
             ..Inventory::default()
         };
         self.count_by_class(&mut inventory);
@@ -246,17 +241,30 @@ impl ListingFold {
             self.find_lifecycle_timestamps(&mut inventory);
         }
         self.select_numbers(&mut inventory);
+        let unreadable_numbers = self.take_unreadable_numbers();
         let strings = &self.strings;
         let states = self.classes.into_values().map(|class| NumberState {
             status: strings[class.status].clone(),
             currency: strings[class.currency].clone(),
             monthly_fee: class.monthly_fee,
+            is_unreadable: false,
         });
         let classes = states.collect();
         // Collected in place: the new vector reuses the memory of `self.numbers` and gives back what it does not need.
         let mut numbers: Vec<_> = self.numbers.into_iter().map(|number| (number.e164, number.class)).collect();
         numbers.shrink_to_fit();
-        FoldedListing { inventory, number_states: NumberStates { classes, numbers }, added_during_listing }
+        let number_states = NumberStates { classes, numbers };
+        FoldedListing { inventory, number_states, added_during_listing, unreadable_numbers }
+    }
+
+    /// Returns the numbers that have only invalid records. `self.numbers` must be sorted.
+    fn take_unreadable_numbers(&mut self) -> Vec<E164> {
+        let mut unreadable = std::mem::take(&mut self.unreadable_numbers);
+        unreadable.sort_unstable();
+        unreadable.dedup();
+        unreadable.retain(|e164| self.numbers.binary_search_by_key(e164, |number| number.e164).is_err());
+        unreadable.shrink_to_fit();
+        unreadable
     }
 
     fn class(&self, number: &ListedNumber) -> Option<&NumberClass> {
@@ -280,6 +288,12 @@ impl ListingFold {
             // All records of this class were superseded by records on later pages.
             if numbers == 0 {
                 continue;
+            }
+            for (field, count) in OptionalField::ALL.into_iter().zip(&mut inventory.unreadable_fields) {
+                *count += if class.unreadable.contains(field) { numbers } else { 0 };
+            }
+            if class.has_string_fee {
+                inventory.deviations.insert(Deviation::FeeAsString);
             }
             let [country, kind, status, currency] =
                 [class.country, class.kind, class.status, class.currency].map(|id| &self.strings[id]);
@@ -390,20 +404,6 @@ impl ListingFold {
     }
 }
 
-/// Removes all but the last of each run of items with the same number.
-fn dedup_keeping_last<T>(items: &mut Vec<T>, e164: impl Fn(&T) -> E164) {
-    // `dedup_by_key` keeps the first of each run.
-    items.reverse();
-    items.dedup_by_key(|item| e164(item));
-    items.reverse();
-}
-
 /// How many numbers have a combination of label values. Ids are counted and resolved at the end, because hashing them
 /// is cheaper than comparing strings for every number.
 type LabelCounts<const N: usize> = HashMap<[StringId; N], u64, RandomState>;
-
-/// Returns a time as a Unix timestamp in whole seconds, or [`UNKNOWN_TIME`].
-fn unix_seconds(time: Option<SystemTime>) -> u32 {
-    let since_epoch = time.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
-    since_epoch.and_then(|duration| u32::try_from(duration.as_secs()).ok()).unwrap_or(UNKNOWN_TIME)
-}

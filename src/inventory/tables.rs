@@ -4,12 +4,12 @@
 //! [`Inventory::with_label_limit`] bounds the label values that come from the API.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::AddAssign;
 use std::sync::Arc;
 
 use super::{E164, Money};
-use crate::tryvox::STATUSES;
+use crate::tryvox::{Deviation, OptionalField, STATUSES};
 
 /// The label value that replaces all values beyond a limit.
 pub(crate) const OTHER: &str = "other";
@@ -84,7 +84,20 @@ pub struct Inventory {
     /// Invalid records. They are counted nowhere else.
     pub invalid: u64,
     /// Invalid records by [`InvalidRecord::kind`](super::InvalidRecord::kind); their sum is `invalid`.
-    pub invalid_by_kind: BTreeMap<&'static str, u64>,
+    pub invalid_by_kind: BTreeMap<&'static str, InvalidRecords>,
+    /// Numbers with an unreadable field, in the order of [`OptionalField::ALL`].
+    pub unreadable_fields: [u64; OptionalField::ALL.len()],
+    /// The undocumented forms that occurred.
+    pub deviations: BTreeSet<Deviation>,
+}
+
+/// The invalid records of one kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidRecords {
+    /// How many there are.
+    pub count: u64,
+    /// What is wrong with the first of them.
+    pub example: String,
 }
 
 impl Inventory {

@@ -64,8 +64,7 @@ impl AccountMetrics {
         let time_left = stale_after.saturating_sub(age);
         let is_carried = previous.has_inventory() && !time_left.is_zero();
         let stale_at = Instant::now() + if is_carried { time_left } else { Duration::ZERO };
-        let last_listing =
-            LastListing { overview: Arc::default(), invalid: previous.invalid_records, stale_at, overdue_at: stale_at };
+        let last_listing = LastListing { overview: Arc::default(), stale_at, overdue_at: stale_at };
         let polls = PollStats { last_success_at: Some(last_success_at), ..snapshot.polls.clone() };
         let snapshot =
             Arc::new(AccountSnapshot { polls, last_listing: Some(last_listing), ..AccountSnapshot::clone(snapshot) });
@@ -176,12 +175,12 @@ mod tests {
         assert_eq!(samples(now), 0, "the account has not been polled");
 
         let stale_at = now + Duration::from_mins(15);
-        let last_listing = LastListing { overview: Arc::default(), invalid: 0, stale_at, overdue_at: stale_at };
+        let last_listing = LastListing { overview: Arc::default(), stale_at, overdue_at: stale_at };
         let succeeded = Arc::new(AccountSnapshot { last_listing: Some(last_listing), ..AccountSnapshot::default() });
         let listing = Arc::new(Listing { inventory: Inventory::default(), reported: 7 });
         let new_listing = Some(NewListing { listing: &listing, numbers: &NumberStates::default(), difference: None });
         metrics.poll_ended(&Publication { account: &metrics.account, snapshot: &succeeded, new_listing });
-        assert_eq!(samples(now), 2, "listed and reported numbers");
+        assert_eq!(samples(now), 4, "the families of the whole listing");
 
         let rendered = metrics.view.load().listing.clone().unwrap();
         let polls = PollStats { failure: Some(Failure::new(FailureReason::Timeout, "")), ..PollStats::default() };
@@ -189,7 +188,7 @@ mod tests {
         metrics.poll_ended(&Publication { account: &metrics.account, snapshot: &failed, new_listing: None });
         let view = metrics.view.load_full();
         assert!(Arc::ptr_eq(&view.snapshot, &failed) && Arc::ptr_eq(view.listing.as_ref().unwrap(), &rendered));
-        assert_eq!([now, stale_at].map(samples), [2, 0]);
+        assert_eq!([now, stale_at].map(samples), [4, 0]);
     }
 
     #[test]

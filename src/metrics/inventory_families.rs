@@ -6,6 +6,7 @@ use super::exposition::Samples;
 use super::metric::Metric;
 use crate::inventory::{GroupTotals, LabelTable, Money, NumberDetails};
 use crate::poller::Listing;
+use crate::tryvox::OptionalField;
 
 const NUMBERS: &str = "numbers";
 const MONEY: &str = "units of the currency";
@@ -261,6 +262,29 @@ pub static INVENTORY: &[ListingMetric] = &[
         "Accounts whose listing differs from the reported total, and by how many records",
         "tryvox_reported_numbers - tryvox_listed_numbers - tryvox_invalid_records != 0",
     ),
+    ListingMetric::gauge(
+        "tryvox_invalid_records",
+        &["account"],
+        help!("Number of invalid records in the last valid listing, which are skipped"),
+        |listing, samples| samples.push([], listing.inventory.invalid),
+    )
+    .unit("records")
+    .example("Accounts with invalid records", "tryvox_invalid_records > 0"),
+    ListingMetric::gauge(
+        "tryvox_unreadable_fields",
+        &["account", "field"],
+        help!(
+            "Number of phone numbers in the last valid listing with an optional field that cannot be read and counts as \
+             absent, by field"
+        ),
+        |listing, samples| {
+            for (field, numbers) in OptionalField::ALL.into_iter().zip(listing.inventory.unreadable_fields) {
+                samples.push([field.as_str()], numbers);
+            }
+        },
+    )
+    .unit(NUMBERS)
+    .example("Fields that cannot be read, by account", "tryvox_unreadable_fields > 0"),
 ];
 
 /// Pushes a sum of fees for each group of numbers.

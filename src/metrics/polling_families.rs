@@ -26,8 +26,6 @@ type PollingMetric = Metric<PollingStatus>;
 
 /// The name of the family with the end of the last successful poll.
 pub(super) const LAST_SUCCESS: &str = "tryvox_last_success_timestamp_seconds";
-/// The name of the family with the invalid records of the last valid listing.
-pub(super) const INVALID_RECORDS: &str = "tryvox_invalid_records";
 
 /// The families of changes and polling, in the order of the exposition.
 pub static POLLING: &[PollingMetric] = &[
@@ -192,19 +190,6 @@ pub static POLLING: &[PollingMetric] = &[
         "Accounts whose monthly fees exceed the budget",
         "sum by (account, currency) (tryvox_monthly_fees) > on (account, currency) tryvox_monthly_budget",
     ),
-    PollingMetric::gauge(
-        INVALID_RECORDS,
-        &["account"],
-        "Number of invalid records in the last valid listing, which are skipped; 0 before the first valid listing, absent \
-         if the last one is stale.",
-        |status, samples| match (&status.snapshot.last_listing, status.snapshot.listing_at(status.now)) {
-            (None, _) => samples.push([], 0_u64),
-            (_, Some(listing)) => samples.push([], listing.invalid),
-            (Some(_), None) => {}
-        },
-    )
-    .unit("records")
-    .example("Accounts with invalid records", "tryvox_invalid_records > 0"),
     PollingMetric::counter(
         "tryvox_api_requests_total",
         &["account", "code"],

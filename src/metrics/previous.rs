@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::family::{Family, MetricType};
 use super::format::Format;
 use super::inventory_families::INVENTORY;
-use super::polling_families::{INVALID_RECORDS, LAST_SUCCESS, POLLING};
+use super::polling_families::{LAST_SUCCESS, POLLING};
 use super::render::RenderedListing;
 use super::text::CachedText;
 use crate::config::stable_hash;
@@ -53,8 +53,6 @@ pub struct PreviousAccount {
     inventory: HashMap<usize, String>,
     /// When the last successful poll ended; `None` if none was successful.
     pub(super) last_success_at: Option<SystemTime>,
-    /// Invalid records of the last valid listing.
-    pub(super) invalid_records: u64,
 }
 
 impl PreviousAccount {
@@ -110,12 +108,8 @@ impl PreviousMetrics {
             let text = account.inventory.entry(index).or_default();
             text.push_str(sample.line);
             text.push('\n');
-        } else if POLLING.iter().any(|metric| is_current(&metric.family)) {
-            match name {
-                LAST_SUCCESS => account.last_success_at = Some(time(sample.value)?),
-                INVALID_RECORDS => account.invalid_records = sample.value.parse().ok()?,
-                _ => {}
-            }
+        } else if name == LAST_SUCCESS && POLLING.iter().any(|metric| is_current(&metric.family)) {
+            account.last_success_at = Some(time(sample.value)?);
         }
         Some(())
     }
@@ -321,7 +315,6 @@ mod tests {
             (4, gauge.clone() + "tryvox_up{account=\"a\"} 1\ntryvox_up{account=\"a\"} 1\n"),
             (3, family(LAST_SUCCESS, "gauge") + LAST_SUCCESS + "{account=\"a\"} -1\n"),
             (3, family(LAST_SUCCESS, "gauge") + LAST_SUCCESS + "{account=\"a\"} 1e300\n"),
-            (3, family(INVALID_RECORDS, "gauge") + INVALID_RECORDS + "{account=\"a\"} 0.5\n"),
         ] {
             assert_eq!(
                 PreviousMetrics::parse(&seal(text.clone())).unwrap_err(),

@@ -126,8 +126,6 @@ impl ChangeCounters {
 pub struct LastListing {
     /// The numbers and fees that the status page shows.
     pub overview: Arc<InventorySummary>,
-    /// Records that were invalid.
-    pub invalid: u64,
     /// When it becomes stale if polls fail.
     pub stale_at: Instant,
     /// When it becomes stale even if no poll has failed, because the next one is overdue. Never before `stale_at`.

@@ -2,7 +2,8 @@
 //!
 //! The pages of a listing are requested one after the other while numbers are purchased and released, so a listing
 //! may be inconsistent. It is then listed again, up to [`MAX_ATTEMPTS`] times, and the attempt that differs least
-//! from what the API reports is taken if the difference is within `--poll.max-discrepancy`. Nothing is published here.
+//! from what the API reports is taken if the difference is within `--poll.max-discrepancy`. Too many invalid records
+//! make a listing invalid at once, because listing again does not help. Nothing is published here.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -16,7 +17,7 @@ use super::listing::Listing;
 use crate::blocking::run_blocking;
 use crate::config::AccountConfig;
 use crate::duration;
-use crate::inventory::{E164, FoldedListing, InvalidRecord, ListingFold, NumberStates};
+use crate::inventory::{E164, FoldedListing, InvalidRecord, InvalidRecords, Inventory, ListingFold, NumberStates};
 use crate::tryvox::{Failure, FailureReason, ListingPage, PollKey};
 
 /// Maximum number of times that an account is listed in one poll.
@@ -38,10 +39,17 @@ pub(super) struct Poll<'a> {
     invalid_records: AtomicU64,
 }
 
+/// A listing and the state of each of its numbers.
+pub(super) struct ListedNumbers {
+    pub(super) listing: Listing,
+    pub(super) numbers: NumberStates,
+    /// The numbers that have only invalid records, in ascending order.
+    pub(super) unreadable: Vec<E164>,
+}
+
 /// The result of listing an account once.
 struct ListingAttempt {
-    listing: Listing,
-    numbers: NumberStates,
+    listed: ListedNumbers,
     /// Whether every page reported the same total.
     is_total_stable: bool,
     /// The numbers that may have been purchased during the attempt, which are not in the listing.
@@ -75,8 +83,9 @@ impl<'a> Poll<'a> {
     /// Returns a valid listing of the account.
     ///
     /// # Errors
-    /// If the key or a page cannot be read, the deadline passes, or no attempt is consistent enough.
-    pub(super) async fn listing(&self) -> Result<(Listing, NumberStates), Failure> {
+    /// If the key or a page cannot be read, the deadline passes, too many records are invalid, or no attempt is
+    /// consistent enough.
+    pub(super) async fn listing(&self) -> Result<ListedNumbers, Failure> {
         let listing = timeout_at(self.deadline, self.list_until_consistent()).await;
         listing.unwrap_or_else(|_| Err(self.deadline_failure()))
     }
@@ -94,25 +103,26 @@ impl<'a> Poll<'a> {
         }
     }
 
-    async fn list_until_consistent(&self) -> Result<(Listing, NumberStates), Failure> {
+    async fn list_until_consistent(&self) -> Result<ListedNumbers, Failure> {
         // Read again at each poll, so that a new key file needs no restart.
         let key = PollKey::read(&self.config.key).await?;
-        let mut best: Result<(Listing, NumberStates), _> =
+        let mut best: Result<ListedNumbers, _> =
             Err(Failure::new(FailureReason::Internal, "no listing was attempted; please report this bug"));
         let mut added_during_previous_listing = HashSet::new();
         for attempt in 1..=MAX_ATTEMPTS {
             let started_at = Instant::now();
             self.attempts.store(attempt, Ordering::Relaxed);
             match self.list(&key, std::mem::take(&mut added_during_previous_listing)).await {
-                Ok(ListingAttempt { listing, numbers, is_total_stable: true, .. }) if listing.discrepancy() == 0 => {
-                    return Ok((listing, numbers));
-                }
-                Ok(ListingAttempt { listing, numbers, added_during_listing, .. }) => {
-                    self.log_inconsistency(attempt, &listing, added_during_listing.len());
+                Ok(ListingAttempt { listed, is_total_stable, added_during_listing }) => {
+                    self.check_invalid_records(&listed.listing)?;
+                    if is_total_stable && listed.listing.discrepancy() == 0 {
+                        return Ok(listed);
+                    }
+                    self.log_inconsistency(attempt, &listed.listing, added_during_listing.len());
                     added_during_previous_listing = added_during_listing;
-                    let least = best.as_ref().map_or(u64::MAX, |(best, _)| best.discrepancy());
-                    if listing.discrepancy() <= least {
-                        best = Ok((listing, numbers));
+                    let least = best.as_ref().map_or(u64::MAX, |best| best.listing.discrepancy());
+                    if listed.listing.discrepancy() <= least {
+                        best = Ok(listed);
                     }
                 }
                 Err(failure) if failure.reason == FailureReason::Inconsistent => best = best.or(Err(failure)),
@@ -123,9 +133,9 @@ impl<'a> Poll<'a> {
                 break;
             }
         }
-        let (listing, numbers) = best?;
-        self.check_discrepancy(&listing)?;
-        Ok((listing, numbers))
+        let listed = best?;
+        self.check_discrepancy(&listed.listing)?;
+        Ok(listed)
     }
 
     /// Lists the account once, with all filters.
@@ -150,9 +160,10 @@ impl<'a> Poll<'a> {
             is_total_stable &= summary.is_total_stable;
         }
         let fold = fold.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let FoldedListing { inventory, number_states: numbers, added_during_listing } =
+        let FoldedListing { inventory, number_states: numbers, added_during_listing, unreadable_numbers: unreadable } =
             run_blocking(move || fold.finish()).await;
-        Ok(ListingAttempt { listing: Listing { inventory, reported }, numbers, is_total_stable, added_during_listing })
+        let listed = ListedNumbers { listing: Listing { inventory, reported }, numbers, unreadable };
+        Ok(ListingAttempt { listed, is_total_stable, added_during_listing })
     }
 
     fn log_inconsistency(&self, attempt: u32, listing: &Listing, added_during_listing: usize) {
@@ -174,26 +185,60 @@ impl<'a> Poll<'a> {
         }
     }
 
+    /// Returns how many of the numbers that the API reports may be missing or invalid.
+    fn allowed(&self, listing: &Listing) -> u64 {
+        allowed_discrepancy(self.config.poll.max_discrepancy, listing.reported)
+    }
+
+    /// Checks that few enough records are invalid. Listing again would not change them.
+    fn check_invalid_records(&self, listing: &Listing) -> Result<(), Failure> {
+        let Inventory { listed, invalid, invalid_by_kind, .. } = &listing.inventory;
+        // Numbers that are all invalid must not look like an empty account.
+        let allowed = if *listed == 0 && listing.reported > 0 { 0 } else { self.allowed(listing) };
+        let Some((_, most_frequent)) = invalid_by_kind.iter().max_by_key(|(_, records)| records.count) else {
+            return Ok(());
+        };
+        if *invalid <= allowed {
+            return Ok(());
+        }
+        let InvalidRecords { count, example } = most_frequent;
+        let cause = format!(
+            "{invalid} records are invalid and {listed} numbers are valid, at most {allowed} invalid records allowed; \
+             most frequent, {count} times: {example}; look for a newer release of tryvox-exporter, and report it to \
+             TryVox"
+        );
+        Err(Failure::new(FailureReason::InvalidRecords, cause))
+    }
+
     /// Checks that an inconsistent listing is near enough to what the API reports.
     fn check_discrepancy(&self, listing: &Listing) -> Result<(), Failure> {
-        let discrepancy = listing.discrepancy();
-        let allowed = allowed_discrepancy(self.config.poll.max_discrepancy, listing.reported);
+        let (discrepancy, allowed) = (listing.discrepancy(), self.allowed(listing));
+        let Inventory { listed, invalid, .. } = listing.inventory;
+        let reported = listing.reported;
+        if reported > 0 && listed == 0 {
+            let cause = format!(
+                "the API reports {reported} numbers but listed none; check the account in the TryVox console, or \
+                 contact TryVox"
+            );
+            return Err(Failure::new(FailureReason::Inconsistent, cause));
+        }
         if discrepancy <= allowed {
             return Ok(());
         }
         let cause = format!(
-            "the API reports {} numbers but listed {} ({} invalid): a difference of {discrepancy}, at most {allowed} \
-             allowed; raise --poll.max-discrepancy or contact TryVox",
-            listing.reported,
-            listing.inventory.listed + listing.inventory.invalid,
-            listing.inventory.invalid,
+            "the API reports {reported} numbers but listed {} ({invalid} invalid): a difference of {discrepancy}, at most \
+             {allowed} allowed; raise --poll.max-discrepancy or contact TryVox",
+            listed + invalid,
         );
         Err(Failure::new(FailureReason::Inconsistent, cause))
     }
 }
 
-/// Returns the share of the total, rounded down, but at least 1.
+/// Returns the share of the total, rounded down, but at least 1; a share of 0 is strict and allows none.
 fn allowed_discrepancy(share: f64, total: u64) -> u64 {
+    if share == 0.0 {
+        return 0;
+    }
     #[expect(clippy::cast_precision_loss, reason = "no account has a total that a double cannot hold")]
     let allowed = share * total as f64;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates, as intended")]
@@ -206,11 +251,12 @@ mod tests {
     use super::allowed_discrepancy;
 
     #[test]
-    fn allowed_discrepancy_is_a_share_of_the_total_and_at_least_one() {
+    fn allowed_discrepancy_is_a_share_of_the_total_and_at_least_one_unless_strict() {
         assert_eq!(allowed_discrepancy(0.01, 0), 1);
         assert_eq!(allowed_discrepancy(0.01, 199), 1);
         assert_eq!(allowed_discrepancy(0.01, 250), 2);
-        assert_eq!(allowed_discrepancy(0.0, 1_000_000), 1);
+        assert_eq!(allowed_discrepancy(0.000_000_1, 1_000_000), 1);
+        assert_eq!(allowed_discrepancy(0.0, 1_000_000), 0);
         assert_eq!(allowed_discrepancy(1.0, u64::MAX), u64::MAX);
     }
 }

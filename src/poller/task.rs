@@ -13,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::account::{Account, LastListing, LastPoll, PollPhase};
 use super::listing::Listing;
 use super::log::{log_changes, log_failure, log_success};
-use super::poll::Poll;
+use super::poll::{ListedNumbers, Poll};
 use super::publication::{NewListing, PollReaction, Publication};
 use super::schedule::Schedule;
 use crate::blocking::run_blocking;
@@ -99,7 +99,7 @@ impl Poller {
     /// Lists the account like a poll, without publishing anything.
     pub async fn listing(&self) -> ListingOutcome {
         let poll = Poll::new(&self.account, &self.config);
-        let result = poll.listing().await.map(|(listing, _)| listing);
+        let result = poll.listing().await.map(|listed| listed.listing);
         ListingOutcome { result, pages: poll.pages(), attempts: poll.attempts() }
     }
 
@@ -134,9 +134,9 @@ impl Poller {
         let listing = poll.listing().await;
         let pages = poll.pages();
         match listing {
-            Ok((listing, numbers)) => {
+            Ok(listed) => {
                 let label_limit = self.config.collector.label_limit;
-                let valid = run_blocking(move || ValidListing::new(listing, numbers, previous, label_limit)).await;
+                let valid = run_blocking(move || ValidListing::new(listed, previous, label_limit)).await;
                 PollOutcome { result: Ok(valid), pages, previous: None }
             }
             Err(failure) => {
@@ -155,7 +155,6 @@ impl Poller {
         let (now, stale_after) = (Instant::now(), self.config.poll.stale_after());
         let last_listing = LastListing {
             overview: overview.clone(),
-            invalid: listing.inventory.invalid,
             stale_at: now + stale_after,
             // However short that is, a listing is shown until the next poll has ended.
             overdue_at: now + stale_after.max(self.account.interval() + self.config.poll.timeout()),
@@ -194,9 +193,14 @@ impl Poller {
 }
 
 impl ValidListing {
-    /// Compares the listing with the `previous` one, which is dropped, and limits its label values.
-    fn new(mut listing: Listing, numbers: NumberStates, previous: Option<NumberStates>, label_limit: usize) -> Self {
-        let difference = previous.map(|previous| ListingDifference::between(&previous, &numbers));
+    /// Compares the listing with the `previous` one, which is dropped, and limits its label values. Numbers whose
+    /// records are invalid keep their state in the previous listing.
+    fn new(listed: ListedNumbers, previous: Option<NumberStates>, label_limit: usize) -> Self {
+        let ListedNumbers { mut listing, mut numbers, unreadable } = listed;
+        let difference = previous.map(|previous| {
+            numbers.carry_over(&previous, &unreadable);
+            ListingDifference::between(&previous, &numbers)
+        });
         listing.inventory = listing.inventory.with_label_limit(label_limit);
         let overview = Arc::new(InventorySummary::new(&listing.inventory));
         Self { listing: Arc::new(listing), overview, numbers, difference }

@@ -29,7 +29,7 @@ use super::round_up_to_seconds;
 use super::sender::{Admission, RequestSender};
 use super::transport::Transport;
 use super::urls::{ListingFilter, listing_url, numbers_url, page_url};
-use super::wire::{GenerationWindow, ListingPage, Pagination};
+use super::wire::{GenerationWindow, ListingPage, PageText, Pagination};
 use crate::duration;
 
 /// What is known of a complete listing apart from its records.
@@ -370,15 +370,8 @@ impl<F: Fn(u32, ListingPage<'_>)> ListingRun<'_, F> {
             return Err(AttemptError::from_status(&response, date, key));
         }
         let body = response.body?;
-        let mut parsed = ListingPage::parse(&body).map_err(|error| {
-            Failure::new(
-                FailureReason::Decode,
-                format!("the response is not a page of numbers: {error}; check that --tryvox.url is the TryVox API"),
-            )
-        })?;
-        for example in &mut parsed.malformed.examples {
-            *example = self.key.redact(example);
-        }
+        let text = PageText::new(&body);
+        let mut parsed = ListingPage::parse(&text, self.client.options.per_page).map_err(Failure::from)?;
         parsed.generated = Some(GenerationWindow::of_response(date, start.elapsed()));
         let pagination = parsed.pagination;
         (self.on_page)(page, parsed);

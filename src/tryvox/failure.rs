@@ -30,10 +30,12 @@ pub enum FailureReason {
     Redirect,
     /// Status 200, but the body is cut off or is not the expected JSON.
     Decode,
-    /// The body exceeds the maximum size of a page.
+    /// The body exceeds the maximum size of a page, or has too many records.
     TooLarge,
     /// The pages do not add up to one listing.
     Inconsistent,
+    /// Too many records of the listing are invalid.
+    InvalidRecords,
     /// The API key could not be read.
     ApiKey,
     /// A bug in this program.
@@ -42,7 +44,7 @@ pub enum FailureReason {
 
 impl FailureReason {
     /// All reasons, in the order of their declaration: `ALL[reason as usize] == reason`.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Timeout,
         Self::Connect,
         Self::Tls,
@@ -56,6 +58,7 @@ impl FailureReason {
         Self::Decode,
         Self::TooLarge,
         Self::Inconsistent,
+        Self::InvalidRecords,
         Self::ApiKey,
         Self::Internal,
     ];
@@ -90,6 +93,7 @@ impl FailureReason {
             Self::Decode => "decode",
             Self::TooLarge => "too_large",
             Self::Inconsistent => "inconsistent",
+            Self::InvalidRecords => "invalid_records",
             Self::ApiKey => "api_key",
             Self::Internal => "internal",
         }
@@ -156,6 +160,11 @@ impl FailureReason {
             Self::Inconsistent => (
                 "The pages do not form a consistent listing.",
                 "The next poll tries again. If this persists, raise --poll.max-discrepancy or contact TryVox.",
+            ),
+            Self::InvalidRecords => (
+                "Too many records of the listing are invalid; the last valid listing is kept.",
+                "The API may have changed: the error says what is wrong with the records. Look for a newer release of \
+                 tryvox-exporter, and report it to TryVox.",
             ),
             Self::ApiKey => (
                 "The API key cannot be read.",

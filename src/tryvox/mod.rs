@@ -48,7 +48,8 @@ pub use response::ApiResponse;
 pub use transport::{HttpClients, Transport};
 pub use urls::ListingFilter;
 pub use wire::{
-    GenerationWindow, ListingPage, MalformedRecords, NumberRecord, Pagination, optional_text, optional_timestamp,
+    Deviation, FieldSet, GenerationWindow, InvalidPage, ListingPage, MAX_TEXT, MalformedRecord, NumberRecord,
+    OptionalField, PageText, Pagination, optional_text, optional_timestamp,
 };
 
 /// The statuses that the API documents.

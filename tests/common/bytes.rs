@@ -8,15 +8,17 @@ use std::time::{Duration, SystemTime};
 use tryvox_exporter::inventory::{CollectorOptions, ListingDifference, ListingFold};
 use tryvox_exporter::metrics::render_listing;
 use tryvox_exporter::poller::Listing;
-use tryvox_exporter::tryvox::{GenerationWindow, ListingPage, STATUSES};
+use tryvox_exporter::tryvox::{GenerationWindow, ListingPage, PageText, STATUSES};
 
 /// Uses the bytes as both pages of a listing and asserts the invariants.
 ///
 /// # Panics
 /// If an invariant does not hold.
 pub(crate) fn listing(bytes: &[u8]) {
-    let Ok(mut page) = ListingPage::parse(bytes) else { return };
-    let records = (page.records.len() as u64 + page.malformed.count) * 2;
+    let text = PageText::new(bytes);
+    let Ok(mut page) = ListingPage::parse(&text, 100) else { return };
+    let records = (page.records.len() + page.malformed.len()) as u64 * 2;
+    assert!(records <= 400);
     let response_date = SystemTime::UNIX_EPOCH + Duration::from_secs(1_762_105_212);
     page.generated = Some(GenerationWindow::of_response(response_date, Duration::from_secs(1)));
 
@@ -25,12 +27,20 @@ pub(crate) fn listing(bytes: &[u8]) {
     fold.add_page(1, &page, |_| logged_records += 1);
     fold.add_page(2, &page, |_| logged_records += 1);
     let (reported, folded) = (page.pagination.total, fold.finish());
-    let difference = ListingDifference::between(&folded.number_states, &folded.number_states);
+    let mut states = folded.number_states;
+    let difference = ListingDifference::between(&states, &states);
     assert_eq!(difference, ListingDifference::default());
+    assert!(folded.unreadable_numbers.is_sorted_by(|a, b| a < b));
+    states.carry_over(&states.clone(), &folded.unreadable_numbers);
+    assert_eq!(ListingDifference::between(&states, &states), ListingDifference::default());
     let inventory = folded.inventory.with_label_limit(3);
 
     assert!(logged_records <= inventory.invalid);
     assert!(inventory.listed + inventory.invalid <= records);
+    assert!(folded.unreadable_numbers.len() as u64 <= inventory.invalid);
+    assert!(inventory.unreadable_fields.iter().all(|numbers| *numbers <= inventory.listed));
+    assert_eq!(inventory.invalid_by_kind.values().map(|kind| kind.count).sum::<u64>(), inventory.invalid);
+    assert!(inventory.invalid_by_kind.values().all(|kind| kind.example.len() <= 256));
     assert_eq!(inventory.groups.values().map(|group| group.numbers).sum::<u64>(), inventory.listed);
     let listing = Listing { inventory, reported };
     for family in render_listing("a", &listing, None) {

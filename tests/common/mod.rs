@@ -5,6 +5,7 @@ pub(crate) mod accounts;
 pub(crate) mod api;
 pub(crate) mod bytes;
 pub(crate) mod dashboards;
+pub(crate) mod drifted_page;
 pub(crate) mod expected;
 pub(crate) mod harness;
 pub(crate) mod history;

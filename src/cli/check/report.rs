@@ -1,22 +1,17 @@
 //! The report of a check, in the form of `--output=json`; `docs/check.md` describes the fields.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use super::problems::problems;
 use super::{format_elapsed, plural};
 use crate::config::Options;
 use crate::duration;
-use crate::inventory::{GroupTotals, Inventory, Money};
+use crate::inventory::{GroupTotals, Money};
 use crate::metrics::render_listing;
 use crate::poller::{Listing, ListingOutcome, Poller};
-use crate::tryvox::STATUSES;
-
-/// The documented types.
-const TYPES: [&str; 3] = ["local", "toll_free", "mobile"];
-/// The documented capabilities.
-const CAPABILITIES: [&str; 3] = ["voice", "sms", "mms"];
 
 /// Approximate number of series of an account besides those of its listing.
 const POLLING_SERIES: usize = 70;
@@ -131,7 +126,7 @@ impl AccountReport {
             totals_by_currency: BTreeMap::new(),
         };
         match result {
-            Ok(listing) => report.add_listing(poller, &listing),
+            Ok(listing) => report.add_listing(poller, listing),
             Err(failure) => {
                 report.error = Some(FailureReport { reason: failure.reason.as_str(), message: failure.to_string() });
             }
@@ -151,7 +146,7 @@ impl AccountReport {
     }
 
     /// Adds the contents of the listing and its problems.
-    fn add_listing(&mut self, poller: &Poller, listing: &Listing) {
+    fn add_listing(&mut self, poller: &Poller, listing: Listing) {
         let inventory = &listing.inventory;
         (self.numbers, self.reported) = (inventory.listed, listing.reported);
         for ([country, kind, status, currency], sum) in inventory.groups.iter().filter(|(_, sum)| sum.numbers > 0) {
@@ -167,36 +162,12 @@ impl AccountReport {
             });
         }
         self.totals = Totals::new(&self.totals_by_currency);
-        for (kind, count) in &inventory.invalid_by_kind {
-            self.problems.push(format!("{}: {}", plural(*count, "invalid record"), describe_invalid(kind)));
-        }
-        for (label, values) in undocumented(inventory) {
-            let values: Vec<_> = values.into_iter().collect();
-            self.problems.push(format!("undocumented {label}, kept as it is: {}", values.join(", ")));
-        }
-        if listing.discrepancy() > 0 {
-            self.problems.push(format!(
-                "the API reports {} numbers but listed {} ({} invalid): a difference of {}",
-                listing.reported,
-                inventory.listed + inventory.invalid,
-                inventory.invalid,
-                listing.discrepancy()
-            ));
-        }
-        let rendered = render_listing(poller.account.name(), listing, None);
+        self.problems.extend(problems(&listing));
+        let Listing { inventory, reported } = listing;
+        let label_limit = poller.config.collector.label_limit;
+        let limited = Listing { inventory: inventory.with_label_limit(label_limit), reported };
+        let rendered = render_listing(poller.account.name(), &limited, None);
         self.series += rendered.iter().flat_map(|family| &**family.bytes()).filter(|byte| **byte == b'\n').count();
-    }
-}
-
-/// Describes a category of invalid records, as returned by
-/// [`InvalidRecord::kind`](crate::inventory::InvalidRecord::kind).
-fn describe_invalid(kind: &str) -> String {
-    match kind {
-        "shape" => {
-            "a required field is missing or has the wrong type; run with --log.level=warn to see which".to_owned()
-        }
-        "fee" => "a fee is not a valid amount".to_owned(),
-        field => format!("{field} is empty, too long or malformed"),
     }
 }
 
@@ -266,20 +237,6 @@ impl Polling {
         // Rounded up to a tenth, so that it is never 0.0.
         is_low.then(|| (sufficient * 10.0).ceil() / 10.0)
     }
-}
-
-/// Returns the values of a listing that the API does not document, by label.
-fn undocumented(inventory: &Inventory) -> BTreeMap<&'static str, BTreeSet<&str>> {
-    let kinds = inventory.groups.keys().map(|[_, kind, ..]| ("type", &**kind, &TYPES));
-    let statuses = inventory.groups.keys().map(|[_, _, status, _]| ("status", &**status, &STATUSES));
-    let capabilities = inventory.capabilities.keys().map(|[name, _]| ("capability", &**name, &CAPABILITIES));
-    let mut undocumented: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-    for (label, value, documented) in kinds.chain(statuses).chain(capabilities) {
-        if !documented.contains(&value) {
-            undocumented.entry(label).or_default().insert(value);
-        }
-    }
-    undocumented
 }
 
 #[cfg(test)]

@@ -312,7 +312,7 @@ export const exporter = buildDashboard({
             title: 'Missing numbers',
             description:
               'Count of numbers that the API reports in its total but does not list; the 20 accounts with the most. Up to --poll.max-discrepancy the listing is valid all the same. If it stays above 0, counts and fees are too low: report it to TryVox.',
-            size: [12, 8],
+            size: [8, 8],
             ...integerUnit,
           },
           { softMax: 1 },
@@ -323,11 +323,22 @@ export const exporter = buildDashboard({
             title: 'Invalid records',
             description:
               'Count of records of the last valid listing that could not be used; the 20 accounts with the most. They are not included in counts and fees. The log of the exporter shows up to five per poll: report them to TryVox.',
-            size: [12, 8],
+            size: [8, 8],
             ...integerUnit,
           },
           { softMax: 1 },
           { expr: highest(20, gauge('tryvox_invalid_records')), legend: '{{account}}' },
+        ),
+        timeSeries(
+          {
+            title: 'Unreadable fields',
+            description:
+              'Count of numbers of the last valid listings with an optional field that could not be read, by field. The field counts as absent: an unreadable trunk_id makes a number unassigned, an unreadable updated_at hides a long suspension. Compare the JSON of the API with its documentation, and report it to TryVox.',
+            size: [8, 8],
+            ...integerUnit,
+          },
+          { softMax: 1 },
+          { expr: sum(['field'], gauge('tryvox_unreadable_fields')), legend: '{{field}}' },
         ),
       ],
     },

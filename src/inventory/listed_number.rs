@@ -1,0 +1,40 @@
+//! What the fold of a listing stores of each number.
+
+use std::time::SystemTime;
+
+use super::E164;
+
+/// What the fold stores of a number. All numbers of an account are in memory at once, so every byte counts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ListedNumber {
+    pub(super) e164: E164,
+    pub(super) page: u32,
+    /// An index into the classes of the fold.
+    pub(super) class: u32,
+    /// An index into the optional labels of the fold, or [`NOT_NEEDED`].
+    pub(super) optional_labels: u32,
+    /// Unix timestamp in seconds, or [`UNKNOWN_TIME`].
+    pub(super) updated_at: u32,
+}
+
+const _: () = assert!(size_of::<ListedNumber>() == 24);
+
+/// The index of optional labels that no collector needs.
+pub(super) const NOT_NEEDED: u32 = u32::MAX;
+
+/// Stands for a time that the API did not send, that no collector needs, or that is not between 1970 and 2106.
+pub(super) const UNKNOWN_TIME: u32 = u32::MAX;
+
+/// Removes all but the last of each run of items with the same number.
+pub(super) fn dedup_keeping_last<T>(items: &mut Vec<T>, e164: impl Fn(&T) -> E164) {
+    // `dedup_by_key` keeps the first of each run.
+    items.reverse();
+    items.dedup_by_key(|item| e164(item));
+    items.reverse();
+}
+
+/// Returns a time as a Unix timestamp in whole seconds, or [`UNKNOWN_TIME`].
+pub(super) fn unix_seconds(time: Option<SystemTime>) -> u32 {
+    let since_epoch = time.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+    since_epoch.and_then(|duration| u32::try_from(duration.as_secs()).ok()).unwrap_or(UNKNOWN_TIME)
+}

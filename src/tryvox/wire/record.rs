@@ -1,0 +1,109 @@
+//! One number of a listing, with its fields exactly as the API documents them.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::SystemTime;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, Visitor};
+use serde_json::value::RawValue;
+
+use super::deviation::FieldSet;
+use super::json::ObjectOnly;
+use super::timestamp;
+
+/// One number of the listing. Other fields are ignored.
+#[derive(Debug, Deserialize)]
+pub struct NumberRecord<'a> {
+    #[serde(default, rename = "")]
+    pub(super) _object: ObjectOnly,
+    /// The number in E.164 format.
+    #[serde(borrow)]
+    pub e164: Cow<'a, str>,
+    /// The country as an ISO 3166-1 alpha-2 code.
+    #[serde(borrow)]
+    pub country: Cow<'a, str>,
+    /// The type of the number: `local`, `toll_free` or `mobile`.
+    #[serde(borrow, rename = "type")]
+    pub kind: Cow<'a, str>,
+    /// The status of the number: `active`, `pending` or `suspended`.
+    #[serde(borrow)]
+    pub status: Cow<'a, str>,
+    /// The currency of the fees as an ISO 4217 code.
+    #[serde(borrow)]
+    pub currency: Cow<'a, str>,
+    /// The monthly fee as raw JSON, so that sums are made from the API's own digits.
+    #[serde(borrow)]
+    pub monthly_fee: &'a RawValue,
+    /// The one-time setup fee as raw JSON.
+    #[serde(borrow)]
+    pub setup_fee: &'a RawValue,
+    /// The capabilities as raw JSON: an array of `voice`, `sms` and `mms`.
+    #[serde(borrow, default)]
+    pub capabilities: Option<&'a RawValue>,
+    /// The state or region, if any.
+    #[serde(borrow, default, deserialize_with = "optional_text")]
+    pub region: Option<Cow<'a, str>>,
+    /// The ID of the trunk that the number is assigned to, if any.
+    #[serde(borrow, default, deserialize_with = "optional_text")]
+    pub trunk_id: Option<Cow<'a, str>>,
+    /// The ID of the application that the number is assigned to, if any.
+    #[serde(borrow, default, deserialize_with = "optional_text")]
+    pub application_id: Option<Cow<'a, str>>,
+    /// When the number was purchased, if known, in whole seconds.
+    #[serde(default, deserialize_with = "optional_timestamp")]
+    pub created_at: Option<SystemTime>,
+    /// When the number was last updated, if known, in whole seconds.
+    #[serde(default, deserialize_with = "optional_timestamp")]
+    pub updated_at: Option<SystemTime>,
+    /// The fields above that are `None` because they cannot be read. Raw JSON is never among them.
+    #[serde(skip)]
+    pub unreadable: FieldSet,
+}
+
+/// Maximum length of a text that is kept, in bytes: longer than any ID or name.
+pub const MAX_TEXT: usize = 256;
+
+/// Returns an optional text unless it is too long; an empty one is none at all.
+pub(super) fn within_limit(text: Cow<'_, str>) -> Option<Option<Cow<'_, str>>> {
+    (text.len() <= MAX_TEXT).then(|| Some(text).filter(|text| !text.is_empty()))
+}
+
+/// Deserializes a string of at most 256 bytes or `null`. An empty string becomes `None`.
+///
+/// # Errors
+/// If the value is anything else.
+pub fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'de, str>>, D::Error> {
+    deserializer.deserialize_any(StringVisitor(within_limit))
+}
+
+/// Deserializes an RFC 3339 timestamp or `null`.
+///
+/// # Errors
+/// If the value is anything else.
+pub fn optional_timestamp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>, D::Error> {
+    deserializer.deserialize_any(StringVisitor(|text: Cow<'de, str>| timestamp::parse(&text).map(Some)))
+}
+
+/// Reads a string with a function, whose `None` is an error, and `null` as `None`.
+struct StringVisitor<F>(F);
+
+impl<'de, T, F: FnOnce(Cow<'de, str>) -> Option<Option<T>>> Visitor<'de> for StringVisitor<F> {
+    type Value = Option<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string of the documented form")
+    }
+
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Option<T>, E> {
+        (self.0)(text.into()).ok_or_else(|| E::custom("undocumented form"))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Option<T>, E> {
+        (self.0)(text.to_owned().into()).ok_or_else(|| E::custom("undocumented form"))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+}

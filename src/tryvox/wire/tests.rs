@@ -1,0 +1,230 @@
+//! Tests of the pages that decoding accepts and of what it makes of them.
+
+use super::*;
+
+const RECORD: &str = r#"{"e164":"+14155550123","country":"US","type":"local","region":"CA","status":"active",
+    "capabilities":["voice","sms","mms"],"monthly_fee":1.15,"setup_fee":0.0,"currency":"USD",
+    "trunk_id":"trk_9f2c","application_id":null,"created_at":"2025-03-11T09:24:00Z","updated_at":"2025-11-02T17:40:12Z"}"#;
+const PAGINATION: &str = r#"{"total":1,"count":1,"per_page":100,"current_page":1,"total_pages":1}"#;
+
+fn page(records: &[&str]) -> String {
+    format!(r#"{{"data":[{}],"pagination":{PAGINATION}}}"#, records.join(","))
+}
+
+/// Parses a body and passes the page on.
+fn with_page<T>(body: impl AsRef<[u8]>, read: impl FnOnce(ListingPage<'_>) -> T) -> T {
+    let text = PageText::new(body.as_ref());
+    read(ListingPage::parse(&text, 100).unwrap())
+}
+
+fn parse_error(body: impl AsRef<[u8]>) -> InvalidPage {
+    ListingPage::parse(&PageText::new(body.as_ref()), 100).unwrap_err()
+}
+
+#[test]
+fn documented_example_is_parsed_with_exact_fees() {
+    with_page(page(&[RECORD]), |page| {
+        assert_eq!(page.pagination, Pagination { total: 1, total_pages: 1 });
+        assert!(page.malformed.is_empty() && page.deviations.is_empty());
+        let [record] = &page.records[..] else { panic!("{page:?}") };
+        assert_eq!((&*record.e164, &*record.kind, &*record.status), ("+14155550123", "local", "active"));
+        assert_eq!((record.monthly_fee.get(), record.setup_fee.get()), ("1.15", "0.0"));
+        assert_eq!(record.created_at, Some(humantime::parse_rfc3339("2025-03-11T09:24:00Z").unwrap()));
+        assert_eq!(record.unreadable, FieldSet::default());
+    });
+}
+
+#[test]
+fn documented_pages_need_no_second_pass() {
+    let variants = [
+        page(&[]),
+        page(&[RECORD, RECORD]),
+        page(&[&RECORD.replace(r#""region":"CA","#, "")]),
+        page(&[&RECORD.replace(r#""CA""#, "null")]),
+        page(&[&RECORD.replace(r#""CA""#, r#""""#)]),
+        page(&[&RECORD.replace("2025-03-11T09:24:00Z", "2025-03-11T11:24:00.5+02:00")]),
+        page(&[&RECORD.replace("1.15", r#""1.15""#)]),
+    ];
+    for body in variants {
+        assert!(ListingPage::parse_documented(&PageText::new(body.as_bytes())).is_some(), "{body}");
+    }
+}
+
+#[test]
+fn malformed_record_does_not_affect_the_others_and_keeps_its_number_if_that_is_readable() {
+    let number = Some("+14155550123");
+    let positional =
+        format!(r#"["+1","US","local","active","USD",1,0,null,null,null,null,null,null,{}]"#, ["null"; 3].join(","));
+    for (malformed, e164, error) in [
+        ("7", None, "the record is a number instead of an object"),
+        ("null", None, "the record is null instead of an object"),
+        (r#""x""#, None, "the record is a string instead of an object"),
+        (&*positional, None, "the record is an array instead of an object"),
+        ("{}", None, "e164 is missing"),
+        (&*RECORD.replace(r#""status":"active","#, ""), number, "status is missing"),
+        (&*RECORD.replace(r#""active""#, "null"), number, "status is null"),
+        (&*RECORD.replace(r#""active""#, "7"), number, "status is a number instead of a string"),
+        (&*RECORD.replace("local", r"\ud800"), number, "type is not valid Unicode"),
+        (&*RECORD.replacen('{', r#"{"country":"CA","#, 1), number, "duplicate field `country`"),
+        (&*RECORD.replacen('{', r#"{"e164":"+1","#, 1), None, "duplicate field `e164`"),
+    ] {
+        with_page(page(&[RECORD, malformed, RECORD]), |page| {
+            let [record] = &page.malformed[..] else { panic!("{malformed}: {page:?}") };
+            assert_eq!((page.records.len(), record.e164.as_deref()), (2, e164), "{malformed}");
+            assert!(record.error.starts_with(error), "{malformed}: {}", record.error);
+        });
+    }
+}
+
+#[test]
+fn invalid_utf8_costs_only_its_own_record() {
+    let [before, after] = [page(&[RECORD, RECORD, RECORD]), page(&[])].map(String::into_bytes);
+    let second = before.windows(4).enumerate().filter(|(_, window)| window == b"\"CA\"").nth(1).unwrap().0;
+    let mut body = before;
+    body[second + 1] = 0xff;
+    with_page(&body, |page| {
+        let malformed: Vec<_> = page.malformed.iter().map(|record| (&*record.error, record.e164.as_deref())).collect();
+        assert_eq!(malformed, [("the record has a byte that is not UTF-8", Some("+14155550123"))]);
+        assert_eq!((page.records.len(), &page.records[1].region), (2, &Some("CA".into())));
+    });
+    // Outside records and strings such a byte is an error.
+    let mut body = after;
+    body[0] = 0xff;
+    assert!(matches!(parse_error(body), InvalidPage::NotAPage(_)));
+}
+
+#[test]
+fn unreadable_optional_fields_are_left_out_and_named() {
+    let long = format!("{:?}", "x".repeat(MAX_TEXT + 1));
+    let wrong_types = ["7", "-7", "1.5", "true", r#"[1,["x"]]"#, r#"{"x":{}}"#, r#""\ud800""#, &long];
+    for (field, value) in [
+        (OptionalField::Region, r#""CA""#),
+        (OptionalField::TrunkId, r#""trk_9f2c""#),
+        (OptionalField::ApplicationId, "null"),
+        (OptionalField::CreatedAt, r#""2025-03-11T09:24:00Z""#),
+        (OptionalField::UpdatedAt, r#""2025-11-02T17:40:12Z""#),
+    ] {
+        let name = field.as_str();
+        let documented = format!(r#""{name}":{value}"#);
+        assert!(RECORD.contains(&documented));
+        for wrong in wrong_types {
+            with_page(page(&[&RECORD.replace(&documented, &format!(r#""{name}":{wrong}"#))]), |page| {
+                let [record] = &page.records[..] else { panic!("{page:?}") };
+                let unreadable: Vec<_> =
+                    OptionalField::ALL.into_iter().filter(|field| record.unreadable.contains(*field)).collect();
+                assert_eq!(unreadable, [field], "{name}: {wrong}");
+                let is_none = match field {
+                    OptionalField::Region => record.region.is_none(),
+                    OptionalField::TrunkId => record.trunk_id.is_none(),
+                    OptionalField::ApplicationId => record.application_id.is_none(),
+                    OptionalField::CreatedAt => record.created_at.is_none(),
+                    _ => record.updated_at.is_none(),
+                };
+                assert!(is_none && page.deviations.is_empty(), "{name}: {wrong}");
+            });
+        }
+    }
+}
+
+#[test]
+fn optional_text_is_decoded() {
+    for (json, text) in [(r#""Québec""#, "Québec"), (r#""Qu\u00e9bec""#, "Québec"), (r#""a \"b\"""#, "a \"b\"")] {
+        // A wrong type elsewhere makes no difference.
+        for trunk in [r#""trk_9f2c""#, "7"] {
+            let record = RECORD.replace(r#""CA""#, json).replace(r#""trk_9f2c""#, trunk);
+            with_page(page(&[&record]), |page| assert_eq!(page.records[0].region.as_deref(), Some(text)));
+        }
+    }
+}
+
+#[test]
+fn deviations_of_form_are_read_and_named() {
+    let totals = |total: &str, pages: &str| {
+        format!(r#"{{"data":[{RECORD}],"pagination":{{"total":{total},"total_pages":{pages}}}}}"#)
+    };
+    let with_timestamp = |text: &str| page(&[&RECORD.replace("2025-11-02T17:40:12Z", text)]);
+    for (body, deviation) in [
+        (totals(r#""1""#, "1"), Deviation::TotalAsString),
+        (totals("1", r#""1""#), Deviation::TotalAsString),
+        (totals("1.0", "1"), Deviation::TotalAsDecimal),
+        (totals("1", "1e0"), Deviation::TotalAsDecimal),
+        (format!("\u{feff}{}", page(&[RECORD])), Deviation::ByteOrderMark),
+        (with_timestamp("2025-11-02 17:40:12Z"), Deviation::TimestampWithSpace),
+        (with_timestamp("2025-11-02T17:40:12"), Deviation::TimestampWithoutZone),
+        (with_timestamp("2025-11-02T17:40:12+0000"), Deviation::TimestampWithShortOffset),
+    ] {
+        with_page(&body, |page| {
+            assert_eq!(page.deviations, [deviation].into(), "{body}");
+            assert_eq!(page.pagination, Pagination { total: 1, total_pages: 1 }, "{body}");
+            let updated_at = page.records[0].updated_at.map(|at| at.duration_since(SystemTime::UNIX_EPOCH).unwrap());
+            assert_eq!((page.records.len(), updated_at), (1, Some(Duration::from_secs(1_762_105_212))), "{body}");
+        });
+    }
+    with_page(r#"{"data":null,"pagination":{"total":0,"total_pages":0}}"#, |page| {
+        assert_eq!((page.records.len(), page.deviations), (0, [Deviation::NullData].into()));
+    });
+}
+
+#[test]
+fn a_page_of_more_than_twice_the_requested_records_is_rejected() {
+    let body = |count| format!(r#"{{"data":[{}],"pagination":{PAGINATION}}}"#, vec!["7"; count].join(","));
+    for per_page in [1, 7, 100, 255] {
+        let maximum = 2 * usize::from(per_page);
+        let accepted = body(maximum);
+        let text = PageText::new(accepted.as_bytes());
+        assert_eq!(ListingPage::parse(&text, per_page).unwrap().malformed.len(), maximum);
+        for records in [maximum + 1, 10 * maximum] {
+            let rejected = body(records);
+            let error = ListingPage::parse(&PageText::new(rejected.as_bytes()), per_page).unwrap_err();
+            assert_eq!(error, InvalidPage::TooManyRecords { records, per_page });
+        }
+    }
+    // Also if all of them are valid.
+    assert_eq!(parse_error(page(&[RECORD; 201])), InvalidPage::TooManyRecords { records: 201, per_page: 100 });
+}
+
+#[test]
+fn generation_window_contains_request_and_date_in_whole_seconds() {
+    let second = |s| SystemTime::UNIX_EPOCH + Duration::from_secs(s);
+    let window = |elapsed| GenerationWindow::of_response(second(100), Duration::from_millis(elapsed));
+    assert_eq!(window(0), GenerationWindow { earliest: second(100), latest: second(101) });
+    assert_eq!(window(20), GenerationWindow { earliest: second(99), latest: second(101) });
+    assert_eq!(window(2001), GenerationWindow { earliest: second(97), latest: second(101) });
+}
+
+#[test]
+fn body_that_is_not_a_page_is_an_error_without_quotes_from_it() {
+    let valid = page(&[RECORD]);
+    let truncated = &valid[..valid.len() - 1];
+    let trailing = format!("{valid}x");
+    let secret = format!("{:?}", "secret".repeat(1000));
+    for invalid in [
+        "",
+        "null",
+        "[]",
+        "{}",
+        "<html>",
+        r#"[[],[0,0]]"#,
+        r#"{"data":[]}"#,
+        r#"{"data":[],"pagination":[0,0]}"#,
+        r#"{"data":[],"pagination":{"total":0}}"#,
+        r#"{"data":[],"pagination":{"total":0,"total":0,"total_pages":0}}"#,
+        r#"{"data":[],"pagination":{"total":-1,"total_pages":0}}"#,
+        r#"{"data":[],"pagination":{"total":0.5,"total_pages":0}}"#,
+        r#"{"data":[],"pagination":{"total":true,"total_pages":0}}"#,
+        r#"{"data":null,"pagination":null}"#,
+        r#"{"data":null,"pagination":{"total":1,"total_pages":1}}"#,
+        r#"{"data":{},"pagination":{"total":0,"total_pages":0}}"#,
+        r#"{"pagination":{"total":0,"total_pages":0}}"#,
+        truncated,
+        &trailing,
+        &secret,
+        &format!(r#"{{"data":{secret},"pagination":{PAGINATION}}}"#),
+        &format!(r#"{{"data":[],"pagination":{secret}}}"#),
+        &format!(r#"{{"data":[],"pagination":{{"total":{secret},"total_pages":1}}}}"#),
+    ] {
+        let error = parse_error(invalid);
+        assert!(matches!(error, InvalidPage::NotAPage(_)), "{invalid}: {error}");
+        assert!(error.to_string().len() < 256 && !error.to_string().contains("secret"), "{error}");
+    }
+}

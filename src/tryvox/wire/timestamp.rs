@@ -1,0 +1,128 @@
+//! Timestamps: text goes in, a time in whole seconds comes out.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::deviation::Deviation;
+
+/// Parses an RFC 3339 timestamp, the profile of ISO 8601 that the API's documentation shows. Fractions of a second are
+/// cut off.
+pub(super) fn parse(text: &str) -> Option<SystemTime> {
+    // The parser also accepts any other separator, which RFC 3339 permits but ISO 8601 does not.
+    if !matches!(text.as_bytes().get(10), Some(b'T' | b't')) {
+        return None;
+    }
+    // Nearly all timestamps are UTC, which `humantime` parses in a tenth of the time.
+    let utc = humantime::parse_rfc3339(text).ok();
+    let time = utc.or_else(|| OffsetDateTime::parse(text, &Rfc3339).ok().map(SystemTime::from))?;
+    match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since_epoch) if since_epoch.subsec_nanos() > 0 => {
+            Some(SystemTime::UNIX_EPOCH + Duration::from_secs(since_epoch.as_secs()))
+        }
+        _ => Some(time),
+    }
+}
+
+/// Parses what [`parse`] does and also a space instead of the `T`, no time zone, which is read as UTC, and offsets
+/// like `+0000` and `+00`. Adds the differences to `deviations`.
+pub(super) fn parse_lenient(text: &str, deviations: &mut BTreeSet<Deviation>) -> Option<SystemTime> {
+    if let Some(time) = parse(text) {
+        return Some(time);
+    }
+    let (date, separator, rest) = (text.get(..10)?, text.get(10..11)?, text.get(11..)?);
+    let zone_start = rest.find(|c: char| !(c.is_ascii_digit() || c == ':' || c == '.')).unwrap_or(rest.len());
+    let (time_of_day, zone) = rest.split_at(zone_start);
+    let mut found = Vec::new();
+    match separator {
+        "T" | "t" => {}
+        " " => found.push(Deviation::TimestampWithSpace),
+        _ => return None,
+    }
+    let (zone, deviation) = match zone.strip_prefix(' ').unwrap_or(zone).as_bytes() {
+        [] => ("Z".to_owned(), Some(Deviation::TimestampWithoutZone)),
+        [b'Z' | b'z'] => ("Z".to_owned(), None),
+        [_, _, _, b':', _, _] => (zone.trim_start().to_owned(), None),
+        [sign, hours @ .., m, n] if hours.len() == 2 => {
+            (offset(*sign, hours, &[*m, *n]), Some(Deviation::TimestampWithShortOffset))
+        }
+        [sign, hours @ ..] if hours.len() == 2 => {
+            (offset(*sign, hours, b"00"), Some(Deviation::TimestampWithShortOffset))
+        }
+        _ => return None,
+    };
+    found.extend(deviation);
+    let time = parse(&format!("{date}T{time_of_day}{zone}"))?;
+    deviations.extend(found);
+    Some(time)
+}
+
+/// Writes the offset of a time zone with a colon.
+fn offset(sign: u8, hours: &[u8], minutes: &[u8]) -> String {
+    let text = |bytes: &[u8]| bytes.iter().map(|byte| char::from(*byte)).collect::<String>();
+    format!("{}{}:{}", char::from(sign), text(hours), text(minutes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_accepted_notation_gives_the_same_second() {
+        use Deviation::{TimestampWithShortOffset, TimestampWithSpace, TimestampWithoutZone};
+        let notations: [(&str, &[Deviation]); 16] = [
+            ("2025-11-02T17:40:12Z", &[]),
+            ("2025-11-02T17:40:12.999Z", &[]),
+            ("2025-11-02T17:40:12.999999999+00:00", &[]),
+            ("2025-11-02T19:40:12+02:00", &[]),
+            ("2025-11-02 17:40:12Z", &[TimestampWithSpace]),
+            ("2025-11-02 17:40:12.5", &[TimestampWithSpace, TimestampWithoutZone]),
+            ("2025-11-02T17:40:12", &[TimestampWithoutZone]),
+            ("2025-11-02T17:40:12.123456", &[TimestampWithoutZone]),
+            ("2025-11-02T17:40:12+0000", &[TimestampWithShortOffset]),
+            ("2025-11-02T17:40:12-0000", &[TimestampWithShortOffset]),
+            ("2025-11-02T17:40:12+00", &[TimestampWithShortOffset]),
+            ("2025-11-02T23:10:12+0530", &[TimestampWithShortOffset]),
+            ("2025-11-02T12:40:12-05", &[TimestampWithShortOffset]),
+            ("2025-11-02 17:40:12+0000", &[TimestampWithSpace, TimestampWithShortOffset]),
+            ("2025-11-02 17:40:12 +0000", &[TimestampWithSpace, TimestampWithShortOffset]),
+            ("2025-11-02 17:40:12.000+00:00", &[TimestampWithSpace]),
+        ];
+        for (text, expected) in notations {
+            let mut deviations = BTreeSet::new();
+            let time = parse_lenient(text, &mut deviations);
+            assert_eq!(time, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_762_105_212)), "{text}");
+            assert_eq!(deviations.into_iter().collect::<Vec<_>>(), expected, "{text}");
+            assert_eq!(parse(text).is_some(), expected.is_empty(), "{text}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_no_timestamp_and_no_deviation() {
+        for text in [
+            "",
+            "yesterday",
+            "1762105212",
+            "2025-11-02",
+            "2025-11-02T17:40",
+            "2025-13-02T17:40:12",
+            "2025-02-30 17:40:12",
+            "2025-11-02_17:40:12",
+            "2025-11-02T17:40:12 UTC",
+            "2025-11-02T17:40:12+0",
+            "2025-11-02T17:40:12+000",
+            "2025-11-02T17:40:12+00000",
+            "2025-11-02T17:40:12+9900",
+            "2025-11-02T17:40:12é",
+            "2025-11-02T17:40:12+é0",
+            "2025-11-0é 17:40:12",
+            "02/11/2025 17:40:12",
+        ] {
+            let mut deviations = BTreeSet::new();
+            assert_eq!(parse_lenient(text, &mut deviations), None, "{text}");
+            assert!(deviations.is_empty(), "{text}");
+        }
+    }
+}
