@@ -100,8 +100,9 @@ const INCORRECT_CONTENT: &[(&str, [[PollResult; 3]; 3])] = &[
         [Exact, Exact, Exact],
     ]),
     ("bad-records", [
-        [Invalid(1), Invalid(2), Invalid(6)],
-        [Invalid(1), Invalid(2), Invalid(3)],
+        // One invalid record is allowed.
+        [Invalid(1), Failed("invalid_records"), Failed("invalid_records")],
+        [Invalid(1), Failed("invalid_records"), Failed("invalid_records")],
         [Invalid(1), Invalid(1), Invalid(1)],
     ]),
     ("reordered-pages", [
@@ -142,7 +143,8 @@ fn poll_result(before: &Scrape, after: &Scrape) -> PollResult {
     assert_eq!(after.inventory(), before.inventory(), "a failed poll changes no inventory");
     let [(series, count)] = changed[..] else { panic!("{changed:?}") };
     assert_eq!(*count, previous[series] + 1.0);
-    let reasons = TRANSIENT.iter().chain(PERMANENT).map(|(_, reason)| *reason).chain(["inconsistent"]);
+    let reasons =
+        TRANSIENT.iter().chain(PERMANENT).map(|(_, reason)| *reason).chain(["inconsistent", "invalid_records"]);
     Failed(reasons.into_iter().find(|reason| series.contains(&format!("\"{reason}\""))).expect(series))
 }
 
