@@ -218,7 +218,9 @@ fn mutate(rng: &mut Rng, page: &mut Node) {
             // Often the same change of every record, as when an API changes its types.
             0 | 1 => {
                 let seed = rng.u64(..);
-                records.iter_mut().for_each(|record| mutate_record(&mut Rng::with_seed(seed), record));
+                for record in records {
+                    mutate_record(&mut Rng::with_seed(seed), record);
+                }
             }
             2 => records.push(records[index].clone()),
             3 => {

@@ -168,10 +168,11 @@ async fn check_of_a_failing_listing_counts_only_the_pages_that_were_read() {
 /// metrics of a thousand countries are larger.
 #[tokio::test]
 async fn closed_stdout_is_not_an_error_for_once_and_check() {
-    let api = MockApi::start(|_| async {
+    let api = MockApi::start(|request| async move {
         let record =
             |n: usize| record(&format!("+1{n:04}"), "active", "1", "USD").replace("\"US\"", &format!("\"C{n}\""));
-        page(&(0..1000).map(record).collect::<Vec<_>>(), 1000, 1, 1)
+        let first = (request.page - 1) * 100;
+        page(&(first..first + 100).map(record).collect::<Vec<_>>(), 1000, request.page, 10)
     })
     .await;
     let url = format!("--tryvox.url={}", api.url());

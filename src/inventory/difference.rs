@@ -38,13 +38,15 @@ impl NumberStates {
     ///
     /// The numbers must be in ascending order without duplicates, and none of them may be in this listing.
     pub fn carry_over(&mut self, earlier: &Self, unreadable: &[E164]) {
+        if unreadable.is_empty() {
+            return;
+        }
         let state_of = |e164: &E164| {
             let index = earlier.numbers.binary_search_by_key(e164, |(e164, _)| *e164).ok()?;
             let (_, class) = earlier.numbers.get(index)?;
             Some((*class, earlier.classes.get(*class as usize)?))
         };
         let mut carried = BTreeMap::new();
-        let before = self.numbers.len();
         // A buffer that doubles would take three times its size while it is copied.
         self.numbers.reserve_exact(unreadable.len());
         for e164 in unreadable {
@@ -55,10 +57,8 @@ impl NumberStates {
             });
             self.numbers.push((*e164, class));
         }
-        if self.numbers.len() > before {
-            self.numbers.sort_unstable_by_key(|(e164, _)| *e164);
-            self.numbers.shrink_to_fit();
-        }
+        self.numbers.sort_unstable_by_key(|(e164, _)| *e164);
+        self.numbers.shrink_to_fit();
     }
 }
 

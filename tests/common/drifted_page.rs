@@ -3,6 +3,12 @@
 //! A page is a tree whose leaves are raw JSON, so that it can have any notation, duplicate fields and bytes that are not
 //! UTF-8. The oracle reads the leaves with `serde_json::Value`. Fees are multiples of a thousandth.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "numbers are checked before they are cast"
+)]
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::deviation::{Deviation, FieldSet, OptionalField};
 use super::json::{ObjectOnly, is_null, present, text, type_name};
-use super::record::{NumberRecord, within_limit};
+use super::record::{NumberRecord, Undocumented, within_limit};
 use super::timestamp;
 
 /// A record that lacks a required field, or is not a record at all.
@@ -89,14 +89,12 @@ fn read_fields<'a>(json: &'a RawValue, deviations: &mut BTreeSet<Deviation>) -> 
     // Only a field that occurs twice, or a key that is not valid Unicode.
     let raw: RawRecord<'_> = serde_json::from_str(json.get()).map_err(|error| error.to_string())?;
     let mut unreadable = FieldSet::default();
-    let mut optional_text = |field, json: Option<&'a RawValue>| match json.map(|json| text(json).and_then(within_limit))
-    {
-        None => None,
-        Some(Some(text)) => text,
-        Some(None) => {
+    let mut optional_text = |field, json: Option<&'a RawValue>| {
+        let text = text(json?).ok_or(Undocumented).and_then(within_limit);
+        text.unwrap_or_else(|Undocumented| {
             unreadable.insert(field);
             None
-        }
+        })
     };
     let region = optional_text(OptionalField::Region, raw.region);
     let trunk_id = optional_text(OptionalField::TrunkId, raw.trunk_id);

@@ -64,9 +64,15 @@ pub struct NumberRecord<'a> {
 /// Maximum length of a text that is kept, in bytes: longer than any ID or name.
 pub const MAX_TEXT: usize = 256;
 
+/// A value does not have its documented form.
+pub(super) struct Undocumented;
+
 /// Returns an optional text unless it is too long; an empty one is none at all.
-pub(super) fn within_limit(text: Cow<'_, str>) -> Option<Option<Cow<'_, str>>> {
-    (text.len() <= MAX_TEXT).then(|| Some(text).filter(|text| !text.is_empty()))
+pub(super) fn within_limit(text: Cow<'_, str>) -> Result<Option<Cow<'_, str>>, Undocumented> {
+    if text.len() > MAX_TEXT {
+        return Err(Undocumented);
+    }
+    Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
 /// Deserializes a string of at most 256 bytes or `null`. An empty string becomes `None`.
@@ -82,13 +88,14 @@ pub fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
 /// # Errors
 /// If the value is anything else.
 pub fn optional_timestamp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>, D::Error> {
-    deserializer.deserialize_any(StringVisitor(|text: Cow<'de, str>| timestamp::parse(&text).map(Some)))
+    deserializer
+        .deserialize_any(StringVisitor(|text: Cow<'de, str>| timestamp::parse(&text).map(Some).ok_or(Undocumented)))
 }
 
-/// Reads a string with a function, whose `None` is an error, and `null` as `None`.
+/// Reads a string with a function, and `null` as `None`.
 struct StringVisitor<F>(F);
 
-impl<'de, T, F: FnOnce(Cow<'de, str>) -> Option<Option<T>>> Visitor<'de> for StringVisitor<F> {
+impl<'de, T, F: FnOnce(Cow<'de, str>) -> Result<Option<T>, Undocumented>> Visitor<'de> for StringVisitor<F> {
     type Value = Option<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -96,11 +103,11 @@ impl<'de, T, F: FnOnce(Cow<'de, str>) -> Option<Option<T>>> Visitor<'de> for Str
     }
 
     fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Option<T>, E> {
-        (self.0)(text.into()).ok_or_else(|| E::custom("undocumented form"))
+        (self.0)(text.into()).map_err(|Undocumented| E::custom("undocumented form"))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Option<T>, E> {
-        (self.0)(text.to_owned().into()).ok_or_else(|| E::custom("undocumented form"))
+        (self.0)(text.to_owned().into()).map_err(|Undocumented| E::custom("undocumented form"))
     }
 
     fn visit_unit<E: Error>(self) -> Result<Option<T>, E> {

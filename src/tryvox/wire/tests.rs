@@ -204,7 +204,7 @@ fn body_that_is_not_a_page_is_an_error_without_quotes_from_it() {
         "[]",
         "{}",
         "<html>",
-        r#"[[],[0,0]]"#,
+        "[[],[0,0]]",
         r#"{"data":[]}"#,
         r#"{"data":[],"pagination":[0,0]}"#,
         r#"{"data":[],"pagination":{"total":0}}"#,

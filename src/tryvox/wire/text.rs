@@ -5,7 +5,7 @@ use std::borrow::Cow;
 /// The text of a body, without a byte order mark.
 ///
 /// Each byte that is not UTF-8 is replaced by a placeholder of the same length, so that the rest of the page can be
-/// parsed; [`is_intact`](Self::is_intact) finds the records that have such a byte.
+/// parsed. The records that have such a byte are found by comparison with the body.
 #[derive(Debug)]
 pub struct PageText<'a> {
     /// The body without a byte order mark.
