@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
 use super::history::History;
+use super::suspension::SuspensionTimer;
 use crate::inventory::{InventorySummary, ListingDifference, Money, OTHER};
 use crate::tryvox::{Failure, FailureReason, ListingProgress, RequestStats, STATUSES, TryvoxClient};
 
@@ -130,6 +131,8 @@ pub struct LastListing {
     pub stale_at: Instant,
     /// When it becomes stale even if no poll has failed, because the next one is overdue. Never before `stale_at`.
     pub overdue_at: Instant,
+    /// By how much the times above come earlier, because the clock that they are on stops while the machine is suspended.
+    pub suspended: SuspensionTimer,
 }
 
 /// The state of an account at the end of a poll.
@@ -150,9 +153,9 @@ impl AccountSnapshot {
     #[must_use]
     pub fn listing_at(&self, now: Instant) -> Option<&LastListing> {
         let has_failed = self.polls.failure.is_some();
-        self.last_listing
-            .as_ref()
-            .filter(|listing| now < if has_failed { listing.stale_at } else { listing.overdue_at })
+        self.last_listing.as_ref().filter(|listing| {
+            now + listing.suspended.elapsed() < if has_failed { listing.stale_at } else { listing.overdue_at }
+        })
     }
 
     /// Returns the snapshot that follows this one after a successful poll.

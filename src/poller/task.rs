@@ -16,6 +16,7 @@ use super::log::{log_changes, log_failure, log_success};
 use super::poll::{ListedNumbers, Poll};
 use super::publication::{NewListing, PollReaction, Publication};
 use super::schedule::Schedule;
+use super::suspension::SuspensionTimer;
 use crate::blocking::run_blocking;
 use crate::config::AccountConfig;
 use crate::inventory::{InventorySummary, ListingDifference, NumberStates};
@@ -35,6 +36,8 @@ pub struct Poller {
     pub reactions: Vec<Arc<dyn PollReaction>>,
     /// The wall clock, for timestamps.
     pub now: fn() -> SystemTime,
+    /// The time for which the machine has been suspended since it booted.
+    pub suspended: fn() -> Duration,
     /// Randomness for the jitter of the schedule.
     pub rng: fastrand::Rng,
 }
@@ -158,6 +161,7 @@ impl Poller {
             stale_at: now + stale_after,
             // However short that is, a listing is shown until the next poll has ended.
             overdue_at: now + stale_after.max(self.account.interval() + self.config.poll.timeout()),
+            suspended: SuspensionTimer::start(self.suspended),
         };
         let before = self.account.snapshot();
         let label_limit = self.config.collector.label_limit;
@@ -303,6 +307,7 @@ mod tests {
             first_interval: interval,
             reactions: reactions.iter().map(|reaction| (*reaction).clone() as Arc<dyn PollReaction>).collect(),
             now: SystemTime::now,
+            suspended: || Duration::ZERO,
             rng: fastrand::Rng::with_seed(7),
         }
     }
