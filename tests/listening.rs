@@ -189,6 +189,8 @@ async fn health_check_without_flags_asks_the_exporter_of_its_container() {
             // A file that was changed, but is not in effect, has no influence.
             web.write("tryvox.yml", "invalid: true\n");
             assert_health_check(&server, 0).await;
+            // The next server uses the same Unix socket.
+            server.stop_with_output(Signal::KILL).await;
         }
     }
 }
