@@ -25,6 +25,7 @@ mod families;
 mod faults;
 mod http;
 mod key_secrecy;
+mod large_bodies;
 mod model;
 mod mutations;
 mod once;
