@@ -63,8 +63,8 @@ fn decode<'a>(texts: &'a [PageText<'_>]) -> Vec<ListingPage<'a>> {
 impl Transport for Pages {
     fn get(&self, url: Url, _: HeaderValue) -> BoxFuture<'_, Result<ApiResponse, Failure>> {
         let (_, page) = url.query_pairs().find(|(name, _)| name == "page").unwrap();
-        let body = Ok(self.0[page.parse::<usize>().unwrap() - 1].clone());
-        async { Ok(ApiResponse { status: StatusCode::OK, headers: HeaderMap::new(), body }) }.boxed()
+        let body = self.0[page.parse::<usize>().unwrap() - 1].clone().into();
+        async move { Ok(ApiResponse { status: StatusCode::OK, headers: HeaderMap::new(), body }) }.boxed()
     }
 }
 
@@ -98,6 +98,7 @@ fn new_poller(pages: Pages, collector: Arc<CollectorOptions>) -> Poller {
         first_interval: interval,
         reactions: Vec::new(),
         now: SystemTime::now,
+        rng: fastrand::Rng::new(),
     }
 }
 

@@ -5,6 +5,7 @@
 //! environment and files, [`cli`] connects the layers, and [`simulator`] replaces the API in demos and tests. A layer
 //! knows only the layers below it.
 
+mod blocking;
 pub mod cli;
 pub mod config;
 pub mod duration;

@@ -12,8 +12,8 @@ use crate::common::{Scrape, seed};
 const PAGES: u64 = 6;
 /// Maximum number of requests in flight, by the default [`HarnessOptions`].
 const IN_FLIGHT: u64 = 3;
-/// Maximum number of attempts at one page.
-const ATTEMPTS: u64 = 4;
+/// Maximum number of requests in 30 s, the default of `--tryvox.retry-for`, that probe whether an outage has ended.
+const PROBES: u64 = 18;
 
 /// Where a fault begins: it affects this page and all after it.
 const FIRST_FAULTY_PAGES: [u64; 3] = [1, 4, 6];
@@ -40,24 +40,32 @@ struct Expectation {
     max_requests: u64,
 }
 
-/// Faults that are retried, up to [`ATTEMPTS`] times per page, and the reason if all attempts fail.
+/// Faults that are retried, for `--tryvox.retry-for`, and the reason if all attempts fail.
 const TRANSIENT: &[(&str, &str)] = &[
     ("408", "http_status"),
     ("425", "http_status"),
     ("429", "rate_limited"),
     ("429 retry-after=2", "rate_limited"),
+    ("429 retry-after=2.5", "rate_limited"),
     ("429 retry-after-date=3", "rate_limited"),
+    ("reset-header", "rate_limited"),
+    ("reset-header header=RateLimit-Reset after=2.5", "rate_limited"),
+    ("reset-header format=epoch", "rate_limited"),
+    ("reset-header status=503", "server_error"),
     ("500", "server_error"),
     ("502", "server_error"),
     ("503 retry-after=1", "server_error"),
     ("hang", "timeout"),
     ("slow-body over=1m", "timeout"),
     ("cut-connection", "connect"),
+    ("reset-connection", "connect"),
     ("cut-body", "decode"),
     ("html", "decode"),
     ("bad-json", "decode"),
     ("wrong-types", "decode"),
     ("nulls", "decode"),
+    // The total is not 0, so this is not an empty listing.
+    ("null-data", "decode"),
     ("empty-body", "decode"),
 ];
 
@@ -73,9 +81,19 @@ const PERMANENT: &[(&str, &str)] = &[
     ("302", "redirect"),
     ("redirect to=http://127.0.0.1:1/", "redirect"),
     ("endless-body", "too_large"),
+    ("many-records", "too_large"),
     ("429 retry-after=3600", "rate_limited"),
-    ("503 retry-after-date=3600", "rate_limited"),
+    ("503 retry-after-date=3600", "server_error"),
+    ("reset-header after=3600", "rate_limited"),
+    ("reset-header after=3600 header=RateLimit-Reset format=epoch", "rate_limited"),
+    ("reset-header after=3600 status=503", "server_error"),
+    ("message text=account+closed", "forbidden"),
+    ("message text=account+closed status=410 field=none", "http_status"),
 ];
+
+/// Faults in the form of a page, not in its meaning: it is read as if it had been written as documented.
+const OTHER_FORMS: &[&str] =
+    &["string-numbers", "string-numbers style=float", "odd-timestamps", "unreadable-fields", "bom"];
 
 /// Faults in the content of a page, with the result for each of [`FIRST_FAULTY_PAGES`] (rows) and
 /// [`OCCURRENCES`] (columns).
@@ -99,12 +117,10 @@ const INCORRECT_CONTENT: &[(&str, [[PollResult; 3]; 3])] = &[
         [Exact, Exact, Exact],
         [Exact, Exact, Exact],
     ]),
-    ("bad-records", [
-        // One invalid record is allowed.
-        [Invalid(1), Failed("invalid_records"), Failed("invalid_records")],
-        [Invalid(1), Failed("invalid_records"), Failed("invalid_records")],
-        [Invalid(1), Invalid(1), Invalid(1)],
-    ]),
+    // One invalid record of a listing of this size is allowed.
+    ("bad-records", ONE_INVALID_RECORD_PER_PAGE),
+    ("invalid-utf8", ONE_INVALID_RECORD_PER_PAGE),
+    ("type-change", [[Failed("invalid_records"); 3]; 3]),
     ("reordered-pages", [
         // If all pages are reordered, the listing is still complete.
         [Exact, Exact, Exact],
@@ -117,6 +133,13 @@ const INCORRECT_CONTENT: &[(&str, [[PollResult; 3]; 3])] = &[
         [Exact, Exact, Failed("inconsistent")],
         [Exact, Exact, Failed("inconsistent")],
     ]),
+];
+
+/// The results if each page that is affected has one invalid record.
+const ONE_INVALID_RECORD_PER_PAGE: [[PollResult; 3]; 3] = [
+    [Invalid(1), Failed("invalid_records"), Failed("invalid_records")],
+    [Invalid(1), Failed("invalid_records"), Failed("invalid_records")],
+    [Invalid(1), Invalid(1), Invalid(1)],
 ];
 
 /// Returns the result of the only poll between two scrapes.
@@ -196,13 +219,13 @@ async fn assert_fault_handled(fault: &str, page: u64, times: Option<u64>, expect
 async fn transient_faults_are_retried() {
     for (fault, reason) in TRANSIENT {
         for page in FIRST_FAULTY_PAGES {
-            // The pages before, then the maximum number of attempts at each page in flight. No other
+            // The pages before, those in flight when the first one fails, then one probe at a time. No other
             // page is requested before the first one has arrived.
             let in_flight = if page == 1 { 1 } else { IN_FLIGHT.min(PAGES - page + 1) };
             for times in OCCURRENCES {
                 let expected = match times {
                     Some(times) => Expectation { result: Exact, max_requests: PAGES + times },
-                    None => Expectation { result: Failed(reason), max_requests: page - 1 + in_flight * ATTEMPTS },
+                    None => Expectation { result: Failed(reason), max_requests: page - 1 + in_flight + PROBES },
                 };
                 assert_fault_handled(fault, page, times, expected).await;
             }
@@ -223,6 +246,17 @@ async fn permanent_faults_fail_the_poll_without_a_retry() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn pages_in_another_form_are_read_without_a_retry() {
+    for fault in OTHER_FORMS {
+        for page in FIRST_FAULTY_PAGES {
+            for times in OCCURRENCES {
+                assert_fault_handled(fault, page, times, Expectation { result: Exact, max_requests: PAGES }).await;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn pages_with_incorrect_content_are_checked_against_the_others() {
     for (fault, results) in INCORRECT_CONTENT {
         for (page, results) in FIRST_FAULTY_PAGES.into_iter().zip(results) {
@@ -237,7 +271,10 @@ async fn pages_with_incorrect_content_are_checked_against_the_others() {
 
 #[tokio::test(start_paused = true)]
 async fn random_faults_never_lead_to_an_incorrect_listing() {
-    let all: Vec<_> = TRANSIENT.iter().map(|(fault, _)| format!("{fault} probability=0.03")).collect();
+    // About 40% of the requests fail, but rarely four in a row.
+    let probability = 1.0 - 0.6_f64.powf(1.0 / TRANSIENT.len() as f64);
+    let faults = TRANSIENT.iter().map(|(fault, _)| fault).chain(OTHER_FORMS);
+    let all: Vec<_> = faults.map(|fault| format!("{fault} probability={probability}")).collect();
     let harness = Harness::start(&HarnessOptions { interval: Duration::from_mins(10), ..HarnessOptions::default() });
     harness.set_faults(&all.join(","));
     for polls in 1..=100 {
@@ -248,7 +285,6 @@ async fn random_faults_never_lead_to_an_incorrect_listing() {
         }
         assert_eq!(scrape.account_value("tryvox_polls_total", ""), polls as f64);
     }
-    // About 40% of the requests fail, but rarely four in a row.
     assert!(harness.scrape().successful_polls() > 50.0);
 }
 
@@ -276,9 +312,9 @@ async fn retry_after_pauses_the_whole_account_and_delays_the_next_poll() {
     harness.set_faults("503 retry-after=3600 times=1");
     harness.wait_for_polls(3).await;
     let start = tokio::time::Instant::now();
-    assert_eq!(harness.scrape().account_value("tryvox_poll_errors_total", r#"reason="rate_limited""#), 1.0);
+    assert_eq!(harness.scrape().account_value("tryvox_poll_errors_total", r#"reason="server_error""#), 1.0);
     let message = harness.last_failure();
-    let expected = "HTTP 503: server error, Retry-After 1h exceeds the poll's deadline; if it persists, contact TryVox";
+    let expected = r#"HTTP 503 "Simulated fault.": server error, Retry-After 1h exceeds the poll's deadline; if it persists, contact TryVox"#;
     assert!(message.ends_with(expected), "{message}");
     let requests = harness.requests();
     tokio::time::sleep(Duration::from_mins(59)).await;

@@ -59,8 +59,8 @@ async fn running_exporter_never_reveals_the_key() {
         ("--log.format=logfmt", from_file),
         ("--log.format=json", from_file),
     ] {
-        let mut arguments =
-            vec![&*url, "--tryvox.account-id=acc_demo", "--log.level=trace", format, "--poll.interval=50ms"];
+        let mut arguments = vec![&*url, "--tryvox.account-id=acc_demo", "--log.level=trace", format];
+        arguments.extend(["--poll.interval=50ms", "--poll.timeout=30s", "--tryvox.rate-limit=0"]);
         arguments.extend(source);
         let mut exporter = ServerProcess::start(&arguments, environment).await;
         // Failures of all kinds, retries and invalid records are in the log before it is searched.
@@ -85,7 +85,7 @@ async fn failed_poll_is_a_json_line_without_the_key() {
     // The error of the JSON decoder quotes such a value.
     let api = MockApi::start(|_| async { format!(r#"{{"data":"{KEY}","pagination":null}}"#).into_response() }).await;
     let url = format!("--tryvox.url={}", api.url());
-    let arguments = [&*url, "--tryvox.account-id=a", "--log.level=trace", "--log.format=json"];
+    let arguments = [&*url, "--tryvox.account-id=a", "--log.level=trace", "--log.format=json", "--tryvox.retry-for=0s"];
     let mut exporter = ServerProcess::start(&arguments, &[("TRYVOX_API_KEY", KEY)]).await;
     let failure: serde_json::Value = serde_json::from_str(&exporter.wait_for_log("poll failed", 1).await).unwrap();
     assert_eq!(

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use fastrand::Rng;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -149,7 +150,7 @@ impl Transport for ModelTransport {
             .collect();
         let pages = account.len().div_ceil(per_page);
         let body = serde_json::json!({"data": data, "pagination": {"total": account.len(), "total_pages": pages}});
-        let body = Ok(body.to_string().into());
+        let body = Bytes::from(body.to_string()).into();
         async move { Ok(ApiResponse { status: StatusCode::OK, headers: [].into_iter().collect(), body }) }.boxed()
     }
 }

@@ -298,7 +298,7 @@ struct BodyTransport(Mutex<Bytes>);
 
 impl Transport for BodyTransport {
     fn get(&self, _: Url, _: HeaderValue) -> BoxFuture<'_, Result<ApiResponse, Failure>> {
-        let body = Ok(self.0.lock().unwrap().clone());
+        let body = self.0.lock().unwrap().clone().into();
         async { Ok(ApiResponse { status: StatusCode::OK, headers: [].into_iter().collect(), body }) }.boxed()
     }
 }

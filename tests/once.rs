@@ -1,10 +1,10 @@
 //! `once` and `check` list every account once, for files, scripts and people; `healthcheck`,
 //! `completions` and `man`.
 
-use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
 use std::time::Duration;
 
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
 use clap::Args;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -12,10 +12,10 @@ use tokio::process::Command;
 use tryvox_exporter::cli::commands;
 use tryvox_exporter::config::Options;
 
-use crate::common::accounts::{AccountBehavior, ConfigFile, config_text, expected_series, start_api};
+use crate::common::accounts::{AccountBehavior, ConfigFile, config_text, start_api};
 use crate::common::api::{MockApi, page, record};
 use crate::common::{
-    BINARY, KEY, Scrape, ServerProcess, TEST_TIMEOUT, command, expected, http, output, output_to_closed_pipe, seed,
+    BINARY, KEY, Scrape, ServerProcess, TEST_TIMEOUT, command, expected, output, output_to_closed_pipe, seed,
 };
 
 /// Starts a simulator; also returns the flag with its URL.
@@ -28,7 +28,7 @@ async fn simulator(numbers: usize) -> (ServerProcess, String) {
 const ACCOUNT: &str = "--tryvox.account-id=acc_demo";
 
 #[tokio::test]
-async fn once_prints_the_families_of_a_scrape_without_the_process() {
+async fn once_prints_the_families_of_a_scrape_that_have_an_account_label() {
     let (simulator, url) = simulator(700).await;
     let printed = output(&["once", &url, ACCOUNT], &[("TRYVOX_API_KEY", KEY)]).await;
     assert!(printed.status.success() && printed.stderr.is_empty(), "{}", String::from_utf8_lossy(&printed.stderr));
@@ -36,97 +36,17 @@ async fn once_prints_the_families_of_a_scrape_without_the_process() {
     printed.lint();
     assert_eq!(printed.inventory(), expected::from_simulator(&simulator).await);
     assert_eq!(printed.account_value("tryvox_up", ""), 1.0);
-    // Apart from `process_*`, the families are those of a scrape.
+    let has_account = |line: &str| line.starts_with('#') || line.split_once('{').unwrap().1.starts_with("account=");
+    assert!(printed.0.lines().all(has_account), "{}", printed.0);
+    // Apart from those of the exporter and its process, the families are those of a scrape.
     let mut exporter = ServerProcess::exporter(&simulator.url(), &[]).await;
     exporter.wait_for_polls(1).await;
     let names = |scrape: &Scrape| -> Vec<String> {
         let lines = scrape.0.lines().filter_map(|line| line.strip_prefix("# TYPE "));
-        lines.filter(|line| !line.starts_with("process_")).map(str::to_owned).collect()
+        let is_of_accounts = |line: &&str| !line.starts_with("process_") && !line.starts_with("tryvox_exporter_");
+        lines.filter(is_of_accounts).map(str::to_owned).collect()
     };
     assert_eq!(names(&printed), names(&exporter.scrape().await));
-}
-
-#[tokio::test]
-async fn output_file_is_replaced_atomically_and_only_if_an_account_was_listed() {
-    let api =
-        start_api(150, |account| if account == 1 { AccountBehavior::Unauthorized } else { AccountBehavior::Valid })
-            .await;
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("tryvox.prom");
-    let flag = format!("--output.file={}", path.display());
-    let run = async |accounts: &[usize]| {
-        let file = ConfigFile::new(&config_text(&api.url(), accounts.iter().copied()));
-        let exited = output(&["once", &file.flag(), &flag], &[("TRYVOX_API_KEY", KEY)]).await;
-        (exited.status.code(), String::from_utf8(exited.stderr).unwrap())
-    };
-
-    // If one account fails, the others are written, and `tryvox_up` says which one failed.
-    let (status, stderr) = run(&[0, 1, 2]).await;
-    assert_eq!((status, stderr.lines().count()), (Some(1), 1), "{stderr}");
-    assert!(stderr.contains("1 of 3 accounts") && stderr.contains("acc_1") && stderr.contains("401"), "{stderr}");
-    let written = Scrape(std::fs::read_to_string(&path).unwrap());
-    written.lint();
-    let up: Vec<_> = (0..3).map(|n| written.value(&format!(r#"tryvox_up{{account="acc_{n}"}}"#)).unwrap()).collect();
-    assert_eq!(up, [1.0, 0.0, 1.0]);
-    let expected: expected::Series = [0, 2].into_iter().flat_map(|account| expected_series(account, 150)).collect();
-    assert_eq!(written.inventory(), expected);
-    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
-
-    // If all accounts fail, the file stays as it was.
-    assert_eq!(run(&[1]).await.0, Some(1));
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), written.0);
-    // No temporary file is left in the directory.
-    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
-
-    let unwritable = output(
-        &["once", &ConfigFile::new(&config_text(&api.url(), [0])).flag(), "--output.file=/nowhere/x"],
-        &[("TRYVOX_API_KEY", KEY)],
-    )
-    .await;
-    let stderr = String::from_utf8(unwritable.stderr).unwrap();
-    assert!(
-        unwritable.status.code() == Some(1) && stderr.contains("/nowhere/x") && stderr.lines().count() == 1,
-        "{stderr}"
-    );
-}
-
-#[tokio::test]
-async fn node_exporter_of_debian_serves_the_output_file() {
-    let (simulator, url) = simulator(300).await;
-    let directory = tempfile::tempdir().unwrap();
-    let flag = format!("--output.file={}", directory.path().join("tryvox.prom").display());
-    let written = output(&["once", &url, ACCOUNT, &flag], &[("TRYVOX_API_KEY", KEY)]).await;
-    assert!(written.status.success());
-
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let _node = Command::new("prometheus-node-exporter")
-        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-        .arg(format!("--collector.textfile.directory={}", directory.path().display()))
-        .args(["--collector.disable-defaults", "--collector.textfile"])
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("node_exporter is missing: `make setup` installs it");
-    let url = format!("http://127.0.0.1:{port}/metrics");
-    let start = std::time::Instant::now();
-    let scrape = loop {
-        match http().get(&url).send().await {
-            Ok(response) if response.status() == 200 => break Scrape(response.text().await.unwrap()),
-            _ => assert!(start.elapsed() < TEST_TIMEOUT, "node_exporter does not respond"),
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
-    assert_eq!(scrape.value("node_textfile_scrape_error"), Some(0.0));
-    // It sorts labels by name, so series are not compared one by one.
-    let sum = |family: &str| scrape.family(family).values().sum::<f64>();
-    assert_eq!((sum("tryvox_numbers"), sum("tryvox_listed_numbers"), sum("tryvox_up")), (300.0, 300.0, 1.0));
-    let fees: f64 = expected::from_simulator(&simulator)
-        .await
-        .iter()
-        .filter(|(series, _)| series.starts_with("tryvox_monthly_fees"))
-        .map(|(_, value)| value)
-        .sum();
-    assert_eq!(format!("{:.3}", sum("tryvox_monthly_fees")), format!("{fees:.3}"));
 }
 
 #[tokio::test]
@@ -200,6 +120,48 @@ async fn check_counts_the_pages_of_all_filters_and_attempts() {
     let expected =
         "the API reports 1000 numbers but listed 1 (0 invalid): a difference of 999, at most 10 allowed; raise";
     assert!(message.starts_with(expected), "{message}");
+}
+
+#[tokio::test]
+async fn check_counts_the_pages_of_listings_by_country() {
+    let api = MockApi::start(|request| async move {
+        let query = request.uri.query().unwrap().to_owned();
+        let (country, pages) = if query.contains("country=US") { ("US", 3) } else { ("IN", 2) };
+        let e164 = format!("+1{}0{}", pages, request.page);
+        let record = record(&e164, "active", "1", "USD").replace("\"US\"", &format!("\"{country}\""));
+        page(&[record], pages, request.page, pages)
+    })
+    .await;
+    let url = format!("--tryvox.url={}", api.url());
+    let arguments = ["check", &url, ACCOUNT, "--tryvox.countries=US,IN"];
+    let checked = output(&arguments, &[("TRYVOX_API_KEY", KEY)]).await;
+    let table = String::from_utf8(checked.stdout).unwrap();
+    assert!(checked.status.success() && table.contains("5 pages in "), "{table}");
+    let checked = output(&[&arguments[..], &["--output=json"]].concat(), &[("TRYVOX_API_KEY", KEY)]).await;
+    let report: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    let account = &report["accounts"][0];
+    assert_eq!((account["pages"].as_u64(), account["numbers"].as_u64()), (Some(5), Some(5)), "{report}");
+}
+
+#[tokio::test]
+async fn check_of_a_failing_listing_counts_only_the_pages_that_were_read() {
+    let api = MockApi::start(|request| async move {
+        if request.page == 8 {
+            return StatusCode::NOT_FOUND.into_response();
+        }
+        page(&[record(&format!("+1{}", request.page), "active", "1", "USD")], 200, request.page, 200)
+    })
+    .await;
+    let url = format!("--tryvox.url={}", api.url());
+    // One request at a time, so that exactly the pages before the failing one are read.
+    let arguments = ["check", &url, ACCOUNT, "--tryvox.concurrency=1", "--tryvox.rate-limit=0"];
+    let checked = output(&arguments, &[("TRYVOX_API_KEY", KEY)]).await;
+    let table = String::from_utf8(checked.stdout).unwrap();
+    assert!(checked.status.code() == Some(1) && table.contains("7 pages in "), "{table}");
+    let checked = output(&[&arguments[..], &["--output=json"]].concat(), &[("TRYVOX_API_KEY", KEY)]).await;
+    let report: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    assert_eq!(report["accounts"][0]["pages"].as_u64(), Some(7), "{report}");
+    assert_eq!(api.requests().len(), 2 * 8, "not found is not retried");
 }
 
 /// The reader has closed the pipe. That holds for output of any size: a pipe buffers 64 KiB, and the

@@ -43,6 +43,7 @@ async fn assert_recovers(
         "--tryvox.rate-limit=0",
         "--tryvox.concurrency=3",
         "--tryvox.timeout=1s",
+        "--tryvox.retry-for=4s",
         "--poll.interval=600ms",
         "--poll.timeout=30s",
         "--poll.stale-after=1h",

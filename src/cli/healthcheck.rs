@@ -24,6 +24,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
         examples: &["tryvox-exporter healthcheck --web.listen-address=:10869"],
         options: &["config.*", "web.*", "tryvox.*", "poll.*", "collector.*", "shard", "total-shards", "log.*"],
         defaults: &[],
+        requires_keys: true,
     },
     run: |source| with_options(&source, async |options, _| run(&options.web).await),
 };

@@ -32,6 +32,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
         ],
         options: &["config.*", "web.*", "tryvox.*", "poll.*", "collector.*", "shard", "total-shards", "log.*"],
         defaults: &[],
+        requires_keys: true,
     },
     run: run_or_check,
 };

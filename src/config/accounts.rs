@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::{Args, Command};
 
 use super::API_KEY_VARIABLE;
+use super::command::CommandSpec;
 use super::file::{ACCOUNT_FIELDS, AccountEntry, Document};
 use super::options::{Options, PollOptions};
 use super::values::{Environment, OptionText, Values, key_from_environment, parse};
@@ -74,6 +75,7 @@ struct AccountOptions {
 
 /// Reads accounts and collects what is wrong with them.
 pub(super) struct Accounts<'a, E> {
+    command: &'a CommandSpec,
     environment: &'a E,
     values: &'a Values,
     options: &'a Options,
@@ -86,6 +88,7 @@ pub(super) struct Accounts<'a, E> {
 
 impl<'a, E: Environment> Accounts<'a, E> {
     pub(super) fn new(
+        command: &'a CommandSpec,
         environment: &'a E,
         values: &'a Values,
         options: &'a Options,
@@ -93,7 +96,7 @@ impl<'a, E: Environment> Accounts<'a, E> {
     ) -> Self {
         let collector = Arc::new(options.collector.clone());
         let parser = AccountOptions::augment_args(Command::new("options"));
-        Self { environment, values, options, collector, parser, is_shared_key_invalid: false, problems }
+        Self { command, environment, values, options, collector, parser, is_shared_key_invalid: false, problems }
     }
 
     /// Returns the valid accounts, of all shards.
@@ -210,15 +213,15 @@ impl<'a, E: Environment> Accounts<'a, E> {
     }
 
     /// Returns where the key of an account comes from: the variable or the file that its entry names, or those of the
-    /// process. A key file is read again at each poll, but a problem that exists at the start is reported at the start.
+    /// process. A key file is read again at each poll, but commands that require keys report a problem at the start.
     fn key(&mut self, entry: Option<&AccountEntry>) -> Option<ApiKeySource> {
         let field = |name| entry.and_then(|entry| entry.fields.get(name));
         let key = match (field("api_key_env"), field("api_key_file"), self.values.get("tryvox.api-key-file")) {
             (Some(_), Some(file), _) => Err(format!("{file}: api_key_env is set, too; remove one of them")),
             (Some(variable), None, _) => self.key_of_variable(variable),
-            (None, Some(file), _) => key_of_file(file),
+            (None, Some(file), _) => self.key_of_file(file),
             (None, None, Some(_)) if self.is_shared_key_invalid => return None,
-            (None, None, Some(file)) => key_of_file(file).inspect_err(|_| self.is_shared_key_invalid = true),
+            (None, None, Some(file)) => self.key_of_file(file).inspect_err(|_| self.is_shared_key_invalid = true),
             (None, None, None) => key_from_environment(self.environment, API_KEY_VARIABLE).and_then(|key| {
                 key.map(ApiKeySource::Value).ok_or_else(|| match entry {
                     Some(AccountEntry { origin, .. }) => format!(
@@ -248,16 +251,18 @@ impl<'a, E: Environment> Accounts<'a, E> {
         }
     }
 
+    /// Returns the key file that an option or a field names, if it can be read now or the command does not require that.
+    fn key_of_file(&self, file: &OptionText) -> Result<ApiKeySource, String> {
+        let source = ApiKeySource::File(file.text.clone().into());
+        if self.command.requires_keys {
+            source.read().map_err(|error| format!("{}: {error}", file.position()))?;
+        }
+        Ok(source)
+    }
+
     fn report(&mut self, problem: impl Into<String>) {
         self.problems.push(problem.into());
     }
-}
-
-/// Returns the key file that an option or a field names, if it can be read now.
-fn key_of_file(file: &OptionText) -> Result<ApiKeySource, String> {
-    let source = ApiKeySource::File(file.text.clone().into());
-    source.read().map_err(|error| format!("{}: {error}", file.position()))?;
-    Ok(source)
 }
 
 /// Checks the name of an account, which is a label value.

@@ -17,6 +17,8 @@ pub struct CommandSpec {
     pub options: &'static [&'static str],
     /// The defaults that differ from those that the options declare, by the ID of the option.
     pub defaults: &'static [(&'static str, &'static str)],
+    /// Whether a key file that cannot be read makes the configuration invalid; if not, only its account fails.
+    pub requires_keys: bool,
 }
 
 impl CommandSpec {

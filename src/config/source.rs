@@ -35,7 +35,7 @@ impl<E: Environment> ConfigSource<E> {
         let document = self.read_file(&mut problems);
         let mut values = self.values(&document.values, &mut problems);
         let options: Options = parse(&mut self.command.parser(), &mut values, &mut problems)?;
-        let accounts = Accounts::new(&self.environment, &values, &options, &mut problems).read(&document);
+        let accounts = Accounts::new(self.command, &self.environment, &values, &options, &mut problems).read(&document);
         problems.extend((self.check_files)(&options));
         let config = Config::assemble(options, accounts, &mut problems);
         ConfigError::unless_empty(problems).map_or(Ok(config), Err)
@@ -91,8 +91,14 @@ impl<E: Environment> ConfigSource<E> {
 mod tests {
     use super::*;
 
-    static COMMAND: CommandSpec =
-        CommandSpec { name: "test", about: "", examples: &[], options: &["poll.*"], defaults: &[] };
+    static COMMAND: CommandSpec = CommandSpec {
+        name: "test",
+        about: "",
+        examples: &[],
+        options: &["poll.*"],
+        defaults: &[],
+        requires_keys: true,
+    };
 
     fn interval(flag: Option<&str>, variable: Option<&str>) -> Result<u64, ConfigError> {
         let environment: BTreeMap<String, String> =

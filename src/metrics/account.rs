@@ -5,13 +5,15 @@
 //! shows always belong together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
+use super::previous::PreviousAccount;
 use super::render::{RenderedListing, render_listing};
 use super::text::CachedText;
-use crate::poller::{Account, AccountSnapshot, PollReaction, Poller, Publication};
+use crate::poller::{Account, AccountSnapshot, LastListing, PollReaction, PollStats, Poller, Publication};
 
 /// The metrics of one account, updated at the end of each poll.
 #[derive(Debug)]
@@ -46,6 +48,28 @@ impl AccountMetrics {
     #[must_use]
     pub fn account(&self) -> &Arc<Account> {
         &self.account
+    }
+
+    /// Completes the metrics after a first poll that failed by those of an earlier run: the time of the last success,
+    /// and the inventory unless that is longer ago than `stale_after`. Returns whether there is such an inventory.
+    pub fn carry_over(&self, previous: &PreviousAccount, stale_after: Duration) -> bool {
+        let AccountView { snapshot, .. } = &*self.view.load_full();
+        let (Some(last_poll), None, Some(last_success_at)) =
+            (snapshot.polls.last, &snapshot.last_listing, previous.last_success_at)
+        else {
+            return false;
+        };
+        // If the clock was set back, the success is in the future; that must not keep the inventory for ever.
+        let age = last_poll.ended_at.duration_since(last_success_at).unwrap_or_else(|error| error.duration());
+        let time_left = stale_after.saturating_sub(age);
+        let is_carried = previous.has_inventory() && !time_left.is_zero();
+        let stale_at = Instant::now() + if is_carried { time_left } else { Duration::ZERO };
+        let last_listing = LastListing { overview: Arc::default(), stale_at, overdue_at: stale_at };
+        let polls = PollStats { last_success_at: Some(last_success_at), ..snapshot.polls.clone() };
+        let snapshot =
+            Arc::new(AccountSnapshot { polls, last_listing: Some(last_listing), ..AccountSnapshot::clone(snapshot) });
+        self.view.store(Arc::new(AccountView { snapshot, listing: Some(Arc::new(previous.listing())) }));
+        is_carried
     }
 }
 
@@ -114,8 +138,8 @@ mod tests {
 
     use super::*;
     use crate::inventory::{Inventory, NumberStates};
-    use crate::metrics::INVENTORY;
-    use crate::poller::{Budget, LastListing, Listing, NewListing, PollStats};
+    use crate::metrics::{INVENTORY, PreviousMetrics, seal};
+    use crate::poller::{Budget, LastPoll, Listing, NewListing, PollStats};
     use crate::tryvox::{
         ApiResponse, ClientContext, Failure, FailureReason, FairLimit, Transport, TryvoxClient, TryvoxOptions,
     };
@@ -165,5 +189,32 @@ mod tests {
         let view = metrics.view.load_full();
         assert!(Arc::ptr_eq(&view.snapshot, &failed) && Arc::ptr_eq(view.listing.as_ref().unwrap(), &rendered));
         assert_eq!([now, stale_at].map(samples), [4, 0]);
+    }
+
+    #[test]
+    fn inventory_of_a_previous_run_is_carried_over_unless_it_is_stale_or_far_in_the_future() {
+        let previous = "# HELP tryvox_listed_numbers h\n# TYPE tryvox_listed_numbers gauge\n\
+                        tryvox_listed_numbers{account=\"a\"} 7\n\
+                        # HELP tryvox_last_success_timestamp_seconds h\n\
+                        # TYPE tryvox_last_success_timestamp_seconds gauge\n\
+                        tryvox_last_success_timestamp_seconds{account=\"a\"} 10000\n";
+        let previous = PreviousMetrics::parse(&seal(previous.to_owned())).unwrap();
+        let (previous, stale_after) = (previous.account("a").unwrap(), Duration::from_mins(15));
+        for (ended_at, is_carried) in [(9_000, false), (9_200, true), (10_899, true), (10_900, false)] {
+            let metrics = account_metrics();
+            let ended_at = SystemTime::UNIX_EPOCH + Duration::from_secs(ended_at);
+            let last = Some(LastPoll { ended_at, duration: Duration::ZERO, pages: 0 });
+            let failure = Some(Failure::new(FailureReason::Timeout, ""));
+            let polls = PollStats { failure, last, ..PollStats::default() };
+            let failed = Arc::new(AccountSnapshot { polls, ..AccountSnapshot::default() });
+            metrics.poll_ended(&Publication { account: &metrics.account, snapshot: &failed, new_listing: None });
+            assert_eq!(metrics.carry_over(previous, stale_after), is_carried, "{ended_at:?}");
+            let scraped = ScrapedAccount::new(&metrics, Instant::now());
+            let samples = (0..INVENTORY.len()).filter(|family| scraped.inventory_samples(*family).is_some());
+            assert_eq!(samples.count(), usize::from(is_carried));
+            let success = SystemTime::UNIX_EPOCH + Duration::from_secs(10_000);
+            assert_eq!(scraped.view.snapshot.polls.last_success_at, Some(success));
+            assert!(!metrics.carry_over(previous, stale_after), "it is carried over once");
+        }
     }
 }

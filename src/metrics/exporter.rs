@@ -52,17 +52,17 @@ impl ExporterMetrics {
         self.config_status.store(Arc::new(config_status));
     }
 
-    /// Returns the live metrics of the accounts and of the exporter. The process metrics are left out unless
-    /// `has_process`.
+    /// Returns the live metrics of the accounts and of the exporter. Those of the exporter and its process are
+    /// left out unless `has_exporter`.
     pub(super) fn live(
         self: &Arc<Self>,
         accounts: Vec<ScrapedAccount>,
         format: Format,
         now: Instant,
-        has_process: bool,
+        has_exporter: bool,
     ) -> LiveTexts {
         let versions = accounts.iter().map(|scraped| scraped.version).collect();
-        let key = RenderKey { accounts: versions, config_status: self.config_status(), has_process };
+        let key = RenderKey { accounts: versions, config_status: self.config_status(), has_exporter };
         if let Some(text) = self.cache.get(&key, format, now) {
             return LiveTexts::Cached(Some(text));
         }
@@ -116,7 +116,7 @@ enum NextLivePart {
     /// A family of [`POLLING`], for one account. It gets its header with its first samples, so one without samples
     /// has none.
     Polling { family: usize, account: usize, has_header: bool },
-    /// The metrics of the exporter and its process.
+    /// The metrics of the exporter and its process, and the end of the text.
     Exporter,
     /// Nothing is left.
     End,
@@ -164,12 +164,12 @@ impl LiveRenderer {
     }
 
     fn push_exporter(&self, text: &mut String) {
-        for metric in EXPORTER {
-            push_family(text, &metric.family, self.format, false, |out| {
-                (metric.fill)(&self.key.config_status, &mut Samples::new(&metric.family, None, self.format, out));
-            });
-        }
-        if self.key.has_process {
+        if self.key.has_exporter {
+            for metric in EXPORTER {
+                push_family(text, &metric.family, self.format, false, |out| {
+                    (metric.fill)(&self.key.config_status, &mut Samples::new(&metric.family, None, self.format, out));
+                });
+            }
             self.exporter.process.push(text, self.format);
         }
         if self.format == Format::OpenMetrics {

@@ -24,6 +24,9 @@ pub struct PollingStatus {
 
 type PollingMetric = Metric<PollingStatus>;
 
+/// The name of the family with the end of the last successful poll.
+pub(super) const LAST_SUCCESS: &str = "tryvox_last_success_timestamp_seconds";
+
 /// The families of changes and polling, in the order of the exposition.
 pub static POLLING: &[PollingMetric] = &[
     PollingMetric::counter(
@@ -125,7 +128,7 @@ pub static POLLING: &[PollingMetric] = &[
         "time() - tryvox_last_poll_timestamp_seconds > 2 * tryvox_poll_interval_seconds",
     ),
     PollingMetric::gauge(
-        "tryvox_last_success_timestamp_seconds",
+        LAST_SUCCESS,
         &["account"],
         "Unix timestamp in seconds of the end of the last successful poll; absent until there is one.",
         |status, samples| {

@@ -44,8 +44,8 @@ pub struct Scrape {
     accounts: Vec<ScrapedAccount>,
     exporter: Arc<ExporterMetrics>,
     now: Instant,
-    /// Whether the process metrics are included.
-    has_process: bool,
+    /// Whether the metrics of the exporter and its process are included.
+    has_exporter: bool,
 }
 
 impl Scrape {
@@ -54,13 +54,14 @@ impl Scrape {
     pub fn new(accounts: &[Arc<AccountMetrics>], exporter: Arc<ExporterMetrics>) -> Self {
         let now = Instant::now();
         let accounts = accounts.iter().map(|metrics| ScrapedAccount::new(metrics, now)).collect();
-        Self { accounts, exporter, now, has_process: true }
+        Self { accounts, exporter, now, has_exporter: true }
     }
 
-    /// Leaves the process metrics out, for a file that another process exposes together with its own.
+    /// Leaves out the metrics that have no `account` label. A process that exposes files of several runs together with
+    /// its own metrics would have them twice.
     #[must_use]
-    pub fn without_process(self) -> Self {
-        Self { has_process: false, ..self }
+    pub fn without_exporter(self) -> Self {
+        Self { has_exporter: false, ..self }
     }
 
     /// Returns the body of the response, chunk by chunk; each is rendered when it is requested.
@@ -120,10 +121,10 @@ impl Iterator for Chunks {
 impl Chunks {
     /// Encodes the next part, which may complete any number of chunks.
     fn encode_next(&mut self) {
-        let Scrape { accounts, exporter, now, has_process } = &mut self.scrape;
+        let Scrape { accounts, exporter, now, has_exporter } = &mut self.scrape;
         match &mut self.next {
             NextPart::Inventory { family, .. } if *family == INVENTORY.len() => {
-                let live = exporter.live(std::mem::take(accounts), self.format, *now, *has_process);
+                let live = exporter.live(std::mem::take(accounts), self.format, *now, *has_exporter);
                 self.next = NextPart::Live(live);
             }
             NextPart::Inventory { family, account, has_header } => match accounts.get(*account) {

@@ -58,6 +58,7 @@ impl PollerFactory {
             first_interval: if self.is_spread { first_interval(&config.name, interval) } else { interval },
             reactions: Vec::new(),
             now: SystemTime::now,
+            rng: fastrand::Rng::new(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Polls accounts: decides when to list each one, which listings are valid, and what stays when a poll fails.
 //!
 //! An [`AccountConfig`](crate::config::AccountConfig) goes in, an [`AccountSnapshot`] comes out. Each account has a
-//! [`Poller`], a task that polls at once and then every interval until it is stopped. A poll lists the account
+//! [`Poller`], a task that polls at once and then every interval, sooner after a failed poll, until it is stopped. A poll lists the account
 //! again while the pages are inconsistent with each other. A successful poll replaces the snapshot as a whole; a
 //! failed one replaces only how polling went, and the last valid listing is kept until it is stale. At the end of
 //! each poll the [`PollReaction`]s run, before the [`Account`] shows the new snapshot. They derive whatever else is
@@ -14,7 +14,6 @@
 //! here knows metrics, HTTP or storage.
 
 mod account;
-mod blocking;
 mod build;
 mod fleet;
 mod history;
@@ -23,6 +22,7 @@ mod log;
 mod poll;
 mod publication;
 mod reload;
+mod schedule;
 mod task;
 mod thread;
 

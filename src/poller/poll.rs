@@ -13,12 +13,12 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{debug, warn};
 
 use super::account::Account;
-use super::blocking::run_blocking;
 use super::listing::Listing;
+use crate::blocking::run_blocking;
 use crate::config::AccountConfig;
 use crate::duration;
 use crate::inventory::{E164, FoldedListing, InvalidRecord, InvalidRecords, Inventory, ListingFold, NumberStates};
-use crate::tryvox::{ApiKey, Failure, FailureReason, ListingPage};
+use crate::tryvox::{Failure, FailureReason, ListingPage, PollKey};
 
 /// Maximum number of times that an account is listed in one poll.
 const MAX_ATTEMPTS: u32 = 3;
@@ -86,15 +86,26 @@ impl<'a> Poll<'a> {
     /// If the key or a page cannot be read, the deadline passes, too many records are invalid, or no attempt is
     /// consistent enough.
     pub(super) async fn listing(&self) -> Result<ListedNumbers, Failure> {
-        timeout_at(self.deadline, self.list_until_consistent()).await.unwrap_or_else(|_| {
-            let timeout = duration::format(self.config.poll.timeout());
-            let remedy = "raise --poll.timeout, --tryvox.concurrency or --tryvox.rate-limit";
-            Err(Failure::new(FailureReason::Timeout, format!("the poll did not finish within {timeout}; {remedy}")))
-        })
+        let listing = timeout_at(self.deadline, self.list_until_consistent()).await;
+        listing.unwrap_or_else(|_| Err(self.deadline_failure()))
+    }
+
+    /// Returns the failure of a poll that reached its deadline: that of the last request if it failed.
+    fn deadline_failure(&self) -> Failure {
+        let timeout = duration::format(self.config.poll.timeout());
+        let cause = format!("the poll did not finish within {timeout}");
+        match self.account.client().last_failure() {
+            Some(failure) => Failure { cause: format!("{cause}: {}", failure.cause), ..failure },
+            None => {
+                let remedy = "raise --poll.timeout, --tryvox.concurrency or --tryvox.rate-limit";
+                Failure::new(FailureReason::Timeout, format!("{cause}; {remedy}"))
+            }
+        }
     }
 
     async fn list_until_consistent(&self) -> Result<ListedNumbers, Failure> {
-        let key = self.read_key().await?;
+        // Read again at each poll, so that a new key file needs no restart.
+        let key = PollKey::read(&self.config.key).await?;
         let mut best: Result<ListedNumbers, _> =
             Err(Failure::new(FailureReason::Internal, "no listing was attempted; please report this bug"));
         let mut added_during_previous_listing = HashSet::new();
@@ -130,7 +141,7 @@ impl<'a> Poll<'a> {
     /// Lists the account once, with all filters.
     async fn list(
         &self,
-        key: &ApiKey,
+        key: &PollKey,
         added_during_previous_listing: HashSet<E164>,
     ) -> Result<ListingAttempt, Failure> {
         let (options, statuses) = (self.config.collector.clone(), self.config.listed_statuses());
@@ -220,14 +231,6 @@ impl<'a> Poll<'a> {
             listed + invalid,
         );
         Err(Failure::new(FailureReason::Inconsistent, cause))
-    }
-
-    /// Reads the key again at each poll, so that a new key file needs no restart.
-    async fn read_key(&self) -> Result<ApiKey, Failure> {
-        let source = self.config.key.clone();
-        run_blocking(move || source.read())
-            .await
-            .map_err(|error| Failure::new(FailureReason::ApiKey, error.to_string()))
     }
 }
 

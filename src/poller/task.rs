@@ -11,11 +11,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::account::{Account, LastListing, LastPoll, PollPhase};
-use super::blocking::run_blocking;
 use super::listing::Listing;
 use super::log::{log_changes, log_failure, log_success};
 use super::poll::{ListedNumbers, Poll};
 use super::publication::{NewListing, PollReaction, Publication};
+use super::schedule::Schedule;
+use crate::blocking::run_blocking;
 use crate::config::AccountConfig;
 use crate::inventory::{InventorySummary, ListingDifference, NumberStates};
 use crate::tryvox::{Failure, FailureReason};
@@ -34,6 +35,8 @@ pub struct Poller {
     pub reactions: Vec<Arc<dyn PollReaction>>,
     /// The wall clock, for timestamps.
     pub now: fn() -> SystemTime,
+    /// Randomness for the jitter of the schedule.
+    pub rng: fastrand::Rng,
 }
 
 /// The result of listing an account without publishing it.
@@ -66,21 +69,22 @@ struct ValidListing {
 }
 
 impl Poller {
-    /// Polls at once, again after the first interval, and then every interval, until `stop` is cancelled.
-    ///
-    /// If a poll takes longer than the interval, the next one starts as soon as it has ended; the polls missed are
-    /// skipped, and later ones keep to the schedule. If the API requested a pause, the next poll also waits for its end.
+    /// Polls at once, again after the first interval, and then every interval, until `stop` is cancelled. After failed
+    /// polls it polls more often, as the [`Schedule`] says. If the API requested a pause, the next poll also waits for
+    /// its end.
     pub async fn run(self, stop: CancellationToken) {
-        let mut next_poll_at = Instant::now() + self.first_interval;
+        let first_tick = Instant::now() + self.first_interval;
+        let mut schedule = Schedule::new(first_tick, self.account.interval(), self.rng.clone());
         let polls = async {
             let mut numbers = None;
             loop {
+                schedule.poll_started(Instant::now());
                 self.account.set_phase(PollPhase::Polling(Instant::now()));
                 numbers = self.poll_and_publish(numbers).await;
+                let next_poll_at = schedule.next_poll_at(Instant::now(), self.account.snapshot().polls.is_up());
                 self.account.set_phase(PollPhase::Waiting(next_poll_at));
                 self.account.client().wait_while_paused().await;
                 sleep_until(next_poll_at).await;
-                next_poll_at = next_tick(Instant::now(), next_poll_at, self.account.interval());
             }
         };
         // Cancelling drops the requests in flight: a poll publishes nothing before its end.
@@ -125,6 +129,7 @@ impl Poller {
     }
 
     async fn poll(&self, previous: Option<NumberStates>) -> PollOutcome {
+        let started_at = Instant::now();
         let poll = Poll::new(&self.account, &self.config);
         let listing = poll.listing().await;
         let pages = poll.pages();
@@ -134,7 +139,12 @@ impl Poller {
                 let valid = run_blocking(move || ValidListing::new(listed, previous, label_limit)).await;
                 PollOutcome { result: Ok(valid), pages, previous: None }
             }
-            Err(failure) => PollOutcome { result: Err(failure), pages, previous },
+            Err(failure) => {
+                if failure.reason.may_be_due_to_connections() {
+                    self.account.client().discard_connections(started_at);
+                }
+                PollOutcome { result: Err(failure), pages, previous }
+            }
         }
     }
 
@@ -206,18 +216,12 @@ fn internal_failure() -> Failure {
     Failure::new(FailureReason::Internal, "the poll panicked; please report this bug together with the log")
 }
 
-/// Returns the first tick after `now`, of a schedule that has a tick at `tick` and one every interval.
-fn next_tick(now: Instant, tick: Instant, interval: Duration) -> Instant {
-    let late = now.saturating_duration_since(tick).as_nanos();
-    let since_last = late.checked_rem(interval.as_nanos()).and_then(|rest| u64::try_from(rest).ok());
-    now.max(tick) + interval.saturating_sub(Duration::from_nanos(since_last.unwrap_or(0)))
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicBool, Ordering};
 
+    use bytes::Bytes;
     use futures_util::FutureExt;
     use futures_util::future::BoxFuture;
     use reqwest::header::{HeaderMap, HeaderValue};
@@ -244,7 +248,7 @@ mod tests {
                 "pagination":{"total":1,"count":1,"per_page":100,"current_page":1,"total_pages":1}}"#;
             let is_down = self.is_down.load(Ordering::Relaxed);
             let status = if is_down { StatusCode::FORBIDDEN } else { StatusCode::OK };
-            async move { Ok(ApiResponse { status, headers: HeaderMap::new(), body: Ok(body.into()) }) }.boxed()
+            async move { Ok(ApiResponse { status, headers: HeaderMap::new(), body: Bytes::from(body).into() }) }.boxed()
         }
     }
 
@@ -299,6 +303,7 @@ mod tests {
             first_interval: interval,
             reactions: reactions.iter().map(|reaction| (*reaction).clone() as Arc<dyn PollReaction>).collect(),
             now: SystemTime::now,
+            rng: fastrand::Rng::with_seed(7),
         }
     }
 
@@ -339,12 +344,5 @@ mod tests {
         first.panics.store(false, Ordering::Relaxed);
         poller.once().await;
         assert!(poller.account.snapshot().polls.is_up());
-    }
-
-    #[test]
-    fn ticks_keep_to_the_schedule_after_a_late_poll() {
-        let (tick, interval) = (Instant::now(), Duration::from_secs(10));
-        let next = |late| next_tick(tick + Duration::from_secs(late), tick, interval) - tick;
-        assert_eq!([0, 3, 10, 25].map(next), [10, 10, 20, 30].map(Duration::from_secs));
     }
 }

@@ -5,6 +5,7 @@
 //! fault [`FaultKind::Shift`] does so after a page was read.
 
 use std::collections::{BTreeMap, HashMap};
+use std::error::Error;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -19,12 +20,15 @@ use axum::response::{IntoResponse, Response};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::account::SimulatedAccount;
 use super::apply;
-use super::fault::{Fault, FaultKind, Faults};
+use super::connection::SimulatedConnection;
+use super::fault::{Fault, Faults};
+use super::fault_kind::FaultKind;
 use super::query::NumbersQuery;
 use super::response::{ConnectionClosed, SimulatedPage, error_response, json_response};
 
@@ -62,22 +66,40 @@ impl Simulator {
             // Without this, Nagle's algorithm delays responses and distorts benchmarks.
             stream.set_nodelay(true)?;
             let (simulator, stop) = (self.clone(), stop.clone());
-            let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-                let simulator = simulator.clone();
-                async move { simulator.respond(request.map(Body::new)).await }
-            });
-            let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-            // The result is dropped: the client sees a failed connection, and a fault may have closed it on purpose.
-            tokio::spawn(async move { stop.run_until_cancelled(connection).await });
+            tokio::spawn(async move { stop.run_until_cancelled(simulator.serve_connection(stream)).await });
         }
         Ok(())
     }
 
-    /// Returns the response to a request.
+    async fn serve_connection(self: Arc<Self>, stream: TcpStream) {
+        let handle = SimulatedConnection::default();
+        let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            let (simulator, mut request) = (self.clone(), request.map(Body::new));
+            request.extensions_mut().insert(handle.clone());
+            async move { simulator.respond(request).await }
+        });
+        let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+        // Any other error is dropped: the client sees a failed connection, and a fault may have closed it on purpose.
+        let result = (&mut connection).await;
+        let cause = result.as_ref().err().and_then(Error::source).and_then(<dyn Error>::downcast_ref);
+        if cause == Some(&ConnectionClosed::Reset) {
+            // Without lingering, closing a socket resets its connection. If this fails, it is closed as usual.
+            _ = SockRef::from(connection.into_parts().io.inner()).set_linger(Some(Duration::ZERO));
+        }
+    }
+
+    /// Returns the response to a request. Its [`SimulatedConnection`], if it has one, is in its extensions.
     ///
     /// # Errors
     /// If a fault closes the connection without a response.
     pub async fn respond(&self, request: Request) -> Result<Response, ConnectionClosed> {
+        let connection = SimulatedConnection::of(request.extensions());
+        let response = self.respond_unless_hung(request).await;
+        connection.wait_if_hung().await;
+        response
+    }
+
+    async fn respond_unless_hung(&self, request: Request) -> Result<Response, ConnectionClosed> {
         let mut segments = request.uri().path().split('/').skip(1);
         let path = [(); 4].map(|()| segments.next().unwrap_or_default().to_owned());
         match (request.method(), path.each_ref().map(String::as_str), segments.next()) {
@@ -107,11 +129,13 @@ impl Simulator {
         if !self.latency.is_zero() {
             tokio::time::sleep(self.latency).await;
         }
+        // Such a request triggers no fault.
+        SimulatedConnection::of(&request.extensions).wait_if_hung().await;
         let parameters = Query::<HashMap<String, String>>::try_from_uri(&request.uri);
         let query = NumbersQuery::parse(parameters.map(|Query(parameters)| parameters).unwrap_or_default());
         let fault = self.faults.trigger(account_id, query.as_ref().map_or(1, |query| query.page));
         let replacement = match &fault {
-            Some(fault) => apply::replace_response(fault, (self.now)()).await?,
+            Some(fault) => apply::replace_response(fault, request, (self.now)()).await?,
             None => None,
         };
         let mut response = match replacement {
@@ -125,7 +149,7 @@ impl Simulator {
                 (None, _) => error_response(StatusCode::NOT_FOUND, "not_found", "No such account."),
                 (_, Err(message)) => error_response(StatusCode::BAD_REQUEST, "invalid_parameter", message),
                 (Some(account), Ok(query)) => {
-                    apply::send_page(fault.as_ref(), self.read_page(account, &query, fault.as_ref()).to_json())
+                    apply::send_page(fault.as_ref(), &self.read_page(account, &query, fault.as_ref()))
                 }
             },
         };

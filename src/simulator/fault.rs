@@ -1,19 +1,25 @@
-//! Faults of the simulated API: what they are, how users write them, and which requests they apply to.
+//! Faults of the simulated API: how users write them, and which requests they apply to.
 //!
 //! A fault is written as its name, its parameters and the requests that it applies to, separated by spaces:
 //! `429 retry-after=2 times=3`, `cut-body page=2`, `hang probability=0.1`. What a fault does to a response is in
 //! [`apply`](super::apply).
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fastrand::Rng;
+use tokio::time::Instant;
+
+use super::fault_kind::{FaultKind, ParameterError, parse_duration};
 
 /// A kind of fault and the requests that it applies to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fault {
+    /// The name and the parameters as written; `times` is displayed with its present value instead.
+    words: Vec<String>,
     kind: FaultKind,
     /// The id of the only account that it applies to; `None` for all accounts.
     account: Option<String>,
@@ -23,58 +29,8 @@ pub struct Fault {
     times: Option<u64>,
     /// The probability that it applies to a request that meets the other conditions, from 0 to 1.
     probability: f64,
-}
-
-/// What a fault does, named as users write it.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum FaultKind {
-    /// An error with this status code and perhaps a `Retry-After` header.
-    Status(u16, Option<RetryAfter>),
-    /// No response, ever, on a connection that stays open.
-    Hang,
-    /// The page, sent slowly over this time.
-    SlowBody(Duration),
-    /// The connection is closed before a response.
-    CutConnection,
-    /// The connection is closed in the middle of the body.
-    CutBody,
-    /// Status 200 with an HTML page.
-    Html,
-    /// Status 200 with a body that is not valid JSON.
-    BadJson,
-    /// Valid JSON with values of the wrong types.
-    WrongTypes,
-    /// Valid JSON with `null` for all values.
-    Nulls,
-    /// Status 200 with an empty body.
-    EmptyBody,
-    /// A small compressed body that decompresses to a huge one.
-    GzipBomb,
-    /// A body that never ends.
-    EndlessBody,
-    /// A redirect to this URL.
-    Redirect(String),
-    /// A total that is wrong by this many numbers.
-    Total(i64),
-    /// Pages without records.
-    EmptyPages,
-    /// A listing of one billion pages.
-    EndlessPages,
-    /// A few numbers are purchased or released after the page was read, which shifts the pages that follow.
-    Shift,
-    /// Every tenth record is invalid.
-    BadRecords,
-    /// The last page instead of the first, and so on.
-    ReorderedPages,
-    /// Half as many records per page as requested.
-    ShortPages,
-}
-
-/// The format of a `Retry-After` header; both values are seconds from now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RetryAfter {
-    Seconds(u64),
-    Date(u64),
+    /// How long it applies to requests, from when it takes effect; `None` for no limit.
+    duration: Option<Duration>,
 }
 
 /// The faults in effect, which may be replaced at any time.
@@ -83,68 +39,19 @@ pub struct Faults(Mutex<FaultsState>);
 
 #[derive(Debug)]
 struct FaultsState {
-    faults: Vec<Fault>,
+    faults: Vec<ActiveFault>,
     /// Decides for the faults that apply with a probability.
     rng: Rng,
 }
 
-/// The names of the kinds that have no parameters.
-const WITHOUT_PARAMETERS: [(&str, FaultKind); 16] = [
-    ("hang", FaultKind::Hang),
-    ("cut-connection", FaultKind::CutConnection),
-    ("cut-body", FaultKind::CutBody),
-    ("html", FaultKind::Html),
-    ("bad-json", FaultKind::BadJson),
-    ("wrong-types", FaultKind::WrongTypes),
-    ("nulls", FaultKind::Nulls),
-    ("empty-body", FaultKind::EmptyBody),
-    ("gzip-bomb", FaultKind::GzipBomb),
-    ("endless-body", FaultKind::EndlessBody),
-    ("empty-pages", FaultKind::EmptyPages),
-    ("endless-pages", FaultKind::EndlessPages),
-    ("shift", FaultKind::Shift),
-    ("bad-records", FaultKind::BadRecords),
-    ("reordered-pages", FaultKind::ReorderedPages),
-    ("short-pages", FaultKind::ShortPages),
-];
-
-impl FaultKind {
-    /// Returns the kind of this name, with default parameters.
-    fn from_name(name: &str) -> Result<Self, String> {
-        if let Some((_, kind)) = WITHOUT_PARAMETERS.iter().find(|(other, _)| *other == name) {
-            return Ok(kind.clone());
-        }
-        Ok(match (name, name.parse::<u16>()) {
-            (_, Ok(status @ 201..=599)) => Self::Status(status, None),
-            ("slow-body", _) => Self::SlowBody(Duration::from_mins(1)),
-            // A host name that is guaranteed not to exist (RFC 2606).
-            ("redirect", _) => Self::Redirect("https://elsewhere.invalid/".to_owned()),
-            ("total", _) => Self::Total(1000),
-            _ => {
-                let names: Vec<_> = WITHOUT_PARAMETERS.iter().map(|(name, _)| *name).collect();
-                return Err(format!(
-                    "unknown fault {name:?}; use a status code from 201 to 599, slow-body, redirect, total, {}",
-                    names.join(", ")
-                ));
-            }
-        })
-    }
+#[derive(Debug)]
+struct ActiveFault {
+    fault: Fault,
+    ends_at: Option<Instant>,
 }
 
-impl fmt::Display for FaultKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Status(status, None) => write!(f, "{status}"),
-            Self::Status(status, Some(RetryAfter::Seconds(seconds))) => write!(f, "{status} retry-after={seconds}"),
-            Self::Status(status, Some(RetryAfter::Date(seconds))) => write!(f, "{status} retry-after-date={seconds}"),
-            // Not with humantime, which separates units by spaces: a parameter is one word.
-            Self::SlowBody(over) => write!(f, "slow-body over={}ms", over.as_millis()),
-            Self::Redirect(to) => write!(f, "redirect to={to}"),
-            Self::Total(by) => write!(f, "total by={by}"),
-            _ => f.write_str(WITHOUT_PARAMETERS.iter().find(|(_, kind)| kind == self).map_or("", |(name, _)| name)),
-        }
-    }
-}
+/// The parameters that every fault has.
+const COMMON_PARAMETERS: [&str; 5] = ["account", "page", "times", "probability", "for"];
 
 impl Fault {
     /// Parses a list of faults, separated by commas or newlines.
@@ -158,11 +65,40 @@ impl Fault {
     /// Returns whether the fault applies to a request. If so, the request counts towards its `times`.
     fn trigger(&mut self, account: &str, page: usize, rng: &mut Rng) -> bool {
         let is_other_account = self.account.as_ref().is_some_and(|own| own != account);
-        if is_other_account || page < self.page || self.times == Some(0) || rng.f64() >= self.probability {
+        if is_other_account || page < self.page || rng.f64() >= self.probability {
             return false;
         }
-        self.times = self.times.map(|times| times - 1);
+        self.times = self.times.map(|times| times.saturating_sub(1));
         true
+    }
+
+    fn set_parameter(&mut self, key: &str, value: &str) -> Result<(), ParameterError> {
+        let whole_number = |_| ParameterError::Invalid("a whole number");
+        match key {
+            "account" => self.account = Some(value.to_owned()),
+            "page" => self.page = value.parse().map_err(whole_number)?,
+            "times" => self.times = Some(value.parse().map_err(whole_number)?),
+            "probability" => {
+                let probability = value.parse().ok().filter(|value| (0.0..=1.0).contains(value));
+                self.probability = probability.ok_or(ParameterError::Invalid("a number from 0 to 1"))?;
+            }
+            "for" => self.duration = Some(parse_duration(value)?),
+            _ => self.kind.set_parameter(key, value)?,
+        }
+        Ok(())
+    }
+}
+
+impl ActiveFault {
+    /// Puts a fault into effect now.
+    fn new(fault: Fault) -> Self {
+        let ends_at = fault.duration.and_then(|duration| Instant::now().checked_add(duration));
+        Self { fault, ends_at }
+    }
+
+    /// Returns whether the fault can still apply to a request.
+    fn is_remaining(&self) -> bool {
+        self.fault.times != Some(0) && self.ends_at.is_none_or(|ends_at| Instant::now() < ends_at)
     }
 }
 
@@ -170,38 +106,28 @@ impl FromStr for Fault {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let mut words = text.split_whitespace();
-        let name = words.next().unwrap_or_default();
-        let kind = FaultKind::from_name(name)?;
-        let mut fault = Self { kind, account: None, page: 1, times: None, probability: 1.0 };
-        for word in words {
+        let words: Vec<_> = text.split_whitespace().map(str::to_owned).collect();
+        let name = words.first().map_or("", String::as_str);
+        let (kind, parameters) = FaultKind::from_name(name)?;
+        let mut fault =
+            Self { words: words.clone(), kind, account: None, page: 1, times: None, probability: 1.0, duration: None };
+        let mut keys = HashSet::new();
+        for word in words.iter().skip(1) {
             let (key, value) = word
                 .split_once('=')
                 .ok_or_else(|| format!("invalid parameter {word:?} of fault {name}; write it like page=2"))?;
-            let must_be =
-                |expected: &str| format!("invalid parameter {key}={value} of fault {name}; it must be {expected}");
-            let parse_u64 = || value.parse::<u64>().map_err(|_| must_be("a whole number"));
-            match (key, &mut fault.kind) {
-                ("account", _) => fault.account = Some(value.to_owned()),
-                ("page", _) => fault.page = value.parse().map_err(|_| must_be("a whole number"))?,
-                ("times", _) => fault.times = Some(parse_u64()?),
-                ("probability", _) => {
-                    let probability = value.parse().ok().filter(|value| (0.0..=1.0).contains(value));
-                    fault.probability = probability.ok_or_else(|| must_be("a number from 0 to 1"))?;
-                }
-                ("retry-after", FaultKind::Status(_, retry)) => *retry = Some(RetryAfter::Seconds(parse_u64()?)),
-                ("retry-after-date", FaultKind::Status(_, retry)) => *retry = Some(RetryAfter::Date(parse_u64()?)),
-                ("over", FaultKind::SlowBody(over)) => {
-                    *over = humantime::parse_duration(value).map_err(|_| must_be("a duration like 30s"))?;
-                }
-                ("to", FaultKind::Redirect(to)) => value.clone_into(to),
-                ("by", FaultKind::Total(by)) => *by = value.parse().map_err(|_| must_be("a whole number"))?,
-                _ => {
-                    return Err(format!(
-                        "fault {name} has no parameter {key}; every fault has account, page, times and probability"
-                    ));
-                }
+            if !keys.insert(key) {
+                return Err(format!("fault {name} has the parameter {key} twice; remove one of them"));
             }
+            fault.set_parameter(key, value).map_err(|error| match error {
+                ParameterError::Invalid(expected) => {
+                    format!("invalid parameter {key}={value} of fault {name}; it must be {expected}")
+                }
+                ParameterError::Unknown => {
+                    let allowed = [parameters, &COMMON_PARAMETERS].concat().join(", ");
+                    format!("fault {name} has no parameter {key}; use {allowed}")
+                }
+            })?;
         }
         Ok(fault)
     }
@@ -209,18 +135,12 @@ impl FromStr for Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.kind)?;
-        if let Some(account) = &self.account {
-            write!(f, " account={account}")?;
-        }
-        if self.page > 1 {
-            write!(f, " page={}", self.page)?;
-        }
-        if let Some(times) = self.times {
-            write!(f, " times={times}")?;
-        }
-        if self.probability < 1.0 {
-            write!(f, " probability={}", self.probability)?;
+        for (index, word) in self.words.iter().enumerate() {
+            let separator = if index == 0 { "" } else { " " };
+            match self.times {
+                Some(times) if word.starts_with("times=") => write!(f, "{separator}times={times}")?,
+                _ => write!(f, "{separator}{word}")?,
+            }
         }
         Ok(())
     }
@@ -230,25 +150,30 @@ impl Faults {
     /// Starts with the given faults. The same seed and requests make the same random decisions.
     #[must_use]
     pub fn new(faults: Vec<Fault>, seed: u64) -> Self {
+        let faults = faults.into_iter().map(ActiveFault::new).collect();
         Self(Mutex::new(FaultsState { faults, rng: Rng::with_seed(seed) }))
     }
 
     /// Replaces all faults.
     pub fn set(&self, faults: Vec<Fault>) {
-        self.lock().faults = faults;
+        self.lock().faults = faults.into_iter().map(ActiveFault::new).collect();
     }
 
     /// Returns the faults that can still apply to a request.
     #[must_use]
     pub fn remaining(&self) -> Vec<Fault> {
-        self.lock().faults.iter().filter(|fault| fault.times != Some(0)).cloned().collect()
+        let remaining = |active: &ActiveFault| active.is_remaining().then(|| active.fault.clone());
+        self.lock().faults.iter().filter_map(remaining).collect()
     }
 
     /// Returns the first fault that applies to a request for this page of an account. The request counts towards the
     /// `times` of that fault only.
     pub(super) fn trigger(&self, account: &str, page: usize) -> Option<FaultKind> {
         let FaultsState { faults, rng } = &mut *self.lock();
-        faults.iter_mut().find_map(|fault| fault.trigger(account, page, rng).then(|| fault.kind.clone()))
+        faults.iter_mut().filter(|active| active.is_remaining()).find_map(|active| {
+            let fault = &mut active.fault;
+            fault.trigger(account, page, rng).then(|| fault.kind.clone())
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, FaultsState> {
@@ -259,23 +184,31 @@ impl Faults {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simulator::fault_kind::KINDS;
 
     #[test]
     fn parsed_faults_display_as_they_were_written() {
-        let without_parameters = WITHOUT_PARAMETERS.iter().map(|(name, _)| (*name).to_owned());
+        let names = KINDS.map(|(name, ..)| name.to_owned());
         let others = [
             "503",
             "429 retry-after=2 times=3",
+            "429 times=3 retry-after=2.50",
             "503 retry-after-date=60 page=2",
+            "503 for=1m30s page=2",
             "slow-body over=1500ms probability=0.25",
             "redirect to=http://127.0.0.1:1/x",
             "total by=-5 page=3 times=1",
             "hang account=acc_7 page=2",
+            "message status=403 text=account+closed%2C%20{authorization} repeat=2 field=detail",
+            "reset-header header=RateLimit-Reset after=2.5 format=epoch status=503",
+            "string-numbers style=float times=1 account=acc_7",
         ];
-        for text in without_parameters.chain(others.map(str::to_owned)) {
-            assert_eq!(text.parse::<Fault>().unwrap().to_string(), text);
+        for text in names.into_iter().chain(others.map(str::to_owned)) {
+            let fault = text.parse::<Fault>().unwrap();
+            assert_eq!(fault.to_string(), text);
+            assert_eq!(fault.to_string().parse(), Ok(fault));
         }
-        let faults = Fault::parse_list("503 times=1, hang\ncut-body page=2,").unwrap();
+        let faults = Fault::parse_list("503 times=1, hang\ncut-body  page=2,").unwrap();
         assert_eq!(
             faults.iter().map(ToString::to_string).collect::<Vec<_>>(),
             ["503 times=1", "hang", "cut-body page=2"]
@@ -292,6 +225,20 @@ mod tests {
             ("hang retry-after=1", "no parameter retry-after"),
             ("hang probability=2", "from 0 to 1"),
             ("slow-body over=soon", "duration"),
+            ("slow-body over=2y", "at most a year"),
+            ("503 for=ever", "duration"),
+            ("hang page=1 page=2", "twice"),
+            ("", "unknown fault"),
+            ("429 retry-after=-1", "2.5"),
+            ("429 retry-after=inf", "2.5"),
+            ("429 over=1s", "use retry-after, retry-after-date, account, page, times, probability, for"),
+            ("string-numbers style=roman", "string or float"),
+            ("message text=%", "%XX"),
+            ("message status=200", "400 to 599"),
+            ("message repeat=0", "from 1 to 1000"),
+            ("message field=x", "error.message, message, error, detail, title or none"),
+            ("reset-header header=Date", "X-RateLimit-Reset or RateLimit-Reset"),
+            ("reset-header format=x", "seconds or epoch"),
         ] {
             let error = text.parse::<Fault>().unwrap_err();
             assert!(error.contains(expected), "{text}: {error}");
@@ -306,5 +253,19 @@ mod tests {
         assert_eq!(triggered, [None, status.clone(), None, status, None, Some(FaultKind::Hang)]);
         assert_eq!(faults.trigger("b", 1), Some(FaultKind::Status(404, None)));
         assert_eq!(faults.remaining().len(), 2);
+    }
+    #[tokio::test(start_paused = true)]
+    async fn fault_ends_after_its_duration() {
+        let faults = Faults::new(Fault::parse_list("503 for=3s, 404 for=0s").unwrap(), 1);
+        let status = Some(FaultKind::Status(503, None));
+        tokio::time::advance(Duration::from_millis(2_999)).await;
+        assert_eq!(faults.trigger("a", 1), status);
+        assert_eq!(faults.remaining().iter().map(ToString::to_string).collect::<Vec<_>>(), ["503 for=3s"]);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!((faults.trigger("a", 1), faults.remaining()), (None, vec![]));
+        // Faults that replace others have a duration of their own.
+        faults.set(Fault::parse_list("503 for=3s").unwrap());
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(faults.trigger("a", 1), status);
     }
 }

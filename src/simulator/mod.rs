@@ -8,8 +8,11 @@
 mod account;
 mod api;
 mod apply;
+mod connection;
+mod content;
 mod countries;
 mod fault;
+mod fault_kind;
 mod number;
 mod options;
 mod query;
@@ -17,6 +20,10 @@ mod response;
 
 pub use account::SimulatedAccount;
 pub use api::{DEFAULT_KEY, Simulator};
+pub use connection::SimulatedConnection;
 pub use fault::{Fault, Faults};
 pub use options::SimulatorOptions;
 pub use response::ConnectionClosed;
+
+#[cfg(test)]
+mod tests;

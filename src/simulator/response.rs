@@ -6,9 +6,15 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
 /// A fault left the request without a response; the server has to close the connection.
-#[derive(Debug, thiserror::Error)]
-#[error("the connection is cut on purpose")]
-pub struct ConnectionClosed;
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectionClosed {
+    /// The connection has to be closed.
+    #[error("the connection is cut on purpose")]
+    Cut,
+    /// The connection has to be reset.
+    #[error("the connection is reset on purpose")]
+    Reset,
+}
 
 /// One page of numbers and what it says about the listing. A fault may make the two contradict each other.
 #[derive(Debug)]

@@ -7,13 +7,13 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use fastrand::Rng;
 use futures_util::{StreamExt, stream};
 use reqwest::{StatusCode, Url};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -21,10 +21,12 @@ use super::failure::{Failure, FailureReason, PageAttempt};
 use super::fair_limit::FairLimit;
 use super::key::ApiKey;
 use super::options::TryvoxOptions;
+use super::poll_key::PollKey;
 use super::request_stats::RequestStats;
+use super::response::RequestedWait;
 use super::retry::{AttemptError, RetryDecision, RetryTimes, backoff};
 use super::round_up_to_seconds;
-use super::sender::RequestSender;
+use super::sender::{Admission, RequestSender};
 use super::transport::Transport;
 use super::urls::{ListingFilter, listing_url, numbers_url, page_url};
 use super::wire::{GenerationWindow, ListingPage, PageText, Pagination};
@@ -44,7 +46,7 @@ pub struct ListingSummary {
 /// The progress of a listing, in pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListingProgress {
-    /// Pages that arrived or failed.
+    /// Pages that arrived.
     pub done: u32,
     /// Pages of the listing. Until its first page has arrived, those of the previous listing, or 0 if there was none.
     pub total: u32,
@@ -129,6 +131,17 @@ impl TryvoxClient {
         self.sender.pacer().paused_until()
     }
 
+    /// Returns the most recent failure of a request, unless the API has responded properly since.
+    #[must_use]
+    pub fn last_failure(&self) -> Option<Failure> {
+        self.sender.gate().last_failure()
+    }
+
+    /// Sends later requests only on connections that are opened after `time`.
+    pub fn discard_connections(&self, time: Instant) {
+        self.sender.discard_connections(&self.numbers_url, time);
+    }
+
     /// Waits until requests may start, as far as pauses are concerned.
     pub async fn wait_while_paused(&self) {
         while self.sender.pacer().is_paused() {
@@ -149,7 +162,7 @@ impl TryvoxClient {
     /// starts afterwards, but the requests in flight are awaited: the API has seen them, so they must count.
     pub async fn list<F>(
         &self,
-        key: &ApiKey,
+        key: &PollKey,
         filter: &ListingFilter,
         deadline: Instant,
         on_page: F,
@@ -162,7 +175,7 @@ impl TryvoxClient {
     }
 
     /// Returns a random number from 0 to 1.
-    fn jitter(&self) -> f64 {
+    pub(crate) fn jitter(&self) -> f64 {
         self.rng.lock().unwrap_or_else(PoisonError::into_inner).f64()
     }
 }
@@ -177,7 +190,7 @@ struct ProgressCounters {
 /// One listing in progress.
 struct ListingRun<'a, F> {
     client: &'a TryvoxClient,
-    key: &'a ApiKey,
+    key: &'a PollKey,
     /// The URL of the listing, without a page.
     url: Url,
     deadline: Instant,
@@ -215,9 +228,11 @@ impl<F: Fn(u32, ListingPage<'_>)> ListingRun<'_, F> {
         let mut others = stream::iter((2..=pages).map(|page| self.fetch_page(page))).buffer_unordered(concurrency);
         let (mut is_total_stable, mut first_failure) = (true, None);
         while let Some(page) = others.next().await {
-            progress.done.fetch_add(1, Ordering::Relaxed);
             match page {
-                Ok(pagination) => is_total_stable &= pagination.total == first.total,
+                Ok(pagination) => {
+                    progress.done.fetch_add(1, Ordering::Relaxed);
+                    is_total_stable &= pagination.total == first.total;
+                }
                 Err(PageError::Failed(failure)) => first_failure = first_failure.or(Some(failure)),
                 Err(PageError::Cancelled) => {}
             }
@@ -251,24 +266,47 @@ impl<F: Fn(u32, ListingPage<'_>)> ListingRun<'_, F> {
         self.fetch_with_retries(page).await.inspect_err(|_| self.failed.cancel())
     }
 
-    /// Makes attempts at a page, with a backoff in between.
+    /// Makes attempts at a page until one succeeds, for at most `--tryvox.retry-for` after the first failure.
     async fn fetch_with_retries(&self, page: u32) -> Result<Pagination, PageError> {
-        let sender = &self.client.sender;
-        let mut attempt = 1;
+        let TryvoxClient { sender, options, .. } = self.client;
+        let account = &*self.client.account;
+        let (mut attempt, mut give_up_at, mut is_key_replaced) = (1, None, false);
         loop {
-            let permit = self.unless_failed(sender.acquire_permit()).await?;
-            let mut error = match self.attempt_page(page, permit).await {
-                Ok(pagination) => return Ok(pagination),
+            let Admission { pass, permit } = self.unless_failed(sender.admit()).await?;
+            let key = self.key.current();
+            let mut error = match self.attempt_page(page, &key, permit).await {
+                Ok(pagination) => {
+                    pass.succeed();
+                    return Ok(pagination);
+                }
                 Err(error) => error,
             };
             error.failure.attempt = Some(PageAttempt { page, attempt });
             error.failure.cause = self.key.redact(&error.failure.cause);
 
-            let backoff = backoff(attempt, self.client.jitter());
-            let failure = self.check_retry(error, attempt, backoff).map_err(PageError::Failed)?;
-            let (account, reason) = (&*self.client.account, failure.reason);
-            debug!(account, reason = reason.as_str(), error = %failure, ?backoff, "retrying");
-            self.unless_failed(sleep(backoff)).await?;
+            let reason = error.failure.reason;
+            if error.is_retryable {
+                let (now, jitter) = (Instant::now(), self.client.jitter());
+                let give_up_at = *give_up_at.get_or_insert(now + options.retry_for);
+                // The last attempt is made when the time for retries ends.
+                let retry_at = |failures| (now + backoff(failures, jitter)).min(give_up_at.max(now));
+                pass.fail(&error.failure, retry_at);
+                let retry_at = retry_at(attempt);
+                let failure = self.check_retry(error, now, retry_at, give_up_at).map_err(PageError::Failed)?;
+                let backoff = retry_at - now;
+                debug!(account, reason = reason.as_str(), error = %failure, ?backoff, "retrying");
+                self.unless_failed(sleep_until(retry_at)).await?;
+            } else {
+                pass.succeed();
+                let is_retried = reason == FailureReason::Unauthorized
+                    && !is_key_replaced
+                    && self.unless_failed(self.key.replace(&key)).await?;
+                if !is_retried {
+                    return Err(PageError::Failed(error.failure));
+                }
+                debug!(account, "retrying with a new API key");
+                is_key_replaced = true;
+            }
             sender.stats().record_retry(reason);
             attempt += 1;
         }
@@ -279,28 +317,32 @@ impl<F: Fn(u32, ListingPage<'_>)> ListingRun<'_, F> {
         self.failed.run_until_cancelled(future).await.ok_or(PageError::Cancelled)
     }
 
-    /// Pauses the account's requests if the response calls for it, and decides whether an attempt is repeated. If so,
-    /// returns the failure of the attempt.
+    /// Pauses the account's requests if the response asks for it, and decides whether the attempt that failed `now` is
+    /// repeated. If so, returns the failure of the attempt.
     ///
     /// # Errors
     /// The failure to report if the attempt is not repeated.
-    fn check_retry(&self, error: AttemptError, attempt: u32, backoff: Duration) -> Result<Failure, Failure> {
+    fn check_retry(
+        &self,
+        error: AttemptError,
+        now: Instant,
+        retry_at: Instant,
+        give_up_at: Instant,
+    ) -> Result<Failure, Failure> {
         let pacer = self.client.sender.pacer();
-        let now = Instant::now();
-        if let Some(pause) = error.account_pause(backoff) {
-            pacer.pause_until(now + pause);
+        if let Some(wait) = error.requested_wait {
+            pacer.pause_until(now + wait.duration);
         }
         let paused_until = pacer.paused_until();
-        let times = RetryTimes { retry_at: now + backoff, paused_until, deadline: self.deadline };
-        let decision = error.decide(attempt, times);
-        let AttemptError { failure, retry_after, .. } = error;
+        let decision = error.decide(RetryTimes { now, retry_at, give_up_at, paused_until, deadline: self.deadline });
+        let AttemptError { failure, requested_wait, .. } = error;
         match decision {
             RetryDecision::Retry => Ok(failure),
             RetryDecision::GiveUp => Err(failure),
             RetryDecision::GiveUpPaused => {
                 let wait = duration::format(round_up_to_seconds(paused_until - now));
-                let pause = match retry_after {
-                    Some(_) => format!("Retry-After {wait} exceeds the poll's deadline"),
+                let pause = match requested_wait {
+                    Some(RequestedWait { header, .. }) => format!("{header} {wait} exceeds the poll's deadline"),
                     None => format!("requests are paused for {wait}, which exceeds the poll's deadline"),
                 };
                 // What follows the last semicolon is the remedy.
@@ -308,19 +350,24 @@ impl<F: Fn(u32, ListingPage<'_>)> ListingRun<'_, F> {
                     Some((cause, remedy)) => format!("{cause}, {pause}; {remedy}"),
                     None => format!("{}, {pause}", failure.cause),
                 };
-                Err(Failure { reason: FailureReason::RateLimited, cause, ..failure })
+                Err(Failure { cause, ..failure })
             }
         }
     }
 
     /// Makes one attempt at a page and passes it to `on_page`.
-    async fn attempt_page(&self, page: u32, permit: OwnedSemaphorePermit) -> Result<Pagination, AttemptError> {
+    async fn attempt_page(
+        &self,
+        page: u32,
+        key: &ApiKey,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Pagination, AttemptError> {
         let url = page_url(&self.url, page, self.client.options.per_page);
         let start = Instant::now();
-        let response = self.client.sender.send(url, self.key, permit).await?;
+        let response = self.client.sender.send(url, key, permit).await?;
         let date = response.date().unwrap_or_else(self.client.now);
         if response.status != StatusCode::OK {
-            return Err(AttemptError::from_status(&response, date));
+            return Err(AttemptError::from_status(&response, date, key));
         }
         let body = response.body?;
         let text = PageText::new(&body);

@@ -1,7 +1,9 @@
 //! Why a request, and with it a poll, failed: the reason for the metrics, the details for the log, and advice for the
 //! operator.
 
+use std::error::Error;
 use std::fmt;
+use std::io;
 
 /// Classifies failures: the `reason` label of `tryvox_poll_errors_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -61,9 +63,18 @@ impl FailureReason {
         Self::Internal,
     ];
 
-    /// The reasons for which a request can be retried; [`FailureReason::HttpStatus`] only for 408 and 425.
-    pub const RETRIED: [Self; 7] =
-        [Self::Timeout, Self::Connect, Self::Tls, Self::RateLimited, Self::ServerError, Self::HttpStatus, Self::Decode];
+    /// The reasons for which a request can be retried; [`FailureReason::Unauthorized`] only if there is a new key,
+    /// [`FailureReason::HttpStatus`] only for 408 and 425.
+    pub const RETRIED: [Self; 8] = [
+        Self::Timeout,
+        Self::Connect,
+        Self::Tls,
+        Self::Unauthorized,
+        Self::RateLimited,
+        Self::ServerError,
+        Self::HttpStatus,
+        Self::Decode,
+    ];
 
     /// Returns the value of the `reason` label.
     #[must_use]
@@ -88,6 +99,13 @@ impl FailureReason {
         }
     }
 
+    /// Returns whether new connections may help: there was no proper response, or one that a server can give that should
+    /// no longer be used, because the name of the API has moved to another address.
+    #[must_use]
+    pub fn may_be_due_to_connections(self) -> bool {
+        matches!(self, Self::Timeout | Self::Connect | Self::Tls | Self::ServerError | Self::HttpStatus | Self::Decode)
+    }
+
     /// Returns what the reason means and what to do about it.
     #[must_use]
     pub fn advice(self) -> Advice {
@@ -107,7 +125,7 @@ impl FailureReason {
             ),
             Self::Unauthorized => (
                 "The API rejected the API key.",
-                "Write a valid key to the account's key file; the next poll reads it. A key from an environment \
+                "Write a valid key to the account's key file; it is read again soon. A key from an environment \
                  variable, or one that systemd passes as a credential, needs a restart.",
             ),
             Self::Forbidden => (
@@ -117,7 +135,7 @@ impl FailureReason {
             Self::NotFound => ("The API has no account with this ID.", "Check account_id and --tryvox.url."),
             Self::RateLimited => (
                 "The API limits the request rate.",
-                "Lower --tryvox.rate-limit or raise --poll.interval. The next poll waits as long as the API asked for.",
+                "Lower --tryvox.rate-limit or raise --poll.interval. The next poll waits as long as the API asks for.",
             ),
             Self::ServerError => {
                 ("The API failed with a server error.", "The next poll tries again. If this persists, contact TryVox.")
@@ -204,4 +222,21 @@ impl fmt::Display for Failure {
         }
         f.write_str(&self.cause)
     }
+}
+
+/// Returns an error and its causes, outermost first.
+pub(super) fn error_chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| {
+        let error: &'a (dyn Error + 'static) = *error;
+        // The `source` of an `io::Error` skips the error that it wraps.
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped as &(dyn Error + 'static)),
+            None => error.source(),
+        }
+    })
+}
+
+/// Returns the message of the innermost cause, which describes the error; the others only locate it.
+pub(super) fn root_cause(error: &(dyn Error + 'static)) -> String {
+    error_chain(error).last().unwrap_or(error).to_string()
 }

@@ -12,7 +12,7 @@ use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 
 /// Maximum length of a redacted text, in characters.
-const MAX_REDACTED_CHARS: usize = 300;
+const MAX_REDACTED_CHARS: usize = 500;
 
 /// An API key that is valid in an `Authorization` header. Its memory is zeroed on drop, and `Debug` does not show it.
 #[derive(Debug, Clone)]
@@ -198,7 +198,7 @@ mod tests {
     fn redacted_text_is_short_and_without_the_key() {
         let key = ApiKey::new(&"sesame".into()).unwrap();
         assert_eq!(key.redact("open sesame, sesame!"), "open <key>, <key>!");
-        assert_eq!(key.redact(&"é".repeat(400)).chars().count(), MAX_REDACTED_CHARS + 1);
+        assert_eq!(key.redact(&"é".repeat(600)).chars().count(), MAX_REDACTED_CHARS + 1);
     }
 
     #[test]

@@ -9,35 +9,43 @@
 //! This module keeps no pages and no records, does not decide whether a listing is complete, never follows a
 //! redirect, and never puts the API key into a message.
 //!
-//! The files, from the top down: `client` (a listing and the attempts at its pages), `retry` (whether an attempt is
-//! repeated), `sender` (one request), `pacer` and `fair_limit` (when it may start), `transport` (the network),
-//! `response` and `wire` (what comes back). Each imports only files further down, and those on their own: `urls`,
-//! `key`, `failure`, `request_stats`, `options`.
+//! The files, from the top down: `client` (a listing and the attempts at its pages), `poll_key` (the key during a
+//! poll), `retry` (whether an attempt is repeated), `sender` (one request), `gate`, `pacer` and `fair_limit` (when it
+//! may start), `transport` (the network), `response`, `message`, `body` and `wire` (what comes back), `timer` (the
+//! timeout of a request). Each imports only files further down, and those on their own: `urls`, `key`, `failure`,
+//! `request_stats`, `options`.
 
+mod body;
 mod client;
 mod failure;
 mod fair_limit;
+mod gate;
 mod key;
+mod message;
 mod options;
 mod pacer;
+mod poll_key;
 mod request_stats;
 mod response;
 mod retry;
 mod sender;
+mod timer;
 mod transport;
 mod urls;
 mod wire;
 
 use std::time::Duration;
 
+pub use body::ResponseBody;
 pub use client::{ClientContext, ListingProgress, ListingSummary, TryvoxClient};
 pub use failure::{Advice, Failure, FailureReason, PageAttempt};
 pub use fair_limit::FairLimit;
 pub use key::{ApiKey, ApiKeyError, ApiKeySource, InvalidApiKey};
 pub use options::{TryvoxOptions, account_id};
+pub use poll_key::PollKey;
 pub use request_stats::{DURATION_BUCKETS, RequestStats};
 pub use response::ApiResponse;
-pub use transport::{HttpClients, Transport, read_body};
+pub use transport::{HttpClients, Transport};
 pub use urls::ListingFilter;
 pub use wire::{
     Deviation, FieldSet, GenerationWindow, InvalidPage, ListingPage, MAX_TEXT, MalformedRecord, NumberRecord,

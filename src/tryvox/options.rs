@@ -25,6 +25,9 @@ pub struct TryvoxOptions {
     /// Timeout for one API request
     #[arg(id = "tryvox.timeout", long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse_positive)]
     pub timeout: Duration,
+    /// How long a failing page is retried before the poll fails, 0s to never retry
+    #[arg(id = "tryvox.retry-for", long, value_name = "DURATION", default_value = "30s", value_parser = duration::parse)]
+    pub retry_for: Duration,
     /// Maximum requests in flight per account, 1 to 1000
     #[arg(id = "tryvox.concurrency", long, value_name = "N", default_value = "4", value_parser = integer(1..=1000_usize))]
     pub concurrency: usize,

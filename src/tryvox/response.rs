@@ -1,48 +1,85 @@
-//! A response of the API, and what its status and headers mean. Bodies are parsed in `wire`.
+//! A response of the API, and what its status and headers mean. Bodies are parsed in `wire` and `message`.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use reqwest::StatusCode;
-use reqwest::header::{DATE, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, LOCATION};
 
+use super::body::ResponseBody;
 use super::failure::{Failure, FailureReason};
+use super::key::ApiKey;
+use super::message;
 
-/// Upper bound of `Retry-After`, so that a nonsensical value does not stop polling for good.
-const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
+/// Upper bound of the time that a response asks to wait, so that a nonsensical value does not stop polling for good.
+const MAX_WAIT: Duration = Duration::from_hours(24);
 
-/// A response of the API.
+/// The headers that say when a rate limit is reset, and those that say how many requests are left until then.
+const RESET_HEADERS: [(&str, &str); 2] =
+    [("RateLimit-Reset", "ratelimit-remaining"), ("X-RateLimit-Reset", "x-ratelimit-remaining")];
+
+/// From this value on, a reset header is a time since the epoch and not a number of seconds.
+const FIRST_EPOCH_RESET: f64 = 1e9;
+
+/// A response of the API whose body is still being received.
 #[derive(Debug)]
 pub struct ApiResponse {
     /// The HTTP status.
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body of a 200 response, or why it could not be read. Other bodies are not read and are empty here.
-    pub body: Result<Bytes, Failure>,
+    /// The body.
+    pub body: ResponseBody,
 }
 
-impl ApiResponse {
+/// A response of the API that has been received.
+#[derive(Debug)]
+pub(super) struct CompleteResponse {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    /// The body of a 200 response, or why it could not be read; the beginning of any other body.
+    pub(super) body: Result<Bytes, Failure>,
+}
+
+/// How long a response asks to wait before the next request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RequestedWait {
+    pub(super) duration: Duration,
+    /// The name of the header that says so.
+    pub(super) header: &'static str,
+}
+
+impl CompleteResponse {
     /// Returns when the API generated the response, by the API's own clock.
     pub(super) fn date(&self) -> Option<SystemTime> {
         httpdate::parse_http_date(self.headers.get(DATE)?.to_str().ok()?).ok()
     }
 
-    /// Returns the minimum time before the next request: `Retry-After` in seconds or as a date (RFC 9110,
-    /// section 10.2.3), at most 24 hours. A date is relative to `now`.
-    pub(super) fn retry_after(&self, now: SystemTime) -> Option<Duration> {
-        let text = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-        let wait = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            // Digits that overflow exceed the maximum, too.
-            Duration::from_secs(text.parse().unwrap_or(u64::MAX))
-        } else {
-            httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default()
-        };
-        Some(wait.min(MAX_RETRY_AFTER))
+    /// Returns the minimum time before the next request, at most 24 hours: `Retry-After` in seconds, also fractional, or
+    /// as a date (RFC 9110, section 10.2.3). Without it, `RateLimit-Reset` or `X-RateLimit-Reset` in seconds or as a Unix
+    /// timestamp, unless the response is no 429 and says that requests remain: some APIs send these headers with every
+    /// response. Dates are relative to `now`.
+    pub(super) fn requested_wait(&self, now: SystemTime) -> Option<RequestedWait> {
+        let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let retry_after = self.header("retry-after").and_then(|text| {
+            parse_seconds(text).or_else(|| {
+                let date = httpdate::parse_http_date(text).ok()?;
+                Some(date.duration_since(now).unwrap_or_default().as_secs_f64())
+            })
+        });
+        let resets = RESET_HEADERS.into_iter().filter_map(|(header, remaining)| {
+            let is_exhausted = self.header(remaining).is_none_or(|remaining| remaining == "0");
+            let applies = self.status == StatusCode::TOO_MANY_REQUESTS || is_exhausted;
+            let reset = parse_seconds(self.header(header)?).filter(|_| applies)?;
+            Some((header, if reset >= FIRST_EPOCH_RESET { (reset - since_epoch).max(0.0) } else { reset }))
+        });
+        let (header, seconds) = retry_after.map(|seconds| ("Retry-After", seconds)).into_iter().chain(resets).next()?;
+        let duration = Duration::try_from_secs_f64(seconds).unwrap_or(MAX_WAIT).min(MAX_WAIT);
+        Some(RequestedWait { duration, header })
     }
 
-    /// Returns the failure that a status other than 200 stands for.
-    pub(super) fn status_failure(&self) -> Failure {
+    /// Returns the failure that a status other than 200 stands for, with the API's own message. The key is redacted.
+    pub(super) fn status_failure(&self, key: &ApiKey) -> Failure {
         let (reason, meaning) = match self.status.as_u16() {
             401 => {
                 (FailureReason::Unauthorized, "the API rejected the API key; replace it if it was rotated or revoked")
@@ -60,32 +97,72 @@ impl ApiResponse {
             Some(target) if reason == FailureReason::Redirect => format!(" to {target:?}"),
             _ => String::new(),
         };
-        Failure::new(reason, format!("HTTP {}{target}: {meaning}", self.status.as_u16()))
+        let message = self.body.as_ref().ok().and_then(|body| message::parse(body, key));
+        let message = message.map(|message| format!(" {message:?}")).unwrap_or_default();
+        Failure::new(reason, format!("HTTP {}{target}{message}: {meaning}", self.status.as_u16()))
     }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok().map(str::trim)
+    }
+}
+
+/// Parses a number of seconds: digits, and perhaps a fraction.
+fn parse_seconds(text: &str) -> Option<f64> {
+    let is_decimal = text.starts_with(|c: char| c.is_ascii_digit())
+        && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    text.parse().ok().filter(|_| is_decimal)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::UNIX_EPOCH;
+
+    const NOW: u64 = 1_000_000_000;
+
+    fn wait(status: u16, headers: &[(&'static str, &str)]) -> Option<(&'static str, f64)> {
+        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        let response =
+            CompleteResponse { status: StatusCode::from_u16(status).unwrap(), headers, body: Ok(Bytes::new()) };
+        let wait = response.requested_wait(UNIX_EPOCH + Duration::from_secs(NOW));
+        wait.map(|wait| (wait.header, wait.duration.as_secs_f64()))
+    }
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {
-        let now = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-        let response = |headers| ApiResponse { status: StatusCode::TOO_MANY_REQUESTS, headers, body: Ok(Bytes::new()) };
-        let retry_after = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(RETRY_AFTER, text.parse().unwrap());
-            response(headers).retry_after(now)
-        };
-        assert_eq!(retry_after("7"), Some(Duration::from_secs(7)));
-        assert_eq!(retry_after(" 0 "), Some(Duration::ZERO));
-        assert_eq!(retry_after("Sun, 09 Sep 2001 01:47:10 GMT"), Some(Duration::from_secs(30)));
-        assert_eq!(retry_after("Sun, 09 Sep 2001 01:46:00 GMT"), Some(Duration::ZERO));
-        assert_eq!(retry_after("99999999999999999999999"), Some(MAX_RETRY_AFTER));
-        for invalid in ["", "soon", "-1", "1.5", "Sun, 99 Sep 2001"] {
-            assert_eq!(retry_after(invalid), None, "{invalid}");
+        for (text, seconds) in [
+            ("7", 7.0),
+            (" 0 ", 0.0),
+            ("2.5", 2.5),
+            ("Sun, 09 Sep 2001 01:47:10 GMT", 30.0),
+            ("Sun, 09 Sep 2001 01:46:00 GMT", 0.0),
+            ("99999999999999999999999", 86_400.0),
+        ] {
+            assert_eq!(wait(503, &[("retry-after", text)]), Some(("Retry-After", seconds)), "{text}");
         }
-        assert_eq!(response(HeaderMap::new()).retry_after(now), None);
+        for invalid in ["", "soon", "-1", "1e3", ".5", "1.2.3", "inf", "Sun, 99 Sep 2001"] {
+            assert_eq!(wait(503, &[("retry-after", invalid)]), None, "{invalid}");
+        }
+        assert_eq!(wait(503, &[]), None);
+    }
+
+    #[test]
+    fn reset_of_an_exhausted_rate_limit_is_seconds_or_a_timestamp() {
+        for header in ["RateLimit-Reset", "X-RateLimit-Reset"] {
+            let name = header.to_ascii_lowercase().leak();
+            for (text, seconds) in [("30", 30.0), ("1.5", 1.5), ("1000000042", 42.0), ("999999999999", 86_400.0)] {
+                assert_eq!(wait(429, &[(name, text)]), Some((header, seconds)), "{text}");
+            }
+            assert_eq!(wait(429, &[(name, "1000000000")]), Some((header, 0.0)));
+            assert_eq!(wait(429, &[(name, "30"), ("retry-after", "7")]), Some(("Retry-After", 7.0)));
+            assert_eq!(wait(503, &[(name, "30")]), Some((header, 30.0)));
+        }
+        for (status, remaining, header) in [
+            (429, "7", Some(("X-RateLimit-Reset", 30.0))),
+            (503, "0", Some(("X-RateLimit-Reset", 30.0))),
+            (503, "7", None),
+        ] {
+            assert_eq!(wait(status, &[("x-ratelimit-remaining", remaining), ("x-ratelimit-reset", "30")]), header);
+        }
     }
 }

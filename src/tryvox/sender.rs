@@ -1,18 +1,22 @@
-//! Sends the requests of one account: each is paced, limited, given a timeout and counted.
+//! Sends the requests of one account: each is paced, limited, given a timeout and counted, and only one at a time is
+//! sent while they fail.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use reqwest::Url;
+use reqwest::{StatusCode, Url};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
+use super::body::LargeBodyPermit;
 use super::failure::{Failure, FailureReason};
 use super::fair_limit::{AccountQueue, FairLimit};
+use super::gate::{GatePass, RequestGate};
 use super::key::ApiKey;
 use super::pacer::Pacer;
 use super::request_stats::RequestStats;
-use super::response::ApiResponse;
+use super::response::{ApiResponse, CompleteResponse};
+use super::timer::RequestTimer;
 use super::transport::Transport;
 use crate::duration;
 
@@ -21,9 +25,11 @@ pub(super) struct RequestSender {
     transport: Arc<dyn Transport>,
     /// Timeout for one request, including its body.
     timeout: Duration,
+    gate: RequestGate,
     pacer: Pacer,
     fair_limit: Arc<FairLimit>,
     queue: AccountQueue,
+    large_body_permit: LargeBodyPermit,
     stats: Mutex<RequestStats>,
 }
 
@@ -38,9 +44,11 @@ impl RequestSender {
         Self {
             transport,
             timeout,
+            gate: RequestGate::default(),
             pacer: Pacer::new(rate_limit),
             fair_limit,
             queue: AccountQueue::default(),
+            large_body_permit: LargeBodyPermit::default(),
             stats: Mutex::default(),
         }
     }
@@ -55,14 +63,20 @@ impl RequestSender {
         self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until a request may start, and returns the permit for it.
-    pub(super) async fn acquire_permit(&self) -> OwnedSemaphorePermit {
+    /// Returns the gate that every request passes.
+    pub(super) fn gate(&self) -> &RequestGate {
+        &self.gate
+    }
+
+    /// Waits until a request may start.
+    pub(super) async fn admit(&self) -> Admission<'_> {
         loop {
+            let pass = self.gate.enter().await;
             self.pacer.wait().await;
             let permit = self.fair_limit.acquire(&self.queue).await;
-            // A pause that began while this request queued also applies to it.
-            if !self.pacer.is_paused() {
-                return permit;
+            // A pause or an outage that began while this request queued also applies to it.
+            if !self.pacer.is_paused() && self.gate.admits(&pass) {
+                return Admission { pass, permit };
             }
         }
     }
@@ -70,7 +84,8 @@ impl RequestSender {
     /// Sends a request and returns its response, whatever its status. The permit is freed when the response is
     /// complete or has failed.
     ///
-    /// The request is counted however it ends, even if the future is dropped.
+    /// The request is counted however it ends, even if the future is dropped. After a timeout, later requests use new
+    /// connections, as the old one may be dead.
     ///
     /// # Errors
     /// If there is no complete response within the timeout, or no connection.
@@ -79,10 +94,20 @@ impl RequestSender {
         url: Url,
         key: &ApiKey,
         _permit: OwnedSemaphorePermit,
-    ) -> Result<ApiResponse, Failure> {
+    ) -> Result<CompleteResponse, Failure> {
         let bearer = key.bearer().map_err(|error| Failure::new(FailureReason::ApiKey, error.to_string()))?;
         let mut in_flight = InFlightRequest { stats: &self.stats, start: Instant::now(), status: None };
-        let response = timeout(self.timeout, self.transport.get(url, bearer)).await.unwrap_or_else(|_| {
+        let timer = RequestTimer::start(self.timeout);
+        let exchange = async {
+            let ApiResponse { status, headers, body } = self.transport.get(url.clone(), bearer).await?;
+            let body = match status {
+                StatusCode::OK => body.read(&self.large_body_permit, &timer).await,
+                _ => Ok(body.read_error(&timer).await),
+            };
+            Ok(CompleteResponse { status, headers, body })
+        };
+        let response = timer.run(exchange).await.unwrap_or_else(|| {
+            self.transport.discard_connections(&url, in_flight.start);
             let timeout = duration::format(self.timeout);
             let cause = format!("no complete response within {timeout}; raise --tryvox.timeout if the API is slow");
             Err(Failure::new(FailureReason::Timeout, cause))
@@ -90,6 +115,20 @@ impl RequestSender {
         in_flight.status = Some(response.status.as_u16());
         Ok(response)
     }
+
+    /// Sends later requests to this URL only on connections that are opened after `time`.
+    pub(super) fn discard_connections(&self, url: &Url, time: Instant) {
+        self.transport.discard_connections(url, time);
+    }
+}
+
+/// What a request needs to be sent.
+#[derive(Debug)]
+pub(super) struct Admission<'a> {
+    /// Takes the result of the request.
+    pub(super) pass: GatePass<'a>,
+    /// The place of the request among all requests in flight.
+    pub(super) permit: OwnedSemaphorePermit,
 }
 
 /// Counts a request when it is dropped, so that requests whose poll is cancelled are counted, too.

@@ -21,10 +21,10 @@ use tryvox_exporter::config::{AccountConfig, PollOptions};
 use tryvox_exporter::inventory::CollectorOptions;
 use tryvox_exporter::metrics::{self, AccountMetrics, ConfigStatus, ExporterMetrics, Format};
 use tryvox_exporter::poller::{Account, Budget, Poller};
-use tryvox_exporter::simulator::{Fault, Faults, SimulatedAccount, Simulator};
+use tryvox_exporter::simulator::{Fault, Faults, SimulatedAccount, SimulatedConnection, Simulator};
 use tryvox_exporter::tryvox::{
-    ApiKey, ApiKeySource, ApiResponse, ClientContext, Failure, FailureReason, FairLimit, Transport, TryvoxClient,
-    TryvoxOptions, read_body,
+    ApiKey, ApiKeySource, ApiResponse, ClientContext, Failure, FailureReason, FairLimit, ResponseBody, Transport,
+    TryvoxClient, TryvoxOptions,
 };
 
 use super::expected::{self, Series};
@@ -46,7 +46,11 @@ pub(crate) struct HarnessOptions {
     /// How long the simulator takes to respond.
     pub(crate) latency: Duration,
     pub(crate) interval: Duration,
+    pub(crate) retry_for: Duration,
+    /// The timeout of a poll.
     pub(crate) timeout: Duration,
+    /// Where the API is; without a network it does not matter.
+    pub(crate) url: Url,
     pub(crate) stale_after: Duration,
     pub(crate) countries: Option<Vec<String>>,
     pub(crate) statuses: Option<Vec<String>>,
@@ -65,7 +69,9 @@ impl Default for HarnessOptions {
             rate_limit: 0.0,
             latency: Duration::from_millis(20),
             interval: Duration::from_mins(5),
+            retry_for: Duration::from_secs(30),
             timeout: Duration::from_mins(5),
+            url: "http://in.process".parse().unwrap(),
             stale_after: Duration::from_mins(15),
             countries: None,
             statuses: None,
@@ -118,21 +124,32 @@ impl StateRecorder {
 struct InProcessTransport {
     simulator: Arc<Simulator>,
     recorder: Arc<StateRecorder>,
+    /// The connection that all requests use, as with HTTP/2, and when it was opened.
+    connection: Mutex<(SimulatedConnection, Instant)>,
 }
 
 impl Transport for InProcessTransport {
     fn get(&self, url: Url, authorization: HeaderValue) -> BoxFuture<'_, Result<ApiResponse, Failure>> {
         async move {
-            let request = Request::get(url.as_str()).header(AUTHORIZATION, authorization).body(Body::empty()).unwrap();
+            let mut request =
+                Request::get(url.as_str()).header(AUTHORIZATION, authorization).body(Body::empty()).unwrap();
+            request.extensions_mut().insert(self.connection.lock().unwrap().0.clone());
             self.recorder.record(&self.simulator);
             let response = self.simulator.respond(request).await;
             self.recorder.record(&self.simulator);
             let (head, body) =
                 response.map_err(|cut| Failure::new(FailureReason::Connect, cut.to_string()))?.into_parts();
-            let body = if head.status == 200 { read_body(body.into_data_stream()).await } else { Ok([][..].into()) };
+            let body = ResponseBody::from_stream(body.into_data_stream());
             Ok(ApiResponse { status: head.status, headers: head.headers, body })
         }
         .boxed()
+    }
+
+    fn discard_connections(&self, _: &Url, time: Instant) {
+        let mut connection = self.connection.lock().unwrap();
+        if connection.1 <= time {
+            *connection = (SimulatedConnection::default(), Instant::now());
+        }
     }
 }
 
@@ -153,7 +170,8 @@ pub(crate) fn build_poller(options: &HarnessOptions, key: ApiKey, transport: Arc
         rng: fastrand::Rng::with_seed(options.seed),
     };
     let tryvox = TryvoxOptions {
-        url: "http://in.process".parse().unwrap(),
+        url: options.url.clone(),
+        retry_for: options.retry_for,
         concurrency: options.concurrency,
         rate_limit: options.rate_limit,
         per_page: options.per_page,
@@ -182,6 +200,7 @@ pub(crate) fn build_poller(options: &HarnessOptions, key: ApiKey, transport: Arc
         first_interval: options.interval,
         reactions: Vec::new(),
         now: options.now,
+        rng: fastrand::Rng::with_seed(options.seed),
     }
 }
 
@@ -204,7 +223,11 @@ impl Harness {
         let accounts = [(options.account.clone(), RwLock::new(simulated))].into();
         let simulator = build_simulator(accounts, options.latency, options.seed, options.now);
         let recorder = Arc::new(StateRecorder::default());
-        let transport = InProcessTransport { simulator: simulator.clone(), recorder: recorder.clone() };
+        let transport = InProcessTransport {
+            simulator: simulator.clone(),
+            recorder: recorder.clone(),
+            connection: Mutex::new((SimulatedConnection::default(), Instant::now())),
+        };
         let mut poller = build_poller(options, ApiKey::new(&KEY.into()).unwrap(), Arc::new(transport));
         let metrics = AccountMetrics::attach(&mut poller);
         let stop = CancellationToken::new();

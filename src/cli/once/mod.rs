@@ -1,9 +1,11 @@
 //! `once`: lists every account once and prints the metrics, or writes them to a file.
 //!
-//! The file is replaced atomically. If every account fails, it is not changed.
+//! The file is replaced atomically, also if accounts fail: it says so, and keeps the inventory that it had of them until
+//! that is stale.
+
+mod file;
 
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -14,19 +16,23 @@ use tokio_util::sync::CancellationToken;
 
 use super::{CommandEntry, CommandError, print, with_config};
 use crate::config::{CommandSpec, Config};
-use crate::metrics::{AccountMetrics, ConfigStatus, ExporterMetrics, Format, Scrape};
+use crate::metrics::{AccountMetrics, ConfigStatus, ExporterMetrics, Format, Scrape, seal};
+use crate::plural;
 use crate::poller::{Poller, build_pollers};
 
 pub(super) static COMMAND: CommandEntry = CommandEntry {
     spec: CommandSpec {
         name: "once",
         about: "List every account once and print the metrics or write them to a file",
-        examples: &["tryvox-exporter once --output.file=/var/lib/prometheus/node-exporter/tryvox.prom"],
+        examples: &[
+            "tryvox-exporter once --poll.interval=1h --output.file=/var/lib/prometheus/node-exporter/tryvox.prom",
+        ],
         options: &["config.file", "tryvox.*", "poll.*", "collector.*", "shard", "total-shards", "log.*", "output.file"],
         defaults: &[
             // What fails is in the last line of stderr.
             ("log.level", "error"),
         ],
+        requires_keys: false,
     },
     run: |source| with_config(&source, run),
 };
@@ -36,21 +42,24 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
 /// # Errors
 /// If a poll fails, the file cannot be written, or `stop` is cancelled.
 async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandError> {
+    let output = config.options.output.file.as_deref();
+    output.map(file::check).transpose()?;
     let mut pollers = build_pollers(config).map_err(anyhow::Error::msg)?;
     let accounts: Vec<_> = pollers.iter_mut().map(AccountMetrics::attach).collect();
     let polls = join_all(pollers.iter().map(Poller::once));
     stop.run_until_cancelled(polls).await.ok_or_else(|| anyhow!("interrupted before all accounts were listed"))?;
 
     let failures = failures(&accounts);
+    let carried = match output {
+        Some(path) if !failures.is_empty() => carry_over(path, &pollers, &accounts),
+        _ => 0,
+    };
     let (shard, total_shards) = (config.shard, config.options.shard.total_shards);
     let status = ConfigStatus { is_valid: true, loaded_at: SystemTime::now(), shard, total_shards };
     let scrape = Scrape::new(&accounts, Arc::new(ExporterMetrics::new(status)));
-    // The process is about to end, and node_exporter, which reads the file, has `process_*` metrics of its own.
-    let text = scrape.without_process().text(Format::Text);
-    match &config.options.output.file {
-        // A file with the metrics of an earlier run is kept if there is nothing new.
-        Some(_) if failures.len() == accounts.len() && !accounts.is_empty() => {}
-        Some(path) => replace(path, &text).with_context(|| {
+    let text = seal(scrape.without_exporter().text(Format::Text));
+    match output {
+        Some(path) => file::replace(path, &text).with_context(|| {
             format!("cannot write {}; check that its directory exists and is writable", path.display())
         })?,
         None => print(&text),
@@ -59,10 +68,36 @@ async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandErro
         [] => Ok(()),
         [first, ..] => {
             let (failed, all) = (failures.len(), accounts.len());
-            let plural = if all == 1 { "" } else { "s" };
-            Err(anyhow!("{failed} of {all} account{plural} could not be listed: {first}").into())
+            let noun = plural::choose(all as u64, "account", "accounts");
+            let kept = match (carried, failed) {
+                (0, _) => String::new(),
+                (_, 1) => "; the file keeps its previous inventory".to_owned(),
+                _ => format!("; the file keeps the previous inventory of {carried} of them"),
+            };
+            Err(anyhow!("{failed} of {all} {noun} could not be listed: {first}{kept}").into())
         }
     }
+}
+
+/// Completes the metrics of the accounts whose poll failed by those in the file of an earlier run. Returns how many
+/// accounts have inventory from there.
+fn carry_over(path: &Path, pollers: &[Poller], accounts: &[Arc<AccountMetrics>]) -> usize {
+    let previous = file::read(path).unwrap_or_else(|error| {
+        let message = format!(
+            "no inventory is carried over from {}: {error:#}; it is replaced; if it belongs to another program, change \
+             --output.file and restore it",
+            path.display()
+        );
+        // If stderr is closed, only the exit status remains.
+        _ = writeln!(std::io::stderr(), "tryvox-exporter: warning: {}", message.replace('\n', " "));
+        None
+    });
+    let Some(previous) = previous else { return 0 };
+    let is_carried = |(poller, metrics): &(&Poller, &Arc<AccountMetrics>)| {
+        let account = previous.account(metrics.account().name());
+        account.is_some_and(|account| metrics.carry_over(account, poller.config.poll.stale_after()))
+    };
+    pollers.iter().zip(accounts).filter(is_carried).count()
 }
 
 /// Returns the accounts whose poll failed, and why, in one line each.
@@ -74,20 +109,4 @@ fn failures(accounts: &[Arc<AccountMetrics>]) -> Vec<String> {
         Some(format!("{}: {} ({})", account.name(), failure, failure.reason.as_str()))
     };
     accounts.iter().filter_map(failure).collect()
-}
-
-/// Replaces a file atomically: readers see the old content or the new one, but no mixture.
-fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    // Without the extension `.prom`, so that node_exporter does not read it before it is complete.
-    let mut file = tempfile::Builder::new().prefix(".tryvox-exporter-").suffix(".tmp").tempfile_in(folder)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().set_permissions(PermissionsExt::from_mode(0o644))?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    std::fs::File::open(folder)?.sync_all()?;
-    Ok(())
 }

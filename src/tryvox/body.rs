@@ -1,0 +1,114 @@
+//! The body of a response: a stream of chunks goes in, bounded bytes come out.
+//!
+//! A page fits into [`LARGE_BODY_THRESHOLD`]. Larger bodies are a sign of a misbehaving API; few of them are buffered at
+//! a time, so that they cannot exhaust memory, and a request that waits for its turn spends none of its timeout.
+
+use std::error::Error;
+use std::fmt;
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{Stream, StreamExt};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+
+use super::failure::{Failure, FailureReason, root_cause};
+use super::timer::RequestTimer;
+
+/// Maximum size of a body, in bytes after decompression.
+const MAX_BODY: usize = 16 << 20;
+
+/// Generous upper bound of the size of a page of 100 numbers, in bytes.
+const LARGE_BODY_THRESHOLD: usize = 128 << 10;
+
+/// Maximum size of an error response's body that is read, in bytes after decompression.
+const MAX_ERROR_BODY: usize = 16 << 10;
+
+/// Time limit for the body of an error response, whose status already says what failed.
+const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The permits to buffer a large body, over all accounts.
+static LARGE_BODIES: Semaphore = Semaphore::const_new(4);
+
+/// The permit of one account to buffer a large body. One at a time, so that an account whose bodies are large and slow
+/// does not delay another account.
+#[derive(Debug)]
+pub(super) struct LargeBodyPermit(Semaphore);
+
+impl Default for LargeBodyPermit {
+    fn default() -> Self {
+        Self(Semaphore::new(1))
+    }
+}
+
+/// The body of a response that is still being received, after decompression.
+pub struct ResponseBody(BoxStream<'static, Result<Bytes, Failure>>);
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResponseBody")
+    }
+}
+
+impl From<Bytes> for ResponseBody {
+    /// Wraps a body that is complete.
+    fn from(body: Bytes) -> Self {
+        Self(stream::iter([Ok(body)]).boxed())
+    }
+}
+
+impl ResponseBody {
+    /// Wraps a stream of chunks. An error means that the body is truncated.
+    pub fn from_stream<E: Error + 'static>(chunks: impl Stream<Item = Result<Bytes, E>> + Send + 'static) -> Self {
+        let truncated = |error: E| {
+            let cause = format!("the response is truncated: {}; check the network and any proxy", root_cause(&error));
+            Failure::new(FailureReason::Decode, cause)
+        };
+        Self(chunks.map(move |chunk| chunk.map_err(truncated)).boxed())
+    }
+
+    /// Reads the body of a page, at most 16 MiB. The timer stands still while the body waits for memory.
+    ///
+    /// # Errors
+    /// If the body is truncated or too large.
+    pub(super) async fn read(mut self, permit: &LargeBodyPermit, timer: &RequestTimer) -> Result<Bytes, Failure> {
+        let (mut body, mut large_body_permits) = (Vec::new(), None);
+        while let Some(chunk) = self.0.next().await.transpose()? {
+            let length = body.len() + chunk.len();
+            if length > MAX_BODY {
+                let cause =
+                    format!("the response exceeds {} MiB; check that --tryvox.url is the TryVox API", MAX_BODY >> 20);
+                return Err(Failure::new(FailureReason::TooLarge, cause));
+            }
+            if length > LARGE_BODY_THRESHOLD && large_body_permits.is_none() {
+                let permits = async { (permit.0.acquire().await, LARGE_BODIES.acquire().await) };
+                large_body_permits = Some(timer.stopped(permits).await);
+                // The buffer gets its full size at once: while one grows, it takes memory twice.
+                body.reserve_exact(MAX_BODY - body.len());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.into())
+    }
+
+    /// Returns the beginning of the body of an error response: as much as arrives within a second, at most 16 KiB.
+    pub(super) async fn read_error(mut self, timer: &RequestTimer) -> Bytes {
+        let deadline = timer.deadline().min(Instant::now() + ERROR_BODY_TIMEOUT);
+        let mut body = Vec::new();
+        {
+            let mut read = pin!(async {
+                while let Some(Ok(chunk)) = self.0.next().await {
+                    body.extend_from_slice(&chunk[..chunk.len().min(MAX_ERROR_BODY - body.len())]);
+                    if body.len() == MAX_ERROR_BODY {
+                        break;
+                    }
+                }
+            });
+            // Without the rest of the body there is only less to tell.
+            _ = timeout_at(deadline, &mut read).await;
+        }
+        body.into()
+    }
+}
