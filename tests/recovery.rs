@@ -212,8 +212,8 @@ async fn http2_api(hang: Hang, valid_responses: usize) -> (String, String, Arc<A
             let (stream, _) = listener.accept().await.unwrap();
             let Ok(stream) = acceptor.accept(stream).await else { continue };
             let is_first = counter.fetch_add(1, Ordering::SeqCst) == 0;
-            let hung = CancellationToken::new();
-            let (hangs, responses) = (hung.clone(), Arc::new(AtomicUsize::new(0)));
+            let stopped = CancellationToken::new();
+            let (hangs, responses) = (stopped.clone(), Arc::new(AtomicUsize::new(0)));
             let service = service_fn(move |_| {
                 let (hangs, responses) = (hangs.clone(), responses.clone());
                 async move {
@@ -230,7 +230,7 @@ async fn http2_api(hang: Hang, valid_responses: usize) -> (String, String, Arc<A
                 let connection =
                     http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service);
                 let mut connection = std::pin::pin!(connection);
-                if hung.run_until_cancelled(&mut connection).await.is_none() {
+                if stopped.run_until_cancelled(&mut connection).await.is_none() {
                     // Open, but not read.
                     std::future::pending::<()>().await;
                 }

@@ -94,13 +94,11 @@ impl<'a> Poll<'a> {
     fn deadline_failure(&self) -> Failure {
         let timeout = duration::format(self.config.poll.timeout());
         let cause = format!("the poll did not finish within {timeout}");
-        match self.account.client().last_failure() {
-            Some(failure) => Failure { cause: format!("{cause}: {}", failure.cause), ..failure },
-            None => {
-                let remedy = "raise --poll.timeout, --tryvox.concurrency or --tryvox.rate-limit";
-                Failure::new(FailureReason::Timeout, format!("{cause}; {remedy}"))
-            }
+        if let Some(failure) = self.account.client().last_failure() {
+            return Failure { cause: format!("{cause}: {}", failure.cause), ..failure };
         }
+        let remedy = "raise --poll.timeout, --tryvox.concurrency or --tryvox.rate-limit";
+        Failure::new(FailureReason::Timeout, format!("{cause}; {remedy}"))
     }
 
     async fn list_until_consistent(&self) -> Result<ListedNumbers, Failure> {

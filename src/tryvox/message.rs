@@ -31,7 +31,7 @@ pub(super) fn parse(body: &[u8], key: &ApiKey) -> Option<String> {
 fn find(json: &Value, depth: usize) -> Option<&str> {
     let depth = depth.checked_sub(1)?;
     match json {
-        Value::String(text) => Some(text).map(String::as_str).filter(|text| !text.trim().is_empty()),
+        Value::String(text) => Some(text.as_str()).filter(|text| !text.trim().is_empty()),
         Value::Array(values) => values.iter().find_map(|value| find(value, depth)),
         Value::Object(fields) => FIELDS.into_iter().chain(["errors"]).find_map(|name| find(fields.get(name)?, depth)),
         _ => None,

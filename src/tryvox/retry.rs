@@ -94,7 +94,7 @@ pub(super) enum RetryDecision {
 /// to 1.
 pub(super) fn backoff(failures: u32, jitter: f64) -> Duration {
     let doubled = INITIAL_BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(16));
-    doubled.min(MAX_BACKOFF).mul_f64((1.0 + jitter) / 2.0)
+    doubled.min(MAX_BACKOFF).mul_f64(f64::midpoint(1.0, jitter))
 }
 
 #[cfg(test)]
