@@ -13,7 +13,7 @@ use crate::common::seed;
 const DAYS: u64 = 30;
 
 /// The faults of an outage.
-const FAULTS: [&str; 12] = [
+const FAULTS: [&str; 13] = [
     "500",
     "503 retry-after=1",
     "429",
@@ -21,6 +21,7 @@ const FAULTS: [&str; 12] = [
     "hang",
     "hung-connection",
     "cut-connection",
+    "reset-connection",
     "cut-body",
     "html",
     "401",

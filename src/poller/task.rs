@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::account::{Account, LastListing, LastPoll, PollPhase};
+use super::account::{Account, LastListing, LastPoll, PollPhase, PollStats};
 use super::listing::Listing;
 use super::log::{log_changes, log_failure, log_success};
 use super::poll::{ListedNumbers, Poll};
@@ -70,7 +70,7 @@ struct ValidListing {
 
 impl Poller {
     /// Polls at once, again after the first interval, and then every interval, until `stop` is cancelled. After failed
-    /// polls it polls more often, as the [`Schedule`] says. If the API requested a pause, the next poll also waits for
+    /// polls it polls more often. If the API requested a pause, the next poll also waits for
     /// its end.
     pub async fn run(self, stop: CancellationToken) {
         let first_tick = Instant::now() + self.first_interval;
@@ -81,7 +81,7 @@ impl Poller {
                 schedule.poll_started(Instant::now());
                 self.account.set_phase(PollPhase::Polling(Instant::now()));
                 numbers = self.poll_and_publish(numbers).await;
-                let next_poll_at = schedule.next_poll_at(Instant::now(), self.account.snapshot().polls.is_up());
+                let next_poll_at = schedule.next_poll_at(Instant::now(), failure_pause(&self.account.snapshot().polls));
                 self.account.set_phase(PollPhase::Waiting(next_poll_at));
                 self.account.client().wait_while_paused().await;
                 sleep_until(next_poll_at).await;
@@ -196,7 +196,7 @@ impl ValidListing {
     /// Compares the listing with the `previous` one, which is dropped, and limits its label values. Numbers whose
     /// records are invalid keep their state in the previous listing.
     fn new(listed: ListedNumbers, previous: Option<NumberStates>, label_limit: usize) -> Self {
-        let ListedNumbers { mut listing, mut numbers, unreadable } = listed;
+        let ListedNumbers { mut listing, mut numbers, unreadable, .. } = listed;
         let difference = previous.map(|previous| {
             numbers.carry_over(&previous, &unreadable);
             ListingDifference::between(&previous, &numbers)
@@ -210,6 +210,15 @@ impl ValidListing {
 /// Runs a reaction. Returns false if it panics; the panic hook has printed the message by then.
 fn react(reaction: &dyn PollReaction, publication: &Publication<'_>) -> bool {
     catch_unwind(AssertUnwindSafe(|| reaction.poll_ended(publication))).is_ok()
+}
+
+/// Returns the minimum pause after the last poll if it failed: none, or a second for each of its pages if the API answered
+/// all of them in vain. Otherwise a listing of many pages would be requested again and again at full speed.
+fn failure_pause(polls: &PollStats) -> Option<Duration> {
+    let reason = polls.failure.as_ref()?.reason;
+    let read_in_vain = matches!(reason, FailureReason::Inconsistent | FailureReason::InvalidRecords);
+    let pages = polls.last.filter(|_| read_in_vain).map_or(0, |last| last.pages);
+    Some(Duration::from_secs(pages.into()))
 }
 
 fn internal_failure() -> Failure {

@@ -39,7 +39,9 @@ pub struct ListingSummary {
     pub pages: u32,
     /// Number of records that the first page reports, `pagination.total`.
     pub reported_total: u64,
-    /// Whether every page reported that total. If not, the listing changed while it was read.
+    /// The highest total that any page reports.
+    pub highest_total: u64,
+    /// Whether every page reported the same total. If not, the listing changed while it was read.
     pub is_total_stable: bool,
 }
 
@@ -131,10 +133,10 @@ impl TryvoxClient {
         self.sender.pacer().paused_until()
     }
 
-    /// Returns the most recent failure of a request, unless the API has responded properly since.
+    /// Returns the most recent failure of a request after `time`, unless the API has responded properly since.
     #[must_use]
-    pub fn last_failure(&self) -> Option<Failure> {
-        self.sender.gate().last_failure()
+    pub fn last_failure_since(&self, time: Instant) -> Option<Failure> {
+        self.sender.gate().last_failure_since(time)
     }
 
     /// Sends later requests only on connections that are opened after `time`.
@@ -226,18 +228,20 @@ impl<F: Fn(u32, ListingPage<'_>)> ListingRun<'_, F> {
 
         let concurrency = self.client.options.concurrency;
         let mut others = stream::iter((2..=pages).map(|page| self.fetch_page(page))).buffer_unordered(concurrency);
-        let (mut is_total_stable, mut first_failure) = (true, None);
+        let (mut is_total_stable, mut highest_total, mut first_failure) = (true, first.total, None);
         while let Some(page) = others.next().await {
             match page {
                 Ok(pagination) => {
                     progress.done.fetch_add(1, Ordering::Relaxed);
                     is_total_stable &= pagination.total == first.total;
+                    highest_total = highest_total.max(pagination.total);
                 }
                 Err(PageError::Failed(failure)) => first_failure = first_failure.or(Some(failure)),
                 Err(PageError::Cancelled) => {}
             }
         }
-        first_failure.map_or(Ok(ListingSummary { pages, reported_total: first.total, is_total_stable }), Err)
+        let summary = ListingSummary { pages, reported_total: first.total, highest_total, is_total_stable };
+        first_failure.map_or(Ok(summary), Err)
     }
 
     /// Checks that the rate limit lets all pages after the first be requested before the deadline.
@@ -282,7 +286,7 @@ impl<F: Fn(u32, ListingPage<'_>)> ListingRun<'_, F> {
                 Err(error) => error,
             };
             error.failure.attempt = Some(PageAttempt { page, attempt });
-            error.failure.cause = self.key.redact(&error.failure.cause);
+            error.failure.cause = self.key.redactor().redact(&error.failure.cause);
 
             let reason = error.failure.reason;
             if error.is_retryable {
@@ -367,7 +371,7 @@ impl<F: Fn(u32, ListingPage<'_>)> ListingRun<'_, F> {
         let response = self.client.sender.send(url, key, permit).await?;
         let date = response.date().unwrap_or_else(self.client.now);
         if response.status != StatusCode::OK {
-            return Err(AttemptError::from_status(&response, date, key));
+            return Err(AttemptError::from_status(&response, date, &self.key.redactor()));
         }
         let body = response.body?;
         let text = PageText::new(&body);

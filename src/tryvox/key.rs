@@ -11,9 +11,6 @@ use std::path::{Path, PathBuf};
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 
-/// Maximum length of a redacted text, in characters.
-const MAX_REDACTED_CHARS: usize = 500;
-
 /// An API key that is valid in an `Authorization` header. Its memory is zeroed on drop, and `Debug` does not show it.
 #[derive(Debug, Clone)]
 pub struct ApiKey(SecretString);
@@ -51,15 +48,9 @@ impl ApiKey {
         }
     }
 
-    /// Returns a text from outside this program in a form that is safe to show: the key, which the other side may have
-    /// echoed, is replaced, and the length is limited.
-    #[must_use]
-    pub fn redact(&self, text: &str) -> String {
-        let text = text.replace(self.0.expose_secret(), "<key>");
-        match text.char_indices().nth(MAX_REDACTED_CHARS) {
-            Some((end, _)) => format!("{}…", &text[..end]),
-            None => text,
-        }
+    /// Returns the key. Only what replaces it in a text may use this.
+    pub(super) fn secret(&self) -> &SecretString {
+        &self.0
     }
 
     /// Returns the value of the `Authorization` header, marked as sensitive so that HTTP libraries do not log it.
@@ -192,13 +183,6 @@ mod tests {
         let denied = io::Error::from(io::ErrorKind::PermissionDenied);
         let error = ApiKeyError::File { path: "key".into(), error: denied }.to_string();
         assert_eq!(error, "cannot read API key file key: permission denied; check its owner and mode");
-    }
-
-    #[test]
-    fn redacted_text_is_short_and_without_the_key() {
-        let key = ApiKey::new(&"sesame".into()).unwrap();
-        assert_eq!(key.redact("open sesame, sesame!"), "open <key>, <key>!");
-        assert_eq!(key.redact(&"é".repeat(600)).chars().count(), MAX_REDACTED_CHARS + 1);
     }
 
     #[test]

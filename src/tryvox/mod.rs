@@ -12,7 +12,7 @@
 //! The files, from the top down: `client` (a listing and the attempts at its pages), `poll_key` (the key during a
 //! poll), `retry` (whether an attempt is repeated), `sender` (one request), `gate`, `pacer` and `fair_limit` (when it
 //! may start), `transport` (the network), `response`, `message`, `body` and `wire` (what comes back), `timer` (the
-//! timeout of a request). Each imports only files further down, and those on their own: `urls`, `key`, `failure`,
+//! timeout of a request). Each imports only files further down, and those on their own: `urls`, `key`, `redaction`, `failure`,
 //! `request_stats`, `options`.
 
 mod body;
@@ -25,6 +25,7 @@ mod message;
 mod options;
 mod pacer;
 mod poll_key;
+mod redaction;
 mod request_stats;
 mod response;
 mod retry;

@@ -14,7 +14,7 @@ use crate::metrics::render_listing;
 use crate::poller::{Listing, ListingOutcome, Poller};
 
 /// Approximate number of series of an account besides those of its listing.
-const POLLING_SERIES: usize = 70;
+const POLLING_SERIES: usize = 74;
 
 /// How many times a poll lists an account if the listing is inconsistent.
 const LISTINGS_PER_POLL: f64 = 3.0;
