@@ -7,6 +7,8 @@
 //! the schema is supported or rejected by name. While the file is invalid, no connection and no request is served.
 //! Nothing here depends on the rest of the crate except the YAML reader and the throttled log.
 
+mod authorities;
+mod certificate;
 mod client_auth;
 mod disk;
 mod error;

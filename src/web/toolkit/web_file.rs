@@ -10,6 +10,7 @@ use axum::http::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER, WWW
 use axum::http::{HeaderName, StatusCode};
 use secrecy::{ExposeSecret, SecretSlice};
 use tokio_rustls::TlsAcceptor;
+use tracing::warn;
 
 use super::disk::read_file;
 use super::error::WebFileError;
@@ -66,6 +67,9 @@ impl WebFile {
         let settings = file::parse(path, &bytes)?;
         let tls = settings.tls.as_ref().map(|tls| LoadedTls::load(tls, settings.http2)).transpose()?;
         let Settings { http2, rate_limit, .. } = settings;
+        if rate_limit.is_some_and(|limit| limit.burst == 0) {
+            warn!("rate_limit.burst is 0, so every request is rejected with status 429; set it to at least 1");
+        }
         let parsed = Arc::new(ParsedFile { bytes: bytes.into(), settings });
         Ok(Self {
             path: path.to_owned(),
