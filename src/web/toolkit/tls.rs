@@ -120,7 +120,9 @@ fn certify_key(pem: &PemBytes, tls: &TlsSettings, provider: &CryptoProvider) -> 
         }
     })?;
     let key = provider.key_provider.load_private_key(key).map_err(|_| {
-        invalid_key("is not supported; use a key of type RSA (2048 to 4096 bits), ECDSA (P-256 or P-384) or Ed25519")
+        invalid_key(
+            "is damaged or of an unsupported type; use RSA (2048 to 4096 bits), ECDSA (P-256 or P-384) or Ed25519",
+        )
     })?;
     if key.public_key().is_some_and(|public_key| public_key.as_ref() != certificate.public_key().raw) {
         return Err(invalid_certificate("does not match the key; replace both together"));
