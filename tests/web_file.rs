@@ -305,7 +305,7 @@ async fn reload_validates_the_web_configuration_file() {
         response.status().as_u16()
     };
     assert_eq!(reload().await, 200);
-    web.configure("rate_limit: {interval: 1s}\n");
+    web.configure("rate_limit: {interval: soon}\n");
     // Like any other request while the file is invalid.
     assert_eq!(reload().await, 500);
     web.configure("# valid\n");

@@ -134,3 +134,52 @@ fn pem_sections(bytes: &[u8]) -> Vec<&[u8]> {
     let ends = starts.iter().skip(1).copied().chain([bytes.len()]);
     starts.iter().zip(ends).map(|(start, end)| &bytes[*start..end]).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A certificate with a key on the curve P-521, which ring does not support.
+    const P521: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIB/TCCAV6gAwIBAgIUfsPfcS+1njVtUuQ88UF6PyhcIc0wCgYIKoZIzj0EAwIw
+DzENMAsGA1UEAwwEcDUyMTAgFw0yNjExMjUyMzIyMzhaGA8yMTI2MTEwMTIzMjIz
+OFowDzENMAsGA1UEAwwEcDUyMTCBmzAQBgcqhkjOPQIBBgUrgQQAIwOBhgAEAX7B
+OVFOvuRObEgWQvsLecCeZPZ/MJNo8CEOlVEZNqLA4ukVrHWUuvIvfZzvazshBkEp
+1B+fxktJ18eFS3f24SkUADQrcOPpTLWf7GI0jXPPsgA3Q9OwXlWaRer5ic0/jjiY
+41dsRitpsAQdbcd1OPC5tdRLjKxap9rvINnS2KjrS9Upo1MwUTAdBgNVHQ4EFgQU
+LqGEvCwA3ykxJRxeosPTJSp82DMwHwYDVR0jBBgwFoAULqGEvCwA3ykxJRxeosPT
+JSp82DMwDwYDVR0TAQH/BAUwAwEB/zAKBggqhkjOPQQDAgOBjAAwgYgCQgDfygh1
+z5g5gxEkFrgEHfY7sZUh/q/b+usVBUGdQRkishKJ/eil6zX8mqYA1h/zE+RSuyg5
+UdnYFtxLZnNdXU50WgJCAR6uuwTLmn9sTQWxqWj6LVZvZAN4lDXReNGFkuF3cWH4
+ukYux4iMxC1u6DUwsZgQfUVdVPnXAeCM9qRl9PlAvsA0
+-----END CERTIFICATE-----
+";
+
+    fn parse(bundle: &str) -> Result<Authorities, String> {
+        let origin = Pem::File("clients.pem".into());
+        Authorities::parse(&origin, &bundle.as_bytes().to_vec().into()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn key_type_that_is_not_supported_is_named() {
+        let error = parse(P521).unwrap_err();
+        let expected = "clients.pem: contains no usable certificate: PEM section 1 has a key of type ECDSA with another \
+                        curve than P-256 and P-384, which is not supported";
+        assert!(error.ends_with(expected), "{error}");
+    }
+
+    #[test]
+    fn bundle_without_certificates_is_rejected() {
+        for bundle in ["", "text", "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n"] {
+            assert!(parse(bundle).unwrap_err().ends_with("contains no PEM certificate"), "{bundle}");
+        }
+    }
+
+    #[test]
+    fn sections_begin_at_the_start_of_a_line() {
+        let text = b"comment -----BEGIN \n-----BEGIN A\nx\r\n-----BEGIN B\n";
+        assert_eq!(pem_sections(text), [&b"-----BEGIN A\nx\r\n"[..], b"-----BEGIN B\n"]);
+        assert!(pem_sections(b"").is_empty());
+    }
+}
