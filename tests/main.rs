@@ -44,4 +44,7 @@ mod sockets;
 mod systemd;
 mod textfile;
 mod tls;
+mod web_client_certificates;
 mod web_file;
+mod web_passwords;
+mod web_toolkit;
