@@ -82,7 +82,9 @@ mod tests {
             }
         }
         let long = "x".repeat(300);
-        for invalid in ["a b", "/a//b", "/a/../b", ".", "/{x}", "/*", "/a?b", "/a#b", "http://a/b", "/ä", "/a%20b", &*long] {
+        for invalid in
+            ["a b", "/a//b", "/a/../b", ".", "/{x}", "/*", "/a?b", "/a#b", "http://a/b", "/ä", "/a%20b", &*long]
+        {
             assert!(invalid.parse::<RoutePrefix>().is_err(), "{invalid}");
         }
     }
@@ -103,6 +105,9 @@ mod tests {
             assert_eq!(prefix.strip(path), rest, "{path}");
         }
         let root = RoutePrefix::default();
-        assert_eq!((root.join("/metrics").as_str(), root.strip("/metrics"), root.strip("/")), ("/metrics", Some("/metrics"), Some("/")));
+        assert_eq!(
+            (root.join("/metrics").as_str(), root.strip("/metrics"), root.strip("/")),
+            ("/metrics", Some("/metrics"), Some("/"))
+        );
     }
 }

@@ -48,7 +48,8 @@ fn choose_format(accept: &str) -> (Format, Option<&'static str>) {
         ("text/plain", None | Some("0.0.4")) => Some(Format::Text),
         _ => None,
     };
-    let is_text_refused = parse_choices(accept).any(|choice| named(&choice) == Some(Format::Text) && choice.is_refused());
+    let is_text_refused =
+        parse_choices(accept).any(|choice| named(&choice) == Some(Format::Text) && choice.is_refused());
     let supported = parse_choices(accept).filter_map(|choice| {
         let format = match (named(&choice), &*choice.name) {
             (Some(format), _) => format,
