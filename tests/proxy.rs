@@ -166,7 +166,7 @@ async fn status_page_works_in_a_browser_behind_nginx_at_a_path() {
 }
 
 #[tokio::test]
-async fn nginx_of_another_user_in_the_group_connects_to_the_unix_socket() {
+async fn nginx_of_another_user_connects_to_the_unix_socket_if_it_is_in_the_group() {
     let api = start_api().await;
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -176,4 +176,8 @@ async fn nginx_of_another_user_in_the_group_connects_to_the_unix_socket() {
     let upstream = ("unix:/run/tryvox-exporter/http.sock", &*format!("unix:{socket}"));
     let nginx = Nginx::start("unix-socket.conf", upstream, "", Some(group)).await;
     assert_endpoints(&nginx).await;
+
+    // Users outside the group cannot connect.
+    let nginx = Nginx::start("unix-socket.conf", upstream, "", Some(u32::from(u16::MAX) - 1)).await;
+    assert_eq!(http().get(format!("{}/tryvox/", nginx.url)).send().await.unwrap().status(), 502);
 }

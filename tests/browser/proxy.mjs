@@ -18,14 +18,16 @@ const browser = await chromium.launch({
   args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
 });
 
-// Uses every link and the form of the page. `base` is the path below which everything must stay; `followsLinks` is
-// whether the links to the endpoints work.
+// Uses the links and the form of the page, and fails if one of them leads elsewhere than below the address of the page.
+// The links to the endpoints are used only if `followsLinks`.
 const usePage = async (address, javaScriptEnabled, followsLinks) => {
   console.log(address, javaScriptEnabled ? '' : 'without JavaScript');
   const context = await browser.newContext({ javaScriptEnabled });
   const page = await context.newPage();
   const violations = [];
-  page.on('console', (message) => violations.push(`console: ${message.text()}`));
+  // Chromium requests an icon for responses that are no HTML.
+  const isOfIcon = (message) => `${message.location().url} ${message.text()}`.includes('/favicon.ico');
+  page.on('console', (message) => isOfIcon(message) || violations.push(`console: ${message.text()}`));
   page.on('pageerror', (error) => violations.push(`error: ${error}`));
   const response = await page.goto(address);
   const base = response.url().replace(/\/?$/, '/');
