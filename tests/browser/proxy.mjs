@@ -33,7 +33,8 @@ const usePage = async (address, javaScriptEnabled, followsLinks) => {
   const base = response.url().replace(/\/?$/, '/');
   assert.ok(base.length > new URL('/', base).href.length, `${base} is not below a path`);
   page.on('response', (response) => {
-    const isBelow = `${response.url()}/`.startsWith(base) || response.url().startsWith('data:');
+    const { origin, pathname } = new URL(response.url());
+    const isBelow = `${origin}${pathname}/`.startsWith(base) || response.url().startsWith('data:');
     if (!isBelow || response.status() >= 400) violations.push(`${response.status()}: ${response.url()}`);
   });
 
