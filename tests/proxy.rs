@@ -39,7 +39,7 @@ impl Nginx {
 
         let path = folder.path().display();
         let mut main = format!(
-            "daemon off; master_process off; pid {path}/pid; error_log stderr; events {{}}\n\
+            "daemon off; master_process off; pid {path}/pid; error_log {path}/error.log; events {{}}\n\
              http {{ access_log off; include {path}/site.conf;\n"
         );
         for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
@@ -59,7 +59,8 @@ impl Nginx {
         };
         // Debian has it in /usr/sbin, which is not in the path of every user.
         let search_path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap());
-        command.env("PATH", search_path).arg("-c").arg(&file).args(["-e", "stderr"]).kill_on_drop(true);
+        let log = folder.path().join("error.log");
+        command.env("PATH", search_path).arg("-c").arg(&file).arg("-e").arg(&log).kill_on_drop(true);
         let process = command.spawn().expect("nginx is not installed; run `make setup`");
         let url = format!("http://{address}");
         let listens = async {
@@ -67,7 +68,9 @@ impl Nginx {
                 sleep(Duration::from_millis(20)).await;
             }
         };
-        timeout(TEST_TIMEOUT, listens).await.expect("nginx does not listen");
+        if timeout(TEST_TIMEOUT, listens).await.is_err() {
+            panic!("nginx does not listen: {}", std::fs::read_to_string(&log).unwrap_or_default());
+        }
         Self { url, _process: process, _folder: folder }
     }
 }

@@ -32,7 +32,11 @@ pub(super) struct BodyEncoder {
 
 impl BodyEncoder {
     pub(super) fn new(encoding: Encoding) -> Self {
-        let buffer = if encoding == Encoding::Gzip { GZIP_HEADER.to_vec() } else { Vec::new() };
+        // Usually the whole body fits, so that the buffer does not have to grow.
+        let mut buffer = Vec::with_capacity(CHUNK / 2);
+        if encoding == Encoding::Gzip {
+            buffer.extend(GZIP_HEADER);
+        }
         Self { encoding, compressors: Compressors::default(), crc: Crc::new(), buffer, chunks: VecDeque::new() }
     }
 
