@@ -24,7 +24,7 @@ use reqwest::{StatusCode, Url};
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 use tower_service::Service;
-use tryvox_exporter::config::{AccountConfig, PollOptions};
+use tryvox_exporter::config::{AccountConfig, PollOptions, RoutePrefix};
 use tryvox_exporter::inventory::{CollectorOptions, FoldedListing, ListingDifference, ListingFold};
 use tryvox_exporter::metrics::{AccountMetrics, ConfigStatus, ExporterMetrics, render_listing};
 use tryvox_exporter::poller::{Account, Budget, Fleet, Listing, Poller};
@@ -171,6 +171,7 @@ fn bench_scrape(c: &mut Criterion) {
             router(Arc::new(AppState {
                 fleet: Arc::new(Fleet::from_iter([metrics])),
                 exporter: Arc::new(exporter),
+                route_prefix: RoutePrefix::default(),
                 telemetry_path: "/metrics".into(),
                 reload: None,
                 started_at: Instant::now(),

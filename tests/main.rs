@@ -34,6 +34,7 @@ mod page;
 mod panels;
 mod polling;
 mod prometheus;
+mod proxy;
 mod records;
 mod recovery;
 mod rules;

@@ -42,12 +42,11 @@ async fn run(options: &WebOptions) -> Result<(), CommandError> {
     _ = rustls::crypto::ring::default_provider().install_default();
     // The request goes to this machine and nothing in it or its response is secret, so any certificate is accepted.
     let builder = Client::builder().no_proxy().tls_certs_only([]).tls_danger_accept_invalid_certs(true);
-    let (builder, url) = match address {
-        ListenAddress::Unix(path) => (builder.unix_socket(path.clone()), format!("{scheme}://localhost/-/healthy")),
-        ListenAddress::Tcp { host, port } => {
-            (builder, format!("{scheme}://{}/-/healthy", connect_address(host.as_deref(), *port)))
-        }
+    let (builder, host) = match address {
+        ListenAddress::Unix(path) => (builder.unix_socket(path.clone()), "localhost".to_owned()),
+        ListenAddress::Tcp { host, port } => (builder, connect_address(host.as_deref(), *port).to_string()),
     };
+    let url = format!("{scheme}://{host}{}", options.route_prefix.join("/-/healthy"));
     // In TLS 1.3 the handshake is over for the client before the server rejects it for lack of a certificate; in TLS 1.2
     // the rejection is part of the handshake.
     let builder = if requires_certificate { builder.tls_version_max(Version::TLS_1_2) } else { builder };
@@ -63,6 +62,9 @@ async fn run(options: &WebOptions) -> Result<(), CommandError> {
         _ if is_healthy => {
             print("healthy\n");
             Ok(())
+        }
+        Ok(response) if response.status() == StatusCode::NOT_FOUND => {
+            Err(anyhow!("unhealthy: {url} does not exist; use the --web.route-prefix of the exporter").into())
         }
         Ok(response) => Err(anyhow!("unhealthy: {url} responded with status {}", response.status()).into()),
         Err(error) => {

@@ -19,7 +19,7 @@ use crate::metrics::{AccountMetrics, ConfigStatus, ExporterMetrics};
 use crate::plural;
 use crate::poller::{FleetManager, PollerFactory, PollingThread, ReadConfig, ReloadObserver, Reloader};
 use crate::web::toolkit::WebFile;
-use crate::web::{AppState, Listener, Server, router, take_systemd_sockets};
+use crate::web::{AppState, Listener, Server, take_systemd_sockets};
 
 pub(super) static COMMAND: CommandEntry = CommandEntry {
     spec: CommandSpec {
@@ -120,10 +120,10 @@ pub(super) async fn serve(
         tokio::spawn(reloader.run(hangup, stop.clone()));
         reload = config.options.web.enable_lifecycle.then_some(handle);
     }
-    let telemetry_path = config.options.web.telemetry_path.clone();
-    let state = AppState { fleet, exporter, telemetry_path, reload, started_at: started, is_ready: false.into() };
-    let router = router(Arc::new(state));
-    let server = Server { router, web_file, max_connections: config.options.web.max_connections };
+    let WebOptions { route_prefix, telemetry_path, max_connections, .. } = config.options.web.clone();
+    let is_ready = false.into();
+    let state = AppState { fleet, exporter, route_prefix, telemetry_path, reload, started_at: started, is_ready };
+    let server = Server { state: Arc::new(state), web_file, max_connections };
 
     systemd::notify_ready(config.accounts.len());
     tokio::spawn(systemd::ping_watchdog());
@@ -158,7 +158,7 @@ fn log_start(config: &Config, listeners: &[Listener], web_file: Option<&WebFile>
     for listener in listeners {
         let tls = web_file.is_some_and(WebFile::is_encrypted);
         let address = listener.address().context("cannot read the address of a listening socket")?;
-        info!(tls, address, "listening");
+        info!(tls, metrics_path = config.options.web.metrics_path(), address, "listening");
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ mod command;
 mod file;
 mod listen_address;
 mod options;
+mod route_prefix;
 mod shard;
 mod source;
 mod values;
@@ -22,6 +23,7 @@ pub use options::{
     ConfigOptions, LogFormat, LogLevel, LogOptions, Options, OutputFormat, OutputOptions, PollOptions, ShardOptions,
     WebOptions, is_boolean, variable,
 };
+pub use route_prefix::RoutePrefix;
 pub use shard::{Shard, shard_of, stable_hash};
 pub use source::{ConfigSource, Flags};
 pub use values::{Environment, ProcessEnvironment, key_from_environment};
