@@ -83,7 +83,7 @@ impl ContentHash {
     }
 
     /// Returns the hash of a file; `None` if there is none.
-    pub(super) fn of_file(path: &Path) -> Option<Self> {
+    pub(crate) fn of_file(path: &Path) -> Option<Self> {
         Self::new(&read_bytes(path))
     }
 }

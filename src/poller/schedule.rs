@@ -60,6 +60,28 @@ impl Schedule {
         now + outage.pause.mul_f64(jitter).min(self.interval)
     }
 
+    /// Changes the interval at `now`. The next tick is one interval after the last one; if that has passed, the ticks
+    /// since are skipped. So accounts whose polls are spread stay spread.
+    pub(super) fn set_interval(&mut self, now: Instant, interval: Duration) {
+        let (previous, new) = (self.interval.as_nanos(), interval.as_nanos());
+        let left = self.next_tick.saturating_duration_since(now);
+        let left = if interval >= self.interval {
+            left + interval.saturating_sub(self.interval)
+        } else {
+            // The last tick was `previous - left` ago; what is left until the next one that is `new` later.
+            let left = (left.as_nanos() + previous.div_ceil(new.max(1)) * new).saturating_sub(previous);
+            Duration::from_nanos_u128(left.checked_rem(new).unwrap_or(0))
+        };
+        (self.interval, self.next_tick) = (interval, now + left);
+    }
+
+    /// Returns when the next poll starts after a failed one if its cause may have been removed at `now`: soon, as after the
+    /// first failure.
+    pub(super) fn retry_soon(&mut self, now: Instant) -> Instant {
+        self.outage = None;
+        self.next_poll_at(now, false)
+    }
+
     /// Notes that a poll starts at `now`. A tick that has passed is replaced by the first one after `now`.
     pub(super) fn poll_started(&mut self, now: Instant) {
         if now >= self.next_tick {

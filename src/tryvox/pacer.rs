@@ -31,10 +31,12 @@ impl Pacer {
 
     /// Changes the rate, from the next request on that is not waiting for its start yet.
     pub(super) fn set_rate(&self, rate: f64) {
-        let mut schedule = self.lock_schedule();
-        schedule.interval = interval(rate);
-        // Starts that were reserved far apart must not hold back those of a higher rate.
-        schedule.next_start = schedule.next_start.min(Instant::now() + schedule.interval);
+        let (mut schedule, interval) = (self.lock_schedule(), interval(rate));
+        if interval != schedule.interval {
+            schedule.interval = interval;
+            // Starts that were reserved far apart must not hold back those of a higher rate.
+            schedule.next_start = schedule.next_start.min(Instant::now() + interval);
+        }
     }
 
     /// Waits until the next request may start.

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tryvox_exporter::config::{AccountConfig, PollOptions};
 use tryvox_exporter::inventory::CollectorOptions;
 use tryvox_exporter::metrics::{self, AccountMetrics, ConfigStatus, ExporterMetrics, Format};
-use tryvox_exporter::poller::{Account, Budget, Poller};
+use tryvox_exporter::poller::{Account, Poller};
 use tryvox_exporter::simulator::{Fault, Faults, SimulatedAccount, SimulatedConnection, Simulator};
 use tryvox_exporter::tryvox::{
     ApiKey, ApiKeySource, ApiResponse, ClientContext, Failure, FailureReason, FairLimit, ResponseBody, Transport,
@@ -186,17 +186,17 @@ pub(crate) fn build_poller(options: &HarnessOptions, key: ApiKey, transport: Arc
         ..PollOptions::default()
     };
     let client = TryvoxClient::new(&options.account, &options.account, tryvox.clone(), context);
+    let config = AccountConfig {
+        name: options.account.clone(),
+        account_id: options.account.clone(),
+        key: ApiKeySource::Value(key),
+        tryvox,
+        poll,
+        collector: Arc::new(options.collector.clone()),
+        budget: BTreeMap::new(),
+    };
     Poller {
-        account: Arc::new(Account::new(&options.account, options.interval, Budget::new(), client)),
-        config: Arc::new(AccountConfig {
-            name: options.account.clone(),
-            account_id: options.account.clone(),
-            key: ApiKeySource::Value(key),
-            tryvox,
-            poll,
-            collector: Arc::new(options.collector.clone()),
-            budget: Budget::new(),
-        }),
+        account: Arc::new(Account::new(config, client)),
         first_interval: options.interval,
         reactions: Vec::new(),
         now: options.now,
