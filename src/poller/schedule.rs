@@ -110,6 +110,27 @@ mod tests {
         assert_eq!([0, 3, 10, 25].map(next), [10, 10, 20, 30].map(Duration::from_secs));
     }
 
+    #[test]
+    fn another_interval_counts_from_the_last_tick_and_keeps_the_phase() {
+        let start = Instant::now();
+        let next = |first, previous, now, new| {
+            let minutes = |minutes: u64| Duration::from_mins(minutes);
+            let mut schedule = Schedule::new(start + minutes(first), minutes(previous), Rng::new());
+            schedule.set_interval(start + minutes(now), minutes(new));
+            (schedule.next_poll_at(start + minutes(now), true) - start).as_secs() / 60
+        };
+        // Longer, shorter, and so much shorter that ticks have been missed.
+        assert_eq!([next(60, 60, 10, 90), next(60, 60, 10, 30), next(60, 60, 50, 7)], [90, 30, 56]);
+        // Polls that are spread over the first interval stay spread.
+        let spread: Vec<_> = (30..90).map(|first| next(first, 60, 1, 10)).collect();
+        for minute in 1..=10 {
+            assert_eq!(spread.iter().filter(|next| **next == minute).count(), 6, "{spread:?}");
+        }
+        let mut schedule = Schedule::new(start, Duration::from_nanos(3), Rng::new());
+        schedule.set_interval(start + Duration::from_hours(1), Duration::from_nanos(1));
+        schedule.set_interval(start, Duration::from_hours(24 * 365));
+    }
+
     /// Returns the pauses after polls that fail at once, until an outage of this duration has ended.
     fn pauses(duration: Duration, interval: Duration, seed: u64) -> Vec<f64> {
         let start = Instant::now();
