@@ -66,7 +66,7 @@ async fn configuration_check_reports_unreadable_keys_and_check_and_once_fail_onl
     let problems = String::from_utf8(checked.stderr).unwrap();
     assert_eq!((checked.status.code(), problems.lines().count()), (Some(2), 3), "{problems}");
     for expected in
-        ["config.yml:4:37: api_key_file: cannot read API key file", "NOT_SET: the environment", "BAD_KEY: the key"]
+        ["config.yml:4:39: api_key_file: cannot read API key file", "NOT_SET: the environment", "BAD_KEY: the key"]
     {
         assert!(problems.contains(expected), "{problems}");
     }

@@ -70,7 +70,7 @@ async fn settings_that_need_no_poll_apply_at_once() {
     let account = |fields: &str| format!("accounts: [{{account_id: acc_0, url: '{url}', {fields}}}]\n");
 
     let text =
-        account("monthly_budget: {USD: 7.5}, interval: 1h, concurrency: 2, rate_limit: 3, api_key_env: OTHER_KEY");
+        account("monthly_budget: {USD: 7.5}, interval: 1h, concurrency: 2, rate_limit: 900, api_key_env: OTHER_KEY");
     reload(&exporter, &file, &format!("collector: {{capability: false, lifecycle: false}}\n{text}")).await;
     let line = exporter.wait_for_log("configuration reloaded", 1).await;
     assert!(line.contains("unchanged=0 changed=1 restarted=0 added=0 removed=0"), "{line}");
@@ -91,7 +91,7 @@ async fn settings_that_need_no_poll_apply_at_once() {
     let regions = format!("collector: {{region: true}}\n{text}");
     reload(&exporter, &file, &regions).await;
     assert!(!exporter.scrape().await.0.contains("tryvox_region_numbers"));
-    reload(&exporter, &file, &regions.replace("interval: 1h", "interval: 100ms")).await;
+    reload(&exporter, &file, &regions.replace("interval: 1h", "interval: 500ms")).await;
     let polled = scrape_until(&exporter, |scrape| scrape.0.contains("tryvox_region_numbers{")).await;
     assert!(polled.0.contains("tryvox_newest_creation_timestamp_seconds{"));
     assert_eq!(polled.inventory(), before.inventory());
@@ -436,7 +436,7 @@ async fn invalid_reload_leaves_running_accounts_alone() {
     let api = MockApi::start(|request| async move { listing_page(&request, &records(0, 10)) }).await;
     let (mut exporter, file) = start(&api, ACCOUNT, &["--poll.interval=100ms"]).await;
     exporter.wait_for_polls(1).await;
-    file.write("accounts: [{account_id: acc_0, interval: soon}]\n");
+    file.write("accounts: [{account_id: acc_0, colour: red}]\n");
     let response = http().post(format!("{}/-/reload", exporter.url())).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::BAD_REQUEST);
     let polls = exporter.polls();
