@@ -1,5 +1,6 @@
 //! API keys that cannot be read: each costs its own account, and only on the shard that polls it.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -110,10 +111,10 @@ async fn shard_needs_only_the_keys_of_its_own_accounts() {
     let mut text = String::from("tryvox: {url: 'URL'}\naccounts:\n");
     for (index, name) in other.iter().enumerate() {
         let key = ["api_key_file: missing", "api_key_env: NOT_SET", "interval: 1h"][index % 3];
-        text.push_str(&format!("- {{account_id: {name}, {key}}}\n"));
+        writeln!(text, "- {{account_id: {name}, {key}}}").unwrap();
     }
     for name in &own {
-        text.push_str(&format!("- {{account_id: {name}, api_key_env: GOOD_KEY}}\n"));
+        writeln!(text, "- {{account_id: {name}, api_key_env: GOOD_KEY}}").unwrap();
     }
     let (_folder, flag) = folder(&api, &text);
     let shard = ["--total-shards=2", "--shard=1"];

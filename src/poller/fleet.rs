@@ -102,12 +102,11 @@ impl<E: Clone> FleetManager<E> {
         let mut previous = std::mem::take(&mut self.running);
         let mut entries = Vec::with_capacity(config.accounts.len());
         for account in &config.accounts {
-            let running = match previous.remove(&account.name) {
-                Some(running) => self.update(running, account, &mut change),
-                None => {
-                    change.added += 1;
-                    self.start(account)
-                }
+            let running = if let Some(running) = previous.remove(&account.name) {
+                self.update(running, account, &mut change)
+            } else {
+                change.added += 1;
+                self.start(account)
             };
             entries.push(running.entry.clone());
             self.running.insert(account.name.clone(), running);

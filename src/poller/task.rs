@@ -72,7 +72,7 @@ struct ValidListing {
 
 impl Poller {
     /// Polls at once, again after the first interval, and then every interval, until `stop` is cancelled. After failed
-    /// polls it polls more often, as the [`Schedule`] says. If the API requested a pause, the next poll also waits for
+    /// polls it polls more often, as the schedule says. If the API requested a pause, the next poll also waits for
     /// its end.
     pub async fn run(self, stop: CancellationToken) {
         let (mut changes, config) = (self.account.config_changes(), self.account.config());
