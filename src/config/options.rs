@@ -50,6 +50,15 @@ pub struct ConfigOptions {
     /// Validate the configuration, report every problem and exit with 0 or 2
     #[arg(id = "config.check", long, value_name = "BOOL", default_value = "false", action = ArgAction::Set)]
     pub check: bool,
+    /// Time between two looks at the configuration file, which is reloaded if its content changed; 0s disables them
+    #[arg(
+        id = "config.auto-reload-interval",
+        long,
+        value_name = "DURATION",
+        default_value = "0s",
+        value_parser = duration::parse
+    )]
+    pub auto_reload_interval: Duration,
 }
 
 /// When accounts are polled, and which listings are valid.
@@ -148,6 +157,22 @@ pub struct ShardOptions {
     /// Number of processes that share the accounts
     #[arg(id = "total-shards", long, value_name = "N", default_value = "1", value_parser = integer(1..=10_000_u32))]
     pub total_shards: u32,
+}
+
+impl ShardOptions {
+    /// Returns the ordinal of this process's shard.
+    ///
+    /// # Errors
+    /// If the host name does not contain it, or there is no such shard.
+    pub(super) fn ordinal(&self) -> Result<u32, String> {
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let shard = self.shard.resolve(&host).map_err(|error| format!("--shard: {error}"))?;
+        let total_shards = self.total_shards;
+        if shard >= total_shards {
+            return Err(format!("--shard: is {shard}, but --total-shards is {total_shards}; the first shard is 0"));
+        }
+        Ok(shard)
+    }
 }
 
 /// What `check` and `once` write.

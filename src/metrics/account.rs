@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
 use super::previous::PreviousAccount;
-use super::render::{RenderedListing, render_listing};
+use super::render::{RenderedListing, render_listing, without_disabled};
 use super::text::CachedText;
 use crate::poller::{Account, AccountSnapshot, LastListing, PollReaction, PollStats, Poller, Publication};
 
@@ -50,6 +50,12 @@ impl AccountMetrics {
         &self.account
     }
 
+    /// Removes the samples of collectors that have been disabled since the listing began. Those of collectors that have
+    /// been enabled come with the next listing, because the tables of this one are not kept.
+    fn without_disabled(&self, listing: RenderedListing) -> RenderedListing {
+        without_disabled(listing, &self.account.config().collector)
+    }
+
     /// Completes the metrics after a first poll that failed by those of an earlier run: the time of the last success,
     /// and the inventory unless that is longer ago than `stale_after`. Returns whether there is such an inventory.
     pub fn carry_over(&self, previous: &PreviousAccount, stale_after: Duration) -> bool {
@@ -64,7 +70,8 @@ impl AccountMetrics {
         let time_left = stale_after.saturating_sub(age);
         let is_carried = previous.has_inventory() && !time_left.is_zero();
         let stale_at = Instant::now() + if is_carried { time_left } else { Duration::ZERO };
-        let last_listing = LastListing { overview: Arc::default(), stale_at, overdue_at: stale_at };
+        let last_listing =
+            LastListing { overview: Arc::default(), listed_at: Instant::now(), stale_at, overdue_at: stale_at };
         let polls = PollStats { last_success_at: Some(last_success_at), ..snapshot.polls.clone() };
         let snapshot =
             Arc::new(AccountSnapshot { polls, last_listing: Some(last_listing), ..AccountSnapshot::clone(snapshot) });
@@ -78,12 +85,19 @@ impl PollReaction for AccountMetrics {
         let previous = self.view.load_full();
         let listing = match publication.new_listing {
             Some(new) => {
-                let rendered = render_listing(self.account.name(), new.listing, previous.listing.as_deref());
-                Some(Arc::new(rendered))
+                let previous = previous.listing.as_deref();
+                let rendered = render_listing(self.account.name(), new.listing, previous);
+                Some(Arc::new(self.without_disabled(rendered)))
             }
             None => previous.listing.clone(),
         };
         self.view.store(Arc::new(AccountView { snapshot: publication.snapshot.clone(), listing }));
+    }
+
+    fn config_changed(&self, _: &Account, snapshot: &Arc<AccountSnapshot>) {
+        let previous = self.view.load_full();
+        let listing = previous.listing.as_deref().map(|rendered| Arc::new(self.without_disabled(rendered.clone())));
+        self.view.store(Arc::new(AccountView { snapshot: snapshot.clone(), listing }));
     }
 }
 
@@ -99,6 +113,7 @@ pub(super) struct ScrapedAccount {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct AccountVersion {
     serial: u64,
+    config: u64,
     polls: u64,
     requests: u64,
     has_listing: bool,
@@ -108,11 +123,12 @@ impl ScrapedAccount {
     /// Loads the current view of an account.
     pub(super) fn new(metrics: &AccountMetrics, now: Instant) -> Self {
         let AccountMetrics { account, view } = metrics;
-        // Before the counts themselves are read: if they change in between, the version is only older than they are.
-        let requests = account.requests_version();
+        // Before what they are versions of is read: if that changes in between, the version is only older.
+        let (config, requests) = (account.config_version(), account.requests_version());
         let view = view.load_full();
         let version = AccountVersion {
             serial: account.serial(),
+            config,
             polls: view.snapshot.polls.count(),
             requests,
             has_listing: view.snapshot.listing_at(now).is_some(),
@@ -129,6 +145,7 @@ impl ScrapedAccount {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::time::{Duration, SystemTime};
 
     use futures_util::FutureExt;
@@ -137,11 +154,13 @@ mod tests {
     use reqwest::header::HeaderValue;
 
     use super::*;
+    use crate::config::{AccountConfig, PollOptions};
     use crate::inventory::{Inventory, NumberStates};
     use crate::metrics::{INVENTORY, PreviousMetrics, seal};
-    use crate::poller::{Budget, LastPoll, Listing, NewListing, PollStats};
+    use crate::poller::{LastPoll, Listing, NewListing, PollStats};
     use crate::tryvox::{
-        ApiResponse, ClientContext, Failure, FailureReason, FairLimit, Transport, TryvoxClient, TryvoxOptions,
+        ApiKeySource, ApiResponse, ClientContext, Failure, FailureReason, FairLimit, Transport, TryvoxClient,
+        TryvoxOptions,
     };
 
     /// An API that is never called.
@@ -161,8 +180,17 @@ mod tests {
             now: SystemTime::now,
             rng: fastrand::Rng::with_seed(7),
         };
+        let config = AccountConfig {
+            key: ApiKeySource::Missing(String::new()),
+            name: "a".into(),
+            account_id: "acc".into(),
+            tryvox: TryvoxOptions::default(),
+            poll: PollOptions::default(),
+            collector: Arc::default(),
+            budget: BTreeMap::new(),
+        };
         let client = TryvoxClient::new("a", "acc", TryvoxOptions::default(), context);
-        AccountMetrics::new(Arc::new(Account::new("a", Duration::from_mins(5), Budget::new(), client)))
+        AccountMetrics::new(Arc::new(Account::new(config, client)))
     }
 
     #[test]
@@ -175,7 +203,8 @@ mod tests {
         assert_eq!(samples(now), 0, "the account has not been polled");
 
         let stale_at = now + Duration::from_mins(15);
-        let last_listing = LastListing { overview: Arc::default(), stale_at, overdue_at: stale_at };
+        let last_listing =
+            LastListing { overview: Arc::default(), listed_at: Instant::now(), stale_at, overdue_at: stale_at };
         let succeeded = Arc::new(AccountSnapshot { last_listing: Some(last_listing), ..AccountSnapshot::default() });
         let listing = Arc::new(Listing { inventory: Inventory::default(), reported: 7 });
         let new_listing = Some(NewListing { listing: &listing, numbers: &NumberStates::default(), difference: None });

@@ -61,6 +61,28 @@ impl Schedule {
         now + outage.pause.mul_f64(jitter).max(min_pause).min(self.interval)
     }
 
+    /// Changes the interval at `now`. The next tick is one interval after the last one; if that has passed, the ticks
+    /// since are skipped. So accounts whose polls are spread stay spread.
+    pub(super) fn set_interval(&mut self, now: Instant, interval: Duration) {
+        let (previous, new) = (self.interval.as_nanos(), interval.as_nanos());
+        let left = self.next_tick.saturating_duration_since(now);
+        let left = if interval >= self.interval {
+            left + interval.saturating_sub(self.interval)
+        } else {
+            // The last tick was `previous - left` ago; what is left until the next one that is `new` later.
+            let left = (left.as_nanos() + previous.div_ceil(new.max(1)) * new).saturating_sub(previous);
+            Duration::from_nanos_u128(left.checked_rem(new).unwrap_or(0))
+        };
+        (self.interval, self.next_tick) = (interval, now + left);
+    }
+
+    /// Returns when the next poll starts after a failed one if its cause may have been removed at `now`: soon, as after the
+    /// first failure.
+    pub(super) fn retry_soon(&mut self, now: Instant) -> Instant {
+        self.outage = None;
+        self.next_poll_at(now, Some(Duration::ZERO))
+    }
+
     /// Notes that a poll starts at `now`. A tick that has passed is replaced by the first one after `now`.
     pub(super) fn poll_started(&mut self, now: Instant) {
         if now >= self.next_tick {
@@ -87,6 +109,27 @@ mod tests {
             schedule.next_poll_at(now, None) - tick
         };
         assert_eq!([0, 3, 10, 25].map(next), [10, 10, 20, 30].map(Duration::from_secs));
+    }
+
+    #[test]
+    fn another_interval_counts_from_the_last_tick_and_keeps_the_phase() {
+        let start = Instant::now();
+        let next = |first, previous, now, new| {
+            let minutes = |minutes: u64| Duration::from_mins(minutes);
+            let mut schedule = Schedule::new(start + minutes(first), minutes(previous), Rng::new());
+            schedule.set_interval(start + minutes(now), minutes(new));
+            (schedule.next_poll_at(start + minutes(now), None) - start).as_secs() / 60
+        };
+        // Longer, shorter, and so much shorter that ticks have been missed.
+        assert_eq!([next(60, 60, 10, 90), next(60, 60, 10, 30), next(60, 60, 50, 7)], [90, 30, 56]);
+        // Polls that are spread over the first interval stay spread.
+        let spread: Vec<_> = (30..90).map(|first| next(first, 60, 1, 10)).collect();
+        for minute in 1..=10 {
+            assert_eq!(spread.iter().filter(|next| **next == minute).count(), 6, "{spread:?}");
+        }
+        let mut schedule = Schedule::new(start, Duration::from_nanos(3), Rng::new());
+        schedule.set_interval(start + Duration::from_hours(1), Duration::from_nanos(1));
+        schedule.set_interval(start, Duration::from_hours(24 * 365));
     }
 
     /// Returns the pauses after polls that fail at once, until an outage of this duration has ended.

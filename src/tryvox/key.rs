@@ -72,9 +72,11 @@ pub enum ApiKeySource {
     Value(ApiKey),
     /// A file that is read again at each poll, so that the key can be rotated.
     File(PathBuf),
+    /// There is no key until the configuration is changed; the text says why, and what to do.
+    Missing(String),
 }
 
-/// Why an API key file gives no key. The message includes the remedy.
+/// Why there is no key. The message includes the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiKeyError {
     /// The file cannot be read.
@@ -85,6 +87,9 @@ pub enum ApiKeyError {
         /// The cause.
         error: io::Error,
     },
+    /// The configuration gives no key.
+    #[error("{0}")]
+    Missing(String),
     /// The file does not contain a valid key.
     #[error("invalid API key file {}: {error}; write only the key to it", path.display())]
     Invalid {
@@ -113,10 +118,11 @@ impl ApiKeySource {
     /// Returns the current key. It blocks while the file is read.
     ///
     /// # Errors
-    /// If the file cannot be read or does not contain a valid key.
+    /// If the file cannot be read or does not contain a valid key, or the key is missing.
     pub fn read(&self) -> Result<ApiKey, ApiKeyError> {
         match self {
             Self::Value(key) => Ok(key.clone()),
+            Self::Missing(problem) => Err(ApiKeyError::Missing(problem.clone())),
             Self::File(path) => {
                 let text = read_secret(path).map_err(|error| ApiKeyError::File { path: path.clone(), error })?;
                 ApiKey::new(&text).map_err(|error| ApiKeyError::Invalid { path: path.clone(), error })

@@ -95,7 +95,7 @@ fn carry_over(path: &Path, pollers: &[Poller], accounts: &[Arc<AccountMetrics>])
     let Some(previous) = previous else { return 0 };
     let is_carried = |(poller, metrics): &(&Poller, &Arc<AccountMetrics>)| {
         let account = previous.account(metrics.account().name());
-        account.is_some_and(|account| metrics.carry_over(account, poller.config.poll.stale_after()))
+        account.is_some_and(|account| metrics.carry_over(account, poller.account.config().poll.stale_after()))
     };
     pollers.iter().zip(accounts).filter(is_carried).count()
 }
