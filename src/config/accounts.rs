@@ -52,17 +52,20 @@ impl AccountConfig {
     /// order of filters does not matter.
     #[must_use]
     pub fn lists_same_numbers(&self, other: &Self) -> bool {
+        self.source() == other.source()
+    }
+
+    /// Returns a text that identifies the numbers that the account lists: its API, its ID there, and its filters.
+    #[must_use]
+    pub fn source(&self) -> String {
         let sorted = |filter: &Option<Vec<String>>| {
             filter.clone().map(|mut values| {
                 values.sort_unstable();
                 values
             })
         };
-        let identity = |account: &Self| {
-            let TryvoxOptions { url, countries, statuses, .. } = &account.tryvox;
-            (url.clone(), account.account_id.clone(), sorted(countries), sorted(statuses))
-        };
-        identity(self) == identity(other)
+        let TryvoxOptions { url, countries, statuses, .. } = &self.tryvox;
+        format!("{:?}", (url.as_str(), &self.account_id, sorted(countries), sorted(statuses)))
     }
 
     /// Returns the queries whose results together are the listing; no number is in two of them.

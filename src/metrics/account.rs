@@ -227,8 +227,8 @@ mod tests {
                         # HELP tryvox_last_success_timestamp_seconds h\n\
                         # TYPE tryvox_last_success_timestamp_seconds gauge\n\
                         tryvox_last_success_timestamp_seconds{account=\"a\"} 10000\n";
-        let previous = PreviousMetrics::parse(&seal(previous.to_owned())).unwrap();
-        let (previous, stale_after) = (previous.account("a").unwrap(), Duration::from_mins(15));
+        let previous = PreviousMetrics::parse(&seal(previous.to_owned(), [("a", "source".to_owned())])).unwrap();
+        let (previous, stale_after) = (previous.account("a", "source").unwrap(), Duration::from_mins(15));
         for (ended_at, is_carried) in [(9_000, false), (9_200, true), (10_899, true), (10_900, false)] {
             let metrics = account_metrics();
             let ended_at = SystemTime::UNIX_EPOCH + Duration::from_secs(ended_at);
