@@ -68,6 +68,29 @@ async fn time_for_retries_is_configurable() {
     }
 }
 
+/// If the deadline of a poll ends the retries, the reason is that of the last attempt, but only of this poll.
+#[tokio::test]
+async fn deadline_of_a_poll_reports_the_failure_of_its_last_attempt() {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counter = requests.clone();
+    let api = MockApi::start(move |_| {
+        let request = counter.fetch_add(1, Ordering::SeqCst);
+        async move {
+            if request > 0 {
+                std::future::pending::<()>().await;
+            }
+            StatusCode::SERVICE_UNAVAILABLE.into_response()
+        }
+    })
+    .await;
+    let arguments = ["--poll.interval=500ms", "--poll.timeout=500ms", "--log.level=info"];
+    let mut exporter = ServerProcess::exporter(&api.url(), &arguments).await;
+    let first = exporter.wait_for_log("poll failed", 1).await;
+    assert!(first.contains("reason=server_error ") && first.contains("did not finish within 500ms"), "{first}");
+    let second = exporter.wait_for_log("poll failed", 2).await;
+    assert!(second.contains("reason=timeout "), "{second}");
+}
+
 #[tokio::test]
 async fn failed_poll_is_repeated_long_before_the_interval_ends() {
     let is_down = Arc::new(AtomicBool::new(true));
