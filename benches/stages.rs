@@ -7,7 +7,7 @@
 
 mod pages;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -24,10 +24,10 @@ use reqwest::{StatusCode, Url};
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 use tower_service::Service;
-use tryvox_exporter::config::{AccountConfig, PollOptions};
+use tryvox_exporter::config::{AccountConfig, PollOptions, RoutePrefix};
 use tryvox_exporter::inventory::{CollectorOptions, FoldedListing, ListingDifference, ListingFold};
 use tryvox_exporter::metrics::{AccountMetrics, ConfigStatus, ExporterMetrics, render_listing};
-use tryvox_exporter::poller::{Account, Budget, Fleet, Listing, Poller, total_suspended_time};
+use tryvox_exporter::poller::{Account, Fleet, Listing, Poller, total_suspended_time};
 use tryvox_exporter::tryvox::{
     ApiKey, ApiKeySource, ApiResponse, ClientContext, Failure, FairLimit, ListingPage, PageText, STATUSES, Transport,
     TryvoxClient, TryvoxOptions,
@@ -84,17 +84,17 @@ fn new_poller(pages: Pages, collector: Arc<CollectorOptions>) -> Poller {
     let poll = PollOptions { max_discrepancy: 0.0, ..PollOptions::default() };
     let interval = poll.interval;
     let client = TryvoxClient::new("acc_demo", "acc_demo", tryvox.clone(), context);
+    let config = AccountConfig {
+        name: "acc_demo".into(),
+        account_id: "acc_demo".into(),
+        key: ApiKeySource::Value(ApiKey::new(&"key".into()).unwrap()),
+        tryvox,
+        poll,
+        collector,
+        budget: BTreeMap::new(),
+    };
     Poller {
-        account: Arc::new(Account::new("acc_demo", interval, Budget::new(), client)),
-        config: Arc::new(AccountConfig {
-            name: "acc_demo".into(),
-            account_id: "acc_demo".into(),
-            key: ApiKeySource::Value(ApiKey::new(&"key".into()).unwrap()),
-            tryvox,
-            poll,
-            collector,
-            budget: Budget::new(),
-        }),
+        account: Arc::new(Account::new(config, client)),
         first_interval: interval,
         reactions: Vec::new(),
         now: SystemTime::now,
@@ -172,6 +172,7 @@ fn bench_scrape(c: &mut Criterion) {
             router(Arc::new(AppState {
                 fleet: Arc::new(Fleet::from_iter([metrics])),
                 exporter: Arc::new(exporter),
+                route_prefix: RoutePrefix::default(),
                 telemetry_path: "/metrics".into(),
                 reload: None,
                 started_at: Instant::now(),

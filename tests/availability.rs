@@ -13,7 +13,7 @@ use crate::common::seed;
 const DAYS: u64 = 30;
 
 /// The faults of an outage.
-const FAULTS: [&str; 12] = [
+const FAULTS: [&str; 13] = [
     "500",
     "503 retry-after=1",
     "429",
@@ -21,6 +21,7 @@ const FAULTS: [&str; 12] = [
     "hang",
     "hung-connection",
     "cut-connection",
+    "reset-connection",
     "cut-body",
     "html",
     "401",
@@ -64,9 +65,9 @@ async fn account_is_up_soon_after_any_outage_and_the_api_is_not_flooded_meanwhil
         sleep_until(start + IN_FLIGHT.min(duration)).await;
         let requests_before = harness.requests();
         sleep_until(start + duration).await;
-        if duration > IN_FLIGHT {
+        if let Some(rest) = duration.checked_sub(IN_FLIGHT) {
             requests += harness.requests() - requests_before;
-            seconds += (duration - IN_FLIGHT).as_secs_f64();
+            seconds += rest.as_secs_f64();
         }
         harness.set_faults("");
         let limit = if duration <= SHORT_OUTAGE { SOON + POLL } else { options.interval + POLL };

@@ -212,7 +212,7 @@ accounts:
         "c.yml:10:16: countries: US,ca: \"ca\" is not a country code",
         "c.yml:11:37: monthly_budget.eur: 1: the currency must be an ISO 4217 code",
         "c.yml:9:19: api_key_file: cannot read API key file missing",
-        "c.yml:14:18: api_key_env: NOT_SET: the environment variable is not set; set it or use api_key_file",
+        "c.yml:14:18: api_key_env: NOT_SET: the environment variable is not set; set it and restart the exporter, or use api_key_file",
         "c.yml:12:5: the name \"production\" is already used at c.yml:7:5",
         "c.yml:15:15: interval: 0s: must be longer than 0",
         "c.yml:15:5: the account has no account_id",

@@ -46,7 +46,7 @@ const CUT_OFF: &str = "shutdown timeout exceeded, closing connections";
 /// Whether a chunked response to a scrape is complete: the last chunk and the last family are there.
 fn is_complete(response: &str) -> bool {
     let Some((head, body)) = response.split_once("\r\n\r\n") else { return false };
-    let has_last_family = body.lines().any(|line| line.starts_with("process_threads "));
+    let has_last_family = body.lines().any(|line| line.starts_with("tryvox_exporter_http_connections_refused_total "));
     head.starts_with("HTTP/1.1 200 ") && body.ends_with("\r\n0\r\n\r\n") && has_last_family
 }
 
@@ -181,8 +181,10 @@ async fn connection_is_refused_with_503_while_all_others_are_in_use() {
     let (mut first, _second) = (greedy_client(&exporter.address).await, greedy_client(&exporter.address).await);
     // Until the buffers are full, a connection is idle for a moment after each response.
     exporter.wait_until_idle().await;
-    let refused = exchange(&exporter.address, "").await.unwrap();
-    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.ends_with("Too many connections.\r\n"), "{refused}");
+    for _ in 0..3 {
+        let refused = exchange(&exporter.address, "").await.unwrap();
+        assert!(refused.starts_with("HTTP/1.1 503 ") && refused.ends_with("Too many connections.\r\n"), "{refused}");
+    }
     exporter.wait_for_log("connections refused", 1).await;
 
     // The other connections lose nothing, however long they take.
@@ -193,12 +195,37 @@ async fn connection_is_refused_with_503_while_all_others_are_in_use() {
     let scraped = async {
         loop {
             let response = exchange(&exporter.address, SCRAPE_AND_CLOSE).await;
-            if response.is_ok_and(|response| is_complete(&response)) {
-                return;
+            if let Some(response) = response.ok().filter(|response| is_complete(response)) {
+                return response;
             }
         }
     };
-    timeout(TEST_TIMEOUT, scraped).await.expect("no slot becomes free");
+    let response = timeout(TEST_TIMEOUT, scraped).await.expect("no slot becomes free");
+    let refused = Scrape(response)
+        .0
+        .lines()
+        .find_map(|line| line.strip_prefix("tryvox_exporter_http_connections_refused_total ")?.parse::<u64>().ok());
+    assert!(refused.unwrap() >= 3, "{refused:?}");
+}
+
+#[tokio::test]
+async fn open_connections_are_counted() {
+    let (_simulator, exporter) = large_exporter(&["--web.max-connections=4"]).await;
+    let count = async || exporter.scrape().await.value("tryvox_exporter_http_connections").unwrap();
+    let wait_for = async |expected: f64| {
+        let reached = async { while count().await != expected {} };
+        timeout(TEST_TIMEOUT, reached).await.unwrap_or_else(|_| panic!("there are never {expected} connections"));
+    };
+    // Each scrape has a connection of its own.
+    wait_for(1.0).await;
+    let clients = join_all((0..2).map(|_| TcpStream::connect(&exporter.address))).await;
+    wait_for(3.0).await;
+    drop(clients);
+    wait_for(1.0).await;
+    // New connections replace idle ones, so there are never more than the limit.
+    let _clients = join_all((0..9).map(|_| TcpStream::connect(&exporter.address))).await;
+    wait_for(4.0).await;
+    assert_eq!(exporter.scrape().await.value("tryvox_exporter_http_connections_refused_total"), Some(0.0));
 }
 
 /// At the limit a new connection replaces an idle one, and one that never sent a request goes first.
@@ -358,6 +385,8 @@ async fn scrape_is_encoded_as_negotiated_and_decodes_to_the_same_text() {
         ("br", ""),
         ("identity", ""),
         ("gzip;q=0", ""),
+        ("gzip;q=0, *", ""),
+        ("gzip;q=0, identity;q=0, *", "zstd"),
     ] {
         let response = without_decoding.get(&url).header("accept-encoding", accepted).send().await.unwrap();
         let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::response::{IntoResponse, Response};
 
-use crate::common::api::{MockApi, record};
+use crate::common::api::{MockApi, page, record};
 use crate::common::{KEY, Scrape, ServerProcess, output};
 
 /// Returns one of the responses in `tests/data/responses`.
@@ -146,6 +146,66 @@ async fn strict_polls_accept_no_discrepancy() {
     assert_failed(&poll_body(one_of_two, &["--poll.max-discrepancy=0"]).await.0, "inconsistent");
 }
 
+/// Polls an API once that lists these pages; the totals are those that the pages report.
+async fn poll_pages(pages: Vec<(Vec<String>, usize)>, arguments: &[&str]) -> (Scrape, usize) {
+    let count = pages.len();
+    let api = MockApi::start(move |request| {
+        let (records, total) = &pages[request.page - 1];
+        let response = page(records, *total, request.page, count);
+        async move { response }
+    })
+    .await;
+    let arguments = [arguments, &["--tryvox.rate-limit=0"]].concat();
+    let mut exporter = ServerProcess::exporter(&api.url(), &arguments).await;
+    exporter.wait_for_polls(1).await;
+    (exporter.scrape().await, api.requests().len())
+}
+
+fn valid(number: usize) -> String {
+    record(&format!("+1415555{number:04}"), "active", "1", "USD")
+}
+
+fn invalid(number: usize) -> String {
+    record(&format!("+1415555{number:04}"), "active", "{}", "USD")
+}
+
+#[tokio::test]
+async fn pages_that_report_numbers_but_list_none_fail_whatever_the_first_page_reports() {
+    let (scrape, requests) = poll_pages(vec![(vec![], 0), (vec![], 47)], &["--poll.max-discrepancy=1"]).await;
+    assert_failed(&scrape, "inconsistent");
+    assert_eq!(requests, 3 * 2, "three attempts");
+}
+
+#[tokio::test]
+async fn strict_polls_accept_no_pages_that_disagree_on_the_total() {
+    let pages = || vec![(vec![valid(1)], 2), (vec![valid(2)], 5)];
+    assert_listed(&poll_pages(pages(), &[]).await.0, 2.0, 0.0);
+    assert_failed(&poll_pages(pages(), &["--poll.max-discrepancy=0"]).await.0, "inconsistent");
+}
+
+#[tokio::test]
+async fn invalid_record_on_two_pages_counts_once() {
+    // The list shifts between two pages: the last record of the first is again the first of the second.
+    let (scrape, _) = poll_pages(vec![(vec![valid(1), invalid(2)], 3), (vec![invalid(2), valid(3)], 3)], &[]).await;
+    assert_listed(&scrape, 2.0, 1.0);
+    // A number with a valid record is not invalid.
+    let (scrape, _) = poll_pages(vec![(vec![valid(1), invalid(2)], 2), (vec![valid(2)], 2)], &[]).await;
+    assert_listed(&scrape, 2.0, 0.0);
+}
+
+#[tokio::test]
+async fn filter_that_reports_a_number_but_lists_none_fails_the_poll() {
+    let api = MockApi::start(|request| async move {
+        let records: Vec<_> =
+            if request.uri.to_string().contains("country=US") { (0..5).map(valid).collect() } else { vec![] };
+        page(&records, records.len().max(1), 1, 1)
+    })
+    .await;
+    let mut exporter = ServerProcess::exporter(&api.url(), &["--tryvox.countries=US,IN"]).await;
+    let line = exporter.wait_for_log("poll failed", 1).await;
+    assert!(line.contains("reason=inconsistent") && line.contains("one of the filters"), "{line}");
+}
+
 /// Returns the body of the only page of a listing.
 fn page_body(records: &[String], total: usize) -> Vec<u8> {
     let pagination = format!(r#"{{"total":{total},"count":1,"per_page":100,"current_page":1,"total_pages":1}}"#);
@@ -196,8 +256,7 @@ async fn an_api_that_changes_its_fees_to_objects_removes_no_number() {
             assert_eq!(scrape.account_value(family, ""), 0.0);
         }
     }
-    let error = "50 records are invalid and 0 numbers are valid, at most 0 invalid records allowed; most frequent, 50 \
-                 times: fee is not a number";
+    let error = "50 invalid records, and no number is valid; most frequent, 50 times: fee is not a number";
     assert!(log.contains(error), "{log}");
 }
 

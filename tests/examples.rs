@@ -162,11 +162,11 @@ async fn kubernetes_discovery_finds_only_the_exporter_pod() {
     assert_eq!(active[0]["labels"]["instance"], "tryvox-exporter-0");
 }
 
-/// The timer and its service are tested in `tests/shipping`, everything else here.
+/// The timer and its service are tested in `tests/shipping`, nginx in `proxy.rs`, everything else here.
 #[test]
 fn every_example_is_tested() {
     let mut names = Vec::new();
-    for folder in ["prometheus", "textfile", "web"] {
+    for folder in ["nginx", "prometheus", "textfile", "web"] {
         for entry in std::fs::read_dir(Path::new("examples").join(folder)).unwrap() {
             names.push(entry.unwrap().file_name().into_string().unwrap());
         }
@@ -175,10 +175,13 @@ fn every_example_is_tested() {
     let tested = [
         "kubernetes.yml",
         "remote-write.yml",
+        "route-prefix.conf",
         "static.yml",
+        "strip-prefix.conf",
         "tls-and-users.yml",
         "tryvox-once.service",
         "tryvox-once.timer",
+        "unix-socket.conf",
         "web.yml",
     ];
     assert_eq!(names, tested);

@@ -4,9 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::process::Stdio;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::time::timeout;
 
 use crate::common::accounts::ConfigFile;
-use crate::common::{KEY, Scrape, ServerProcess, http, seed};
+use crate::common::{KEY, Scrape, ServerProcess, TEST_TIMEOUT, http, seed};
 use tryvox_exporter::metrics::{Family, Format, INVENTORY, families};
 
 /// Name, type and labels of every family. Written by hand, so that a change of the interface is deliberate. The type is
@@ -56,6 +59,9 @@ const EXPECTED_FAMILIES: &[(&str, &str, &[&str])] = &[
     ("tryvox_exporter_config_last_reload_success_timestamp_seconds", "gauge", &[]),
     ("tryvox_exporter_shard_ordinal", "gauge", &[]),
     ("tryvox_exporter_total_shards", "gauge", &[]),
+    ("tryvox_exporter_http_requests_total", "counter", &["handler", "code"]),
+    ("tryvox_exporter_http_connections", "gauge", &[]),
+    ("tryvox_exporter_http_connections_refused_total", "counter", &[]),
 ];
 
 /// Starts an exporter with every collector and a budget, so that it serves every family, and its simulator.
@@ -178,6 +184,49 @@ async fn openmetrics_exposition_passes_a_strict_parser() {
     // Both formats have the same values.
     let text: Scrape = Scrape(text.trim_end_matches("# EOF\n").to_owned());
     assert_eq!(text.inventory(), exporter.scrape().await.inventory());
+}
+
+/// The metrics of the process are those that the system shows, and the CPU time has fractions of a second.
+#[tokio::test]
+async fn process_metrics_are_those_of_the_system() {
+    let simulator = ServerProcess::simulator(20_000, seed(), &[]).await;
+    let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+    let flags = ["--tryvox.rate-limit=0", "--poll.interval=10ms", "--poll.timeout=30s"];
+    let mut exporter = ServerProcess::exporter(&simulator.url(), &flags).await;
+    exporter.wait_for_polls(3).await;
+    let cpu = async || exporter.scrape().await.value("process_cpu_seconds_total").unwrap();
+    let mut cpu_times = Vec::new();
+    let found = async {
+        while cpu_times.iter().all(|time: &f64| time.fract() == 0.0) {
+            cpu_times.push(cpu().await);
+        }
+        // The counter grows by less than a second at a time.
+        let first = cpu().await;
+        loop {
+            let next = cpu().await;
+            assert!(next >= first);
+            if next > first {
+                assert!(next < first + 0.9, "{first} {next}");
+                return;
+            }
+        }
+    };
+    timeout(TEST_TIMEOUT, found).await.expect("the CPU time has no fractions");
+    assert!(cpu_times.is_sorted() && cpu_times[0] > 0.0, "{cpu_times:?}");
+
+    let scrape = exporter.scrape().await;
+    let value = |name: &str| scrape.value(name).unwrap();
+    // Scrapes and polls go on, so memory changes a little.
+    let resident = exporter.memory("VmRSS") as f64;
+    assert!((value("process_resident_memory_bytes") / resident - 1.0).abs() < 0.3, "{resident}");
+    let size = exporter.memory("VmSize") as f64;
+    assert!((value("process_virtual_memory_bytes") / size - 1.0).abs() < 0.3, "{size}");
+    assert!((3.0..100.0).contains(&value("process_threads")), "{}", value("process_threads"));
+    assert!((5.0..200.0).contains(&value("process_open_fds")), "{}", value("process_open_fds"));
+    assert!(value("process_max_fds") > value("process_open_fds"));
+    // The time of the start of the system, on which it is based, is in whole seconds.
+    let started = value("process_start_time_seconds");
+    assert!((before - 2.0..before + 60.0).contains(&started), "{started} {before}");
 }
 
 /// The unit of the documentation and that of `OpenMetrics`, which is taken from the name, are the same.

@@ -331,9 +331,9 @@ async fn mutated_pages_are_published_with_their_exact_meaning_or_fail_the_poll()
             max_discrepancy,
             // The clock advances by the retries of all polls.
             explicit_stale_after: Some(Duration::from_hours(1_000_000)),
-            ..poller.config.poll.clone()
+            ..poller.account.config().poll.clone()
         };
-        poller.config = Arc::new(AccountConfig { poll, ..(*poller.config).clone() });
+        poller.reconfigure(AccountConfig { poll, ..(*poller.account.config()).clone() });
         let metrics = AccountMetrics::attach(&mut poller);
         let status = ConfigStatus { is_valid: true, loaded_at: (poller.now)(), shard: 0, total_shards: 1 };
         let exporter = Arc::new(ExporterMetrics::new(status));

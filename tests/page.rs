@@ -97,7 +97,7 @@ async fn status_page_shows_each_account_and_escapes_hostile_input() {
         "Down",
         "2 of 3",
         "No poll has succeeded yet",
-        "next poll reads it",
+        "it is read again soon",
         "Next poll",
         " added</td>",
     ] {

@@ -68,6 +68,29 @@ async fn time_for_retries_is_configurable() {
     }
 }
 
+/// If the deadline of a poll ends the retries, the reason is that of the last attempt, but only of this poll.
+#[tokio::test]
+async fn deadline_of_a_poll_reports_the_failure_of_its_last_attempt() {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counter = requests.clone();
+    let api = MockApi::start(move |_| {
+        let request = counter.fetch_add(1, Ordering::SeqCst);
+        async move {
+            if request > 0 {
+                std::future::pending::<()>().await;
+            }
+            StatusCode::SERVICE_UNAVAILABLE.into_response()
+        }
+    })
+    .await;
+    let arguments = ["--poll.interval=500ms", "--poll.timeout=500ms", "--log.level=info"];
+    let mut exporter = ServerProcess::exporter(&api.url(), &arguments).await;
+    let first = exporter.wait_for_log("poll failed", 1).await;
+    assert!(first.contains("reason=server_error ") && first.contains("did not finish within 500ms"), "{first}");
+    let second = exporter.wait_for_log("poll failed", 2).await;
+    assert!(second.contains("reason=timeout "), "{second}");
+}
+
 #[tokio::test]
 async fn failed_poll_is_repeated_long_before_the_interval_ends() {
     let is_down = Arc::new(AtomicBool::new(true));
@@ -212,8 +235,8 @@ async fn http2_api(hang: Hang, valid_responses: usize) -> (String, String, Arc<A
             let (stream, _) = listener.accept().await.unwrap();
             let Ok(stream) = acceptor.accept(stream).await else { continue };
             let is_first = counter.fetch_add(1, Ordering::SeqCst) == 0;
-            let hung = CancellationToken::new();
-            let (hangs, responses) = (hung.clone(), Arc::new(AtomicUsize::new(0)));
+            let stopped = CancellationToken::new();
+            let (hangs, responses) = (stopped.clone(), Arc::new(AtomicUsize::new(0)));
             let service = service_fn(move |_| {
                 let (hangs, responses) = (hangs.clone(), responses.clone());
                 async move {
@@ -230,7 +253,7 @@ async fn http2_api(hang: Hang, valid_responses: usize) -> (String, String, Arc<A
                 let connection =
                     http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service);
                 let mut connection = std::pin::pin!(connection);
-                if hung.run_until_cancelled(&mut connection).await.is_none() {
+                if stopped.run_until_cancelled(&mut connection).await.is_none() {
                     // Open, but not read.
                     std::future::pending::<()>().await;
                 }

@@ -42,8 +42,9 @@ async fn assert_recovers(
         "--tryvox.per-page=10",
         "--tryvox.rate-limit=0",
         "--tryvox.concurrency=3",
-        "--tryvox.timeout=1s",
-        "--tryvox.retry-for=4s",
+        // Enough for a busy machine: a valid response that is late would use up the fault.
+        "--tryvox.timeout=2s",
+        "--tryvox.retry-for=7s",
         "--poll.interval=600ms",
         "--poll.timeout=30s",
         "--poll.stale-after=1h",

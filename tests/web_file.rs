@@ -5,36 +5,8 @@ use tokio::time::timeout;
 
 use crate::common::api::{MockApi, one_number};
 use crate::common::prometheus::Prometheus;
-use crate::common::web::{CertificateAuthority, CurlOutput, WebDirectory, indented, tls};
+use crate::common::web::{CertificateAuthority, CurlOutput, WebDirectory, exporter, get, indented, status, tls, users};
 use crate::common::{KEY, ServerProcess, TEST_TIMEOUT, output};
-
-/// Starts an exporter with this file.
-async fn exporter(web: &WebDirectory) -> ServerProcess {
-    let api = MockApi::start(|_| async { one_number() }).await;
-    let mut exporter = ServerProcess::exporter(&api.url(), &[&web.flag()]).await;
-    exporter.wait_for_polls(1).await;
-    exporter
-}
-
-/// Sends a GET with curl, which trusts `ca.pem`; returns status and HTTP version. The status is 0 if
-/// there was no response.
-async fn get(web: &WebDirectory, exporter: &ServerProcess, path: &str, more: &[&str]) -> (u16, String) {
-    let url = format!("https://{}{path}", exporter.address);
-    let mut arguments = vec!["--cacert", "ca.pem", &*url];
-    arguments.extend(more);
-    CurlOutput::http(&web.path(""), &arguments).await
-}
-
-async fn status(web: &WebDirectory, exporter: &ServerProcess, more: &[&str]) -> u16 {
-    get(web, exporter, "/metrics", more).await.0
-}
-
-/// Returns the section `basic_auth_users` with these users: name, password and cost of the bcrypt hash.
-fn users(users: &[(&str, &str, u32)]) -> String {
-    let lines =
-        users.iter().map(|(name, password, cost)| format!("  {name}: {}\n", bcrypt::hash(password, *cost).unwrap()));
-    format!("basic_auth_users:\n{}", lines.collect::<String>())
-}
 
 #[tokio::test]
 async fn prometheus_scrapes_with_tls_client_certificate_and_password() {
@@ -119,64 +91,6 @@ async fn tls_versions_cipher_suites_curves_and_http2_follow_the_file() {
 }
 
 #[tokio::test]
-async fn each_client_auth_type_accepts_the_documented_certificates() {
-    let (web, authority) = WebDirectory::new();
-    let other_authority = CertificateAuthority::new("another authority");
-    web.write_pair("client.pem", "client.key", authority.issue(&["prometheus.example"], 30));
-    web.write_pair("expired.pem", "expired.key", authority.issue(&["prometheus.example"], -1));
-    web.write_pair("unknown.pem", "unknown.key", other_authority.issue(&["prometheus.example"], 30));
-    web.configure(&tls(""));
-    let exporter = exporter(&web).await;
-    let none: &[&str] = &[];
-    let valid: &[&str] = &["--cert", "client.pem", "--key", "client.key"];
-    let expired: &[&str] = &["--cert", "expired.pem", "--key", "expired.key"];
-    let unknown: &[&str] = &["--cert", "unknown.pem", "--key", "unknown.key"];
-    let ca = "client_ca_file: ca.pem\n";
-    for (more, accepted) in [
-        ("client_auth_type: NoClientCert".to_owned(), [true, true, true, true]),
-        ("client_auth_type: RequestClientCert".to_owned(), [true, true, true, true]),
-        ("client_auth_type: RequireAnyClientCert".to_owned(), [false, true, true, true]),
-        ("client_auth_type: RequireClientCert".to_owned(), [false, true, true, true]),
-        (format!("{ca}client_auth_type: VerifyClientCertIfGiven"), [true, true, false, false]),
-        (format!("{ca}client_auth_type: RequireAndVerifyClientCert"), [false, true, false, false]),
-    ] {
-        web.configure(&tls(&more));
-        for version in ["1.2", "1.3"] {
-            for (client, accepted) in [none, valid, expired, unknown].into_iter().zip(accepted) {
-                let arguments = [client, &["--tls-max", version]].concat();
-                assert_eq!(status(&web, &exporter, &arguments).await == 200, accepted, "{more}, {version}, {client:?}");
-            }
-        }
-    }
-}
-
-#[tokio::test]
-async fn only_clients_with_an_allowed_san_are_accepted() {
-    let (web, authority) = WebDirectory::new();
-    let names = ["prometheus.example", "10.1.2.3", "ops@example.org", "spiffe://example.org/prometheus"];
-    web.write_pair("client.pem", "client.key", authority.issue(&names, 30));
-    web.configure(&tls(""));
-    let exporter = exporter(&web).await;
-    let client: &[&str] = &["--cert", "client.pem", "--key", "client.key"];
-    for auth in ["RequireAndVerifyClientCert", "VerifyClientCertIfGiven"] {
-        let file = |names: &str| {
-            tls(&format!("client_ca_file: ca.pem\nclient_auth_type: {auth}\nclient_allowed_sans: [{names}]"))
-        };
-        for name in names {
-            web.configure(&file(&format!("other, '{name}'")));
-            assert_eq!(status(&web, &exporter, client).await, 200, "{name}");
-        }
-        for name in ["other", "prometheus", "*.example", "PROMETHEUS.example", "10.1.2"] {
-            web.configure(&file(&format!("'{name}'")));
-            assert_eq!(status(&web, &exporter, client).await, 0, "{name}");
-        }
-        // A client without a certificate does not bypass the list.
-        web.configure(&file("prometheus.example"));
-        assert_eq!(status(&web, &exporter, &[]).await, 0);
-    }
-}
-
-#[tokio::test]
 async fn certificates_are_read_again_for_each_connection() {
     let (web, authority) = WebDirectory::new();
     web.write_pair("cert.pem", "key.pem", authority.issue(&["localhost", "127.0.0.1"], -1));
@@ -211,58 +125,6 @@ async fn certificates_are_read_again_for_each_connection() {
     // Removing TLS from the file does not make the exporter serve without it.
     web.configure("");
     assert_eq!(status(&web, &exporter, &[]).await, 0);
-}
-
-#[tokio::test]
-async fn users_are_read_again_for_each_request() {
-    let (web, _) = WebDirectory::new();
-    web.configure(&(tls("") + &users(&[("ann", "one", 4)])));
-    let mut exporter = exporter(&web).await;
-    let status_for = async |credentials: &str| status(&web, &exporter, &["--user", credentials]).await;
-    for (credentials, expected) in [("ann:one", 200), ("ann:two", 401), ("bob:one", 401), ("ann:", 401), (":", 401)] {
-        assert_eq!(status_for(credentials).await, expected, "{credentials}");
-    }
-    assert_eq!(status(&web, &exporter, &[]).await, 401);
-    web.configure(&(tls("") + &users(&[("ann", "two", 4), ("bob", "one", 4)])));
-    for (credentials, expected) in [("ann:one", 401), ("ann:two", 200), ("bob:one", 200)] {
-        assert_eq!(status_for(credentials).await, expected, "{credentials}");
-    }
-    // Every path requires credentials.
-    for path in ["/", "/-/healthy", "/-/ready", "/-/reload", "/nothing"] {
-        assert_eq!(get(&web, &exporter, path, &[]).await.0, 401, "{path}");
-    }
-    // With an invalid file every request is refused, and the log says why.
-    web.configure(&(tls("") + "basic_auth_users: {ann: secret}\n"));
-    assert_eq!(status(&web, &exporter, &["--user", "ann:secret"]).await, 0);
-    exporter.wait_for_log("web.yml:4:20: basic_auth_users.ann: is not a bcrypt hash", 1).await;
-    assert!(!exporter.output_so_far().contains("secret"));
-}
-
-/// Hashes are computed one at a time, so while one is computed only requests whose result is cached can
-/// get a response. The hash of `stuck` takes longer than any test.
-#[tokio::test]
-async fn known_credentials_need_no_second_hash_and_never_wait_for_one() {
-    const STUCK: &str = "  stuck: $2b$31$Byj7vnVYjtt3r0HZ9P5uDe8aHkYTa7pHR/LAju6g48WJVlHCjPKGC\n";
-    let (web, _) = WebDirectory::new();
-    web.configure(&(tls("") + &users(&[("ann", "one", 4), ("bob", "two", 4)]) + STUCK));
-    let exporter = exporter(&web).await;
-    for (credentials, expected) in [("ann:one", 200), ("bob:two", 200), ("bob:wrong", 401)] {
-        assert_eq!(status(&web, &exporter, &["--user", credentials]).await, expected, "{credentials}");
-    }
-    let stuck = async {
-        let status = status(&web, &exporter, &["--user", "stuck:x"]).await;
-        panic!("the slow hash is computed already: {status}");
-    };
-    let known = async {
-        for (credentials, expected) in [("ann:one", 200), ("bob:two", 200), ("bob:wrong", 401)].repeat(5) {
-            assert_eq!(status(&web, &exporter, &["--user", credentials]).await, expected, "{credentials}");
-        }
-    };
-    let known = timeout(TEST_TIMEOUT, known);
-    tokio::select! {
-        known = known => known.expect("known credentials wait for a hash"),
-        () = stuck => {}
-    }
 }
 
 #[tokio::test]
@@ -318,6 +180,10 @@ async fn every_documented_key_is_supported_or_rejected_by_name() {
         assert_eq!(check(empty).await, (Some(0), String::new()), "{empty}");
     }
     let pem = "cert_file: cert.pem\nkey_file: key.pem";
+    let section = |label: &str| format!("-----BEGIN {label}-----\nMAA=\n-----END {label}-----\n");
+    web.write("encrypted.pem", &section("ENCRYPTED PRIVATE KEY"));
+    web.write("other.pem", &section("PRIVATE KEY"));
+    web.write("damaged.pem", &section("CERTIFICATE"));
     for (text, problem) in [
         ("tls: {}", "1:1: tls is not known; did you mean tls_server_config?"),
         (
@@ -341,7 +207,15 @@ async fn every_documented_key_is_supported_or_rejected_by_name() {
         ("http_server_config: {headers: {Server: x}}", "headers.Server is not known"),
         ("basic_auth_users: {ann: secret}", "basic_auth_users.ann: is not a bcrypt hash; create one with"),
         ("basic_auth_users: {ann: [x]}", "basic_auth_users.ann: must be a text"),
-        ("rate_limit: {interval: 1s}", "burst: must be at least 1"),
+        (
+            "tls_server_config: {cert_file: cert.pem, key_file: encrypted.pem}",
+            "encrypted.pem: is encrypted, which is not supported; decrypt it",
+        ),
+        (
+            "tls_server_config: {cert_file: cert.pem, key_file: other.pem}",
+            "other.pem: is damaged or of an unsupported type; use RSA",
+        ),
+        ("tls_server_config: {cert_file: damaged.pem, key_file: key.pem}", "damaged.pem: cannot be parsed"),
         ("rate_limit: {interval: soon, burst: 1}", "interval: is not a duration"),
         ("rate_limit: {interval: 1s, burst: -1}", "burst: must be a whole number"),
     ] {
@@ -359,13 +233,14 @@ async fn every_documented_key_is_supported_or_rejected_by_name() {
         ("curve_preferences: [x]", "\"x\" is not known"),
         ("curve_preferences: X25519", "curve_preferences: must be a list"),
         ("client_auth_type: Maybe", "client_auth_type: must be one of NoClientCert"),
-        (
-            "client_auth_type: RequireAndVerifyClientCert",
-            "RequireAndVerifyClientCert requires client_ca_file or client_ca",
-        ),
         ("client_ca_file: ca.pem", "client_ca_file: has no effect without client_auth_type"),
         ("client_ca_file: key.pem\nclient_auth_type: VerifyClientCertIfGiven", "key.pem: contains no PEM certificate"),
-        ("client_allowed_sans: [a]", "client_allowed_sans: requires client_auth_type"),
+        ("client_allowed_sans: [a]", "client_allowed_sans: requires a client_auth_type that verifies certificates"),
+        (
+            "client_auth_type: RequestClientCert\nclient_allowed_sans: [a]",
+            "client_allowed_sans: requires a client_auth",
+        ),
+        ("client_allowed_sans: [a]\nclient_auth_type: RequireAnyClientCert", "set it to RequireAndVerifyClientCert"),
         ("client_allowed_sans: []\nclient_auth_type: RequireAnyClientCert", "client_allowed_sans: is empty"),
         ("cert: x", "tls_server_config.cert: cannot be combined with cert_file"),
         ("key_fil: x", "tls_server_config.key_fil is not known"),
@@ -430,7 +305,7 @@ async fn reload_validates_the_web_configuration_file() {
         response.status().as_u16()
     };
     assert_eq!(reload().await, 200);
-    web.configure("rate_limit: {interval: 1s}\n");
+    web.configure("rate_limit: {interval: soon}\n");
     // Like any other request while the file is invalid.
     assert_eq!(reload().await, 500);
     web.configure("# valid\n");

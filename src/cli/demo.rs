@@ -23,6 +23,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
             "collector.*",
             "web.listen-address",
             "web.telemetry-path",
+            "web.route-prefix",
             "web.max-connections",
             "account-id",
             "numbers",
@@ -69,20 +70,28 @@ async fn run(options: &Options, stop: CancellationToken) -> Result<(), CommandEr
         Some(address) => local_url(address),
         None => listener.address().map_err(anyhow::Error::new)?,
     };
+    let metrics_path = options.web.metrics_path();
+    let path_setting = match &*metrics_path {
+        // The default of Prometheus.
+        "/metrics" => String::new(),
+        path => format!("      metrics_path: {path}\n"),
+    };
     print(&format!(
         "tryvox-exporter demo: a simulated account with {} numbers, polled every {}\n\n\
-         \x20 Status page    {page}/\n\
-         \x20 Metrics        {page}{path}\n\
-         \x20 Health         {page}/-/healthy\n\
+         \x20 Status page    {page}{status_page}\n\
+         \x20 Metrics        {page}{metrics_path}\n\
+         \x20 Health         {page}{health}\n\
          \x20 Simulated API  {api_url}/v1/account/{account}/numbers  (Authorization: Bearer {DEFAULT_KEY})\n\n\
          Prometheus configuration:\n\n\
          \x20 scrape_configs:\n\
          \x20   - job_name: tryvox\n\
+         {path_setting}\
          \x20     static_configs: [{{targets: [\"{target}\"]}}]\n\n\
          Press Ctrl-C to stop.\n",
         options.simulator.numbers,
         duration::format(options.poll.interval),
-        path = options.web.telemetry_path,
+        status_page = options.web.route_prefix.join("/"),
+        health = options.web.route_prefix.join("/-/healthy"),
         account = account_id,
         target = page.trim_start_matches("http://"),
     ));

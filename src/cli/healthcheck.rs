@@ -24,7 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Responses of an exporter that works, but rejects the request for lack of a password or because of a rate limit.
 const REJECTIONS: [StatusCode; 2] = [StatusCode::UNAUTHORIZED, StatusCode::TOO_MANY_REQUESTS];
 
-/// The path that tells whether an exporter is healthy.
+/// The path below the route prefix that tells whether an exporter is healthy.
 pub(super) const HEALTH_PATH: &str = "/-/healthy";
 
 pub(super) static COMMAND: CommandEntry = CommandEntry {
@@ -54,7 +54,7 @@ fn target_of(options: &WebOptions) -> Result<HealthTarget, CommandError> {
     let file = options.config_file().map(WebFile::open).transpose();
     let file = file.map_err(|error| CommandError::Usage(format!("--web.config.file: {error}")))?;
     let tls = file.as_ref().is_some_and(WebFile::is_encrypted);
-    Ok(HealthTarget::new(connect_address(address), tls, HEALTH_PATH))
+    Ok(HealthTarget::new(connect_address(address), tls, &options.route_prefix.join(HEALTH_PATH)))
 }
 
 /// Sends the request, and prints and returns success if the exporter is healthy.
@@ -79,6 +79,9 @@ async fn ask(HealthTarget { url, address }: &HealthTarget) -> Result<(), Command
         _ if is_healthy => {
             print("healthy\n");
             Ok(())
+        }
+        Ok(response) if response.status() == StatusCode::NOT_FOUND => {
+            Err(anyhow!("unhealthy: {url} does not exist; use the --web.route-prefix of the exporter").into())
         }
         Ok(response) => Err(anyhow!("unhealthy: {url} responded with status {}", response.status()).into()),
         Err(error) => {

@@ -16,12 +16,12 @@ use tracing::{debug, info, warn};
 use super::health_target::HealthTarget;
 use super::healthcheck::HEALTH_PATH;
 use super::{CommandEntry, CommandError, bind, print, systemd, with_runtime};
-use crate::config::{CommandSpec, Config, ConfigSource, ProcessEnvironment, WebOptions};
+use crate::config::{CommandSpec, Config, ConfigSource, LogOptions, ProcessEnvironment, WebOptions};
 use crate::metrics::{AccountMetrics, ConfigStatus, ExporterMetrics};
 use crate::plural;
-use crate::poller::{FleetManager, PollerFactory, PollingThread, ReadConfig, ReloadObserver, Reloader};
+use crate::poller::{ExporterSource, FleetManager, PollerFactory, PollingThread, ReloadObserver, Reloader};
 use crate::web::toolkit::WebFile;
-use crate::web::{AppState, Listener, Server, router, take_systemd_sockets};
+use crate::web::{AppState, Listener, Server, take_systemd_sockets};
 
 pub(super) static COMMAND: CommandEntry = CommandEntry {
     spec: CommandSpec {
@@ -64,9 +64,7 @@ async fn run(
     } else {
         bind(&config.options.web.listen_addresses)?
     };
-    let source = Arc::new(source);
-    let read: ReadConfig = Arc::new(move || source.read().map_err(|error| error.to_string()));
-    Ok(serve(&config, listeners, web_file, Some(read), stop).await?)
+    Ok(serve(&config, listeners, web_file, Some(source), stop).await?)
 }
 
 /// Prints the result of `--config.check` for a valid configuration.
@@ -92,12 +90,12 @@ fn max_open_files() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 
-/// Polls and serves until `stop` is cancelled. Without `read` there are no reloads.
+/// Polls and serves until `stop` is cancelled. Without a source there are no reloads.
 pub(super) async fn serve(
     config: &Config,
     listeners: Vec<Listener>,
     web_file: Option<Arc<WebFile>>,
-    read: Option<ReadConfig>,
+    source: Option<ExporterSource>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let started = Instant::now();
@@ -108,28 +106,30 @@ pub(super) async fn serve(
     let mut manager = FleetManager::new(factory, AccountMetrics::attach, polling.handle().clone(), stop.clone());
 
     // Install the handler before logging the start: SIGHUP kills a process without one.
-    let read = read
-        .map(|read| anyhow::Ok((read, signal(SignalKind::hangup()).context("cannot handle SIGHUP")?)))
+    let source = source
+        .map(|source| anyhow::Ok((source, signal(SignalKind::hangup()).context("cannot handle SIGHUP")?)))
         .transpose()?;
     log_start(config, &listeners, web_file.as_deref())?;
     let tls = web_file.as_deref().is_some_and(WebFile::is_encrypted);
+    let health_path = config.options.web.route_prefix.join(HEALTH_PATH);
     // Published until the end.
-    let _health_target = HealthTarget::publish(&listeners, tls, HEALTH_PATH)
+    let _health_target = HealthTarget::publish(&listeners, tls, &health_path)
         .inspect_err(|error| debug!(%error, "health checks without flags cannot find this process"));
     let fleet = manager.fleet();
     manager.apply(config).map_err(anyhow::Error::msg)?;
 
     let mut reload = None;
-    if let Some((read, hangup)) = read {
-        let observer = ReloadStatus { exporter: exporter.clone(), web: config.options.web.clone() };
-        let (reloader, handle) = Reloader::new(manager, read, observer);
+    if let Some((source, hangup)) = source {
+        let (web, log) = (config.options.web.clone(), config.options.log.clone());
+        let observer = ReloadStatus { exporter: exporter.clone(), web, log };
+        let (reloader, handle) = Reloader::new(manager, Arc::new(source), config, observer);
         tokio::spawn(reloader.run(hangup, stop.clone()));
         reload = config.options.web.enable_lifecycle.then_some(handle);
     }
-    let telemetry_path = config.options.web.telemetry_path.clone();
-    let state = AppState { fleet, exporter, telemetry_path, reload, started_at: started, is_ready: false.into() };
-    let router = router(Arc::new(state));
-    let server = Server { router, web_file, max_connections: config.options.web.max_connections };
+    let WebOptions { route_prefix, telemetry_path, max_connections, .. } = config.options.web.clone();
+    let is_ready = false.into();
+    let state = AppState { fleet, exporter, route_prefix, telemetry_path, reload, started_at: started, is_ready };
+    let server = Server { state: Arc::new(state), web_file, max_connections };
 
     systemd::notify_ready(config.accounts.len());
     tokio::spawn(systemd::ping_watchdog());
@@ -166,7 +166,7 @@ fn log_start(config: &Config, listeners: &[Listener], web_file: Option<&WebFile>
     for listener in listeners {
         let tls = web_file.is_some_and(WebFile::is_encrypted);
         let address = listener.address().context("cannot read the address of a listening socket")?;
-        info!(tls, address, "listening");
+        info!(tls, metrics_path = config.options.web.metrics_path(), address, "listening");
     }
     Ok(())
 }
@@ -182,6 +182,7 @@ struct ReloadStatus {
     exporter: Arc<ExporterMetrics>,
     /// The options in force, which a reload does not change.
     web: WebOptions,
+    log: LogOptions,
 }
 
 impl ReloadObserver for ReloadStatus {
@@ -190,8 +191,10 @@ impl ReloadObserver for ReloadStatus {
     }
 
     fn reload_ended(&self, applied: Option<&Config>, accounts: usize) {
-        if applied.is_some_and(|config| config.options.web != self.web) {
-            warn!("changed --web options take effect after a restart");
+        let is_changed = applied
+            .map(|Config { options, .. }| [("--web", options.web != self.web), ("--log", options.log != self.log)]);
+        for (group, _) in is_changed.into_iter().flatten().filter(|(_, is_changed)| *is_changed) {
+            warn!("changed {group} options take effect after a restart");
         }
         let invalid = ConfigStatus { is_valid: false, ..self.exporter.config_status() };
         self.exporter.set_config_status(applied.map_or(invalid, config_status));

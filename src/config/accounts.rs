@@ -9,6 +9,7 @@ use super::API_KEY_VARIABLE;
 use super::command::CommandSpec;
 use super::file::{ACCOUNT_FIELDS, AccountEntry, Document};
 use super::options::{Options, PollOptions};
+use super::shard::shard_of;
 use super::values::{Environment, OptionText, Values, key_from_environment, parse};
 use crate::inventory::{CollectorOptions, Money};
 use crate::tryvox::{ApiKeySource, ListingFilter, STATUSES, TryvoxOptions};
@@ -47,6 +48,26 @@ impl AccountConfig {
         }
     }
 
+    /// Returns whether listings of both accounts are comparable: whether they have the same numbers in the same API. The
+    /// order of filters does not matter.
+    #[must_use]
+    pub fn lists_same_numbers(&self, other: &Self) -> bool {
+        self.source() == other.source()
+    }
+
+    /// Returns a text that identifies the numbers that the account lists: its API, its ID there, and its filters.
+    #[must_use]
+    pub fn source(&self) -> String {
+        let sorted = |filter: &Option<Vec<String>>| {
+            filter.clone().map(|mut values| {
+                values.sort_unstable();
+                values
+            })
+        };
+        let TryvoxOptions { url, countries, statuses, .. } = &self.tryvox;
+        format!("{:?}", (url.as_str(), &self.account_id, sorted(countries), sorted(statuses)))
+    }
+
     /// Returns the queries whose results together are the listing; no number is in two of them.
     #[must_use]
     pub fn filters(&self) -> Vec<ListingFilter> {
@@ -79,6 +100,8 @@ pub(super) struct Accounts<'a, E> {
     environment: &'a E,
     values: &'a Values,
     options: &'a Options,
+    /// The shard whose accounts are polled; `None` if it is invalid.
+    shard: Option<u32>,
     collector: Arc<CollectorOptions>,
     parser: Command,
     /// Whether the key file of the process is invalid, which is reported once and not for each account.
@@ -92,11 +115,12 @@ impl<'a, E: Environment> Accounts<'a, E> {
         environment: &'a E,
         values: &'a Values,
         options: &'a Options,
+        shard: Option<u32>,
         problems: &'a mut Vec<String>,
     ) -> Self {
         let collector = Arc::new(options.collector.clone());
         let parser = AccountOptions::augment_args(Command::new("options"));
-        Self { command, environment, values, options, collector, parser, is_shared_key_invalid: false, problems }
+        Self { command, environment, values, options, shard, collector, parser, is_shared_key_invalid: false, problems }
     }
 
     /// Returns the valid accounts, of all shards.
@@ -113,7 +137,7 @@ impl<'a, E: Environment> Accounts<'a, E> {
             }
             (Some(id), None) => {
                 let id = id.text.clone();
-                let key = self.key(None);
+                let key = self.key(&id, None);
                 key.map(|key| AccountConfig::new(self.options, id, key)).into_iter().collect()
             }
             (Some(_), Some(_)) => {
@@ -167,7 +191,8 @@ impl<'a, E: Environment> Accounts<'a, E> {
             self.report(error);
         }
         let budget = self.budget(entry);
-        let key = self.key(Some(entry));
+        let label = name.map(|name| &name.text).or(account_id.as_ref());
+        let key = self.key(label.map_or("", String::as_str), Some(entry));
         if self.problems.len() > problems {
             return None;
         }
@@ -213,56 +238,101 @@ impl<'a, E: Environment> Accounts<'a, E> {
     }
 
     /// Returns where the key of an account comes from: the variable or the file that its entry names, or those of the
-    /// process. A key file is read again at each poll, but commands that require keys report a problem at the start.
-    fn key(&mut self, entry: Option<&AccountEntry>) -> Option<ApiKeySource> {
+    /// process. A file is read again at each poll.
+    fn key(&mut self, name: &str, entry: Option<&AccountEntry>) -> Option<ApiKeySource> {
+        let need = self.key_need(name, entry);
         let field = |name| entry.and_then(|entry| entry.fields.get(name));
         let key = match (field("api_key_env"), field("api_key_file"), self.values.get("tryvox.api-key-file")) {
             (Some(_), Some(file), _) => Err(format!("{file}: api_key_env is set, too; remove one of them")),
-            (Some(variable), None, _) => self.key_of_variable(variable),
-            (None, Some(file), _) => self.key_of_file(file),
+            (Some(variable), None, _) => self.key_of_variable(variable, need),
+            (None, Some(file), _) => key_of_file(file, need),
             (None, None, Some(_)) if self.is_shared_key_invalid => return None,
-            (None, None, Some(file)) => self.key_of_file(file).inspect_err(|_| self.is_shared_key_invalid = true),
-            (None, None, None) => key_from_environment(self.environment, API_KEY_VARIABLE).and_then(|key| {
-                key.map(ApiKeySource::Value).ok_or_else(|| match entry {
-                    Some(AccountEntry { origin, .. }) => format!(
-                        "{origin}: the account has no API key; set api_key_file, api_key_env, or the environment \
-                         variable {API_KEY_VARIABLE}"
-                    ),
-                    None => format!(
-                        "no API key: set the environment variable {API_KEY_VARIABLE}, or --tryvox.api-key-file to a \
-                         file that contains it"
-                    ),
-                })
-            }),
+            (None, None, Some(file)) => key_of_file(file, need).inspect_err(|_| self.is_shared_key_invalid = true),
+            (None, None, None) => self.shared_key(entry, need),
         };
         key.map_err(|problem| self.report(problem)).ok()
     }
 
-    fn key_of_variable(&self, variable: &OptionText) -> Result<ApiKeySource, String> {
+    /// Returns whether the configuration is invalid if the key of an account cannot be read.
+    fn key_need(&self, name: &str, entry: Option<&AccountEntry>) -> KeyNeed {
+        if self.shard.is_some_and(|shard| shard_of(name, self.options.shard.total_shards) != shard) {
+            KeyNeed::NotPolled
+        } else if self.options.config.check || entry.is_none() && self.command.requires_keys {
+            KeyNeed::Required
+        } else {
+            KeyNeed::AtPolls
+        }
+    }
+
+    fn key_of_variable(&self, variable: &OptionText, need: KeyNeed) -> Result<ApiKeySource, String> {
         let name = &variable.text;
         // The text may be a key by mistake, which must not be shown.
         if !name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_') {
             let position = variable.position();
             return Err(format!("{position}: must be the name of an environment variable, like TRYVOX_PRODUCTION_KEY"));
         }
-        match key_from_environment(self.environment, name)? {
-            Some(key) => Ok(ApiKeySource::Value(key)),
-            None => Err(format!("{variable}: the environment variable is not set; set it or use api_key_file")),
+        match key_from_environment(self.environment, name) {
+            Ok(Some(key)) => Ok(ApiKeySource::Value(key)),
+            Ok(None) => need.without_key(format!(
+                "{variable}: the environment variable is not set; set it and restart the exporter, or use api_key_file"
+            )),
+            Err(problem) => need.without_key(problem),
         }
     }
 
-    /// Returns the key file that an option or a field names, if it can be read now or the command does not require that.
-    fn key_of_file(&self, file: &OptionText) -> Result<ApiKeySource, String> {
-        let source = ApiKeySource::File(file.text.clone().into());
-        if self.command.requires_keys {
-            source.read().map_err(|error| format!("{}: {error}", file.position()))?;
-        }
-        Ok(source)
+    /// Returns the key in the environment variable of the process.
+    fn shared_key(&self, entry: Option<&AccountEntry>, need: KeyNeed) -> Result<ApiKeySource, String> {
+        let problem = match key_from_environment(self.environment, API_KEY_VARIABLE) {
+            Ok(Some(key)) => return Ok(ApiKeySource::Value(key)),
+            Ok(None) => match entry {
+                Some(AccountEntry { origin, .. }) => format!(
+                    "{origin}: the account has no API key; set api_key_file, api_key_env, or the environment variable \
+                     {API_KEY_VARIABLE}"
+                ),
+                None => format!(
+                    "no API key: set the environment variable {API_KEY_VARIABLE}, or --tryvox.api-key-file to a file \
+                     that contains it"
+                ),
+            },
+            Err(problem) => return need.without_key(problem),
+        };
+        // An account that is polled needs a source of its key, even if that cannot be read.
+        if need == KeyNeed::NotPolled { Ok(ApiKeySource::Missing(problem)) } else { Err(problem) }
     }
 
     fn report(&mut self, problem: impl Into<String>) {
         self.problems.push(problem.into());
     }
+}
+
+/// What follows if the key of an account cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum KeyNeed {
+    /// The configuration is invalid.
+    Required,
+    /// The polls of the account fail.
+    AtPolls,
+    /// Nothing: another shard polls the account.
+    NotPolled,
+}
+
+impl KeyNeed {
+    /// Returns the source of a key that is missing.
+    fn without_key(self, problem: String) -> Result<ApiKeySource, String> {
+        match self {
+            Self::Required => Err(problem),
+            Self::AtPolls | Self::NotPolled => Ok(ApiKeySource::Missing(problem)),
+        }
+    }
+}
+
+/// Returns the key file that an option or a field names.
+fn key_of_file(file: &OptionText, need: KeyNeed) -> Result<ApiKeySource, String> {
+    let source = ApiKeySource::File(file.text.clone().into());
+    if need == KeyNeed::Required {
+        source.read().map_err(|error| format!("{}: {error}", file.position()))?;
+    }
+    Ok(source)
 }
 
 /// Checks the name of an account, which is a label value.

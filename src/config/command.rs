@@ -17,7 +17,8 @@ pub struct CommandSpec {
     pub options: &'static [&'static str],
     /// The defaults that differ from those that the options declare, by the ID of the option.
     pub defaults: &'static [(&'static str, &'static str)],
-    /// Whether a key file that cannot be read makes the configuration invalid; if not, only its account fails.
+    /// Whether the configuration of a single account is invalid if its key cannot be read; if not, its poll fails. An
+    /// account of a configuration file never makes the others fail.
     pub requires_keys: bool,
 }
 

@@ -6,13 +6,14 @@ use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Arg;
 
 use super::ListenAddress;
 use super::command::{declared_options, selects};
+use super::shard::stable_hash;
 use super::values::{OptionText, Origin, Values};
 use crate::options::List;
 use crate::yaml::{self, Key, Mapping, Node, Position, Problem, Value};
@@ -62,6 +63,29 @@ pub(super) struct Document {
     pub(super) accounts: Option<Vec<AccountEntry>>,
     /// Whether there is no file or it could be read and parsed.
     pub(super) is_complete: bool,
+    /// `None` if there is no file.
+    pub(super) content: Option<ContentHash>,
+}
+
+/// A hash of the content of the configuration file. It is the same in each run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContentHash(u64);
+
+impl ContentHash {
+    /// Returns the hash of a file that has been read. If it cannot be read, why not counts as its content; `None` if
+    /// there is no file.
+    fn new(content: &std::io::Result<Vec<u8>>) -> Option<Self> {
+        match content {
+            Ok(bytes) => Some(Self(stable_hash(&String::from_utf8_lossy(bytes)))),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => Some(Self(stable_hash(&error.to_string()))),
+        }
+    }
+
+    /// Returns the hash of a file; `None` if there is none.
+    pub(crate) fn of_file(path: &Path) -> Option<Self> {
+        Self::new(&read_bytes(path))
+    }
 }
 
 /// An account as written.
@@ -78,32 +102,37 @@ pub(super) struct AccountEntry {
 impl Document {
     /// Returns a document without content.
     pub(super) fn empty(is_complete: bool) -> Self {
-        Self { values: Values::new(), accounts: None, is_complete }
+        Self { values: Values::new(), accounts: None, is_complete, content: None }
     }
 }
 
 /// Reads a file and adds everything that is wrong with it to `problems`.
 pub(super) fn read(path: &Path, problems: &mut Vec<String>) -> Document {
-    match read_text(path) {
+    let bytes = read_bytes(path);
+    let content = ContentHash::new(&bytes);
+    let text = bytes.and_then(|bytes| {
+        String::from_utf8(bytes).map_err(|error| std::io::Error::new(ErrorKind::InvalidData, error.utf8_error()))
+    });
+    match text {
         Ok(text) => {
             let mut reader = Reader { path, options: file_options(), problems: Vec::new() };
             let document = reader.document(&text);
             problems.extend(reader.problems.iter().map(|problem| format!("{}:{problem}", path.display())));
-            document
+            Document { content, ..document }
         }
         Err(error) => {
             let path = path.display();
             problems.push(format!("--config.file={path}: cannot be read: {error}; check its path, owner and content"));
-            Document::empty(false)
+            Document { content, ..Document::empty(false) }
         }
     }
 }
 
-fn read_text(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    let length = File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
+fn read_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let length = File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
     match length as u64 {
-        0..=MAX_FILE_BYTES => Ok(text),
+        0..=MAX_FILE_BYTES => Ok(bytes),
         _ => Err(std::io::Error::other("it is too large")),
     }
 }

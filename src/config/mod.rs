@@ -10,23 +10,29 @@ mod command;
 mod file;
 mod listen_address;
 mod options;
+mod route_prefix;
 mod shard;
 mod source;
 mod values;
 
 pub use accounts::AccountConfig;
 pub use command::CommandSpec;
-pub use file::{ACCOUNT_FIELDS, AccountField};
+pub use file::{ACCOUNT_FIELDS, AccountField, ContentHash};
 pub use listen_address::ListenAddress;
 pub use options::{
     ConfigOptions, LogFormat, LogLevel, LogOptions, Options, OutputFormat, OutputOptions, PollOptions, ShardOptions,
     WebOptions, is_boolean, variable,
 };
+pub use route_prefix::RoutePrefix;
 pub use shard::{Shard, shard_of, stable_hash};
 pub use source::{ConfigSource, Flags};
 pub use values::{Environment, ProcessEnvironment, key_from_environment};
 
 use std::fmt;
+
+use indexmap::IndexSet;
+use reqwest::Url;
+use url::Host;
 
 use crate::tryvox::ApiKeySource;
 
@@ -43,31 +49,51 @@ pub struct Config {
     pub shard: u32,
     /// What is valid, but should be known.
     pub warnings: Vec<String>,
+    /// The content of the configuration file; `None` if there is no file.
+    pub content: Option<ContentHash>,
 }
 
 impl Config {
     /// Keeps the accounts of this shard.
-    fn assemble(options: Options, mut accounts: Vec<AccountConfig>, problems: &mut Vec<String>) -> Self {
-        let total_shards = options.shard.total_shards;
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let shard = options.shard.shard.resolve(&host).unwrap_or_else(|error| {
-            problems.push(format!("--shard: {error}"));
-            0
-        });
-        if shard >= total_shards {
-            problems.push(format!("--shard: is {shard}, but --total-shards is {total_shards}; the first shard is 0"));
-        }
+    fn assemble(options: Options, shard: u32, mut accounts: Vec<AccountConfig>, content: Option<ContentHash>) -> Self {
         let total_accounts = accounts.len();
-        let warnings = accounts.iter().filter_map(|account| account.key.permission_warning()).collect();
-        accounts.retain(|account| shard_of(&account.name, total_shards) == shard);
-        Self { options, accounts, total_accounts, shard, warnings }
+        accounts.retain(|account| shard_of(&account.name, options.shard.total_shards) == shard);
+        let warnings = warnings(&accounts);
+        Self { options, accounts, total_accounts, shard, warnings, content }
     }
 
     /// Returns the configuration of one account whose key is known.
     #[must_use]
     pub fn of_account(options: Options, account_id: String, key: ApiKeySource) -> Self {
         let account = AccountConfig::new(&options, account_id, key);
-        Self::assemble(options, vec![account], &mut Vec::new())
+        Self::assemble(options, 0, vec![account], None)
+    }
+}
+
+/// Returns what an operator should know of the accounts, each warning once.
+fn warnings(accounts: &[AccountConfig]) -> Vec<String> {
+    let readable = accounts.iter().filter_map(|account| account.key.permission_warning());
+    let unencrypted = accounts.iter().filter_map(|account| {
+        let url = &account.tryvox.url;
+        (url.scheme() == "http" && !is_loopback(url)).then(|| {
+            let host = url.host_str().unwrap_or_default();
+            format!("API keys are sent to {host} unencrypted, because its URL begins with http://; use https://")
+        })
+    });
+    let warnings: IndexSet<String> = readable.chain(unencrypted).collect();
+    warnings.into_iter().collect()
+}
+
+/// Returns whether requests to a URL do not leave this machine.
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => {
+            let name = name.trim_end_matches('.');
+            name == "localhost" || name.ends_with(".localhost")
+        }
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.to_canonical().is_loopback(),
+        None => false,
     }
 }
 
@@ -77,13 +103,20 @@ impl Config {
 pub struct ConfigError {
     first: String,
     others: Vec<String>,
+    content: Option<ContentHash>,
 }
 
 impl ConfigError {
-    /// Returns these problems as an error, if there are any.
-    fn unless_empty(problems: Vec<String>) -> Option<Self> {
+    /// Returns these problems of a configuration as an error, if there are any.
+    fn unless_empty(problems: Vec<String>, content: Option<ContentHash>) -> Option<Self> {
         let mut problems = problems.into_iter();
-        Some(Self { first: problems.next()?, others: problems.collect() })
+        Some(Self { first: problems.next()?, others: problems.collect(), content })
+    }
+
+    /// Returns the content of the configuration file; `None` if there is no file.
+    #[must_use]
+    pub fn content(&self) -> Option<ContentHash> {
+        self.content
     }
 
     /// Returns each problem.
@@ -94,7 +127,7 @@ impl ConfigError {
 
 impl From<String> for ConfigError {
     fn from(problem: String) -> Self {
-        Self { first: problem, others: Vec::new() }
+        Self { first: problem, others: Vec::new(), content: None }
     }
 }
 
@@ -113,3 +146,25 @@ impl std::error::Error for ConfigError {}
 
 /// The environment variable that holds the API key; there is no flag for it.
 pub const API_KEY_VARIABLE: &str = "TRYVOX_API_KEY";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_urls_do_not_leave_this_machine() {
+        for (url, expected) in [
+            ("http://localhost:1", true),
+            ("http://api.localhost", true),
+            ("http://127.0.0.9", true),
+            ("http://[::1]:8080/x", true),
+            ("http://[::ffff:127.0.0.1]", true),
+            ("http://localhost.example", false),
+            ("http://10.0.0.1", false),
+            ("http://[fe80::1]", false),
+            ("http://api.tryvox.io", false),
+        ] {
+            assert_eq!(is_loopback(&url.parse().unwrap()), expected, "{url}");
+        }
+    }
+}

@@ -8,6 +8,7 @@ use clap::builder::{OsStringValueParser, ValueParser};
 use clap::{Arg, ArgAction, Args, ValueEnum};
 
 use super::ListenAddress;
+use super::route_prefix::{RoutePrefix, is_plain_path};
 use super::shard::Shard;
 use crate::duration;
 use crate::inventory::CollectorOptions;
@@ -49,6 +50,15 @@ pub struct ConfigOptions {
     /// Validate the configuration, report every problem and exit with 0 or 2
     #[arg(id = "config.check", long, value_name = "BOOL", default_value = "false", action = ArgAction::Set)]
     pub check: bool,
+    /// Time between two looks at the configuration file, which is reloaded if its content changed; 0s disables them
+    #[arg(
+        id = "config.auto-reload-interval",
+        long,
+        value_name = "DURATION",
+        default_value = "0s",
+        value_parser = duration::parse
+    )]
+    pub auto_reload_interval: Duration,
 }
 
 /// When accounts are polled, and which listings are valid.
@@ -106,6 +116,9 @@ pub struct WebOptions {
     /// Path under which metrics are served
     #[arg(id = "web.telemetry-path", long, value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
     pub telemetry_path: String,
+    /// Prefix of every path, for a proxy that passes it on
+    #[arg(id = "web.route-prefix", long, value_name = "PATH", default_value = "/")]
+    pub route_prefix: RoutePrefix,
     /// Web configuration file of the Prometheus exporter-toolkit: TLS, users, headers, rate limit
     #[arg(id = "web.config.file", long, value_name = "PATH", value_parser = OsStringValueParser::new())]
     config_file: Option<OsString>,
@@ -126,6 +139,12 @@ impl WebOptions {
     pub fn config_file(&self) -> Option<&Path> {
         self.config_file.as_ref().filter(|path| !path.is_empty()).map(Path::new)
     }
+
+    /// Returns the path under which metrics are served, with the route prefix.
+    #[must_use]
+    pub fn metrics_path(&self) -> String {
+        self.route_prefix.join(&self.telemetry_path)
+    }
 }
 
 /// Which accounts this process polls.
@@ -138,6 +157,22 @@ pub struct ShardOptions {
     /// Number of processes that share the accounts
     #[arg(id = "total-shards", long, value_name = "N", default_value = "1", value_parser = integer(1..=10_000_u32))]
     pub total_shards: u32,
+}
+
+impl ShardOptions {
+    /// Returns the ordinal of this process's shard.
+    ///
+    /// # Errors
+    /// If the host name does not contain it, or there is no such shard.
+    pub(super) fn ordinal(&self) -> Result<u32, String> {
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let shard = self.shard.resolve(&host).map_err(|error| format!("--shard: {error}"))?;
+        let total_shards = self.total_shards;
+        if shard >= total_shards {
+            return Err(format!("--shard: is {shard}, but --total-shards is {total_shards}; the first shard is 0"));
+        }
+        Ok(shard)
+    }
 }
 
 /// What `check` and `once` write.
@@ -201,8 +236,7 @@ fn share(text: &str) -> Result<f64, String> {
 
 /// Parses the path of the metrics, which must not be one of the exporter's other paths.
 fn telemetry_path(text: &str) -> Result<String, String> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
-    if !text.starts_with('/') || text.len() > 256 || !text.chars().all(is_plain) || text.contains("//") {
+    if !is_plain_path(text) {
         Err("must be a path of letters, digits and -._~ like /metrics".to_owned())
     } else if text == "/" || text == "/-" || text.starts_with("/-/") {
         Err("is a path of the exporter itself; choose another like /metrics".to_owned())
@@ -230,7 +264,7 @@ mod tests {
     #[test]
     fn telemetry_paths_are_not_the_exporters_own() {
         assert!(telemetry_path("/metrics").is_ok());
-        for invalid in ["", "metrics", "/", "/-/healthy", "/a b", "/{x}", "/*a", "//", "/?"] {
+        for invalid in ["", "metrics", "/", "/-/healthy", "/a b", "/{x}", "/*a", "//", "/?", "/a/../b"] {
             assert!(telemetry_path(invalid).is_err(), "{invalid}");
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::accounts::Accounts;
 use super::command::CommandSpec;
-use super::file::{self, Document};
+use super::file::{self, ContentHash, Document};
 use super::options::{Options, variable};
 use super::values::{Environment, OptionText, Origin, Values, parse, variable_text};
 use super::{Config, ConfigError};
@@ -35,10 +35,28 @@ impl<E: Environment> ConfigSource<E> {
         let document = self.read_file(&mut problems);
         let mut values = self.values(&document.values, &mut problems);
         let options: Options = parse(&mut self.command.parser(), &mut values, &mut problems)?;
-        let accounts = Accounts::new(self.command, &self.environment, &values, &options, &mut problems).read(&document);
+        let shard = options.shard.ordinal();
+        let accounts = Accounts::new(
+            self.command,
+            &self.environment,
+            &values,
+            &options,
+            shard.as_ref().ok().copied(),
+            &mut problems,
+        );
+        let accounts = accounts.read(&document);
         problems.extend((self.check_files)(&options));
-        let config = Config::assemble(options, accounts, &mut problems);
-        ConfigError::unless_empty(problems).map_or(Ok(config), Err)
+        let shard = shard.unwrap_or_else(|problem| {
+            problems.push(problem);
+            0
+        });
+        let config = Config::assemble(options, shard, accounts, document.content);
+        ConfigError::unless_empty(problems, document.content).map_or(Ok(config), Err)
+    }
+
+    /// Returns the current content of the configuration file; `None` if there is no file.
+    pub fn content(&self) -> Option<ContentHash> {
+        ContentHash::of_file(self.file_path()?.as_ref())
     }
 
     /// Reads and validates only the options, those in the file included.
@@ -50,7 +68,7 @@ impl<E: Environment> ConfigSource<E> {
         let document = self.read_file(&mut problems);
         let mut values = self.values(&document.values, &mut problems);
         let options = parse(&mut self.command.parser(), &mut values, &mut problems)?;
-        ConfigError::unless_empty(problems).map_or(Ok(options), Err)
+        ConfigError::unless_empty(problems, document.content).map_or(Ok(options), Err)
     }
 
     /// Returns whether the configuration is only to be checked.
@@ -61,9 +79,12 @@ impl<E: Environment> ConfigSource<E> {
     }
 
     fn read_file(&self, problems: &mut Vec<String>) -> Document {
+        self.file_path().map_or_else(|| Document::empty(true), |path| file::read(path.as_ref(), problems))
+    }
+
+    fn file_path(&self) -> Option<String> {
         let values = self.values(&Values::new(), &mut Vec::new());
-        let path = values.get("config.file").map(|value| value.text.clone());
-        path.map_or_else(|| Document::empty(true), |path| file::read(path.as_ref(), problems))
+        values.get("config.file").map(|value| value.text.clone())
     }
 
     /// Returns the texts of the command's options. An environment variable that is empty counts as not set.

@@ -56,8 +56,10 @@ pub struct ListingFold {
     newest_creation: Option<u32>,
     /// Invalid records by [`InvalidRecord::kind`].
     invalid_by_kind: BTreeMap<&'static str, InvalidRecords>,
-    /// The numbers of invalid records, as far as they can be read, with duplicates.
-    unreadable_numbers: Vec<E164>,
+    /// The numbers of invalid records, as far as they can be read, with duplicates, and the kind of each record.
+    unreadable_numbers: Vec<(E164, &'static str)>,
+    /// Whether the current query has any records, valid or not.
+    query_has_records: bool,
     /// The undocumented forms of the pages.
     deviations: BTreeSet<Deviation>,
 }
@@ -108,6 +110,7 @@ impl ListingFold {
             newest_creation: None,
             invalid_by_kind: BTreeMap::new(),
             unreadable_numbers: Vec::new(),
+            query_has_records: false,
             deviations: BTreeSet::new(),
         }
     }
@@ -115,6 +118,13 @@ impl ListingFold {
     /// Starts the next query, which lists other numbers and has a first page of its own.
     pub fn start_query(&mut self) {
         self.query_started_at = None;
+        self.query_has_records = false;
+    }
+
+    /// Returns whether the pages of the current query had any records, valid or not.
+    #[must_use]
+    pub fn query_has_records(&self) -> bool {
+        self.query_has_records
     }
 
     /// Adds a page. `page_number` counts over all queries. If several pages have the same number, the record on the
@@ -130,9 +140,11 @@ impl ListingFold {
             let total = usize::try_from(page.pagination.total).unwrap_or(usize::MAX).min(MAX_RESERVED);
             self.numbers.reserve_exact(total + total / 16);
         }
+        self.query_has_records |= !page.records.is_empty() || !page.malformed.is_empty();
         self.deviations.extend(&page.deviations);
         let mut add_invalid = |fold: &mut Self, e164: Option<&str>, invalid: InvalidRecord| {
-            fold.unreadable_numbers.extend(e164.and_then(|e164| e164.parse::<E164>().ok()));
+            let number = e164.and_then(|e164| e164.parse().ok());
+            fold.unreadable_numbers.extend(number.map(|e164| (e164, invalid.kind())));
             let records = fold.invalid_by_kind.entry(invalid.kind());
             records.or_insert_with(|| InvalidRecords { count: 0, example: invalid.to_string() }).count += 1;
             on_invalid(invalid);
@@ -228,6 +240,7 @@ impl ListingFold {
         self.numbers.sort_unstable_by_key(|number| (number.e164, number.page));
         dedup_keeping_last(&mut self.numbers, |number| number.e164);
 
+        let unreadable_numbers = self.take_unreadable_numbers();
         let mut inventory = Inventory {
             listed: self.numbers.len() as u64,
             invalid: self.invalid_by_kind.values().map(|records| records.count).sum(),
@@ -241,7 +254,6 @@ impl ListingFold {
             self.find_lifecycle_timestamps(&mut inventory);
         }
         self.select_numbers(&mut inventory);
-        let unreadable_numbers = self.take_unreadable_numbers();
         let strings = &self.strings;
         let states = self.classes.into_values().map(|class| NumberState {
             status: strings[class.status].clone(),
@@ -257,12 +269,21 @@ impl ListingFold {
         FoldedListing { inventory, number_states, added_during_listing, unreadable_numbers }
     }
 
-    /// Returns the numbers that have only invalid records. `self.numbers` must be sorted.
+    /// Returns the numbers that have only invalid records, each of which is then counted once: a shift of the list may
+    /// show a record on two pages. `self.numbers` must be sorted.
     fn take_unreadable_numbers(&mut self) -> Vec<E164> {
-        let mut unreadable = std::mem::take(&mut self.unreadable_numbers);
-        unreadable.sort_unstable();
-        unreadable.dedup();
-        unreadable.retain(|e164| self.numbers.binary_search_by_key(e164, |number| number.e164).is_err());
+        let mut records = std::mem::take(&mut self.unreadable_numbers);
+        records.sort_by_key(|(e164, _)| *e164);
+        let mut unreadable = Vec::new();
+        for (e164, kind) in records {
+            let is_valid = self.numbers.binary_search_by_key(&e164, |number| number.e164).is_ok();
+            if !is_valid && unreadable.last() != Some(&e164) {
+                unreadable.push(e164);
+            } else if let Some(records) = self.invalid_by_kind.get_mut(kind) {
+                records.count -= 1;
+            }
+        }
+        self.invalid_by_kind.retain(|_, records| records.count > 0);
         unreadable.shrink_to_fit();
         unreadable
     }

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
 use super::previous::PreviousAccount;
-use super::render::{RenderedListing, render_listing};
+use super::render::{RenderedListing, render_listing, without_disabled};
 use super::text::CachedText;
 use crate::poller::{
     Account, AccountSnapshot, LastListing, PollReaction, PollStats, Poller, Publication, SuspensionTimer,
@@ -53,6 +53,12 @@ impl AccountMetrics {
         &self.account
     }
 
+    /// Removes the samples of collectors that have been disabled since the listing began. Those of collectors that have
+    /// been enabled come with the next listing, because the tables of this one are not kept.
+    fn without_disabled(&self, listing: RenderedListing) -> RenderedListing {
+        without_disabled(listing, &self.account.config().collector)
+    }
+
     /// Completes the metrics after a first poll that failed by those of an earlier run: the time of the last success,
     /// and the inventory unless that is longer ago than `stale_after`. Returns whether there is such an inventory.
     pub fn carry_over(&self, previous: &PreviousAccount, stale_after: Duration) -> bool {
@@ -68,7 +74,9 @@ impl AccountMetrics {
         let is_carried = previous.has_inventory() && !time_left.is_zero();
         let suspended = SuspensionTimer::start(total_suspended_time);
         let stale_at = Instant::now() + if is_carried { time_left } else { Duration::ZERO };
-        let last_listing = LastListing { overview: Arc::default(), stale_at, overdue_at: stale_at, suspended };
+        let overview = Arc::default();
+        let last_listing =
+            LastListing { overview, listed_at: Instant::now(), stale_at, overdue_at: stale_at, suspended };
         let polls = PollStats { last_success_at: Some(last_success_at), ..snapshot.polls.clone() };
         let snapshot =
             Arc::new(AccountSnapshot { polls, last_listing: Some(last_listing), ..AccountSnapshot::clone(snapshot) });
@@ -82,12 +90,19 @@ impl PollReaction for AccountMetrics {
         let previous = self.view.load_full();
         let listing = match publication.new_listing {
             Some(new) => {
-                let rendered = render_listing(self.account.name(), new.listing, previous.listing.as_deref());
-                Some(Arc::new(rendered))
+                let previous = previous.listing.as_deref();
+                let rendered = render_listing(self.account.name(), new.listing, previous);
+                Some(Arc::new(self.without_disabled(rendered)))
             }
             None => previous.listing.clone(),
         };
         self.view.store(Arc::new(AccountView { snapshot: publication.snapshot.clone(), listing }));
+    }
+
+    fn config_changed(&self, _: &Account, snapshot: &Arc<AccountSnapshot>) {
+        let previous = self.view.load_full();
+        let listing = previous.listing.as_deref().map(|rendered| Arc::new(self.without_disabled(rendered.clone())));
+        self.view.store(Arc::new(AccountView { snapshot: snapshot.clone(), listing }));
     }
 }
 
@@ -103,6 +118,7 @@ pub(super) struct ScrapedAccount {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct AccountVersion {
     serial: u64,
+    config: u64,
     polls: u64,
     requests: u64,
     has_listing: bool,
@@ -112,11 +128,12 @@ impl ScrapedAccount {
     /// Loads the current view of an account.
     pub(super) fn new(metrics: &AccountMetrics, now: Instant) -> Self {
         let AccountMetrics { account, view } = metrics;
-        // Before the counts themselves are read: if they change in between, the version is only older than they are.
-        let requests = account.requests_version();
+        // Before what they are versions of is read: if that changes in between, the version is only older.
+        let (config, requests) = (account.config_version(), account.requests_version());
         let view = view.load_full();
         let version = AccountVersion {
             serial: account.serial(),
+            config,
             polls: view.snapshot.polls.count(),
             requests,
             has_listing: view.snapshot.listing_at(now).is_some(),
@@ -133,6 +150,7 @@ impl ScrapedAccount {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::time::{Duration, SystemTime};
 
     use futures_util::FutureExt;
@@ -141,11 +159,13 @@ mod tests {
     use reqwest::header::HeaderValue;
 
     use super::*;
+    use crate::config::{AccountConfig, PollOptions};
     use crate::inventory::{Inventory, NumberStates};
     use crate::metrics::{INVENTORY, PreviousMetrics, seal};
-    use crate::poller::{Budget, LastPoll, Listing, NewListing, PollStats};
+    use crate::poller::{LastPoll, Listing, NewListing, PollStats};
     use crate::tryvox::{
-        ApiResponse, ClientContext, Failure, FailureReason, FairLimit, Transport, TryvoxClient, TryvoxOptions,
+        ApiKeySource, ApiResponse, ClientContext, Failure, FailureReason, FairLimit, Transport, TryvoxClient,
+        TryvoxOptions,
     };
 
     /// An API that is never called.
@@ -165,8 +185,17 @@ mod tests {
             now: SystemTime::now,
             rng: fastrand::Rng::with_seed(7),
         };
+        let config = AccountConfig {
+            key: ApiKeySource::Missing(String::new()),
+            name: "a".into(),
+            account_id: "acc".into(),
+            tryvox: TryvoxOptions::default(),
+            poll: PollOptions::default(),
+            collector: Arc::default(),
+            budget: BTreeMap::new(),
+        };
         let client = TryvoxClient::new("a", "acc", TryvoxOptions::default(), context);
-        AccountMetrics::new(Arc::new(Account::new("a", Duration::from_mins(5), Budget::new(), client)))
+        AccountMetrics::new(Arc::new(Account::new(config, client)))
     }
 
     #[test]
@@ -179,7 +208,8 @@ mod tests {
         assert_eq!(samples(now), 0, "the account has not been polled");
 
         let (stale_at, suspended) = (now + Duration::from_mins(15), SuspensionTimer::start(|| Duration::ZERO));
-        let last_listing = LastListing { overview: Arc::default(), stale_at, overdue_at: stale_at, suspended };
+        let overview = Arc::default();
+        let last_listing = LastListing { overview, listed_at: now, stale_at, overdue_at: stale_at, suspended };
         let succeeded = Arc::new(AccountSnapshot { last_listing: Some(last_listing), ..AccountSnapshot::default() });
         let listing = Arc::new(Listing { inventory: Inventory::default(), reported: 7 });
         let new_listing = Some(NewListing { listing: &listing, numbers: &NumberStates::default(), difference: None });
@@ -202,8 +232,8 @@ mod tests {
                         # HELP tryvox_last_success_timestamp_seconds h\n\
                         # TYPE tryvox_last_success_timestamp_seconds gauge\n\
                         tryvox_last_success_timestamp_seconds{account=\"a\"} 10000\n";
-        let previous = PreviousMetrics::parse(&seal(previous.to_owned())).unwrap();
-        let (previous, stale_after) = (previous.account("a").unwrap(), Duration::from_mins(15));
+        let previous = PreviousMetrics::parse(&seal(previous.to_owned(), [("a", "source".to_owned())])).unwrap();
+        let (previous, stale_after) = (previous.account("a", "source").unwrap(), Duration::from_mins(15));
         for (ended_at, is_carried) in [(9_000, false), (9_200, true), (10_899, true), (10_900, false)] {
             let metrics = account_metrics();
             let ended_at = SystemTime::UNIX_EPOCH + Duration::from_secs(ended_at);

@@ -20,7 +20,6 @@ pub(super) const MAX_AGE: Duration = Duration::from_millis(100);
 pub(super) struct RenderKey {
     pub(super) accounts: Vec<AccountVersion>,
     pub(super) config_status: ConfigStatus,
-    pub(super) has_exporter: bool,
 }
 
 /// The last text of each format, with its compressed forms.

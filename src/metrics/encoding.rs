@@ -40,46 +40,75 @@ pub(super) enum CompressionLevel {
     Small,
     /// Faster, for text that is rendered at each scrape.
     Fast,
+    /// No time, for small text that differs in each scrape: to start a compressor costs more than the rest of a scrape.
+    None,
 }
 
-impl CompressionLevel {
-    fn deflate(self) -> u32 {
-        match self {
-            Self::Small => 6,
-            Self::Fast => 1,
-        }
-    }
-
-    fn zstd(self) -> i32 {
-        match self {
-            Self::Small => 3,
-            Self::Fast => 1,
-        }
-    }
-}
-
-/// Compresses texts. The state of deflate, which is large, is created when it is first needed and then reused.
+/// Compresses texts. The states of deflate, which are large, are created when they are first needed and then reused.
 #[derive(Default)]
 pub(super) struct Compressors {
-    /// By [`CompressionLevel`].
-    deflate: [Option<Compress>; 2],
+    small_deflate: Option<Compress>,
+    fast_deflate: Option<Compress>,
 }
 
 impl Compressors {
     /// Compresses a text so that it can stand between other parts of a body.
     pub(super) fn compress(&mut self, text: &[u8], encoding: Encoding, level: CompressionLevel) -> Vec<u8> {
-        match encoding {
-            Encoding::Identity => text.to_vec(),
-            Encoding::Gzip => deflate(text, self.deflate(level)),
-            // It fails only if there is not enough memory, which is not the client's concern.
-            Encoding::Zstd => zstd::bulk::compress(text, level.zstd()).unwrap_or_default(),
+        let new_deflate = |level| move || Compress::new(Compression::new(level), false);
+        match (encoding, level) {
+            (Encoding::Identity, _) => text.to_vec(),
+            (Encoding::Gzip, CompressionLevel::Small) => {
+                deflate(text, self.small_deflate.get_or_insert_with(new_deflate(6)))
+            }
+            (Encoding::Gzip, CompressionLevel::Fast) => {
+                deflate(text, self.fast_deflate.get_or_insert_with(new_deflate(1)))
+            }
+            (Encoding::Gzip, CompressionLevel::None) => stored_blocks(text),
+            // Compression fails only if there is not enough memory, which is not the client's concern.
+            (Encoding::Zstd, CompressionLevel::Small) => zstd::bulk::compress(text, 3).unwrap_or_default(),
+            (Encoding::Zstd, CompressionLevel::Fast) => zstd::bulk::compress(text, 1).unwrap_or_default(),
+            (Encoding::Zstd, CompressionLevel::None) => raw_frame(text),
         }
     }
+}
 
-    fn deflate(&mut self, level: CompressionLevel) -> &mut Compress {
-        let compress = &mut self.deflate[level as usize];
-        compress.get_or_insert_with(|| Compress::new(Compression::new(level.deflate()), false))
+/// Returns deflate blocks that contain a text without compression (RFC 1951, section 3.2.4).
+fn stored_blocks(text: &[u8]) -> Vec<u8> {
+    let mut blocks = Vec::with_capacity(text.len() + 8);
+    for chunk in text.chunks(usize::from(u16::MAX)) {
+        let length = u16::try_from(chunk.len()).unwrap_or(u16::MAX);
+        // Not the last block, stored.
+        blocks.push(0);
+        blocks.extend(length.to_le_bytes());
+        blocks.extend((!length).to_le_bytes());
+        blocks.extend(chunk);
     }
+    blocks
+}
+
+/// Returns a zstd frame that contains a text without compression (RFC 8878, section 3.1.1); nothing for an empty text.
+fn raw_frame(text: &[u8]) -> Vec<u8> {
+    const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+    /// The size of the content follows in eight bytes, and is the size of the window.
+    const DESCRIPTOR: u8 = 0b1110_0000;
+    const MAX_BLOCK: usize = 128 << 10;
+
+    let blocks = text.chunks(MAX_BLOCK);
+    let last = blocks.len().wrapping_sub(1);
+    let mut frame = Vec::new();
+    for (index, block) in blocks.enumerate() {
+        if index == 0 {
+            frame.reserve(text.len() + 16);
+            frame.extend(MAGIC);
+            frame.push(DESCRIPTOR);
+            frame.extend((text.len() as u64).to_le_bytes());
+        }
+        // Whether it is the last block, the type, which is 0, and the size.
+        let header = block.len() << 3 | usize::from(index == last);
+        frame.extend_from_slice(&header.to_le_bytes()[..3]);
+        frame.extend(block);
+    }
+    frame
 }
 
 /// Compresses a text to deflate blocks that end at a byte boundary and to which later blocks do not refer.

@@ -1,4 +1,4 @@
-//! The metrics that a scrape renders: how polling goes, the exporter itself and its process.
+//! The metrics that a scrape renders: how polling goes, the exporter itself, its process and its web server.
 //!
 //! A rendering is kept, with its compressed forms, and reused until one of the things that it depends on changes or
 //! it [expires](super::cache::MAX_AGE).
@@ -11,11 +11,11 @@ use tokio::time::Instant;
 use super::account::ScrapedAccount;
 use super::cache::{RenderCache, RenderKey};
 use super::exporter_families::{ConfigStatus, EXPORTER};
-use super::exposition::{Samples, push_header};
-use super::family::Family;
+use super::exposition::{Samples, push_family};
 use super::format::Format;
+use super::http::HttpMetrics;
 use super::polling_families::{POLLING, PollingStatus};
-use super::process::ProcessMetrics;
+use super::process::{PROCESS, ProcessStatus, read_start_time};
 use super::text::CachedText;
 
 /// The size from which a text is complete; all but the last are at least this large. A rendering of several texts,
@@ -25,8 +25,10 @@ const TEXT_SIZE: usize = 64 << 10;
 /// The metrics of the exporter itself, and the cache of what is rendered at scrapes.
 #[derive(Debug)]
 pub struct ExporterMetrics {
-    process: ProcessMetrics,
+    /// When the process started, in seconds since the epoch.
+    started_at: Option<f64>,
     config_status: ArcSwap<ConfigStatus>,
+    http: Arc<HttpMetrics>,
     cache: RenderCache,
 }
 
@@ -35,8 +37,9 @@ impl ExporterMetrics {
     #[must_use]
     pub fn new(config_status: ConfigStatus) -> Self {
         Self {
-            process: ProcessMetrics::new(),
+            started_at: read_start_time(),
             config_status: ArcSwap::from_pointee(config_status),
+            http: Arc::default(),
             cache: RenderCache::default(),
         }
     }
@@ -52,8 +55,14 @@ impl ExporterMetrics {
         self.config_status.store(Arc::new(config_status));
     }
 
+    /// Returns the metrics of the web server, which counts its requests and connections in them.
+    #[must_use]
+    pub fn http(&self) -> &Arc<HttpMetrics> {
+        &self.http
+    }
+
     /// Returns the live metrics of the accounts and of the exporter. Those of the exporter and its process are
-    /// left out unless `has_exporter`.
+    /// left out unless `has_exporter`; then the cache is not used, which belongs to the complete scrapes.
     pub(super) fn live(
         self: &Arc<Self>,
         accounts: Vec<ScrapedAccount>,
@@ -62,8 +71,8 @@ impl ExporterMetrics {
         has_exporter: bool,
     ) -> LiveTexts {
         let versions = accounts.iter().map(|scraped| scraped.version).collect();
-        let key = RenderKey { accounts: versions, config_status: self.config_status(), has_exporter };
-        if let Some(text) = self.cache.get(&key, format, now) {
+        let key = RenderKey { accounts: versions, config_status: self.config_status() };
+        if let Some(text) = self.cache.get(&key, format, now).filter(|_| has_exporter) {
             return LiveTexts::Cached(Some(text));
         }
         let status = |ScrapedAccount { account, view, .. }: ScrapedAccount| {
@@ -73,7 +82,7 @@ impl ExporterMetrics {
         let accounts = accounts.into_iter().map(status).collect();
         let (exporter, key) = (self.clone(), Arc::new(key));
         let next = NextLivePart::Polling { family: 0, account: 0, has_header: false };
-        LiveTexts::Rendering(LiveRenderer { exporter, accounts, key, format, now, next })
+        LiveTexts::Rendering(LiveRenderer { exporter, accounts, has_exporter, key, format, now, next })
     }
 }
 
@@ -104,6 +113,7 @@ impl Iterator for LiveTexts {
 pub(super) struct LiveRenderer {
     exporter: Arc<ExporterMetrics>,
     accounts: Vec<PollingStatus>,
+    has_exporter: bool,
     key: Arc<RenderKey>,
     format: Format,
     now: Instant,
@@ -116,7 +126,7 @@ enum NextLivePart {
     /// A family of [`POLLING`], for one account. It gets its header with its first samples, so one without samples
     /// has none.
     Polling { family: usize, account: usize, has_header: bool },
-    /// The metrics of the exporter and its process, and the end of the text.
+    /// The metrics of the exporter and its process.
     Exporter,
     /// Nothing is left.
     End,
@@ -144,7 +154,7 @@ impl LiveRenderer {
             };
         }
         let text = Arc::new(CachedText::from(text));
-        if is_first && self.is_done() {
+        if is_first && self.is_done() && self.has_exporter {
             self.exporter.cache.insert(self.key.clone(), self.format, self.now, text.clone());
         }
         text
@@ -152,7 +162,9 @@ impl LiveRenderer {
 
     /// Appends a family of [`POLLING`] for one account, and returns the part that follows.
     fn push_polling(&self, text: &mut String, family: usize, account: usize, has_header: bool) -> NextLivePart {
-        let Some(metric) = POLLING.get(family) else { return NextLivePart::Exporter };
+        let Some(metric) = POLLING.get(family) else {
+            return if self.has_exporter { NextLivePart::Exporter } else { NextLivePart::End };
+        };
         let Some(status) = self.accounts.get(account) else {
             return NextLivePart::Polling { family: family + 1, account: 0, has_header: false };
         };
@@ -164,40 +176,18 @@ impl LiveRenderer {
     }
 
     fn push_exporter(&self, text: &mut String) {
-        if self.key.has_exporter {
-            for metric in EXPORTER {
-                push_family(text, &metric.family, self.format, false, |out| {
-                    (metric.fill)(&self.key.config_status, &mut Samples::new(&metric.family, None, self.format, out));
-                });
-            }
-            self.exporter.process.push(text, self.format);
+        for metric in EXPORTER {
+            push_family(text, &metric.family, self.format, false, |out| {
+                (metric.fill)(&self.key.config_status, &mut Samples::new(&metric.family, None, self.format, out));
+            });
         }
-        if self.format == Format::OpenMetrics {
-            text.push_str("# EOF\n");
+        let process = ProcessStatus::read(self.exporter.started_at);
+        for metric in PROCESS {
+            push_family(text, &metric.family, self.format, false, |out| {
+                (metric.fill)(&process, &mut Samples::new(&metric.family, None, self.format, out));
+            });
         }
     }
-}
-
-/// Appends samples of a family, after its header unless it has that already. Returns whether there were any; without
-/// samples there is no header.
-fn push_family(
-    out: &mut String,
-    family: &Family,
-    format: Format,
-    has_header: bool,
-    push_samples: impl FnOnce(&mut String),
-) -> bool {
-    let start = out.len();
-    if !has_header {
-        push_header(out, family, format);
-    }
-    let header_end = out.len();
-    push_samples(out);
-    let has_samples = out.len() > header_end;
-    if !has_samples {
-        out.truncate(start);
-    }
-    has_samples
 }
 
 #[cfg(test)]
@@ -228,6 +218,10 @@ mod tests {
 
         let second = text(&metrics, Format::Text, now);
         metrics.set_config_status(ConfigStatus { is_valid: false, ..metrics.config_status() });
-        assert!(!Arc::ptr_eq(&second, &text(&metrics, Format::Text, now)), "a reload shows at once");
+        let third = text(&metrics, Format::Text, now);
+        assert!(!Arc::ptr_eq(&second, &third), "a reload shows at once");
+
+        metrics.live(Vec::new(), Format::Text, now, false).for_each(drop);
+        assert!(Arc::ptr_eq(&third, &text(&metrics, Format::Text, now)), "a scrape of some accounts replaces nothing");
     }
 }

@@ -109,9 +109,31 @@ pub(super) fn push_header(out: &mut String, family: &Family, format: Format) {
     push_unit(out, name, format);
 }
 
+/// Appends samples of a family, after its header unless it has that already. Returns whether there were any; without
+/// samples there is no header.
+pub(super) fn push_family(
+    out: &mut String,
+    family: &Family,
+    format: Format,
+    has_header: bool,
+    push_samples: impl FnOnce(&mut String),
+) -> bool {
+    let start = out.len();
+    if !has_header {
+        push_header(out, family, format);
+    }
+    let header_end = out.len();
+    push_samples(out);
+    let has_samples = out.len() > header_end;
+    if !has_samples {
+        out.truncate(start);
+    }
+    has_samples
+}
+
 /// Appends the `# UNIT` line of a family whose name ends with a unit; only `OpenMetrics` has such lines. Its rule that
 /// the name must end with the unit is met because the unit is taken from the name.
-pub(super) fn push_unit(out: &mut String, name: &str, format: Format) {
+fn push_unit(out: &mut String, name: &str, format: Format) {
     let unit = ["seconds", "bytes"].into_iter().find(|unit| name.strip_suffix(unit).is_some_and(|n| n.ends_with('_')));
     if let Some(unit) = unit.filter(|_| format == Format::OpenMetrics) {
         _ = writeln!(out, "# UNIT {name} {unit}");

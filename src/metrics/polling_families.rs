@@ -180,7 +180,7 @@ pub static POLLING: &[PollingMetric] = &[
         "Configured monthly budget of the account, in units of the currency (different currencies must not be added); \
          absent if none is configured.",
         |status, samples| {
-            for (currency, amount) in status.account.budget() {
+            for (currency, amount) in &status.account.config().budget {
                 samples.push([currency], amount.to_f64());
             }
         },

@@ -19,11 +19,18 @@ use crate::config::stable_hash;
 /// Starts the last line of a file; the checksum of everything before it follows. Parsers of metrics ignore comments.
 const SEAL: &str = "# tryvox-exporter: end of the metrics, checksum ";
 
-/// Appends the line that makes metrics in the text format complete and recognizable.
+/// Starts the line that identifies what an account lists; the hashes of its name and of its source follow.
+const SOURCE: &str = "# tryvox-exporter: account ";
+
+/// Appends the lines that make metrics in the text format complete and recognizable. `accounts` has the name and the
+/// [source](crate::config::AccountConfig::source) of each account.
 #[must_use]
-pub fn seal(mut text: String) -> String {
+pub fn seal<'a>(mut text: String, accounts: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    for (name, source) in accounts {
+        // Writing to a string cannot fail.
+        _ = writeln!(text, "{SOURCE}{:016x} lists {:016x}", stable_hash(name), stable_hash(&source));
+    }
     let checksum = stable_hash(&text);
-    // Writing to a string cannot fail.
     _ = writeln!(text, "{SEAL}{checksum:016x}");
     text
 }
@@ -44,7 +51,11 @@ pub enum PreviousMetricsError {
 
 /// The metrics of each account in a file.
 #[derive(Debug, Default)]
-pub struct PreviousMetrics(HashMap<String, PreviousAccount>);
+pub struct PreviousMetrics {
+    accounts: HashMap<String, PreviousAccount>,
+    /// The lines that identify what each account lists.
+    sources: HashSet<String>,
+}
 
 /// The metrics of one account in a file, as far as a failed poll does not replace them.
 #[derive(Debug, Default)]
@@ -79,6 +90,10 @@ impl PreviousMetrics {
         let (mut families, mut series) = (HashSet::new(), HashSet::new());
         let mut lines = (1..).zip(metrics.split_terminator('\n')).peekable();
         while let Some((number, line)) = lines.next() {
+            if let Some(source) = line.strip_prefix(SOURCE) {
+                previous.sources.insert(source.to_owned());
+                continue;
+            }
             let name = help_name(line).filter(|name| families.insert(*name));
             let name = name.ok_or(PreviousMetricsError::Line(number))?;
             let kind = lines.next().and_then(|(_, line)| type_of(line, name));
@@ -92,10 +107,11 @@ impl PreviousMetrics {
         Ok(previous)
     }
 
-    /// Returns the metrics of an account.
+    /// Returns the metrics of an account, unless it listed other numbers then.
     #[must_use]
-    pub fn account(&self, name: &str) -> Option<&PreviousAccount> {
-        self.0.get(name)
+    pub fn account(&self, name: &str, source: &str) -> Option<&PreviousAccount> {
+        let is_same = self.sources.contains(&format!("{:016x} lists {:016x}", stable_hash(name), stable_hash(source)));
+        self.accounts.get(name).filter(|_| is_same)
     }
 
     /// Adds a sample if it is kept. Returns `None` if its value is not one that its family can have.
@@ -103,7 +119,7 @@ impl PreviousMetrics {
         let is_current = |family: &Family| {
             family.name == name && family.kind.name(Format::Text) == kind && family.labels == sample.labels
         };
-        let account = self.0.entry(sample.account).or_default();
+        let account = self.accounts.entry(sample.account).or_default();
         if let Some(index) = INVENTORY.iter().position(|metric| is_current(&metric.family)) {
             let text = account.inventory.entry(index).or_default();
             text.push_str(sample.line);
@@ -231,6 +247,10 @@ mod tests {
         text
     }
 
+    fn sealed(text: String) -> String {
+        seal(text, [])
+    }
+
     fn inventory(account: &PreviousAccount) -> String {
         account.listing().iter().map(|text| String::from_utf8(text.bytes().to_vec()).unwrap()).collect()
     }
@@ -244,51 +264,51 @@ mod tests {
     }
 
     proptest! {
-            #[test]
-            fn metrics_read_back_as_they_were_written(accounts in accounts()) {
-                let previous = PreviousMetrics::parse(&seal(metrics(&accounts))).unwrap();
-                prop_assert_eq!(previous.0.len(), accounts.len());
-                for (name, counts, at) in &accounts {
-                    let account = previous.account(name).unwrap();
-                    let written = metrics(&[(name.clone(), counts.clone(), *at)]);
-                    let samples: String = written.split_inclusive('\n').skip(2).take(counts.len()).collect();
-                    prop_assert_eq!(inventory(account), samples);
-                    let read = super::super::polling_families::timestamp(account.last_success_at.unwrap());
-    prop_assert_eq!(read.to_bits(), at.to_bits());
-                }
-            }
-
-            #[test]
-            fn changed_and_truncated_metrics_are_not_accepted(
-                accounts in accounts(), at in any::<proptest::sample::Index>(), byte in 1..128_u8,
-            ) {
-                let sealed = seal(metrics(&accounts)).into_bytes();
-                let at = at.index(sealed.len());
-                if let Ok(truncated) = std::str::from_utf8(&sealed[..at]) {
-                    prop_assert_eq!(PreviousMetrics::parse(truncated).unwrap_err(), PreviousMetricsError::NotSealed);
-                }
-                let mut changed = sealed;
-                changed[at] ^= byte;
-                if let Ok(changed) = std::str::from_utf8(&changed) {
-                    prop_assert!(PreviousMetrics::parse(changed).is_err());
-                }
-            }
-
-            #[test]
-            fn text_with_a_valid_checksum_is_refused_or_read_line_by_line(
-                accounts in accounts(), at in any::<proptest::sample::Index>(), inserted in "[a-c{}=\",\\\\# 0-9\n]{1,3}",
-            ) {
-                let mut text = metrics(&accounts);
-                let at = at.index(text.len());
-                if text.is_char_boundary(at) {
-                    text.insert_str(at, &inserted);
-                }
-                if let Ok(previous) = PreviousMetrics::parse(&seal(text.clone())) {
-                    let lines: HashSet<_> = text.lines().collect();
-                    prop_assert!(previous.0.values().all(|account| inventory(account).lines().all(|line| lines.contains(line))));
-                }
+        #[test]
+        fn metrics_read_back_as_they_were_written(accounts in accounts()) {
+            let previous = PreviousMetrics::parse(&sealed(metrics(&accounts))).unwrap();
+            prop_assert_eq!(previous.accounts.len(), accounts.len());
+            for (name, counts, at) in &accounts {
+                let account = previous.accounts.get(name).unwrap();
+                let written = metrics(&[(name.clone(), counts.clone(), *at)]);
+                let samples: String = written.split_inclusive('\n').skip(2).take(counts.len()).collect();
+                prop_assert_eq!(inventory(account), samples);
+                let read = super::super::polling_families::timestamp(account.last_success_at.unwrap());
+                prop_assert_eq!(read.to_bits(), at.to_bits());
             }
         }
+
+        #[test]
+        fn changed_and_truncated_metrics_are_not_accepted(
+            accounts in accounts(), at in any::<proptest::sample::Index>(), byte in 1..128_u8,
+        ) {
+            let sealed = sealed(metrics(&accounts)).into_bytes();
+            let at = at.index(sealed.len());
+            if let Ok(truncated) = std::str::from_utf8(&sealed[..at]) {
+                prop_assert_eq!(PreviousMetrics::parse(truncated).unwrap_err(), PreviousMetricsError::NotSealed);
+            }
+            let mut changed = sealed;
+            changed[at] ^= byte;
+            if let Ok(changed) = std::str::from_utf8(&changed) {
+                prop_assert!(PreviousMetrics::parse(changed).is_err());
+            }
+        }
+
+        #[test]
+        fn text_with_a_valid_checksum_is_refused_or_read_line_by_line(
+            accounts in accounts(), at in any::<proptest::sample::Index>(), inserted in "[a-c{}=\",\\\\# 0-9\n]{1,3}",
+        ) {
+            let mut text = metrics(&accounts);
+            let at = at.index(text.len());
+            if text.is_char_boundary(at) {
+                text.insert_str(at, &inserted);
+            }
+            if let Ok(previous) = PreviousMetrics::parse(&sealed(text.clone())) {
+                let lines: HashSet<_> = text.lines().collect();
+                prop_assert!(previous.accounts.values().all(|account| inventory(account).lines().all(|line| lines.contains(line))));
+            }
+        }
+    }
 
     #[test]
     fn lines_of_other_programs_are_refused() {
@@ -317,12 +337,20 @@ mod tests {
             (3, family(LAST_SUCCESS, "gauge") + LAST_SUCCESS + "{account=\"a\"} 1e300\n"),
         ] {
             assert_eq!(
-                PreviousMetrics::parse(&seal(text.clone())).unwrap_err(),
+                PreviousMetrics::parse(&sealed(text.clone())).unwrap_err(),
                 PreviousMetricsError::Line(line),
                 "{text}"
             );
         }
-        assert!(PreviousMetrics::parse(&seal(String::new())).unwrap().0.is_empty());
+        assert!(PreviousMetrics::parse(&sealed(String::new())).unwrap().accounts.is_empty());
+    }
+
+    #[test]
+    fn account_that_lists_other_numbers_now_has_no_previous_metrics() {
+        let text = metrics(&[("a".to_owned(), vec![("US".to_owned(), 7)], 1.7e9)]);
+        let previous = PreviousMetrics::parse(&seal(text, [("a", "old".to_owned()), ("b", "new".to_owned())])).unwrap();
+        assert!(previous.account("a", "old").is_some_and(PreviousAccount::has_inventory));
+        assert!(previous.account("a", "new").is_none() && previous.account("b", "new").is_none());
     }
 
     #[test]
@@ -333,8 +361,8 @@ mod tests {
             "# HELP tryvox_listed_numbers h\n# TYPE tryvox_listed_numbers gauge\n\
              tryvox_listed_numbers{account=\"a\",country=\"US\"} 1\n",
         ] {
-            let previous = PreviousMetrics::parse(&seal(text.to_owned())).unwrap();
-            assert!(!previous.account("a").unwrap().has_inventory(), "{text}");
+            let previous = PreviousMetrics::parse(&sealed(text.to_owned())).unwrap();
+            assert!(!previous.accounts["a"].has_inventory(), "{text}");
         }
     }
 }

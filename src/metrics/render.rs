@@ -6,7 +6,9 @@ use super::encoding::{CompressionLevel, Compressors, Encoding};
 use super::exposition::Samples;
 use super::format::Format;
 use super::inventory_families::INVENTORY;
+use super::metric::Metric;
 use super::text::CachedText;
+use crate::inventory::CollectorOptions;
 use crate::poller::Listing;
 
 /// The samples of a listing: one text for each family of [`INVENTORY`], empty if the family has no samples. They have
@@ -37,6 +39,30 @@ pub fn render_listing(account: &str, listing: &Listing, previous: Option<&Render
         Arc::new(text)
     });
     texts.collect()
+}
+
+/// The families that a collector makes, by the beginning of their names, and whether it is enabled.
+type CollectorFamilies = (&'static str, fn(&CollectorOptions) -> bool);
+
+const COLLECTORS: [CollectorFamilies; 8] = [
+    ("tryvox_capability_", |options| options.capability),
+    ("tryvox_assignment_", |options| options.assignment),
+    ("tryvox_region_", |options| options.region),
+    ("tryvox_trunk_", |options| options.trunk),
+    ("tryvox_application_", |options| options.application),
+    ("tryvox_oldest_update_", |options| options.lifecycle),
+    ("tryvox_newest_creation_", |options| options.lifecycle),
+    ("tryvox_number_", |options| !options.number_statuses.is_empty()),
+];
+
+/// Removes the samples of collectors that are disabled.
+pub(super) fn without_disabled(listing: RenderedListing, options: &CollectorOptions) -> RenderedListing {
+    let is_disabled =
+        |name: &str| COLLECTORS.iter().any(|(prefix, is_enabled)| name.starts_with(prefix) && !is_enabled(options));
+    let keep = |(metric, text): (&Metric<Listing>, Arc<CachedText>)| {
+        if is_disabled(metric.family.name) && !text.bytes().is_empty() { Arc::new(String::new().into()) } else { text }
+    };
+    INVENTORY.iter().zip(listing).map(keep).collect()
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::exporter_families::EXPORTER;
 use super::exposition::push_header;
 use super::family::Family;
 use super::format::Format;
+use super::http::HTTP;
 use super::inventory_families::INVENTORY;
 use super::polling_families::POLLING;
 use super::text::CachedText;
@@ -23,7 +24,8 @@ pub fn families() -> impl Iterator<Item = &'static Family> {
     let inventory = INVENTORY.iter().map(|metric| &metric.family);
     let polling = POLLING.iter().map(|metric| &metric.family);
     let exporter = EXPORTER.iter().map(|metric| &metric.family);
-    inventory.chain(polling).chain(exporter)
+    let http = HTTP.iter().map(|metric| &metric.family);
+    inventory.chain(polling).chain(exporter).chain(http)
 }
 
 /// The headers of the families of the inventory, by format.
@@ -38,13 +40,16 @@ static HEADERS: LazyLock<[Vec<CachedText>; 2]> = LazyLock::new(|| {
     })
 });
 
+/// The end of a body in `OpenMetrics`.
+static END: LazyLock<CachedText> = LazyLock::new(|| "# EOF\n".to_owned().into());
+
 /// All metrics as of one moment. The view of each account is loaded once, so all of its metrics are of the same poll.
 #[derive(Debug)]
 pub struct Scrape {
     accounts: Vec<ScrapedAccount>,
     exporter: Arc<ExporterMetrics>,
     now: Instant,
-    /// Whether the metrics of the exporter and its process are included.
+    /// Whether the metrics without an `account` label are included.
     has_exporter: bool,
 }
 
@@ -58,7 +63,7 @@ impl Scrape {
     }
 
     /// Leaves out the metrics that have no `account` label. A process that exposes files of several runs together with
-    /// its own metrics would have them twice.
+    /// its own metrics would have them twice, and so would Prometheus if it scrapes accounts separately.
     #[must_use]
     pub fn without_exporter(self) -> Self {
         Self { has_exporter: false, ..self }
@@ -100,6 +105,8 @@ enum NextPart {
     Inventory { family: usize, account: usize, has_header: bool },
     /// The live metrics.
     Live(LiveTexts),
+    /// The metrics of the web server, and the end of the body.
+    Http,
     /// Nothing is left.
     End,
 }
@@ -144,9 +151,18 @@ impl Chunks {
                 if let Some(text) = live.next() {
                     self.encoder.push(&text, CompressionLevel::Fast);
                 } else {
-                    self.encoder.finish();
-                    self.next = NextPart::End;
+                    self.next = NextPart::Http;
                 }
+            }
+            NextPart::Http => {
+                if *has_exporter {
+                    self.encoder.push(&exporter.http().text(self.format), CompressionLevel::None);
+                }
+                if self.format == Format::OpenMetrics {
+                    self.encoder.push(&END, CompressionLevel::None);
+                }
+                self.encoder.finish();
+                self.next = NextPart::End;
             }
             NextPart::End => {}
         }

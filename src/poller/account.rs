@@ -1,23 +1,22 @@
 //! The published state of one account.
 //!
-//! An [`AccountSnapshot`] is immutable. Only the account's own poller publishes a new one, at the end of a poll;
-//! readers load it whole, so they never see parts of two listings.
+//! An [`AccountSnapshot`] is immutable. The account's own poller publishes a new one at the end of a poll, and a reload
+//! when the configuration changes; readers load it whole, so they never see parts of two listings.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::history::History;
 use super::suspension::SuspensionTimer;
-use crate::inventory::{InventorySummary, ListingDifference, Money, OTHER};
+use crate::config::{AccountConfig, PollOptions};
+use crate::inventory::{InventorySummary, ListingDifference, OTHER};
 use crate::tryvox::{Failure, FailureReason, ListingProgress, RequestStats, STATUSES, TryvoxClient};
-
-/// Monthly budget of an account by currency, in units of the currency.
-pub type Budget = BTreeMap<String, Money>;
 
 /// Counts of the polls of an account since the start, and how the last one went.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -127,12 +126,35 @@ impl ChangeCounters {
 pub struct LastListing {
     /// The numbers and fees that the status page shows.
     pub overview: Arc<InventorySummary>,
+    /// When its poll ended.
+    pub listed_at: Instant,
     /// When it becomes stale if polls fail.
     pub stale_at: Instant,
     /// When it becomes stale even if no poll has failed, because the next one is overdue. Never before `stale_at`.
     pub overdue_at: Instant,
     /// By how much the times above come earlier, because the clock that they are on stops while the machine is suspended.
     pub suspended: SuspensionTimer,
+}
+
+impl LastListing {
+    /// Creates the state of a listing whose poll ended at `listed_at`, when `suspended` was started.
+    pub(super) fn new(
+        overview: Arc<InventorySummary>,
+        listed_at: Instant,
+        suspended: SuspensionTimer,
+        options: &PollOptions,
+    ) -> Self {
+        let stale_after = options.stale_after();
+        // However short that is, a listing is shown until the next poll has ended.
+        let overdue_after = stale_after.max(options.interval + options.timeout());
+        Self {
+            overview,
+            listed_at,
+            stale_at: listed_at + stale_after,
+            overdue_at: listed_at + overdue_after,
+            suspended,
+        }
+    }
 }
 
 /// The state of an account at the end of a poll.
@@ -174,6 +196,14 @@ impl AccountSnapshot {
         Self { polls: self.polls.after_success(poll), changes, last_listing: Some(listing), history }
     }
 
+    /// Returns the snapshot that follows this one when the options change: it only becomes stale at another time.
+    pub(super) fn with_options(&self, options: &PollOptions) -> Self {
+        let last_listing = self.last_listing.as_ref();
+        let last_listing =
+            last_listing.map(|last| LastListing::new(last.overview.clone(), last.listed_at, last.suspended, options));
+        Self { last_listing, ..self.clone() }
+    }
+
     /// Returns the snapshot that follows this one after a failed poll, which keeps the last valid listing.
     pub(super) fn after_failure(&self, poll: LastPoll, failure: Failure) -> Self {
         let mut history = self.history.clone();
@@ -182,15 +212,18 @@ impl AccountSnapshot {
     }
 }
 
-/// One account: its identity, its API client and its current snapshot.
+/// One account: its identity, its configuration, its API client and its current snapshot.
 #[derive(Debug)]
 pub struct Account {
     serial: u64,
     name: Arc<str>,
-    interval: Duration,
-    budget: Budget,
+    config: ArcSwap<AccountConfig>,
+    /// Counts the configurations, for those that wait for the next one.
+    config_version: watch::Sender<u64>,
     client: TryvoxClient,
     snapshot: ArcSwap<AccountSnapshot>,
+    /// Held while a snapshot is made and published, by the account's poller or by a reload.
+    publishing: Mutex<()>,
     phase: Mutex<PollPhase>,
 }
 
@@ -204,14 +237,22 @@ pub enum PollPhase {
 }
 
 impl Account {
-    /// Creates an account that has not been polled.
+    /// Creates an account that has not been polled. The client is made of the same configuration.
     #[must_use]
-    pub fn new(name: &str, interval: Duration, budget: Budget, client: TryvoxClient) -> Self {
+    pub fn new(config: AccountConfig, client: TryvoxClient) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
 
         let serial = NEXT.fetch_add(1, Ordering::Relaxed);
-        let phase = Mutex::new(PollPhase::Waiting(Instant::now()));
-        Self { serial, name: name.into(), interval, budget, client, snapshot: ArcSwap::default(), phase }
+        Self {
+            serial,
+            name: config.name.as_str().into(),
+            config: ArcSwap::from_pointee(config),
+            config_version: watch::Sender::new(0),
+            client,
+            snapshot: ArcSwap::default(),
+            publishing: Mutex::default(),
+            phase: Mutex::new(PollPhase::Waiting(Instant::now())),
+        }
     }
 
     /// Returns a number that no other account of this process has or had, not even one of the same name.
@@ -226,16 +267,27 @@ impl Account {
         &self.name
     }
 
+    /// Returns the current configuration.
+    #[must_use]
+    pub fn config(&self) -> Arc<AccountConfig> {
+        self.config.load_full()
+    }
+
+    /// Returns a number that changes after each change of the configuration.
+    #[must_use]
+    pub fn config_version(&self) -> u64 {
+        *self.config_version.borrow()
+    }
+
+    /// Returns a receiver that is notified after each change of the configuration.
+    pub(super) fn config_changes(&self) -> watch::Receiver<u64> {
+        self.config_version.subscribe()
+    }
+
     /// Returns the time between the starts of two polls.
     #[must_use]
     pub fn interval(&self) -> Duration {
-        self.interval
-    }
-
-    /// Returns the configured budget; empty if there is none.
-    #[must_use]
-    pub fn budget(&self) -> &Budget {
-        &self.budget
+        self.config.load().poll.interval
     }
 
     /// Returns the counts of the API requests sent so far.
@@ -277,11 +329,29 @@ impl Account {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
     }
 
+    /// Replaces the configuration by another one of the same account. A poll in progress may end with the one that it
+    /// began with. The caller is publishing, and calls [`Account::notify_config_change`] when it has.
+    pub(super) fn set_config(&self, config: Arc<AccountConfig>) {
+        self.client.set_options(config.tryvox.clone());
+        self.config.store(config);
+    }
+
+    /// Notifies those that wait for a change of the configuration.
+    pub(super) fn notify_config_change(&self) {
+        self.config_version.send_modify(|version| *version += 1);
+    }
+
+    /// Waits until no other thread makes and publishes a snapshot. Until the guard is dropped, the snapshot and the
+    /// configuration change only by what its owner does.
+    pub(super) fn start_publishing(&self) -> MutexGuard<'_, ()> {
+        self.publishing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn client(&self) -> &TryvoxClient {
         &self.client
     }
 
-    /// Replaces the snapshot; the account's poller is the only caller.
+    /// Replaces the snapshot; the caller is publishing.
     pub(super) fn publish(&self, snapshot: Arc<AccountSnapshot>) {
         self.snapshot.store(snapshot);
     }

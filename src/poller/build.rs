@@ -54,8 +54,7 @@ impl PollerFactory {
         let client = TryvoxClient::new(&config.name, &config.account_id, config.tryvox.clone(), context);
         let interval = config.poll.interval;
         Poller {
-            account: Arc::new(Account::new(&config.name, interval, config.budget.clone(), client)),
-            config: Arc::new(config.clone()),
+            account: Arc::new(Account::new(config.clone(), client)),
             first_interval: if self.is_spread { first_interval(&config.name, interval) } else { interval },
             reactions: Vec::new(),
             now: SystemTime::now,

@@ -37,8 +37,11 @@ impl<E> FromIterator<E> for Fleet<E> {
 pub struct FleetChange {
     /// Accounts whose configuration is the same; their pollers keep running.
     pub unchanged: usize,
-    /// Accounts whose configuration differs; their pollers are replaced.
+    /// Accounts whose configuration differs; it applies to their running pollers.
     pub changed: usize,
+    /// Accounts whose listings are not comparable any more, because the URL, the account ID or a filter differs; their
+    /// pollers are replaced.
+    pub restarted: usize,
     /// New accounts.
     pub added: usize,
     /// Accounts whose pollers are stopped and whose entries are dropped.
@@ -63,7 +66,7 @@ impl<E> fmt::Debug for FleetManager<E> {
 }
 
 struct RunningPoller<E> {
-    config: AccountConfig,
+    poller: Poller,
     entry: E,
     stop: CancellationToken,
 }
@@ -88,8 +91,8 @@ impl<E: Clone> FleetManager<E> {
         self.fleet.clone()
     }
 
-    /// Polls the accounts of the configuration, which have distinct names, and no others. Pollers of accounts whose
-    /// configuration has not changed keep running.
+    /// Polls the accounts of the configuration, which have distinct names, and no others. Pollers keep running, with
+    /// the new configuration, if their accounts still [list the same numbers](AccountConfig::lists_same_numbers).
     ///
     /// # Errors
     /// If the pollers cannot be built; nothing has changed then.
@@ -99,20 +102,11 @@ impl<E: Clone> FleetManager<E> {
         let mut previous = std::mem::take(&mut self.running);
         let mut entries = Vec::with_capacity(config.accounts.len());
         for account in &config.accounts {
-            let running = match previous.remove(&account.name) {
-                Some(running) if running.config == *account => {
-                    change.unchanged += 1;
-                    running
-                }
-                Some(replaced) => {
-                    replaced.stop.cancel();
-                    change.changed += 1;
-                    self.start(account)
-                }
-                None => {
-                    change.added += 1;
-                    self.start(account)
-                }
+            let running = if let Some(running) = previous.remove(&account.name) {
+                self.update(running, account, &mut change)
+            } else {
+                change.added += 1;
+                self.start(account)
             };
             entries.push(running.entry.clone());
             self.running.insert(account.name.clone(), running);
@@ -125,11 +119,28 @@ impl<E: Clone> FleetManager<E> {
         Ok(change)
     }
 
+    /// Returns the poller of an account that was polled before: the running one, if it can go on.
+    fn update(&self, running: RunningPoller<E>, config: &AccountConfig, change: &mut FleetChange) -> RunningPoller<E> {
+        let previous = running.poller.account.config();
+        if !previous.lists_same_numbers(config) {
+            change.restarted += 1;
+            running.stop.cancel();
+            return self.start(config);
+        }
+        if *previous == *config {
+            change.unchanged += 1;
+        } else {
+            change.changed += 1;
+            running.poller.reconfigure(config.clone());
+        }
+        running
+    }
+
     fn start(&self, config: &AccountConfig) -> RunningPoller<E> {
         let mut poller = self.factory.build(config);
         let entry = (self.create_entry)(&mut poller);
         let stop = self.stop.child_token();
-        self.runtime.spawn(poller.run(stop.clone()));
-        RunningPoller { config: config.clone(), entry, stop }
+        self.runtime.spawn(poller.clone().run(stop.clone()));
+        RunningPoller { poller, entry, stop }
     }
 }

@@ -14,6 +14,7 @@
 //! here knows metrics, HTTP or storage.
 
 mod account;
+mod auto_reload;
 mod build;
 mod fleet;
 mod history;
@@ -27,13 +28,13 @@ mod suspension;
 mod task;
 mod thread;
 
-pub use account::{Account, AccountSnapshot, Budget, ChangeCounters, LastListing, LastPoll, PollPhase, PollStats};
+pub use account::{Account, AccountSnapshot, ChangeCounters, LastListing, LastPoll, PollPhase, PollStats};
 pub use build::{PollerFactory, build_pollers};
 pub use fleet::{Fleet, FleetChange, FleetManager};
 pub use history::{ChangeEvent, FailureStreak, History};
 pub use listing::Listing;
 pub use publication::{NewListing, PollReaction, Publication};
-pub use reload::{ReadConfig, ReloadHandle, ReloadObserver, Reloader};
+pub use reload::{ExporterSource, ReloadHandle, ReloadObserver, Reloader};
 pub use suspension::{SuspensionTimer, total_suspended_time};
 pub use task::{ListingOutcome, Poller};
 pub use thread::PollingThread;

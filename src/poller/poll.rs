@@ -18,6 +18,7 @@ use crate::blocking::run_blocking;
 use crate::config::AccountConfig;
 use crate::duration;
 use crate::inventory::{E164, FoldedListing, InvalidRecord, InvalidRecords, Inventory, ListingFold, NumberStates};
+use crate::plural;
 use crate::tryvox::{Failure, FailureReason, ListingPage, PollKey};
 
 /// Maximum number of times that an account is listed in one poll.
@@ -30,6 +31,7 @@ const MAX_LOGGED_RECORDS: u64 = 5;
 pub(super) struct Poll<'a> {
     account: &'a Account,
     config: &'a AccountConfig,
+    started_at: Instant,
     deadline: Instant,
     /// Pages read so far, over all attempts.
     pages: AtomicU32,
@@ -45,13 +47,22 @@ pub(super) struct ListedNumbers {
     pub(super) numbers: NumberStates,
     /// The numbers that have only invalid records, in ascending order.
     pub(super) unreadable: Vec<E164>,
+    /// Whether every page reported the same total.
+    is_total_stable: bool,
+    /// Whether the API reports numbers, for the whole listing or one of its filters, but listed none.
+    lacks_numbers: bool,
+}
+
+impl ListedNumbers {
+    /// Returns a value that is lower the less the listing differs from what the API reports.
+    fn inconsistency(&self) -> (bool, u64) {
+        (self.lacks_numbers, self.listing.discrepancy())
+    }
 }
 
 /// The result of listing an account once.
 struct ListingAttempt {
     listed: ListedNumbers,
-    /// Whether every page reported the same total.
-    is_total_stable: bool,
     /// The numbers that may have been purchased during the attempt, which are not in the listing.
     added_during_listing: HashSet<E164>,
 }
@@ -59,11 +70,12 @@ struct ListingAttempt {
 impl<'a> Poll<'a> {
     /// Starts a poll; its deadline is `--poll.timeout` from now.
     pub(super) fn new(account: &'a Account, config: &'a AccountConfig) -> Self {
-        let deadline = Instant::now() + config.poll.timeout();
+        let started_at = Instant::now();
         Self {
             account,
             config,
-            deadline,
+            started_at,
+            deadline: started_at + config.poll.timeout(),
             pages: AtomicU32::new(0),
             attempts: AtomicU32::new(0),
             invalid_records: AtomicU64::new(0),
@@ -94,13 +106,11 @@ impl<'a> Poll<'a> {
     fn deadline_failure(&self) -> Failure {
         let timeout = duration::format(self.config.poll.timeout());
         let cause = format!("the poll did not finish within {timeout}");
-        match self.account.client().last_failure() {
-            Some(failure) => Failure { cause: format!("{cause}: {}", failure.cause), ..failure },
-            None => {
-                let remedy = "raise --poll.timeout, --tryvox.concurrency or --tryvox.rate-limit";
-                Failure::new(FailureReason::Timeout, format!("{cause}; {remedy}"))
-            }
+        if let Some(failure) = self.account.client().last_failure_since(self.started_at) {
+            return Failure { cause: format!("{cause}: {}", failure.cause), ..failure };
         }
+        let remedy = "raise --poll.timeout, --tryvox.concurrency or --tryvox.rate-limit";
+        Failure::new(FailureReason::Timeout, format!("{cause}; {remedy}"))
     }
 
     async fn list_until_consistent(&self) -> Result<ListedNumbers, Failure> {
@@ -113,15 +123,17 @@ impl<'a> Poll<'a> {
             let started_at = Instant::now();
             self.attempts.store(attempt, Ordering::Relaxed);
             match self.list(&key, std::mem::take(&mut added_during_previous_listing)).await {
-                Ok(ListingAttempt { listed, is_total_stable, added_during_listing }) => {
-                    self.check_invalid_records(&listed.listing)?;
-                    if is_total_stable && listed.listing.discrepancy() == 0 {
+                Ok(ListingAttempt { listed, added_during_listing }) => {
+                    let discrepancy = listed.listing.discrepancy();
+                    if discrepancy == 0 && listed.is_total_stable && !listed.lacks_numbers {
+                        // Listing again would not change the records.
+                        self.check_invalid_records(&listed.listing)?;
                         return Ok(listed);
                     }
                     self.log_inconsistency(attempt, &listed.listing, added_during_listing.len());
                     added_during_previous_listing = added_during_listing;
-                    let least = best.as_ref().map_or(u64::MAX, |best| best.listing.discrepancy());
-                    if listed.listing.discrepancy() <= least {
+                    let least = best.as_ref().map_or((true, u64::MAX), ListedNumbers::inconsistency);
+                    if listed.inconsistency() <= least {
                         best = Ok(listed);
                     }
                 }
@@ -134,7 +146,8 @@ impl<'a> Poll<'a> {
             }
         }
         let listed = best?;
-        self.check_discrepancy(&listed.listing)?;
+        self.check_invalid_records(&listed.listing)?;
+        self.check_consistency(&listed)?;
         Ok(listed)
     }
 
@@ -146,7 +159,7 @@ impl<'a> Poll<'a> {
     ) -> Result<ListingAttempt, Failure> {
         let (options, statuses) = (self.config.collector.clone(), self.config.listed_statuses());
         let fold = Mutex::new(ListingFold::new(options, statuses, added_during_previous_listing));
-        let (mut pages_before, mut reported, mut is_total_stable) = (0_u32, 0_u64, true);
+        let (mut pages_before, mut reported, mut is_total_stable, mut lacks_numbers) = (0_u32, 0_u64, true, false);
         for filter in &self.config.filters() {
             let add_page = |number: u32, page: ListingPage<'_>| {
                 self.pages.fetch_add(1, Ordering::Relaxed);
@@ -158,12 +171,16 @@ impl<'a> Poll<'a> {
             pages_before = summary.pages.saturating_add(pages_before);
             reported = summary.reported_total.saturating_add(reported);
             is_total_stable &= summary.is_total_stable;
+            let has_records = fold.lock().unwrap_or_else(PoisonError::into_inner).query_has_records();
+            lacks_numbers |= summary.highest_total > 0 && !has_records;
         }
         let fold = fold.into_inner().unwrap_or_else(PoisonError::into_inner);
         let FoldedListing { inventory, number_states: numbers, added_during_listing, unreadable_numbers: unreadable } =
             run_blocking(move || fold.finish()).await;
-        let listed = ListedNumbers { listing: Listing { inventory, reported }, numbers, unreadable };
-        Ok(ListingAttempt { listed, is_total_stable, added_during_listing })
+        lacks_numbers |= reported > 0 && inventory.listed == 0;
+        let listing = Listing { inventory, reported };
+        let listed = ListedNumbers { listing, numbers, unreadable, is_total_stable, lacks_numbers };
+        Ok(ListingAttempt { listed, added_during_listing })
     }
 
     fn log_inconsistency(&self, attempt: u32, listing: &Listing, added_during_listing: usize) {
@@ -202,36 +219,51 @@ impl<'a> Poll<'a> {
             return Ok(());
         }
         let InvalidRecords { count, example } = most_frequent;
+        let limit = match listed {
+            0 => "and no number is valid".to_owned(),
+            _ => format!("at most {allowed} allowed"),
+        };
+        let (records, times) =
+            (counted(*invalid, "invalid record", "invalid records"), counted(*count, "time", "times"));
         let cause = format!(
-            "{invalid} records are invalid and {listed} numbers are valid, at most {allowed} invalid records allowed; \
-             most frequent, {count} times: {example}; look for a newer release of tryvox-exporter, and report it to \
-             TryVox"
+            "{records}, {limit}; most frequent, {times}: {example}; look for a newer release of tryvox-exporter, and \
+             report it to TryVox"
         );
         Err(Failure::new(FailureReason::InvalidRecords, cause))
     }
 
     /// Checks that an inconsistent listing is near enough to what the API reports.
-    fn check_discrepancy(&self, listing: &Listing) -> Result<(), Failure> {
-        let (discrepancy, allowed) = (listing.discrepancy(), self.allowed(listing));
+    fn check_consistency(&self, listed: &ListedNumbers) -> Result<(), Failure> {
+        let ListedNumbers { listing, is_total_stable, lacks_numbers, .. } = listed;
+        let (discrepancy, allowed, reported) = (listing.discrepancy(), self.allowed(listing), listing.reported);
         let Inventory { listed, invalid, .. } = listing.inventory;
-        let reported = listing.reported;
-        if reported > 0 && listed == 0 {
-            let cause = format!(
-                "the API reports {reported} numbers but listed none; check the account in the TryVox console, or \
-                 contact TryVox"
-            );
-            return Err(Failure::new(FailureReason::Inconsistent, cause));
-        }
-        if discrepancy <= allowed {
+        let cause = if *lacks_numbers {
+            format!(
+                "the API reports numbers but listed none with {}; check the account in the TryVox console, or contact \
+                 TryVox",
+                if listed == 0 { "any filter" } else { "one of the filters" }
+            )
+        } else if !is_total_stable && self.config.poll.max_discrepancy == 0.0 {
+            "pages of the listing report different totals, which --poll.max-discrepancy=0 does not allow; raise it, or \
+             contact TryVox if the account does not change all the time"
+                .to_owned()
+        } else if discrepancy > allowed {
+            format!(
+                "the API reports {} but listed {} ({invalid} invalid): a difference of {discrepancy}, at most {allowed} \
+                 allowed; raise --poll.max-discrepancy or contact TryVox",
+                counted(reported, "number", "numbers"),
+                listed + invalid,
+            )
+        } else {
             return Ok(());
-        }
-        let cause = format!(
-            "the API reports {reported} numbers but listed {} ({invalid} invalid): a difference of {discrepancy}, at most \
-             {allowed} allowed; raise --poll.max-discrepancy or contact TryVox",
-            listed + invalid,
-        );
+        };
         Err(Failure::new(FailureReason::Inconsistent, cause))
     }
+}
+
+/// Formats a count of things.
+fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", plural::choose(count, one, many))
 }
 
 /// Returns the share of the total, rounded down, but at least 1; a share of 0 is strict and allows none.

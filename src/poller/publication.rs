@@ -43,4 +43,14 @@ pub trait PollReaction: Debug + Send + Sync {
     /// A panic costs one poll: the reactions after this one are skipped, and the poll is published to all of them
     /// again as failed, for [`FailureReason::Internal`](crate::tryvox::FailureReason::Internal).
     fn poll_ended(&self, publication: &Publication<'_>);
+
+    /// Reacts to a change of [`Account::config`]. No poll has ended: the snapshot that the account is about to show
+    /// differs only in when its listing becomes stale. It runs like [`poll_ended`](Self::poll_ended), never at the same
+    /// time, but on the thread of the reload.
+    ///
+    /// # Panics
+    /// A panic leaves this reaction with the previous configuration.
+    fn config_changed(&self, account: &Account, snapshot: &Arc<AccountSnapshot>) {
+        _ = (account, snapshot);
+    }
 }

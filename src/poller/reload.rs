@@ -1,21 +1,25 @@
-//! Reloads: the configuration is read again and applied to the fleet.
+//! Reloads: the configuration is read again and applied to the fleet, on request or because the file has changed.
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::auto_reload::ContentWatch;
 use super::fleet::{FleetChange, FleetManager};
-use crate::config::Config;
-
-/// Reads the configuration; the error lists every problem with it.
-pub type ReadConfig = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
+use crate::blocking::run_blocking;
+use crate::config::{Config, ConfigError, ConfigSource, ProcessEnvironment};
 
 /// Maximum number of requests that wait for a reload.
 const MAX_WAITING: usize = 16;
+
+/// The sources of the configuration of a process.
+pub type ExporterSource = ConfigSource<ProcessEnvironment>;
 
 /// Learns when reloads start and how they end.
 pub trait ReloadObserver: Send {
@@ -27,12 +31,15 @@ pub trait ReloadObserver: Send {
     fn reload_ended(&self, applied: Option<&Config>, accounts: usize);
 }
 
-/// Reloads on request and on a signal, one reload at a time.
+/// Reloads on request, on a signal, and if the content of the file has changed, one reload at a time.
 pub struct Reloader<E, O> {
     manager: FleetManager<E>,
-    read: ReadConfig,
+    source: Arc<ExporterSource>,
     observer: O,
     requests: mpsc::Receiver<ReloadRequest>,
+    watch: ContentWatch,
+    /// Time between two looks at the file; zero for none.
+    auto_reload_interval: Duration,
 }
 
 impl<E, O: fmt::Debug> fmt::Debug for Reloader<E, O> {
@@ -65,43 +72,86 @@ impl ReloadHandle {
 }
 
 impl<E: Clone, O: ReloadObserver> Reloader<E, O> {
-    /// Creates a reloader of a fleet to which the first configuration has been applied.
+    /// Creates a reloader of a fleet to which `config`, the first configuration of the source, has been applied.
     #[must_use]
-    pub fn new(manager: FleetManager<E>, read: ReadConfig, observer: O) -> (Self, ReloadHandle) {
+    pub fn new(
+        manager: FleetManager<E>,
+        source: Arc<ExporterSource>,
+        config: &Config,
+        observer: O,
+    ) -> (Self, ReloadHandle) {
         let (sender, requests) = mpsc::channel(MAX_WAITING);
-        (Self { manager, read, observer, requests }, ReloadHandle(sender))
+        let auto_reload_interval = config.options.config.auto_reload_interval;
+        let watch = ContentWatch::new(config.content);
+        (Self { manager, source, observer, requests, watch, auto_reload_interval }, ReloadHandle(sender))
     }
 
-    /// Reloads at each signal and each request until `stop` is cancelled.
+    /// Reloads at each signal and each request, and when the content of the file has changed, until `stop` is cancelled.
     pub async fn run(mut self, mut hangup: Signal, stop: CancellationToken) {
+        let is_watching = !self.auto_reload_interval.is_zero();
+        let mut next_look_at = Instant::now() + self.auto_reload_interval;
         loop {
-            let request = tokio::select! {
+            tokio::select! {
                 () = stop.cancelled() => return,
-                Some(()) = hangup.recv() => None,
+                Some(()) = hangup.recv() => {
+                    // The result is logged.
+                    _ = self.reload().await;
+                }
                 // Closed, and so never chosen, if no handle is left.
-                Some(request) = self.requests.recv() => Some(request),
-            };
-            let result = self.reload().await;
-            if let Some(request) = request {
-                // The client may have disconnected.
-                _ = request.send(result);
+                Some(request) = self.requests.recv() => {
+                    let result = self.reload().await;
+                    // The client may have disconnected.
+                    _ = request.send(result);
+                }
+                () = sleep_until(next_look_at), if is_watching => {
+                    self.look().await;
+                    next_look_at = Instant::now() + self.watch.next_look_in(self.auto_reload_interval);
+                }
             }
         }
     }
 
+    /// Looks at the file, and reloads if its content has changed and is complete.
+    async fn look(&mut self) {
+        let source = self.source.clone();
+        let content = run_blocking(move || source.content()).await;
+        let Some(changed) = self.watch.look(content) else { return };
+        let read = Self::read(&self.source).await;
+        let content = read.as_ref().map_or_else(ConfigError::content, |config| config.content);
+        if content == Some(changed) {
+            // The result is logged.
+            _ = self.apply(read);
+        } else {
+            // The file has changed again since.
+            self.watch.look(content);
+        }
+    }
+
     async fn reload(&mut self) -> Result<(), String> {
+        let read = Self::read(&self.source).await;
+        self.apply(read)
+    }
+
+    async fn read(source: &Arc<ExporterSource>) -> Result<Config, ConfigError> {
+        let source = source.clone();
+        run_blocking(move || source.read()).await
+    }
+
+    /// Applies a configuration, if it is valid, and reports the result.
+    fn apply(&mut self, read: Result<Config, ConfigError>) -> Result<(), String> {
         self.observer.reload_started();
-        let read = self.read.clone();
-        let config = tokio::task::spawn_blocking(move || read()).await.map_err(|error| error.to_string());
-        let applied = config.and_then(|config| config).and_then(|config| Ok((self.manager.apply(&config)?, config)));
+        let content = read.as_ref().map_or_else(ConfigError::content, |config| config.content);
+        self.watch.reloaded(content);
+        let config = read.map_err(|error| error.to_string());
+        let applied = config.and_then(|config| Ok((self.manager.apply(&config)?, config)));
         let config = applied.as_ref().ok().map(|(_, config)| config);
         self.observer.reload_ended(config, self.manager.fleet().accounts().len());
         match applied {
-            Ok((FleetChange { unchanged, changed, added, removed }, config)) => {
+            Ok((FleetChange { unchanged, changed, restarted, added, removed }, config)) => {
                 for warning in &config.warnings {
                     warn!("{warning}");
                 }
-                info!(unchanged, changed, added, removed, "configuration reloaded");
+                info!(unchanged, changed, restarted, added, removed, "configuration reloaded");
                 Ok(())
             }
             Err(problem) => {

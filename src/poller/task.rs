@@ -6,11 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::account::{Account, LastListing, LastPoll, PollPhase};
+use super::account::{Account, LastListing, LastPoll, PollPhase, PollStats};
 use super::listing::Listing;
 use super::log::{log_changes, log_failure, log_success};
 use super::poll::{ListedNumbers, Poll};
@@ -20,15 +21,16 @@ use super::suspension::SuspensionTimer;
 use crate::blocking::run_blocking;
 use crate::config::AccountConfig;
 use crate::inventory::{InventorySummary, ListingDifference, NumberStates};
-use crate::tryvox::{Failure, FailureReason};
+use crate::tryvox::{ApiKeySource, Failure, FailureReason, PollKey};
+
+/// Time between two attempts to read a key after a poll that failed because it cannot be read.
+const KEY_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Polls one account.
 #[derive(Debug, Clone)]
 pub struct Poller {
     /// The account, which shows the result of each poll.
     pub account: Arc<Account>,
-    /// The configuration of the account.
-    pub config: Arc<AccountConfig>,
     /// The time from the start of the first poll to the start of the second, which spreads the polls of many
     /// accounts over the interval.
     pub first_interval: Duration,
@@ -73,25 +75,76 @@ struct ValidListing {
 
 impl Poller {
     /// Polls at once, again after the first interval, and then every interval, until `stop` is cancelled. After failed
-    /// polls it polls more often, as the [`Schedule`] says. If the API requested a pause, the next poll also waits for
+    /// polls it polls more often, as the schedule says. If the API requested a pause, the next poll also waits for
     /// its end.
     pub async fn run(self, stop: CancellationToken) {
+        let (mut changes, config) = (self.account.config_changes(), self.account.config());
         let first_tick = Instant::now() + self.first_interval;
-        let mut schedule = Schedule::new(first_tick, self.account.interval(), self.rng.clone());
+        let mut schedule = Schedule::new(first_tick, config.poll.interval, self.rng.clone());
         let polls = async {
-            let mut numbers = None;
+            let (mut config, mut numbers) = (config, None);
             loop {
                 schedule.poll_started(Instant::now());
                 self.account.set_phase(PollPhase::Polling(Instant::now()));
                 numbers = self.poll_and_publish(numbers).await;
-                let next_poll_at = schedule.next_poll_at(Instant::now(), self.account.snapshot().polls.is_up());
-                self.account.set_phase(PollPhase::Waiting(next_poll_at));
-                self.account.client().wait_while_paused().await;
-                sleep_until(next_poll_at).await;
+                self.wait_for_next_poll(&mut schedule, &mut config, &mut changes).await;
             }
         };
         // Cancelling drops the requests in flight: a poll publishes nothing before its end.
         stop.run_until_cancelled(polls).await;
+    }
+
+    /// Waits until the next poll is due, also if that changes with the configuration. `config` is the one that the
+    /// schedule follows, and `changes` is notified of all changes since.
+    async fn wait_for_next_poll(
+        &self,
+        schedule: &mut Schedule,
+        config: &mut Arc<AccountConfig>,
+        changes: &mut watch::Receiver<u64>,
+    ) {
+        let polls = &self.account.snapshot().polls;
+        let failure = polls.failure.as_ref().map(|failure| failure.reason);
+        let mut next_poll_at = schedule.next_poll_at(Instant::now(), failure_pause(polls));
+        loop {
+            self.account.set_phase(PollPhase::Waiting(next_poll_at));
+            let due = async {
+                self.account.client().wait_while_paused().await;
+                sleep_until(next_poll_at).await;
+            };
+            tokio::select! {
+                () = due => return,
+                () = key_is_readable(&config.key), if failure == Some(FailureReason::ApiKey) => return,
+                // The sender belongs to the account, so it exists.
+                Ok(()) = changes.changed() => {}
+            }
+            let (now, previous) = (Instant::now(), std::mem::replace(config, self.account.config()));
+            if config.poll.interval != previous.poll.interval {
+                schedule.set_interval(now, config.poll.interval);
+            }
+            if failure.is_none() {
+                next_poll_at = schedule.next_poll_at(now, None);
+            } else if (&config.key, &config.tryvox) != (&previous.key, &previous.tryvox) {
+                next_poll_at = next_poll_at.min(schedule.retry_soon(now));
+            } else {
+                next_poll_at = next_poll_at.min(now + config.poll.interval);
+            }
+        }
+    }
+
+    /// Applies another configuration of the same account, which [lists the same
+    /// numbers](AccountConfig::lists_same_numbers). What the account shows is up to date with it when this returns, as
+    /// far as that needs no poll. A poll in progress may end with the configuration that it began with.
+    pub fn reconfigure(&self, config: AccountConfig) {
+        let account = &self.account;
+        let publishing = account.start_publishing();
+        let snapshot = Arc::new(account.snapshot().with_options(&config.poll));
+        account.set_config(Arc::new(config));
+        for reaction in &self.reactions {
+            survives_panic(|| reaction.config_changed(account, &snapshot));
+        }
+        account.publish(snapshot);
+        drop(publishing);
+        account.notify_config_change();
     }
 
     /// Polls once and publishes the result.
@@ -101,7 +154,8 @@ impl Poller {
 
     /// Lists the account like a poll, without publishing anything.
     pub async fn listing(&self) -> ListingOutcome {
-        let poll = Poll::new(&self.account, &self.config);
+        let config = self.account.config();
+        let poll = Poll::new(&self.account, &config);
         let result = poll.listing().await.map(|listed| listed.listing);
         ListingOutcome { result, pages: poll.pages(), attempts: poll.attempts() }
     }
@@ -132,13 +186,13 @@ impl Poller {
     }
 
     async fn poll(&self, previous: Option<NumberStates>) -> PollOutcome {
-        let started_at = Instant::now();
-        let poll = Poll::new(&self.account, &self.config);
+        let (started_at, config) = (Instant::now(), self.account.config());
+        let poll = Poll::new(&self.account, &config);
         let listing = poll.listing().await;
         let pages = poll.pages();
         match listing {
             Ok(listed) => {
-                let label_limit = self.config.collector.label_limit;
+                let label_limit = self.account.config().collector.label_limit;
                 let valid = run_blocking(move || ValidListing::new(listed, previous, label_limit)).await;
                 PollOutcome { result: Ok(valid), pages, previous: None }
             }
@@ -155,23 +209,19 @@ impl Poller {
     fn publish_success(&self, poll: LastPoll, valid: &ValidListing) -> bool {
         let ValidListing { listing, overview, numbers, difference } = valid;
         let difference = difference.as_ref();
-        let (now, stale_after) = (Instant::now(), self.config.poll.stale_after());
-        let last_listing = LastListing {
-            overview: overview.clone(),
-            stale_at: now + stale_after,
-            // However short that is, a listing is shown until the next poll has ended.
-            overdue_at: now + stale_after.max(self.account.interval() + self.config.poll.timeout()),
-            suspended: SuspensionTimer::start(self.suspended),
-        };
-        let before = self.account.snapshot();
-        let label_limit = self.config.collector.label_limit;
+        let publishing = self.account.start_publishing();
+        let (before, config) = (self.account.snapshot(), self.account.config());
+        let suspended = SuspensionTimer::start(self.suspended);
+        let last_listing = LastListing::new(overview.clone(), Instant::now(), suspended, &config.poll);
+        let label_limit = config.collector.label_limit;
         let snapshot = Arc::new(before.after_success(poll, last_listing, difference, label_limit));
         let new_listing = Some(NewListing { listing, numbers, difference });
         let publication = Publication { account: &self.account, snapshot: &snapshot, new_listing };
-        if !self.reactions.iter().all(|reaction| react(&**reaction, &publication)) {
+        if !self.reactions.iter().all(|reaction| survives_panic(|| reaction.poll_ended(&publication))) {
             return false;
         }
         self.account.publish(snapshot);
+        drop(publishing);
         if let Some(difference) = difference {
             log_changes(self.account.name(), difference);
         }
@@ -181,10 +231,11 @@ impl Poller {
 
     /// Publishes a failed poll, also to the reactions after one that panics.
     fn publish_failure(&self, poll: LastPoll, failure: &Failure) {
+        let publishing = self.account.start_publishing();
         let snapshot = Arc::new(self.account.snapshot().after_failure(poll, failure.clone()));
         let publication = Publication { account: &self.account, snapshot: &snapshot, new_listing: None };
         for reaction in &self.reactions {
-            react(&**reaction, &publication);
+            survives_panic(|| reaction.poll_ended(&publication));
         }
         let inventory = match (&snapshot.last_listing, snapshot.listing_at(Instant::now())) {
             (None, _) => "none",
@@ -192,6 +243,7 @@ impl Poller {
             (Some(_), Some(_)) => "served",
         };
         self.account.publish(snapshot);
+        drop(publishing);
         log_failure(self.account.name(), failure, inventory, poll);
     }
 }
@@ -200,7 +252,7 @@ impl ValidListing {
     /// Compares the listing with the `previous` one, which is dropped, and limits its label values. Numbers whose
     /// records are invalid keep their state in the previous listing.
     fn new(listed: ListedNumbers, previous: Option<NumberStates>, label_limit: usize) -> Self {
-        let ListedNumbers { mut listing, mut numbers, unreadable } = listed;
+        let ListedNumbers { mut listing, mut numbers, unreadable, .. } = listed;
         let difference = previous.map(|previous| {
             numbers.carry_over(&previous, &unreadable);
             ListingDifference::between(&previous, &numbers)
@@ -212,8 +264,27 @@ impl ValidListing {
 }
 
 /// Runs a reaction. Returns false if it panics; the panic hook has printed the message by then.
-fn react(reaction: &dyn PollReaction, publication: &Publication<'_>) -> bool {
-    catch_unwind(AssertUnwindSafe(|| reaction.poll_ended(publication))).is_ok()
+fn survives_panic(react: impl FnOnce()) -> bool {
+    catch_unwind(AssertUnwindSafe(react)).is_ok()
+}
+
+/// Returns when the key can be read, after at least [`KEY_CHECK_INTERVAL`].
+async fn key_is_readable(key: &ApiKeySource) {
+    loop {
+        sleep(KEY_CHECK_INTERVAL).await;
+        if PollKey::read(key).await.is_ok() {
+            return;
+        }
+    }
+}
+
+/// Returns the minimum pause after the last poll if it failed: none, or a second for each of its pages if the API answered
+/// all of them in vain. Otherwise a listing of many pages would be requested again and again at full speed.
+fn failure_pause(polls: &PollStats) -> Option<Duration> {
+    let reason = polls.failure.as_ref()?.reason;
+    let read_in_vain = matches!(reason, FailureReason::Inconsistent | FailureReason::InvalidRecords);
+    let pages = polls.last.filter(|_| read_in_vain).map_or(0, |last| last.pages);
+    Some(Duration::from_secs(pages.into()))
 }
 
 fn internal_failure() -> Failure {
@@ -222,6 +293,7 @@ fn internal_failure() -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -233,10 +305,8 @@ mod tests {
 
     use super::*;
     use crate::config::PollOptions;
-    use crate::poller::{AccountSnapshot, Budget};
-    use crate::tryvox::{
-        ApiKey, ApiKeySource, ApiResponse, ClientContext, FairLimit, Transport, TryvoxClient, TryvoxOptions,
-    };
+    use crate::poller::AccountSnapshot;
+    use crate::tryvox::{ApiKey, ApiResponse, ClientContext, FairLimit, Transport, TryvoxClient, TryvoxOptions};
 
     /// An API with one number, or with an error.
     #[derive(Debug, Default)]
@@ -292,19 +362,18 @@ mod tests {
         };
         let tryvox = TryvoxOptions::default();
         let client = TryvoxClient::new("a", "acc", tryvox.clone(), context);
-        let interval = Duration::from_mins(5);
+        let config = AccountConfig {
+            name: "a".into(),
+            account_id: "acc".into(),
+            key: ApiKeySource::Value(ApiKey::new(&"key".into()).unwrap()),
+            tryvox,
+            poll: PollOptions::default(),
+            collector: Arc::default(),
+            budget: BTreeMap::new(),
+        };
         Poller {
-            account: Arc::new(Account::new("a", interval, Budget::new(), client)),
-            config: Arc::new(AccountConfig {
-                name: "a".into(),
-                account_id: "acc".into(),
-                key: ApiKeySource::Value(ApiKey::new(&"key".into()).unwrap()),
-                tryvox,
-                poll: PollOptions::default(),
-                collector: Arc::default(),
-                budget: Budget::new(),
-            }),
-            first_interval: interval,
+            first_interval: config.poll.interval,
+            account: Arc::new(Account::new(config, client)),
             reactions: reactions.iter().map(|reaction| (*reaction).clone() as Arc<dyn PollReaction>).collect(),
             now: SystemTime::now,
             suspended: || Duration::ZERO,

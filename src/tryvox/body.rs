@@ -1,7 +1,7 @@
 //! The body of a response: a stream of chunks goes in, bounded bytes come out.
 //!
-//! A page fits into [`LARGE_BODY_THRESHOLD`]. Larger bodies are a sign of a misbehaving API; few of them are buffered at
-//! a time, so that they cannot exhaust memory, and a request that waits for its turn spends none of its timeout.
+//! A page fits into [`LARGE_BODY_THRESHOLD`]. Larger bodies are a sign of a misbehaving API. The memory for them is limited
+//! over all accounts, and a request that waits for memory spends none of its timeout.
 
 use std::error::Error;
 use std::fmt;
@@ -9,9 +9,10 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::{Either, select};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{Stream, StreamExt};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
 use super::failure::{Failure, FailureReason, root_cause};
@@ -29,17 +30,60 @@ const MAX_ERROR_BODY: usize = 16 << 10;
 /// Time limit for the body of an error response, whose status already says what failed.
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The permits to buffer a large body, over all accounts.
-static LARGE_BODIES: Semaphore = Semaphore::const_new(4);
+/// Unit in which memory for large bodies is counted, in bytes.
+const MEMORY_UNIT: usize = 64 << 10;
 
-/// The permit of one account to buffer a large body. One at a time, so that an account whose bodies are large and slow
-/// does not delay another account.
+/// Memory for large bodies over all accounts, in units. Each body has only what it has received, so bodies that arrive
+/// slowly leave room for others.
+static MEMORY: Semaphore = Semaphore::const_new((48 << 20) / MEMORY_UNIT);
+
+/// The permit to receive the rest of a large body when the memory is used up. Its holder always completes or times out
+/// and frees its memory, so requests never wait for each other.
+static RESERVE: Semaphore = Semaphore::const_new(1);
+
+/// The permit of one account to receive a large body. One at a time, so that no account uses up the memory.
 #[derive(Debug)]
 pub(super) struct LargeBodyPermit(Semaphore);
 
 impl Default for LargeBodyPermit {
     fn default() -> Self {
         Self(Semaphore::new(1))
+    }
+}
+
+/// The memory that one large body has. Dropping it frees the memory.
+struct BodyMemory<'a> {
+    _account: Option<SemaphorePermit<'a>>,
+    units: u32,
+    permits: Vec<SemaphorePermit<'static>>,
+    has_reserve: bool,
+}
+
+impl<'a> BodyMemory<'a> {
+    /// Waits until the account has no other large body.
+    async fn new(account: &'a LargeBodyPermit) -> Self {
+        // The semaphores are never closed.
+        Self { _account: account.0.acquire().await.ok(), units: 0, permits: Vec::new(), has_reserve: false }
+    }
+
+    /// Waits until there is memory for a body of this length.
+    async fn grow_to(&mut self, length: usize) {
+        let missing = u32::try_from(length.div_ceil(MEMORY_UNIT)).unwrap_or(u32::MAX).saturating_sub(self.units);
+        if missing == 0 || self.has_reserve {
+            return;
+        }
+        let (memory, reserve) = (pin!(MEMORY.acquire_many(missing)), pin!(RESERVE.acquire()));
+        let permit = match select(memory, reserve).await {
+            Either::Left((memory, _)) => {
+                self.units += missing;
+                memory
+            }
+            Either::Right((reserve, _)) => {
+                self.has_reserve = true;
+                reserve
+            }
+        };
+        self.permits.extend(permit.ok());
     }
 }
 
@@ -74,7 +118,7 @@ impl ResponseBody {
     /// # Errors
     /// If the body is truncated or too large.
     pub(super) async fn read(mut self, permit: &LargeBodyPermit, timer: &RequestTimer) -> Result<Bytes, Failure> {
-        let (mut body, mut large_body_permits) = (Vec::new(), None);
+        let (mut body, mut memory) = (Vec::new(), None);
         while let Some(chunk) = self.0.next().await.transpose()? {
             let length = body.len() + chunk.len();
             if length > MAX_BODY {
@@ -82,11 +126,16 @@ impl ResponseBody {
                     format!("the response exceeds {} MiB; check that --tryvox.url is the TryVox API", MAX_BODY >> 20);
                 return Err(Failure::new(FailureReason::TooLarge, cause));
             }
-            if length > LARGE_BODY_THRESHOLD && large_body_permits.is_none() {
-                let permits = async { (permit.0.acquire().await, LARGE_BODIES.acquire().await) };
-                large_body_permits = Some(timer.stopped(permits).await);
-                // The buffer gets its full size at once: while one grows, it takes memory twice.
-                body.reserve_exact(MAX_BODY - body.len());
+            if length > LARGE_BODY_THRESHOLD {
+                let memory = match &mut memory {
+                    Some(memory) => memory,
+                    None => {
+                        // The buffer gets its full size at once: while one grows, it takes memory twice.
+                        body.reserve_exact(MAX_BODY - body.len());
+                        memory.insert(timer.stopped(BodyMemory::new(permit)).await)
+                    }
+                };
+                timer.stopped(memory.grow_to(length)).await;
             }
             body.extend_from_slice(&chunk);
         }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use arc_swap::ArcSwap;
 use fastrand::Rng;
 use futures_util::{StreamExt, stream};
 use reqwest::{StatusCode, Url};
@@ -39,7 +40,9 @@ pub struct ListingSummary {
     pub pages: u32,
     /// Number of records that the first page reports, `pagination.total`.
     pub reported_total: u64,
-    /// Whether every page reported that total. If not, the listing changed while it was read.
+    /// The highest total that any page reports.
+    pub highest_total: u64,
+    /// Whether every page reported the same total. If not, the listing changed while it was read.
     pub is_total_stable: bool,
 }
 
@@ -60,7 +63,7 @@ pub struct TryvoxClient {
     /// The account's name in log messages.
     account: Arc<str>,
     numbers_url: Url,
-    options: TryvoxOptions,
+    options: ArcSwap<TryvoxOptions>,
     sender: RequestSender,
     progress: ProgressCounters,
     now: fn() -> SystemTime,
@@ -97,12 +100,19 @@ impl TryvoxClient {
         Self {
             account: account.into(),
             numbers_url: numbers_url(&options.url, account_id),
-            sender: RequestSender::new(transport, fair_limit, options.timeout, options.rate_limit),
-            options,
+            sender: RequestSender::new(transport, fair_limit, options.rate_limit),
+            options: ArcSwap::from_pointee(options),
             progress: ProgressCounters::default(),
             now,
             rng: Mutex::new(rng),
         }
+    }
+
+    /// Replaces the options, of which the URL must be the same. The rate limit applies at once, the others from the next
+    /// listing on, so that all pages of a listing have the same size. Pauses and statistics stay.
+    pub fn set_options(&self, options: TryvoxOptions) {
+        self.sender.pacer().set_rate(options.rate_limit);
+        self.options.store(Arc::new(options));
     }
 
     /// Returns the statistics of all requests so far.
@@ -131,10 +141,10 @@ impl TryvoxClient {
         self.sender.pacer().paused_until()
     }
 
-    /// Returns the most recent failure of a request, unless the API has responded properly since.
+    /// Returns the most recent failure of a request after `time`, unless the API has responded properly since.
     #[must_use]
-    pub fn last_failure(&self) -> Option<Failure> {
-        self.sender.gate().last_failure()
+    pub fn last_failure_since(&self, time: Instant) -> Option<Failure> {
+        self.sender.gate().last_failure_since(time)
     }
 
     /// Sends later requests only on connections that are opened after `time`.
@@ -171,7 +181,17 @@ impl TryvoxClient {
         F: Fn(u32, ListingPage<'_>),
     {
         let url = listing_url(&self.numbers_url, filter);
-        ListingRun { client: self, key, url, deadline, on_page, failed: CancellationToken::new() }.run().await
+        ListingRun {
+            client: self,
+            options: self.options.load_full(),
+            key,
+            url,
+            deadline,
+            on_page,
+            failed: CancellationToken::new(),
+        }
+        .run()
+        .await
     }
 
     /// Returns a random number from 0 to 1.
@@ -190,6 +210,8 @@ struct ProgressCounters {
 /// One listing in progress.
 struct ListingRun<'a, F> {
     client: &'a TryvoxClient,
+    /// The options of the whole listing.
+    options: Arc<TryvoxOptions>,
     key: &'a PollKey,
     /// The URL of the listing, without a page.
     url: Url,
@@ -224,20 +246,22 @@ impl<F: Fn(u32, ListingPage<'_>)> ListingRun<'_, F> {
         progress.total.store(pages, Ordering::Relaxed);
         self.check_rate_limit(pages)?;
 
-        let concurrency = self.client.options.concurrency;
+        let concurrency = self.options.concurrency;
         let mut others = stream::iter((2..=pages).map(|page| self.fetch_page(page))).buffer_unordered(concurrency);
-        let (mut is_total_stable, mut first_failure) = (true, None);
+        let (mut is_total_stable, mut highest_total, mut first_failure) = (true, first.total, None);
         while let Some(page) = others.next().await {
             match page {
                 Ok(pagination) => {
                     progress.done.fetch_add(1, Ordering::Relaxed);
                     is_total_stable &= pagination.total == first.total;
+                    highest_total = highest_total.max(pagination.total);
                 }
                 Err(PageError::Failed(failure)) => first_failure = first_failure.or(Some(failure)),
                 Err(PageError::Cancelled) => {}
             }
         }
-        first_failure.map_or(Ok(ListingSummary { pages, reported_total: first.total, is_total_stable }), Err)
+        let summary = ListingSummary { pages, reported_total: first.total, highest_total, is_total_stable };
+        first_failure.map_or(Ok(summary), Err)
     }
 
     /// Checks that the rate limit lets all pages after the first be requested before the deadline.
@@ -253,7 +277,7 @@ impl<F: Fn(u32, ListingPage<'_>)> ListingRun<'_, F> {
             format!(
                 "{pages} pages at {} requests per second take {}, but the poll has only {} left; set \
                  --tryvox.rate-limit to at least {}, or raise --poll.interval and --poll.timeout",
-                self.client.options.rate_limit,
+                self.options.rate_limit,
                 duration::format(round_up_to_seconds(needed)),
                 duration::format(round_up_to_seconds(left)),
                 sufficient_rate.ceil(),
@@ -268,7 +292,7 @@ impl<F: Fn(u32, ListingPage<'_>)> ListingRun<'_, F> {
 
     /// Makes attempts at a page until one succeeds, for at most `--tryvox.retry-for` after the first failure.
     async fn fetch_with_retries(&self, page: u32) -> Result<Pagination, PageError> {
-        let TryvoxClient { sender, options, .. } = self.client;
+        let (sender, options) = (&self.client.sender, &self.options);
         let account = &*self.client.account;
         let (mut attempt, mut give_up_at, mut is_key_replaced) = (1, None, false);
         loop {
@@ -282,7 +306,7 @@ impl<F: Fn(u32, ListingPage<'_>)> ListingRun<'_, F> {
                 Err(error) => error,
             };
             error.failure.attempt = Some(PageAttempt { page, attempt });
-            error.failure.cause = self.key.redact(&error.failure.cause);
+            error.failure.cause = self.key.redactor().redact(&error.failure.cause);
 
             let reason = error.failure.reason;
             if error.is_retryable {
@@ -362,16 +386,16 @@ impl<F: Fn(u32, ListingPage<'_>)> ListingRun<'_, F> {
         key: &ApiKey,
         permit: OwnedSemaphorePermit,
     ) -> Result<Pagination, AttemptError> {
-        let url = page_url(&self.url, page, self.client.options.per_page);
+        let url = page_url(&self.url, page, self.options.per_page);
         let start = Instant::now();
-        let response = self.client.sender.send(url, key, permit).await?;
+        let response = self.client.sender.send(url, key, self.options.timeout, permit).await?;
         let date = response.date().unwrap_or_else(self.client.now);
         if response.status != StatusCode::OK {
-            return Err(AttemptError::from_status(&response, date, key));
+            return Err(AttemptError::from_status(&response, date, &self.key.redactor()));
         }
         let body = response.body?;
         let text = PageText::new(&body);
-        let mut parsed = ListingPage::parse(&text, self.client.options.per_page).map_err(Failure::from)?;
+        let mut parsed = ListingPage::parse(&text, self.options.per_page).map_err(Failure::from)?;
         parsed.generated = Some(GenerationWindow::of_response(date, start.elapsed()));
         let pagination = parsed.pagination;
         (self.on_page)(page, parsed);

@@ -4,6 +4,7 @@
 //! from then on one request at a time passes, a probe, after a backoff that grows with each probe that fails. The first
 //! response that is not a failure opens the gate again.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -28,15 +29,17 @@ struct Outage {
     next_probe_at: Instant,
     /// Whether a probe is in flight.
     is_probing: bool,
-    /// The most recent failure.
-    last_failure: Failure,
+    /// The most recent failure, and when it happened.
+    last_failure: (Failure, Instant),
+    /// Distinguishes this outage from others of the account.
+    id: u64,
 }
 
 /// What a request finds at the gate.
 enum GateState {
     Open,
-    /// Closed; the request is the next probe.
-    Probe,
+    /// Closed; the request is the next probe of this outage.
+    Probe(u64),
     /// Closed until then, or until the state changes.
     ClosedUntil(Instant),
     /// Closed until the probe in flight is done.
@@ -48,7 +51,8 @@ enum GateState {
 #[derive(Debug)]
 pub(super) struct GatePass<'a> {
     gate: &'a RequestGate,
-    is_probe: bool,
+    /// The outage that the request probes; `None` if there was none when it passed.
+    probed_outage: Option<u64>,
 }
 
 impl RequestGate {
@@ -58,8 +62,8 @@ impl RequestGate {
             // Created before the state is read, so that no change is missed.
             let changed = self.changed.notified();
             match self.state() {
-                GateState::Open => return GatePass { gate: self, is_probe: false },
-                GateState::Probe => return GatePass { gate: self, is_probe: true },
+                GateState::Open => return GatePass { gate: self, probed_outage: None },
+                GateState::Probe(outage) => return GatePass { gate: self, probed_outage: Some(outage) },
                 GateState::ClosedUntil(time) => _ = timeout_at(time, changed).await,
                 GateState::Probing => changed.await,
             }
@@ -68,12 +72,14 @@ impl RequestGate {
 
     /// Returns whether a request with this pass may still be sent; not if the gate has closed meanwhile.
     pub(super) fn admits(&self, pass: &GatePass<'_>) -> bool {
-        pass.is_probe || self.lock().is_none()
+        self.lock().as_ref().is_none_or(|outage| pass.probed_outage == Some(outage.id))
     }
 
-    /// Returns the most recent failure, unless there was a response since that was not a failure.
-    pub(super) fn last_failure(&self) -> Option<Failure> {
-        self.lock().as_ref().map(|outage| outage.last_failure.clone())
+    /// Returns the most recent failure after `time`, unless there was a response since that was not a failure.
+    pub(super) fn last_failure_since(&self, time: Instant) -> Option<Failure> {
+        let outage = self.lock();
+        let (failure, failed_at) = &outage.as_ref()?.last_failure;
+        (*failed_at >= time).then(|| failure.clone())
     }
 
     fn state(&self) -> GateState {
@@ -83,7 +89,7 @@ impl RequestGate {
             Some(outage) if outage.next_probe_at > Instant::now() => GateState::ClosedUntil(outage.next_probe_at),
             Some(outage) => {
                 outage.is_probing = true;
-                GateState::Probe
+                GateState::Probe(outage.id)
             }
         }
     }
@@ -101,18 +107,21 @@ impl GatePass<'_> {
 
     /// Closes the gate. `next_probe_at` returns when the next probe may start, given the number of failures.
     pub(super) fn fail(self, failure: &Failure, next_probe_at: impl FnOnce(u32) -> Instant) {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
+        let last_failure = (failure.clone(), Instant::now());
         let mut outage = self.gate.lock();
         match &mut *outage {
             None => {
-                let next_probe_at = next_probe_at(1);
-                *outage = Some(Outage { failures: 1, next_probe_at, is_probing: false, last_failure: failure.clone() });
+                let (next_probe_at, id) = (next_probe_at(1), NEXT_ID.fetch_add(1, Ordering::Relaxed));
+                *outage = Some(Outage { failures: 1, next_probe_at, is_probing: false, last_failure, id });
             }
             Some(outage) => {
-                if self.is_probe {
+                if self.probed_outage == Some(outage.id) {
                     outage.failures = outage.failures.saturating_add(1);
                     outage.next_probe_at = next_probe_at(outage.failures);
                 }
-                outage.last_failure = failure.clone();
+                outage.last_failure = last_failure;
             }
         }
     }
@@ -120,8 +129,8 @@ impl GatePass<'_> {
 
 impl Drop for GatePass<'_> {
     fn drop(&mut self) {
-        if self.is_probe
-            && let Some(outage) = &mut *self.gate.lock()
+        if let Some(outage) = &mut *self.gate.lock()
+            && self.probed_outage == Some(outage.id)
         {
             outage.is_probing = false;
         }
@@ -165,15 +174,15 @@ mod tests {
         let times: Vec<_> = entered.iter().map(|(_, entered)| *entered).collect();
         // Three are in flight at first. Probes start one and two seconds after the failures before them.
         assert_eq!(times, [0, 0, 0, 2, 5, 6, 6, 6]);
-        assert_eq!(gate.last_failure(), None);
+        assert_eq!(gate.last_failure_since(start), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn dropped_probe_makes_way_for_the_next() {
-        let gate = RequestGate::default();
+        let (gate, start) = (RequestGate::default(), Instant::now());
         let (first, late) = (gate.enter().await, gate.enter().await);
         first.fail(&failure(), |_| in_seconds(0));
-        assert!(!gate.admits(&late) && gate.last_failure() == Some(failure()));
+        assert!(!gate.admits(&late) && gate.last_failure_since(start) == Some(failure()));
         let probe = gate.enter().await;
         assert!(gate.admits(&probe));
         let next = async {
@@ -187,7 +196,22 @@ mod tests {
         };
         let (entered, released) = futures_util::future::join(next, release).await;
         assert_eq!(entered, released);
+        assert_eq!(gate.last_failure_since(Instant::now()), None, "an earlier failure");
         late.succeed();
-        assert_eq!(gate.last_failure(), None);
+        assert_eq!(gate.last_failure_since(start), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn probe_of_an_earlier_outage_does_not_end_that_of_a_later_one() {
+        let gate = RequestGate::default();
+        let (first, second) = (gate.enter().await, gate.enter().await);
+        first.fail(&failure(), |_| in_seconds(0));
+        let old_probe = gate.enter().await;
+        second.succeed();
+        gate.enter().await.fail(&failure(), |_| in_seconds(0));
+        let probe = gate.enter().await;
+        drop(old_probe);
+        let next = tokio::time::timeout(Duration::from_secs(1), gate.enter()).await;
+        assert!(next.is_err() && gate.admits(&probe));
     }
 }

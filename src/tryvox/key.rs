@@ -11,9 +11,6 @@ use std::path::{Path, PathBuf};
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 
-/// Maximum length of a redacted text, in characters.
-const MAX_REDACTED_CHARS: usize = 500;
-
 /// An API key that is valid in an `Authorization` header. Its memory is zeroed on drop, and `Debug` does not show it.
 #[derive(Debug, Clone)]
 pub struct ApiKey(SecretString);
@@ -51,15 +48,9 @@ impl ApiKey {
         }
     }
 
-    /// Returns a text from outside this program in a form that is safe to show: the key, which the other side may have
-    /// echoed, is replaced, and the length is limited.
-    #[must_use]
-    pub fn redact(&self, text: &str) -> String {
-        let text = text.replace(self.0.expose_secret(), "<key>");
-        match text.char_indices().nth(MAX_REDACTED_CHARS) {
-            Some((end, _)) => format!("{}…", &text[..end]),
-            None => text,
-        }
+    /// Returns the key. Only what replaces it in a text may use this.
+    pub(super) fn secret(&self) -> &SecretString {
+        &self.0
     }
 
     /// Returns the value of the `Authorization` header, marked as sensitive so that HTTP libraries do not log it.
@@ -81,9 +72,11 @@ pub enum ApiKeySource {
     Value(ApiKey),
     /// A file that is read again at each poll, so that the key can be rotated.
     File(PathBuf),
+    /// There is no key until the configuration is changed; the text says why, and what to do.
+    Missing(String),
 }
 
-/// Why an API key file gives no key. The message includes the remedy.
+/// Why there is no key. The message includes the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiKeyError {
     /// The file cannot be read.
@@ -94,6 +87,9 @@ pub enum ApiKeyError {
         /// The cause.
         error: io::Error,
     },
+    /// The configuration gives no key.
+    #[error("{0}")]
+    Missing(String),
     /// The file does not contain a valid key.
     #[error("invalid API key file {}: {error}; {}", path.display(), content_remedy(path))]
     Invalid {
@@ -144,10 +140,11 @@ impl ApiKeySource {
     /// Returns the current key. It blocks while the file is read.
     ///
     /// # Errors
-    /// If the file cannot be read or does not contain a valid key.
+    /// If the file cannot be read or does not contain a valid key, or the key is missing.
     pub fn read(&self) -> Result<ApiKey, ApiKeyError> {
         match self {
             Self::Value(key) => Ok(key.clone()),
+            Self::Missing(problem) => Err(ApiKeyError::Missing(problem.clone())),
             Self::File(path) => {
                 let text = read_secret(path).map_err(|error| ApiKeyError::File { path: path.clone(), error })?;
                 ApiKey::new(&text).map_err(|error| ApiKeyError::Invalid { path: path.clone(), error })
@@ -224,13 +221,6 @@ mod tests {
         for error in [missing.to_string(), invalid.to_string()] {
             assert!(error.ends_with("and restart the service: systemd reads it only at the start"), "{error}");
         }
-    }
-
-    #[test]
-    fn redacted_text_is_short_and_without_the_key() {
-        let key = ApiKey::new(&"sesame".into()).unwrap();
-        assert_eq!(key.redact("open sesame, sesame!"), "open <key>, <key>!");
-        assert_eq!(key.redact(&"é".repeat(600)).chars().count(), MAX_REDACTED_CHARS + 1);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::key::ApiKey;
+use super::redaction::Redactor;
 
 /// Maximum length of a message, in characters.
 const MAX_CHARS: usize = 200;
@@ -15,23 +15,22 @@ const MAX_DEPTH: usize = 4;
 
 /// Returns the message in the body of an error response: of a JSON body the `message`, `error`, `detail` or `title`, also
 /// nested, of an HTML body the title, of any other text its beginning. White space and control characters are collapsed,
-/// the key is redacted, and at most 200 characters are kept.
-pub(super) fn parse(body: &[u8], key: &ApiKey) -> Option<String> {
-    let message = match serde_json::from_slice::<Value>(body) {
-        Ok(json) => find(&json, MAX_DEPTH)?.to_owned(),
-        Err(_) => text_message(&String::from_utf8_lossy(body))?,
+/// keys are removed before anything is cut, and at most 200 characters are kept.
+pub(super) fn parse(body: &[u8], redactor: &Redactor) -> Option<String> {
+    let text = String::from_utf8_lossy(body);
+    let text = text.trim_start_matches('\u{feff}');
+    let message = match serde_json::from_str::<Value>(text) {
+        Ok(json) => clean(find(&json, MAX_DEPTH)?),
+        Err(_) => clean(text_message(text)?),
     };
-    // The key has neither white space nor control characters, so it is recognized after these have been removed; and
-    // before the message is cut, so that no part of it remains.
-    let message = key.redact(&clean(&message));
-    (!message.is_empty()).then(|| truncate(message))
+    (!message.is_empty()).then(|| truncate(redactor.quote(&message)))
 }
 
 /// Returns the message of a JSON value.
 fn find(json: &Value, depth: usize) -> Option<&str> {
     let depth = depth.checked_sub(1)?;
     match json {
-        Value::String(text) => Some(text).map(String::as_str).filter(|text| !text.trim().is_empty()),
+        Value::String(text) => Some(text.as_str()).filter(|text| !text.trim().is_empty()),
         Value::Array(values) => values.iter().find_map(|value| find(value, depth)),
         Value::Object(fields) => FIELDS.into_iter().chain(["errors"]).find_map(|name| find(fields.get(name)?, depth)),
         _ => None,
@@ -39,19 +38,20 @@ fn find(json: &Value, depth: usize) -> Option<&str> {
 }
 
 /// Returns the title of an HTML page, or any other text as it is. Text that looks like JSON is JSON that was cut off.
-fn text_message(text: &str) -> Option<String> {
+fn text_message(text: &str) -> Option<&str> {
     let text = text.trim_start();
     if text.starts_with(['{', '[']) {
         return None;
     }
     if !text.starts_with('<') {
-        return Some(text.to_owned());
+        return Some(text);
     }
     // The positions are those in `text`, as only ASCII letters are changed.
     let lower = text.to_ascii_lowercase();
-    let start = lower.find("<title>")? + "<title>".len();
+    let tag = lower.find("<title")?;
+    let start = tag + lower[tag..].find('>')? + 1;
     let end = start + lower[start..].find("</title>")?;
-    Some(text[start..end].to_owned())
+    Some(&text[start..end])
 }
 
 /// Replaces each run of white space by a space and removes other control characters and those that change the direction
@@ -76,9 +76,10 @@ fn truncate(text: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tryvox::ApiKey;
 
     fn message(body: &str) -> Option<String> {
-        parse(body.as_bytes(), &ApiKey::new(&"sesame".into()).unwrap())
+        parse(body.as_bytes(), &Redactor::new(vec![ApiKey::new(&"sesame".into()).unwrap()]))
     }
 
     #[test]
@@ -92,7 +93,8 @@ mod tests {
             (r#"{"errors":[{"detail":"account closed"}]}"#, "account closed"),
             (r#""account closed""#, "account closed"),
             ("account  closed\r\n", "account closed"),
-            ("<html><head><TITLE>account\nclosed</TITLE></head></html>", "account closed"),
+            ("<html><head><TITLE id=x>account\nclosed</TITLE></head></html>", "account closed"),
+            ("\u{feff}{\"message\":\"account closed\"}", "account closed"),
         ] {
             assert_eq!(message(body).as_deref(), Some(expected), "{body}");
         }
@@ -111,6 +113,6 @@ mod tests {
         assert_eq!(message.chars().count(), MAX_CHARS);
         // A key at the end is redacted before the text is cut in its middle.
         let text = format!("{} sesame and more", "y".repeat(MAX_CHARS - 5));
-        assert!(!parse(text.as_bytes(), &ApiKey::new(&"sesame".into()).unwrap()).unwrap().contains("ses"));
+        assert!(!self::message(&text).unwrap().contains("ses"));
     }
 }

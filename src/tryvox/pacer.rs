@@ -9,13 +9,13 @@ use tokio::time::{Instant, sleep_until};
 /// pause.
 #[derive(Debug)]
 pub(super) struct Pacer {
-    /// Minimum time between the starts of two requests; zero if unlimited.
-    interval: Duration,
     schedule: Mutex<Schedule>,
 }
 
 #[derive(Debug)]
 struct Schedule {
+    /// Minimum time between the starts of two requests; zero if unlimited.
+    interval: Duration,
     /// The earliest start that is not reserved, apart from a pause.
     next_start: Instant,
     /// No request starts before this. It never moves back.
@@ -25,9 +25,18 @@ struct Schedule {
 impl Pacer {
     /// Creates a pacer for at most `rate` requests per second; 0 means unlimited.
     pub(super) fn new(rate: f64) -> Self {
-        let interval = if rate > 0.0 { Duration::from_secs_f64(rate.recip()) } else { Duration::ZERO };
-        let now = Instant::now();
-        Self { interval, schedule: Mutex::new(Schedule { next_start: now, paused_until: now }) }
+        let (interval, now) = (interval(rate), Instant::now());
+        Self { schedule: Mutex::new(Schedule { interval, next_start: now, paused_until: now }) }
+    }
+
+    /// Changes the rate, from the next request on that is not waiting for its start yet.
+    pub(super) fn set_rate(&self, rate: f64) {
+        let (mut schedule, interval) = (self.lock_schedule(), interval(rate));
+        if interval != schedule.interval {
+            schedule.interval = interval;
+            // Starts that were reserved far apart must not hold back those of a higher rate.
+            schedule.next_start = schedule.next_start.min(Instant::now() + interval);
+        }
     }
 
     /// Waits until the next request may start.
@@ -63,19 +72,24 @@ impl Pacer {
 
     /// Returns the minimum time that the starts of this many requests take.
     pub(super) fn minimum_time(&self, requests: u32) -> Duration {
-        self.interval.saturating_mul(requests)
+        self.lock_schedule().interval.saturating_mul(requests)
     }
 
     fn reserve_start(&self) -> Instant {
         let mut schedule = self.lock_schedule();
         let start = schedule.next_start.max(schedule.paused_until).max(Instant::now());
-        schedule.next_start = start + self.interval;
+        schedule.next_start = start + schedule.interval;
         start
     }
 
     fn lock_schedule(&self) -> MutexGuard<'_, Schedule> {
         self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns the time between the starts of two requests at this rate; zero if it is unlimited.
+fn interval(rate: f64) -> Duration {
+    if rate > 0.0 { Duration::from_secs_f64(rate.recip()) } else { Duration::ZERO }
 }
 
 #[cfg(test)]
@@ -102,6 +116,22 @@ mod tests {
         assert_eq!(start.elapsed(), Duration::ZERO);
         pacer.wait().await;
         assert_eq!(start.elapsed(), Duration::from_millis(100));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_rate_applies_to_the_next_request() {
+        let pacer = Pacer::new(0.001);
+        pacer.wait().await;
+        pacer.set_rate(10.0);
+        let start = Instant::now();
+        pacer.wait().await;
+        assert_eq!(start.elapsed(), Duration::from_millis(100));
+        assert_eq!(pacer.minimum_time(5), Duration::from_millis(500));
+        pacer.set_rate(1.0);
+        // This start was reserved at the previous rate.
+        pacer.wait().await;
+        pacer.wait().await;
+        assert_eq!(start.elapsed(), Duration::from_millis(1_200));
     }
 
     #[tokio::test(start_paused = true)]

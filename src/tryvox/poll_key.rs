@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::failure::{Failure, FailureReason};
 use super::key::{ApiKey, ApiKeySource};
+use super::redaction::Redactor;
 use crate::blocking::run_blocking;
 
 /// The current API key of an account during a poll.
@@ -55,10 +56,10 @@ impl PollKey {
         }
     }
 
-    /// Returns a text from outside this program in a form that is safe to show; see [`ApiKey::redact`].
-    pub(super) fn redact(&self, text: &str) -> String {
+    /// Returns what removes the keys of this poll from texts.
+    pub(super) fn redactor(&self) -> Redactor {
         let keys = self.keys();
-        keys.replaced.iter().fold(keys.current.redact(text), |text, key| key.redact(&text))
+        Redactor::new(keys.replaced.iter().chain([&keys.current]).cloned().collect())
     }
 
     fn keys(&self) -> MutexGuard<'_, Keys> {

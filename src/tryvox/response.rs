@@ -8,8 +8,8 @@ use reqwest::header::{DATE, HeaderMap, LOCATION};
 
 use super::body::ResponseBody;
 use super::failure::{Failure, FailureReason};
-use super::key::ApiKey;
 use super::message;
+use super::redaction::Redactor;
 
 /// Upper bound of the time that a response asks to wait, so that a nonsensical value does not stop polling for good.
 const MAX_WAIT: Duration = Duration::from_hours(24);
@@ -20,6 +20,12 @@ const RESET_HEADERS: [(&str, &str); 2] =
 
 /// From this value on, a reset header is a time since the epoch and not a number of seconds.
 const FIRST_EPOCH_RESET: f64 = 1e9;
+
+/// From this value on, a time since the epoch is in milliseconds.
+const FIRST_EPOCH_MILLISECONDS: f64 = 1e12;
+
+/// Maximum length of the target of a redirect in an error, in characters.
+const MAX_TARGET: usize = 200;
 
 /// A response of the API whose body is still being received.
 #[derive(Debug)]
@@ -71,15 +77,20 @@ impl CompleteResponse {
             let is_exhausted = self.header(remaining).is_none_or(|remaining| remaining == "0");
             let applies = self.status == StatusCode::TOO_MANY_REQUESTS || is_exhausted;
             let reset = parse_seconds(self.header(header)?).filter(|_| applies)?;
-            Some((header, if reset >= FIRST_EPOCH_RESET { (reset - since_epoch).max(0.0) } else { reset }))
+            let seconds = match reset {
+                FIRST_EPOCH_MILLISECONDS.. => (reset / 1000.0 - since_epoch).max(0.0),
+                FIRST_EPOCH_RESET.. => (reset - since_epoch).max(0.0),
+                _ => reset,
+            };
+            Some((header, seconds))
         });
         let (header, seconds) = retry_after.map(|seconds| ("Retry-After", seconds)).into_iter().chain(resets).next()?;
         let duration = Duration::try_from_secs_f64(seconds).unwrap_or(MAX_WAIT).min(MAX_WAIT);
         Some(RequestedWait { duration, header })
     }
 
-    /// Returns the failure that a status other than 200 stands for, with the API's own message. The key is redacted.
-    pub(super) fn status_failure(&self, key: &ApiKey) -> Failure {
+    /// Returns the failure that a status other than 200 stands for, with the API's own message.
+    pub(super) fn status_failure(&self, redactor: &Redactor) -> Failure {
         let (reason, meaning) = match self.status.as_u16() {
             401 => {
                 (FailureReason::Unauthorized, "the API rejected the API key; replace it if it was rotated or revoked")
@@ -94,10 +105,13 @@ impl CompleteResponse {
             _ => (FailureReason::HttpStatus, "unexpected status; check that --tryvox.url is the TryVox API"),
         };
         let target = match self.headers.get(LOCATION) {
-            Some(target) if reason == FailureReason::Redirect => format!(" to {target:?}"),
+            Some(target) if reason == FailureReason::Redirect => {
+                let target = String::from_utf8_lossy(target.as_bytes());
+                format!(" to {:?}", redactor.quote(&target.chars().take(MAX_TARGET).collect::<String>()))
+            }
             _ => String::new(),
         };
-        let message = self.body.as_ref().ok().and_then(|body| message::parse(body, key));
+        let message = self.body.as_ref().ok().and_then(|body| message::parse(body, redactor));
         let message = message.map(|message| format!(" {message:?}")).unwrap_or_default();
         Failure::new(reason, format!("HTTP {}{target}{message}: {meaning}", self.status.as_u16()))
     }
@@ -150,7 +164,9 @@ mod tests {
     fn reset_of_an_exhausted_rate_limit_is_seconds_or_a_timestamp() {
         for header in ["RateLimit-Reset", "X-RateLimit-Reset"] {
             let name = header.to_ascii_lowercase().leak();
-            for (text, seconds) in [("30", 30.0), ("1.5", 1.5), ("1000000042", 42.0), ("999999999999", 86_400.0)] {
+            for (text, seconds) in
+                [("30", 30.0), ("1.5", 1.5), ("1000000042", 42.0), ("1000000042500", 42.5), ("999999999999", 86_400.0)]
+            {
                 assert_eq!(wait(429, &[(name, text)]), Some((header, seconds)), "{text}");
             }
             assert_eq!(wait(429, &[(name, "1000000000")]), Some((header, 0.0)));

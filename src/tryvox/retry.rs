@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::failure::{Failure, FailureReason};
-use super::key::ApiKey;
+use super::redaction::Redactor;
 use super::response::{CompleteResponse, RequestedWait};
 
 /// Maximum backoff after the first failure; it doubles with each further one.
@@ -41,11 +41,11 @@ impl From<Failure> for AttemptError {
 
 impl AttemptError {
     /// Returns the error that a response with a status other than 200 stands for. Dates in its headers are relative to
-    /// `now`; the key is redacted.
-    pub(super) fn from_status(response: &CompleteResponse, now: SystemTime, key: &ApiKey) -> Self {
+    /// `now`.
+    pub(super) fn from_status(response: &CompleteResponse, now: SystemTime, redactor: &Redactor) -> Self {
         let is_retryable = matches!(response.status.as_u16(), 408 | 425 | 429 | 500..=599);
         let requested_wait = response.requested_wait(now).filter(|_| is_retryable);
-        Self { failure: response.status_failure(key), is_retryable, requested_wait }
+        Self { failure: response.status_failure(redactor), is_retryable, requested_wait }
     }
 
     /// Decides what follows this error.
@@ -94,7 +94,7 @@ pub(super) enum RetryDecision {
 /// to 1.
 pub(super) fn backoff(failures: u32, jitter: f64) -> Duration {
     let doubled = INITIAL_BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(16));
-    doubled.min(MAX_BACKOFF).mul_f64((1.0 + jitter) / 2.0)
+    doubled.min(MAX_BACKOFF).mul_f64(f64::midpoint(1.0, jitter))
 }
 
 #[cfg(test)]

@@ -23,8 +23,6 @@ use crate::duration;
 /// Sends the requests of one account. It never repeats a request on its own.
 pub(super) struct RequestSender {
     transport: Arc<dyn Transport>,
-    /// Timeout for one request, including its body.
-    timeout: Duration,
     gate: RequestGate,
     pacer: Pacer,
     fair_limit: Arc<FairLimit>,
@@ -35,15 +33,9 @@ pub(super) struct RequestSender {
 
 impl RequestSender {
     /// Creates a sender. The rate limit is in requests per second, 0 for unlimited.
-    pub(super) fn new(
-        transport: Arc<dyn Transport>,
-        fair_limit: Arc<FairLimit>,
-        timeout: Duration,
-        rate_limit: f64,
-    ) -> Self {
+    pub(super) fn new(transport: Arc<dyn Transport>, fair_limit: Arc<FairLimit>, rate_limit: f64) -> Self {
         Self {
             transport,
-            timeout,
             gate: RequestGate::default(),
             pacer: Pacer::new(rate_limit),
             fair_limit,
@@ -84,8 +76,8 @@ impl RequestSender {
     /// Sends a request and returns its response, whatever its status. The permit is freed when the response is
     /// complete or has failed.
     ///
-    /// The request is counted however it ends, even if the future is dropped. After a timeout, later requests use new
-    /// connections, as the old one may be dead.
+    /// The timeout includes the body. After it, later requests use new connections, as the old one may be dead. The
+    /// request is counted however it ends, even if the future is dropped.
     ///
     /// # Errors
     /// If there is no complete response within the timeout, or no connection.
@@ -93,11 +85,12 @@ impl RequestSender {
         &self,
         url: Url,
         key: &ApiKey,
+        timeout: Duration,
         _permit: OwnedSemaphorePermit,
     ) -> Result<CompleteResponse, Failure> {
         let bearer = key.bearer().map_err(|error| Failure::new(FailureReason::ApiKey, error.to_string()))?;
         let mut in_flight = InFlightRequest { stats: &self.stats, start: Instant::now(), status: None };
-        let timer = RequestTimer::start(self.timeout);
+        let timer = RequestTimer::start(timeout);
         let exchange = async {
             let ApiResponse { status, headers, body } = self.transport.get(url.clone(), bearer).await?;
             let body = match status {
@@ -108,7 +101,7 @@ impl RequestSender {
         };
         let response = timer.run(exchange).await.unwrap_or_else(|| {
             self.transport.discard_connections(&url, in_flight.start);
-            let timeout = duration::format(self.timeout);
+            let timeout = duration::format(timeout);
             let route = self.transport.proxy(&url).map(|proxy| format!(" through {proxy}")).unwrap_or_default();
             let cause =
                 format!("no complete response{route} within {timeout}; raise --tryvox.timeout if the API is slow");

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::connection_tracker::ConnectionTracker;
+use crate::metrics::HttpMetrics;
 
 /// The connections that are open.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(super) struct Connections {
     /// The maximum number of open connections.
     max: usize,
     open: Mutex<OpenConnections>,
+    /// Where open and refused connections are counted.
+    metrics: Arc<HttpMetrics>,
 }
 
 #[derive(Debug, Default)]
@@ -23,6 +26,18 @@ struct OpenConnections {
     next_id: u64,
     /// At most `max`, by ID. An evicted connection is removed before its task ends.
     trackers: HashMap<u64, Arc<ConnectionTracker>>,
+}
+
+impl OpenConnections {
+    /// Evicts the connection whose loss harms its client least. Returns whether there was one that may be evicted.
+    fn evict_one(&mut self) -> bool {
+        let candidates = self.trackers.iter().filter_map(|(id, tracker)| Some((tracker.eviction_rank()?, *id)));
+        let Some((_, id)) = candidates.min() else { return false };
+        if let Some(tracker) = self.trackers.remove(&id) {
+            tracker.evict();
+        }
+        true
+    }
 }
 
 /// One connection's slot; it is released when dropped.
@@ -35,28 +50,30 @@ pub(super) struct ConnectionSlot {
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        self.connections.lock().trackers.remove(&self.id);
+        let mut open = self.connections.lock();
+        open.trackers.remove(&self.id);
+        self.connections.metrics.set_open_connections(open.trackers.len());
     }
 }
 
 impl Connections {
     /// Returns an empty set that holds at most `max` connections.
-    pub(super) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { max, open: Mutex::default() })
+    pub(super) fn new(max: usize, metrics: Arc<HttpMetrics>) -> Arc<Self> {
+        Arc::new(Self { max, open: Mutex::default(), metrics })
     }
 
     /// Acquires a slot for a new connection, evicting another connection if none is free. Returns `None` if no
-    /// connection may be evicted.
+    /// connection may be evicted, so that the new one is refused.
     pub(super) fn acquire_slot(self: &Arc<Self>) -> Option<ConnectionSlot> {
         let mut open = self.lock();
-        if open.trackers.len() >= self.max {
-            let candidates = open.trackers.iter().filter_map(|(id, tracker)| Some((tracker.eviction_rank()?, *id)));
-            let (_, id) = candidates.min()?;
-            open.trackers.remove(&id)?.evict();
+        if open.trackers.len() >= self.max && !open.evict_one() {
+            self.metrics.count_refused_connection();
+            return None;
         }
         let (id, tracker) = (open.next_id, Arc::new(ConnectionTracker::new()));
         open.next_id += 1;
         open.trackers.insert(id, tracker.clone());
+        self.metrics.set_open_connections(open.trackers.len());
         Some(ConnectionSlot { connections: self.clone(), id, tracker })
     }
 
@@ -76,7 +93,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn connections_without_a_request_in_flight_are_evicted_first() {
-        let connections = Connections::new(4);
+        let connections = Connections::new(4, Arc::default());
         let [oldest_new, new, idle, busy] = std::array::from_fn(|_| connections.acquire_slot().unwrap());
         drop(idle.tracker.start_request(false));
         let busy_request = busy.tracker.start_request(false);

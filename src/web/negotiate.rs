@@ -41,13 +41,21 @@ pub(super) fn negotiate(headers: &HeaderMap) -> Negotiated {
 
 /// Returns the format that an `Accept` header prefers, and the escaping scheme that belongs to it: `OpenMetrics` if
 /// its name and its version (or none) match, as in the header that Prometheus sends, else the text format, even if it
-/// is not accepted.
+/// is not accepted. A wildcard stands for the text format, unless that is refused.
 fn choose_format(accept: &str) -> (Format, Option<&'static str>) {
+    let named = |choice: &AcceptChoice<'_>| match (&*choice.name, choice.parameter("version")) {
+        ("application/openmetrics-text", None | Some("1.0.0")) => Some(Format::OpenMetrics),
+        ("text/plain", None | Some("0.0.4")) => Some(Format::Text),
+        _ => None,
+    };
+    let is_text_refused =
+        parse_choices(accept).any(|choice| named(&choice) == Some(Format::Text) && choice.is_refused());
     let supported = parse_choices(accept).filter_map(|choice| {
-        let format = match (&*choice.name, choice.parameter("version")) {
-            ("application/openmetrics-text", None | Some("1.0.0")) => Format::OpenMetrics,
-            ("text/plain" | "text/*" | "*/*", None | Some("0.0.4")) => Format::Text,
-            _ => return None,
+        let format = match (named(&choice), &*choice.name) {
+            (Some(format), _) => format,
+            (None, "text/*" | "*/*") if !is_text_refused => Format::Text,
+            (None, "*/*") => Format::OpenMetrics,
+            (None, _) => return None,
         };
         let requested = choice.parameter("escaping");
         let escaping = ESCAPING_SCHEMES.into_iter().find(|scheme| requested == Some(*scheme));
@@ -56,18 +64,26 @@ fn choose_format(accept: &str) -> (Format, Option<&'static str>) {
     highest_quality(supported).unwrap_or((Format::Text, None))
 }
 
+/// What `*` in `Accept-Encoding` stands for: the first of these that the header does not name. Every client supports
+/// the first two.
+const ANY_ENCODING: [Encoding; 3] = [Encoding::Gzip, Encoding::Identity, Encoding::Zstd];
+
 /// Returns the encoding that an `Accept-Encoding` header prefers: `Identity` if it is preferred or no other
 /// supported encoding is accepted.
 fn choose_encoding(accept: &str) -> Encoding {
+    let named = |choice: &AcceptChoice<'_>| match &*choice.name {
+        "gzip" | "x-gzip" => Some(Encoding::Gzip),
+        "zstd" => Some(Encoding::Zstd),
+        "identity" => Some(Encoding::Identity),
+        _ => None,
+    };
+    let any = || {
+        let is_named = |encoding| parse_choices(accept).any(|choice| named(&choice) == Some(encoding));
+        ANY_ENCODING.into_iter().find(|encoding| !is_named(*encoding))
+    };
     let supported = parse_choices(accept).filter_map(|choice| {
-        let encoding = match &*choice.name {
-            // Every client supports gzip.
-            "gzip" | "x-gzip" | "*" => Encoding::Gzip,
-            "zstd" => Encoding::Zstd,
-            "identity" => Encoding::Identity,
-            _ => return None,
-        };
-        Some((choice.quality, encoding))
+        let encoding = if choice.name == "*" { any() } else { named(&choice) };
+        Some((choice.quality, encoding?))
     });
     highest_quality(supported).unwrap_or(Encoding::Identity)
 }
@@ -88,6 +104,10 @@ struct AcceptChoice<'a> {
 }
 
 impl AcceptChoice<'_> {
+    fn is_refused(&self) -> bool {
+        self.quality == 0.0
+    }
+
     fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
     }
@@ -144,6 +164,11 @@ mod tests {
                 Text,
             ),
             ("application/openmetrics-text;q=0,*/*", Text),
+            ("text/plain;q=0,*/*", OpenMetrics),
+            ("*/*;q=0.5,text/plain;version=0.0.4;q=0", OpenMetrics),
+            ("text/plain;q=0,text/*", Text),
+            ("text/plain;version=1.0.0;q=0,*/*", Text),
+            ("*/*,text/plain;q=0.1", Text),
             ("application/openmetrics-text;q=x", Text),
             ("application/openmetrics-text;q=NaN", Text),
             ("application/openmetrics-text;q=2,text/plain;q=0.1", Text),
@@ -205,6 +230,13 @@ mod tests {
             ("gzip;q=0.0, *;q=0", Identity),
             ("*", Gzip),
             ("identity;q=0, *;q=0.1", Gzip),
+            ("gzip;q=0, *", Identity),
+            ("*, gzip;q=0", Identity),
+            ("x-gzip;q=0, *", Identity),
+            ("gzip;q=0, identity;q=0, *", Zstd),
+            ("gzip;q=0, identity;q=0.5, *;q=0.8", Zstd),
+            ("zstd;q=0.5, *;q=0.8", Gzip),
+            ("gzip;q=0, identity;q=0, zstd;q=0, *", Identity),
             ("identity;q=0", Identity),
             ("gzip;q=none", Identity),
             (",;=,", Identity),

@@ -1,6 +1,6 @@
 //! Accepts connections, serves HTTP on them, and shuts down gracefully.
 //!
-//! Listeners, a router and limits go in; [`serve`] returns when the server has stopped. A connection that is
+//! Listeners, the state of the handlers and limits go in; [`serve`] returns when the server has stopped. A connection that is
 //! accepted is served, evicted in favor of a new one, or refused with status 503; it never waits for a slot.
 //! After the stop no new connections are accepted, and requests in flight have a limited time to finish.
 
@@ -34,6 +34,7 @@ use super::connection_tracker::ConnectionTracker;
 use super::connections::{ConnectionSlot, Connections};
 use super::listen::{ClientStream, Listener};
 use super::response_body::TrackedBody;
+use super::routes::{AppState, router};
 use super::throttled_log::ThrottledLog;
 use super::toolkit::{RequestRejection, WebFile};
 use super::tracked_stream::TrackedStream;
@@ -57,8 +58,8 @@ const MAX_CONCURRENT_STREAMS: u32 = 100;
 /// What to serve, to whom, and on how many connections.
 #[derive(Debug)]
 pub struct Server {
-    /// The routes.
-    pub router: Router,
+    /// What the handlers read. Its metrics count the requests and connections of the server.
+    pub state: Arc<AppState>,
     /// TLS, users, response headers and the rate limit.
     pub web_file: Option<Arc<WebFile>>,
     /// The maximum number of open connections.
@@ -67,11 +68,12 @@ pub struct Server {
 
 /// Serves on all listeners until `stop` is cancelled, then waits up to 5 s for requests in flight.
 pub async fn serve(listeners: Vec<Listener>, server: Server, stop: CancellationToken) {
-    let Server { router, web_file, max_connections } = server;
+    let Server { state, web_file, max_connections } = server;
     let context = Arc::new(ServerContext {
-        router: with_safeguards(router),
+        router: with_safeguards(router(state.clone())),
+        connections: Connections::new(max_connections, state.exporter.http().clone()),
+        state,
         web_file,
-        connections: Connections::new(max_connections),
         max_connections,
         refused_log: ThrottledLog::default(),
         accept_error_log: ThrottledLog::default(),
@@ -103,6 +105,7 @@ fn with_safeguards(router: Router) -> Router {
 
 /// What all connections of a server share.
 struct ServerContext {
+    state: Arc<AppState>,
     router: Router,
     web_file: Option<Arc<WebFile>>,
     connections: Arc<Connections>,
@@ -224,10 +227,12 @@ impl ServerContext {
         }
     }
 
-    /// Responds to a request; after the stop the response closes an HTTP/1 connection.
+    /// Responds to a request and counts it; after the stop the response closes an HTTP/1 connection.
     async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
         let is_http1 = request.version() <= Version::HTTP_11;
+        let handler = self.state.handler(request.uri().path());
         let mut response = self.check_and_route(request).await;
+        self.state.exporter.http().count_request(handler, response.status().as_u16());
         if is_http1 && self.stop.is_cancelled() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }

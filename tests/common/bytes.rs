@@ -35,7 +35,8 @@ pub(crate) fn listing(bytes: &[u8]) {
     assert_eq!(ListingDifference::between(&states, &states), ListingDifference::default());
     let inventory = folded.inventory.with_label_limit(3);
 
-    assert!(logged_records <= inventory.invalid);
+    // A number counts once, however many invalid records it has.
+    assert!((inventory.invalid..=records).contains(&logged_records));
     assert!(inventory.listed + inventory.invalid <= records);
     assert!(folded.unreadable_numbers.len() as u64 <= inventory.invalid);
     assert!(inventory.unreadable_fields.iter().all(|numbers| *numbers <= inventory.listed));

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tryvox_exporter::config::{AccountConfig, PollOptions};
 use tryvox_exporter::inventory::CollectorOptions;
 use tryvox_exporter::metrics::{self, AccountMetrics, ConfigStatus, ExporterMetrics, Format};
-use tryvox_exporter::poller::{Account, Budget, Poller};
+use tryvox_exporter::poller::{Account, PollPhase, Poller};
 use tryvox_exporter::simulator::{Fault, Faults, SimulatedAccount, SimulatedConnection, Simulator};
 use tryvox_exporter::tryvox::{
     ApiKey, ApiKeySource, ApiResponse, ClientContext, Failure, FailureReason, FairLimit, ResponseBody, Transport,
@@ -87,6 +87,7 @@ impl Default for HarnessOptions {
 pub(crate) struct Harness {
     pub(crate) simulator: Arc<Simulator>,
     pub(crate) recorder: Arc<StateRecorder>,
+    poller: Poller,
     metrics: Arc<AccountMetrics>,
     exporter: Arc<ExporterMetrics>,
     task: JoinHandle<()>,
@@ -189,17 +190,17 @@ pub(crate) fn build_poller(options: &HarnessOptions, key: ApiKey, transport: Arc
         ..PollOptions::default()
     };
     let client = TryvoxClient::new(&options.account, &options.account, tryvox.clone(), context);
+    let config = AccountConfig {
+        name: options.account.clone(),
+        account_id: options.account.clone(),
+        key: ApiKeySource::Value(key),
+        tryvox,
+        poll,
+        collector: Arc::new(options.collector.clone()),
+        budget: BTreeMap::new(),
+    };
     Poller {
-        account: Arc::new(Account::new(&options.account, options.interval, Budget::new(), client)),
-        config: Arc::new(AccountConfig {
-            name: options.account.clone(),
-            account_id: options.account.clone(),
-            key: ApiKeySource::Value(key),
-            tryvox,
-            poll,
-            collector: Arc::new(options.collector.clone()),
-            budget: Budget::new(),
-        }),
+        account: Arc::new(Account::new(config, client)),
         first_interval: options.interval,
         reactions: Vec::new(),
         now: options.now,
@@ -235,8 +236,9 @@ impl Harness {
         let mut poller = build_poller(options, ApiKey::new(&KEY.into()).unwrap(), Arc::new(transport));
         let metrics = AccountMetrics::attach(&mut poller);
         let stop = CancellationToken::new();
-        let task = tokio::spawn(poller.run(stop.clone()));
+        let task = tokio::spawn(poller.clone().run(stop.clone()));
         Self {
+            poller,
             simulator,
             recorder,
             metrics,
@@ -248,6 +250,26 @@ impl Harness {
             })),
             task,
             stop,
+        }
+    }
+
+    /// Changes the account's configuration as a reload does.
+    pub(crate) fn reconfigure(&self, change: impl FnOnce(&mut AccountConfig)) {
+        let mut config = (*self.poller.account.config()).clone();
+        change(&mut config);
+        self.poller.reconfigure(config);
+    }
+
+    /// Returns when the next poll is due, once the poller knows the latest configuration.
+    ///
+    /// # Panics
+    /// If a poll is running.
+    pub(crate) async fn next_poll_at(&self) -> Instant {
+        // On the paused clock, other tasks have nothing left to do when a sleep ends.
+        sleep(Duration::from_millis(1)).await;
+        match self.poller.account.phase() {
+            PollPhase::Waiting(next_poll_at) => next_poll_at,
+            PollPhase::Polling(_) => panic!("a poll is running"),
         }
     }
 

@@ -3,12 +3,19 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, SanType, SigningKey,
 };
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime};
 use tokio::process::Command;
+use x509_parser::asn1_rs::{Any, FromDer};
+
+use crate::common::ServerProcess;
+use crate::common::api::{MockApi, one_number};
 
 /// A directory with a web configuration file, which is removed on drop.
 pub(crate) struct WebDirectory {
@@ -18,11 +25,81 @@ pub(crate) struct WebDirectory {
 /// A certificate authority.
 pub(crate) struct CertificateAuthority(CertifiedIssuer<'static, KeyPair>);
 
+/// Returns parameters of a certificate with this common name, which expires `days` days from now.
+pub(crate) fn params(name: &str, days: i64) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    let expiry = OffsetDateTime::now_utc() + Duration::days(days);
+    (params.not_before, params.not_after) = (expiry - Duration::days(1090), expiry);
+    params
+}
+
+/// Returns a self-signed certificate with these parameters and its key, as PEM.
+pub(crate) fn self_signed(params: &CertificateParams) -> (String, String) {
+    let key = KeyPair::generate().unwrap();
+    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
+/// Returns a self-signed certificate of X.509 version 1 and its key, as PEM.
+pub(crate) fn self_signed_version_1(params: &CertificateParams) -> (String, String) {
+    let key = KeyPair::generate().unwrap();
+    (version_1(params.self_signed(&key).unwrap().der(), &key), key.serialize_pem())
+}
+
+/// Removes what X.509 version 1 does not have, version and extensions (RFC 5280, section 4.1), and signs the rest again.
+fn version_1(certificate: &[u8], issuer_key: &KeyPair) -> String {
+    let parts = elements(certificate);
+    let kept: Vec<u8> = elements(parts[0]).into_iter().filter(|part| part[0] < 0xa0).flatten().copied().collect();
+    let to_be_signed = encode(0x30, &kept);
+    let signature = encode(0x03, &[&[0], &*issuer_key.sign(&to_be_signed).unwrap()].concat());
+    pem(&encode(0x30, &[&*to_be_signed, parts[1], &*signature].concat()))
+}
+
+/// Returns the encoded elements of a DER sequence.
+fn elements(sequence: &[u8]) -> Vec<&[u8]> {
+    let mut rest = Any::from_der(sequence).unwrap().1.data;
+    let mut elements = Vec::new();
+    while !rest.is_empty() {
+        let (after, _) = Any::from_der(rest).unwrap();
+        elements.push(&rest[..rest.len() - after.len()]);
+        rest = after;
+    }
+    elements
+}
+
+/// Encodes a DER element.
+fn encode(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len();
+    let [high, low] = u16::try_from(length).unwrap().to_be_bytes();
+    let header = match length {
+        0..0x80 => vec![tag, low],
+        0x80..0x100 => vec![tag, 0x81, low],
+        _ => vec![tag, 0x82, high, low],
+    };
+    [&*header, content].concat()
+}
+
+/// Returns a certificate as PEM.
+pub(crate) fn pem(certificate: &[u8]) -> String {
+    let encoded = STANDARD.encode(certificate);
+    let lines: Vec<_> = encoded.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+}
+
 impl CertificateAuthority {
     pub(crate) fn new(name: &str) -> Self {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, name);
+        Self::with_validity(name, 1000)
+    }
+
+    /// Returns an authority whose certificate expires `days` days from now.
+    pub(crate) fn with_validity(name: &str, days: i64) -> Self {
+        let mut params = params(name, days);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self::from_params(params)
+    }
+
+    pub(crate) fn from_params(params: CertificateParams) -> Self {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
@@ -30,9 +107,13 @@ impl CertificateAuthority {
         self.0.pem()
     }
 
+    pub(crate) fn key_pem(&self) -> String {
+        self.0.key().serialize_pem()
+    }
+
     /// Returns a certificate for these names and its key, as PEM. It expires `days` days from now.
     pub(crate) fn issue(&self, names: &[&str], days: i64) -> (String, String) {
-        let mut params = CertificateParams::new([]).unwrap();
+        let mut params = params("client", days);
         params.subject_alt_names = names
             .iter()
             .map(|name| match name.parse() {
@@ -43,11 +124,21 @@ impl CertificateAuthority {
             })
             .collect();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        let expiry = OffsetDateTime::now_utc() + Duration::days(days);
-        (params.not_before, params.not_after) = (expiry - Duration::days(90), expiry);
+        self.sign(&params)
+    }
+
+    /// Returns a certificate with these parameters and its key, as PEM.
+    pub(crate) fn sign(&self, params: &CertificateParams) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         (certificate.pem(), key.serialize_pem())
+    }
+
+    /// Returns a certificate of X.509 version 1 and its key, as PEM. It is what `openssl x509 -req` creates by default.
+    pub(crate) fn sign_version_1(&self, params: &CertificateParams) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        (version_1(certificate.der(), self.0.key()), key.serialize_pem())
     }
 }
 
@@ -126,4 +217,33 @@ impl CurlOutput {
         let (status, version) = written.split_once(' ').unwrap();
         (status.parse().unwrap(), version.to_owned())
     }
+}
+
+/// Starts an exporter with the web configuration file of this directory.
+pub(crate) async fn exporter(web: &WebDirectory) -> ServerProcess {
+    let api = MockApi::start(|_| async { one_number() }).await;
+    let mut exporter = ServerProcess::exporter(&api.url(), &[&web.flag()]).await;
+    exporter.wait_for_polls(1).await;
+    exporter
+}
+
+/// Sends a GET with curl, which trusts `ca.pem`; returns status and HTTP version. The status is 0 if
+/// there was no response.
+pub(crate) async fn get(web: &WebDirectory, exporter: &ServerProcess, path: &str, more: &[&str]) -> (u16, String) {
+    let url = format!("https://{}{path}", exporter.address);
+    let mut arguments = vec!["--cacert", "ca.pem", &*url];
+    arguments.extend(more);
+    CurlOutput::http(&web.path(""), &arguments).await
+}
+
+/// Requests the metrics like [`get`], and returns the status.
+pub(crate) async fn status(web: &WebDirectory, exporter: &ServerProcess, more: &[&str]) -> u16 {
+    get(web, exporter, "/metrics", more).await.0
+}
+
+/// Returns the section `basic_auth_users` with these users: name, password and cost of the bcrypt hash.
+pub(crate) fn users(users: &[(&str, &str, u32)]) -> String {
+    let lines =
+        users.iter().map(|(name, password, cost)| format!("  {name}: {}\n", bcrypt::hash(password, *cost).unwrap()));
+    format!("basic_auth_users:\n{}", lines.collect::<String>())
 }

@@ -14,7 +14,7 @@ use crate::metrics::render_listing;
 use crate::poller::{Listing, ListingOutcome, Poller};
 
 /// Approximate number of series of an account besides those of its listing.
-const POLLING_SERIES: usize = 70;
+const POLLING_SERIES: usize = 74;
 
 /// How many times a poll lists an account if the listing is inconsistent.
 const LISTINGS_PER_POLL: f64 = 3.0;
@@ -137,9 +137,10 @@ impl AccountReport {
             duration,
             pages: known_pages.max(pages.div_ceil(attempts.max(1))),
             interval,
-            has_own_interval: poller.config.poll.interval != options.poll.interval,
-            rate_limit: poller.config.tryvox.rate_limit,
-            has_own_rate_limit: poller.config.tryvox.rate_limit.to_bits() != options.tryvox.rate_limit.to_bits(),
+            has_own_interval: poller.account.config().poll.interval != options.poll.interval,
+            rate_limit: poller.account.config().tryvox.rate_limit,
+            has_own_rate_limit: poller.account.config().tryvox.rate_limit.to_bits()
+                != options.tryvox.rate_limit.to_bits(),
         };
         report.advice.extend(polling.advice());
         report
@@ -164,7 +165,7 @@ impl AccountReport {
         self.totals = Totals::new(&self.totals_by_currency);
         self.problems.extend(problems(&listing));
         let Listing { inventory, reported } = listing;
-        let label_limit = poller.config.collector.label_limit;
+        let label_limit = poller.account.config().collector.label_limit;
         let limited = Listing { inventory: inventory.with_label_limit(label_limit), reported };
         let rendered = render_listing(poller.account.name(), &limited, None);
         self.series += rendered.iter().flat_map(|family| &**family.bytes()).filter(|byte| **byte == b'\n').count();

@@ -57,7 +57,8 @@ async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandErro
     let (shard, total_shards) = (config.shard, config.options.shard.total_shards);
     let status = ConfigStatus { is_valid: true, loaded_at: SystemTime::now(), shard, total_shards };
     let scrape = Scrape::new(&accounts, Arc::new(ExporterMetrics::new(status)));
-    let text = seal(scrape.without_exporter().text(Format::Text));
+    let sources = config.accounts.iter().map(|account| (&*account.name, account.source()));
+    let text = seal(scrape.without_exporter().text(Format::Text), sources);
     match output {
         Some(path) => file::replace(path, &text).with_context(|| {
             format!("cannot write {}; check that its directory exists and is writable", path.display())
@@ -94,8 +95,9 @@ fn carry_over(path: &Path, pollers: &[Poller], accounts: &[Arc<AccountMetrics>])
     });
     let Some(previous) = previous else { return 0 };
     let is_carried = |(poller, metrics): &(&Poller, &Arc<AccountMetrics>)| {
-        let account = previous.account(metrics.account().name());
-        account.is_some_and(|account| metrics.carry_over(account, poller.config.poll.stale_after()))
+        let config = poller.account.config();
+        let account = previous.account(&config.name, &config.source());
+        account.is_some_and(|account| metrics.carry_over(account, poller.account.config().poll.stale_after()))
     };
     pollers.iter().zip(accounts).filter(is_carried).count()
 }

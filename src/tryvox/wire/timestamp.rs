@@ -8,8 +8,8 @@ use time::format_description::well_known::Rfc3339;
 
 use super::deviation::Deviation;
 
-/// Parses an RFC 3339 timestamp, the profile of ISO 8601 that the API's documentation shows. Fractions of a second are
-/// cut off.
+/// Parses an RFC 3339 timestamp, the profile of ISO 8601 that the API's documentation shows, from 1970 to 2106. Fractions
+/// of a second are cut off.
 pub(super) fn parse(text: &str) -> Option<SystemTime> {
     // The parser also accepts any other separator, which RFC 3339 permits but ISO 8601 does not.
     if !matches!(text.as_bytes().get(10), Some(b'T' | b't')) {
@@ -18,12 +18,8 @@ pub(super) fn parse(text: &str) -> Option<SystemTime> {
     // Nearly all timestamps are UTC, which `humantime` parses in a tenth of the time.
     let utc = humantime::parse_rfc3339(text).ok();
     let time = utc.or_else(|| OffsetDateTime::parse(text, &Rfc3339).ok().map(SystemTime::from))?;
-    match time.duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(since_epoch) if since_epoch.subsec_nanos() > 0 => {
-            Some(SystemTime::UNIX_EPOCH + Duration::from_secs(since_epoch.as_secs()))
-        }
-        _ => Some(time),
-    }
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+    (seconds < u64::from(u32::MAX)).then(|| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
 /// Parses what [`parse`] does and also a space instead of the `T`, no time zone, which is read as UTC, and offsets
@@ -119,6 +115,9 @@ mod tests {
             "2025-11-02T17:40:12+é0",
             "2025-11-0é 17:40:12",
             "02/11/2025 17:40:12",
+            "0001-01-01T00:00:00Z",
+            "1969-12-31T23:59:59.5Z",
+            "2200-01-01T00:00:00Z",
         ] {
             let mut deviations = BTreeSet::new();
             assert_eq!(parse_lenient(text, &mut deviations), None, "{text}");

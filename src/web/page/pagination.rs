@@ -52,6 +52,6 @@ mod tests {
         assert_eq!(names(1, 3), "1 2 3 Next");
         assert_eq!(names(10, 20), "Previous 1 … 8 9 10 11 12 … 20 Next");
         let query = PageQuery { q: "a&b".to_owned(), ..PageQuery::default() };
-        assert_eq!(page_links(&query, 1, 2)[1].address, "/?q=a%26b&page=2#accounts");
+        assert_eq!(page_links(&query, 1, 2)[1].address, "?q=a%26b&page=2#accounts");
     }
 }

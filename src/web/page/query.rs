@@ -20,7 +20,7 @@ impl PageQuery {
         !self.q.is_empty() || !matches!(&*self.show, "" | "all")
     }
 
-    /// Returns the address of a page of the same accounts.
+    /// Returns the address of a page of the same accounts, relative to any of them.
     pub(super) fn link_to_page(&self, page: usize) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         for (name, value) in [("q", &self.q), ("show", &self.show)] {
@@ -29,6 +29,6 @@ impl PageQuery {
             }
         }
         query.append_pair("page", &page.to_string());
-        format!("/?{}#accounts", query.finish())
+        format!("?{}#accounts", query.finish())
     }
 }

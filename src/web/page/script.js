@@ -3,6 +3,10 @@
 (() => {
   const REFRESH_INTERVAL_MS = 5000;
   const connectionStatus = document.getElementById('connection');
+  // Behind a proxy the address may lack the slash that relative links need.
+  const { pathname, search, hash } = location;
+  if (!pathname.endsWith('/')) history.replaceState(null, '', `${pathname}/${search}${hash}`);
+
   let failedSince = null;
   let timer = null;
 

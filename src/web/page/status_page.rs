@@ -16,6 +16,7 @@ use super::pagination::{ACCOUNTS_PER_PAGE, PageLink, page_links};
 use super::query::PageQuery;
 use super::summary::{self, Notice, SummaryTile};
 use super::tables::{self, CountryTable};
+use crate::config::RoutePrefix;
 use crate::duration;
 use crate::inventory::InventorySummary;
 use crate::metrics::ConfigStatus;
@@ -27,7 +28,8 @@ pub(in crate::web) struct PageInput<'a> {
     /// All accounts, in the order of the configuration.
     pub(in crate::web) accounts: &'a [Arc<Account>],
     pub(in crate::web) config_status: ConfigStatus,
-    /// The path at which the metrics are served.
+    pub(in crate::web) route_prefix: &'a RoutePrefix,
+    /// The path below the prefix at which the metrics are served.
     pub(in crate::web) telemetry_path: &'a str,
     /// Whether `POST /-/reload` is enabled.
     pub(in crate::web) reload_enabled: bool,
@@ -58,7 +60,7 @@ struct StatusPage<'a> {
     shard: u32,
     total_shards: u32,
     config_is_valid: bool,
-    telemetry_path: &'a str,
+    paths: EndpointPaths<'a>,
     reload_enabled: bool,
     rendered_at: String,
     notice: Option<Notice>,
@@ -74,6 +76,26 @@ struct StatusPage<'a> {
     page_links: Vec<PageLink>,
     changes: Vec<EventRow>,
     errors: Vec<EventRow>,
+}
+
+/// The paths of the endpoints that the page links to and describes. Links are relative, so that they lead to the
+/// exporter through a proxy that strips a prefix from the path.
+#[derive(Debug)]
+struct EndpointPaths<'a> {
+    prefix: &'a RoutePrefix,
+    telemetry: &'a str,
+}
+
+impl EndpointPaths<'_> {
+    /// Returns an absolute path.
+    fn absolute(&self, path: &str) -> String {
+        self.prefix.join(path)
+    }
+
+    /// Returns the path of the metrics relative to the page.
+    fn metrics_link(&self) -> &str {
+        self.telemetry.trim_start_matches('/')
+    }
 }
 
 /// An option of the form that selects accounts by status.
@@ -110,7 +132,7 @@ impl<'a> StatusPage<'a> {
             shard: input.config_status.shard,
             total_shards: input.config_status.total_shards,
             config_is_valid: input.config_status.is_valid,
-            telemetry_path: input.telemetry_path,
+            paths: EndpointPaths { prefix: input.route_prefix, telemetry: input.telemetry_path },
             reload_enabled: input.reload_enabled,
             rendered_at: format::timestamp(clock),
             notice: summary::build_notice(&accounts),

@@ -35,11 +35,8 @@ pub(super) fn build_notice(accounts: &[PageAccount<'_>]) -> Option<Notice> {
     };
     // The list of all accounts begins with those that need attention.
     let have_same_status = failing.iter().all(|account| account.status == first.status);
-    let address = if have_same_status {
-        format!("/?show={}#accounts", first.status.query_value())
-    } else {
-        "/#accounts".to_owned()
-    };
+    let show = if have_same_status { first.status.query_value() } else { "all" };
+    let address = format!("?show={show}#accounts");
     Some(Notice { text, address, link_text: if failing.len() == 1 { "Show account" } else { "Show accounts" } })
 }
 

@@ -35,13 +35,18 @@ pub(super) enum Pem {
 }
 
 impl Pem {
-    /// Returns an error about this PEM. `key` is the option that names its file; for inline data the option has
-    /// the same name without `_file`.
+    /// Returns the option that contains this PEM, or the option and the file. `key` is the option that names its
+    /// file; for inline data the option has the same name without `_file`.
+    pub(super) fn name(&self, key: &str) -> String {
+        match self {
+            Self::Inline(_) => format!("tls_server_config.{}", key.trim_end_matches("_file")),
+            Self::File(path) => format!("tls_server_config.{key}: {}", path.display()),
+        }
+    }
+
+    /// Returns an error about this PEM, with its name.
     pub(super) fn error(&self, key: &str, error: &str) -> WebFileError {
-        WebFileError::new(match self {
-            Self::Inline(_) => format!("tls_server_config.{}: {error}", key.trim_end_matches("_file")),
-            Self::File(path) => format!("tls_server_config.{key}: {}: {error}", path.display()),
-        })
+        WebFileError::new(format!("{}: {error}", self.name(key)))
     }
 }
 
@@ -51,7 +56,7 @@ pub(super) struct TlsSettings {
     pub(super) certificate: Pem,
     pub(super) key: Pem,
     pub(super) client_auth: ClientAuth,
-    /// The CA certificates that verify client certificates.
+    /// The CA certificates that verify client certificates; `None` means those of the system.
     pub(super) client_authority: Option<Pem>,
     /// Subject alternative names, one of which a client certificate must have; empty allows any.
     pub(super) allowed_names: Vec<String>,
@@ -184,18 +189,15 @@ fn tls(mut section: Section<'_>, folder: &Path) -> Option<TlsSettings> {
         section
             .report("client_ca_file", format_args!("client_ca_file: has no effect without client_auth_type; {hint}"));
     }
-    if client_authority.is_none() && client_auth.verifies() {
-        let hint = "requires client_ca_file or client_ca, the CA certificates that verify client certificates";
-        section.report("client_auth_type", format_args!("client_auth_type: {client_auth:?} {hint}"));
-    }
     if let Some(names) = &allowed_names {
         if names.is_empty() {
             section.report(
                 "client_allowed_sans",
                 "client_allowed_sans: is empty, which rejects every client; add a name or remove it",
             );
-        } else if client_auth == ClientAuth::NoClientCert {
-            let hint = "requires client_auth_type, for example RequireAndVerifyClientCert";
+        } else if !client_auth.verifies() {
+            let hint = "requires a client_auth_type that verifies certificates, because with others clients can \
+                        claim any name; set it to RequireAndVerifyClientCert";
             section.report("client_allowed_sans", format_args!("client_allowed_sans: {hint}"));
         }
     }
@@ -332,10 +334,6 @@ fn users(mut section: Section<'_>) -> Hashes {
 fn rate_limit(mut section: Section<'_>) -> Option<RateLimit> {
     let interval = section.value("interval", go_duration).filter(|interval| !interval.is_zero());
     let burst = section.value("burst", |text| text.parse().map_err(|_| "must be a whole number".to_owned()));
-    let limit = interval.map(|interval| RateLimit { interval, burst: burst.unwrap_or(0) });
-    if limit.is_some_and(|limit| limit.burst == 0) {
-        section.report("burst", "burst: must be at least 1; with 0 every request is rejected");
-    }
     section.finish();
-    limit
+    interval.map(|interval| RateLimit { interval, burst: burst.unwrap_or(0) })
 }

@@ -5,8 +5,10 @@
 //! [`WebFile::open`] reads a file. Connections are accepted with [`WebFile::acceptor`] and requests checked by
 //! [`WebFile::check_request`]; both read the file again, so that changes take effect without a restart. Each key of
 //! the schema is supported or rejected by name. While the file is invalid, no connection and no request is served.
-//! Nothing here depends on the rest of the crate except the YAML reader.
+//! Nothing here depends on the rest of the crate except the YAML reader and the throttled log.
 
+mod authorities;
+mod certificate;
 mod client_auth;
 mod disk;
 mod error;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 pub(super) struct RateLimit {
     /// Above 0.
     pub(super) interval: Duration,
-    /// At least 1.
+    /// 0 allows no request at all.
     pub(super) burst: u32,
 }
 

@@ -7,14 +7,19 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::NoServerSessionStorage;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use secrecy::{ExposeSecret, SecretSlice};
 use tracing::warn;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::authorities::Authorities;
 use super::client_auth;
 use super::disk::read_file;
 use super::error::WebFileError;
 use super::file::{ClientAuth, Pem, TlsSettings};
+
+/// What begins the encryption header of a private key in PEM, or names its section (RFC 1421, RFC 7468).
+const ENCRYPTED: &[u8] = b"ENCRYPTED";
 
 /// A TLS configuration, and the certificates and key that it was made from.
 pub(super) struct LoadedTls {
@@ -69,14 +74,6 @@ impl LoadedTls {
     }
 
     fn from_pem(pem: PemBytes, tls: &TlsSettings, http2: bool) -> Result<Self, WebFileError> {
-        let chain = parse_certificates("cert_file", &tls.certificate, &pem.certificate)?;
-        warn_if_expired(&chain);
-        let key = PrivateKeyDer::from_pem_slice(pem.key.expose_secret())
-            .map_err(|error| tls.key.error("key_file", &format!("contains no private key: {error}")))?;
-        let client_authorities = match (&tls.client_authority, &pem.client_authority) {
-            (Some(origin), Some(bytes)) => parse_certificates("client_ca_file", origin, bytes)?,
-            _ => Vec::new(),
-        };
         let provider = Arc::new(CryptoProvider {
             cipher_suites: tls.suites.clone(),
             kx_groups: tls.groups.clone(),
@@ -85,14 +82,15 @@ impl LoadedTls {
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&tls.versions)
             .map_err(|error| tls.certificate.error("cert_file", &error.to_string()))?;
+        let certified_key = certify_key(&pem, tls, &provider)?;
         let builder = if tls.client_auth == ClientAuth::NoClientCert {
             builder.with_no_client_auth()
         } else {
-            builder.with_client_cert_verifier(client_auth::build_verifier(tls, client_authorities, &provider)?)
+            let client_authority = tls.client_authority.as_ref().zip(pem.client_authority.as_ref());
+            let authorities = client_authority.map(|(origin, bytes)| Authorities::parse(origin, bytes)).transpose()?;
+            builder.with_client_cert_verifier(client_auth::build_verifier(tls, authorities, provider))
         };
-        let mut config = builder
-            .with_single_cert(chain, key)
-            .map_err(|error| tls.certificate.error("cert_file", &format!("does not match the key: {error}")))?;
+        let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified_key)));
         config.ignore_client_order = tls.own_order;
         config.alpn_protocols =
             if http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
@@ -105,12 +103,39 @@ impl LoadedTls {
     }
 }
 
+/// Returns the server's certificate chain with its key.
+fn certify_key(pem: &PemBytes, tls: &TlsSettings, provider: &CryptoProvider) -> Result<CertifiedKey, WebFileError> {
+    let chain = parse_certificates("cert_file", &tls.certificate, &pem.certificate)?;
+    let invalid_certificate = |error: &str| tls.certificate.error("cert_file", error);
+    let parsed = chain.first().and_then(|certificate| X509Certificate::from_der(certificate).ok());
+    let (_, certificate) = parsed.ok_or_else(|| invalid_certificate("cannot be parsed; issue it again"))?;
+    warn_if_expired(&certificate);
+
+    let invalid_key = |error: &str| tls.key.error("key_file", error);
+    let key = PrivateKeyDer::from_pem_slice(pem.key.expose_secret()).map_err(|error| {
+        if pem.key.expose_secret().windows(ENCRYPTED.len()).any(|window| window == ENCRYPTED) {
+            invalid_key("is encrypted, which is not supported; decrypt it with `openssl pkey`")
+        } else {
+            invalid_key(&format!("contains no private key: {error}"))
+        }
+    })?;
+    let key = provider.key_provider.load_private_key(key).map_err(|_| {
+        invalid_key(
+            "is damaged or of an unsupported type; use RSA (2048 to 4096 bits), ECDSA (P-256 or P-384) or Ed25519",
+        )
+    })?;
+    if key.public_key().is_some_and(|public_key| public_key.as_ref() != certificate.public_key().raw) {
+        return Err(invalid_certificate("does not match the key; replace both together"));
+    }
+    Ok(CertifiedKey::new(chain, key))
+}
+
 /// Logs a warning if the certificate is not valid now. Clients notice, too, but their errors do not reach the
 /// operator of the exporter.
-fn warn_if_expired(chain: &[CertificateDer<'_>]) {
-    let certificate = chain.first().and_then(|certificate| X509Certificate::from_der(certificate).ok());
-    if let Some((_, certificate)) = certificate.filter(|(_, certificate)| !certificate.validity().is_valid()) {
-        let (from, to) = (certificate.validity().not_before, certificate.validity().not_after);
+fn warn_if_expired(certificate: &X509Certificate<'_>) {
+    let validity = certificate.validity();
+    if !validity.is_valid() {
+        let (from, to) = (validity.not_before, validity.not_after);
         warn!(not_before = %from, not_after = %to, "TLS certificate has expired or is not valid yet");
     }
 }

@@ -1,10 +1,10 @@
 //! `basic_auth_users`: verifies the passwords of requests (RFC 7617) against bcrypt hashes.
 //!
-//! Results are cached, because bcrypt is slow by design. No password is kept, and an unknown user takes as long to
-//! reject as a wrong password.
+//! Results are cached, because bcrypt is slow by design: credentials that were seen before never wait. No password is
+//! kept longer than its verification takes.
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::HeaderValue;
 use base64::Engine;
@@ -12,7 +12,10 @@ use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
 use ring::rand::SystemRandom;
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
+use tracing::warn;
+
+use crate::web::throttled_log::ThrottledLog;
 
 /// The bcrypt hashes of the users' passwords, by name.
 pub(super) type Hashes = BTreeMap<String, SecretString>;
@@ -20,44 +23,74 @@ pub(super) type Hashes = BTreeMap<String, SecretString>;
 /// Maximum number of cached results of each kind.
 const MAX_CACHED_RESULTS: usize = 100;
 
-/// Salt and checksum of a bcrypt hash that stands in for the hash of an unknown user, so that response times do not
-/// reveal whether a user exists.
-const PLACEHOLDER_SALT_AND_CHECKSUM: &str = "Byj7vnVYjtt3r0HZ9P5uDe8aHkYTa7pHR/LAju6g48WJVlHCjPKGC";
+/// Maximum number of bcrypt computations that run or wait.
+const MAX_COMPUTATIONS: usize = 8;
 
-/// Verifies passwords. Each bcrypt hash is computed once, one at a time, on a thread that serves no requests.
-#[derive(Debug)]
-pub(super) struct PasswordVerifier {
-    cache: Mutex<VerificationCache>,
-    /// Allows one computation at a time.
-    bcrypt_permit: Semaphore,
+/// Maximum number of bcrypt computations that run or wait for one user; all unknown users count as one.
+const MAX_COMPUTATIONS_PER_USER: usize = 3;
+
+/// A bcrypt hash that stands in for the hash of an unknown user, so that response times do not reveal whether a user
+/// with the usual cost exists. Its cost is that of exporter-toolkit, whatever the costs of the users are: otherwise one
+/// user with a high cost would make every unknown name expensive.
+const PLACEHOLDER: &str = "$2b$10$Byj7vnVYjtt3r0HZ9P5uDe8aHkYTa7pHR/LAju6g48WJVlHCjPKGC";
+
+/// The result of a verification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The password is that of the user.
+    Accepted,
+    /// There are no credentials, or invalid ones.
+    Rejected,
+    /// The credentials are new, and too many others are being verified.
+    Busy,
 }
 
-/// Cached results, by a keyed hash of the credentials and the user's bcrypt hash.
+/// Verifies passwords. Each bcrypt hash is computed once, on a thread that serves no requests; those of one user one
+/// after the other, so that an expensive user delays only itself.
+#[derive(Debug, Default)]
+pub(super) struct PasswordVerifier {
+    state: Arc<Mutex<State>>,
+    busy_log: ThrottledLog,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The key of [`CacheKey`]s, made on first use.
+    key: Option<hmac::Key>,
+    cache: VerificationCache,
+    /// The computations that run or wait.
+    computations: HashMap<CacheKey, Computation>,
+}
+
+/// A bcrypt computation that runs or waits.
+#[derive(Debug)]
+struct Computation {
+    /// `None` for unknown users.
+    user: Option<String>,
+    /// Allows one computation of the user at a time.
+    turn: Arc<Semaphore>,
+    result: watch::Receiver<Option<bool>>,
+}
+
+/// What is known about credentials.
+enum Lookup {
+    Cached(bool),
+    /// They are being verified.
+    Pending(watch::Receiver<Option<bool>>),
+    Busy,
+}
+
+/// A keyed hash of credentials and the user's bcrypt hash.
+type CacheKey = [u8; 32];
+
 #[derive(Debug, Default)]
 struct VerificationCache {
-    /// Made on first use; `None` if the system has no random numbers.
-    key: Option<hmac::Key>,
     accepted: HashSet<CacheKey>,
     /// Kept separately, so that guesses do not displace accepted passwords.
     rejected: HashSet<CacheKey>,
 }
 
-type CacheKey = [u8; 32];
-
 impl VerificationCache {
-    /// Returns the key of `parts`; `None` if the system has no random numbers, in which case nothing is cached.
-    fn digest(&mut self, parts: &[&[u8]]) -> Option<CacheKey> {
-        if self.key.is_none() {
-            self.key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok();
-        }
-        let mut context = hmac::Context::with_key(self.key.as_ref()?);
-        for part in parts {
-            context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part);
-        }
-        context.sign().as_ref().try_into().ok()
-    }
-
     fn get(&self, key: &CacheKey) -> Option<bool> {
         if self.accepted.contains(key) { Some(true) } else { self.rejected.contains(key).then_some(false) }
     }
@@ -76,43 +109,93 @@ impl VerificationCache {
     }
 }
 
-impl Default for PasswordVerifier {
-    fn default() -> Self {
-        Self { cache: Mutex::default(), bcrypt_permit: Semaphore::new(1) }
+impl State {
+    /// Returns the key of `parts`; `None` if the system has no random numbers.
+    fn digest(&mut self, parts: [&[u8]; 3]) -> Option<CacheKey> {
+        if self.key.is_none() {
+            self.key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok();
+        }
+        let mut context = hmac::Context::with_key(self.key.as_ref()?);
+        for part in parts {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        context.sign().as_ref().try_into().ok()
+    }
+
+    /// Returns whether another computation for this user may start, and if so its turn among those of the user.
+    fn admit(&self, user: Option<&str>) -> Option<Arc<Semaphore>> {
+        let of_user = || self.computations.values().filter(|computation| computation.user.as_deref() == user);
+        if self.computations.len() >= MAX_COMPUTATIONS || of_user().count() >= MAX_COMPUTATIONS_PER_USER {
+            return None;
+        }
+        Some(of_user().next().map_or_else(|| Arc::new(Semaphore::new(1)), |other| other.turn.clone()))
     }
 }
 
 impl PasswordVerifier {
-    /// Returns whether an `Authorization` header has the name and password of one of `users`.
-    pub(super) async fn verify(&self, users: &Hashes, authorization: Option<&HeaderValue>) -> bool {
-        let Some((name, password)) = authorization.and_then(parse_basic_credentials) else { return false };
-        let user = std::str::from_utf8(name.expose_secret()).ok().and_then(|name| users.get(name));
-        let hash = user.cloned().unwrap_or_else(|| placeholder_hash(users));
-        let key_parts = [name.expose_secret(), hash.expose_secret().as_bytes(), password.expose_secret()];
-        let key = self.cache().digest(&key_parts);
-        // The name is part of the key, but a user may since have been removed.
-        let cached = || Some(key.and_then(|key| self.cache().get(&key))? && user.is_some());
-        if let Some(is_accepted) = cached() {
-            return is_accepted;
-        }
-        // The semaphore is never closed.
-        let Ok(_permit) = self.bcrypt_permit.acquire().await else { return false };
-        // A request that waited before this one may have had the same credentials.
-        if let Some(is_accepted) = cached() {
-            return is_accepted;
-        }
-        let verify =
-            move || bcrypt::verify(password.expose_secret(), hash.expose_secret()).is_ok_and(|verified| verified);
-        let is_accepted = tokio::task::spawn_blocking(verify).await.unwrap_or(false) && user.is_some();
-        if let Some(key) = key {
-            self.cache().insert(key, is_accepted);
-        }
-        is_accepted
+    /// Verifies that an `Authorization` header has the name and password of one of `users`.
+    pub(super) async fn verify(&self, users: &Hashes, authorization: Option<&HeaderValue>) -> Verdict {
+        let Some((name, password)) = authorization.and_then(parse_basic_credentials) else { return Verdict::Rejected };
+        let is_accepted = match self.look_up_or_start(users, name.expose_secret(), password) {
+            Lookup::Cached(is_accepted) => is_accepted,
+            Lookup::Pending(mut result) => {
+                result.wait_for(Option::is_some).await.is_ok_and(|result| *result == Some(true))
+            }
+            Lookup::Busy => {
+                self.busy_log.record(|requests| {
+                    warn!(requests, "requests refused with status 429, too many passwords are being verified");
+                });
+                return Verdict::Busy;
+            }
+        };
+        if is_accepted { Verdict::Accepted } else { Verdict::Rejected }
     }
 
-    fn cache(&self) -> MutexGuard<'_, VerificationCache> {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns what is known about credentials, and starts to verify them if that is nothing.
+    fn look_up_or_start(&self, users: &Hashes, name: &[u8], password: SecretSlice<u8>) -> Lookup {
+        let user = std::str::from_utf8(name).ok().and_then(|name| users.get_key_value(name));
+        let (user, hash) = match user {
+            Some((user, hash)) => (Some(user.as_str()), hash.clone()),
+            None => (None, PLACEHOLDER.into()),
+        };
+        let mut state = lock(&self.state);
+        let Some(key) = state.digest([name, hash.expose_secret().as_bytes(), password.expose_secret()]) else {
+            return Lookup::Busy;
+        };
+        if let Some(is_accepted) = state.cache.get(&key) {
+            // A user may have been removed whose hash was the placeholder.
+            return Lookup::Cached(is_accepted && user.is_some());
+        }
+        if let Some(computation) = state.computations.get(&key) {
+            return Lookup::Pending(computation.result.clone());
+        }
+        let Some(turn) = state.admit(user) else { return Lookup::Busy };
+        let (sender, result) = watch::channel(None);
+        let computation = Computation { user: user.map(str::to_owned), turn: turn.clone(), result: result.clone() };
+        state.computations.insert(key, computation);
+        drop(state);
+        let is_user = user.is_some();
+        let shared = self.state.clone();
+        // A task, so that a client that does not wait for the result neither loses it nor makes room for another guess.
+        tokio::spawn(async move {
+            // The semaphore is never closed.
+            let _turn = turn.acquire().await;
+            let verify = move || bcrypt::verify(password.expose_secret(), hash.expose_secret());
+            let verified = tokio::task::spawn_blocking(verify).await;
+            let is_accepted = is_user && matches!(verified, Ok(Ok(true)));
+            let mut state = lock(&shared);
+            state.computations.remove(&key);
+            state.cache.insert(key, is_accepted);
+            drop(state);
+            sender.send_replace(Some(is_accepted));
+        });
+        Lookup::Pending(result)
     }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns the name and the password of a `Basic` header.
@@ -125,12 +208,6 @@ fn parse_basic_credentials(header: &HeaderValue) -> Option<(SecretSlice<u8>, Sec
     let bytes = decoded.expose_secret();
     let colon = bytes.iter().position(|byte| *byte == b':')?;
     Some((bytes[..colon].to_vec().into(), bytes[colon + 1..].to_vec().into()))
-}
-
-/// Returns a hash that takes as long to verify as the slowest of the users' hashes.
-fn placeholder_hash(users: &Hashes) -> SecretString {
-    let cost = users.values().filter_map(|hash| cost(hash.expose_secret()).ok()).max().unwrap_or(10);
-    format!("$2b${cost:02}${PLACEHOLDER_SALT_AND_CHECKSUM}").into()
 }
 
 /// Returns the cost of a bcrypt hash.
@@ -167,53 +244,90 @@ mod tests {
         let verifier = PasswordVerifier::default();
         let hashes = hashes(&[("ann", "a:b"), ("bob", "")]);
         for round in 0..2 {
-            for (name, password, expected) in
-                [("ann", "a:b", true), ("bob", "", true), ("ann", "", false), ("bob", "a:b", false), ("eve", "", false)]
-            {
-                assert_eq!(
-                    verifier.verify(&hashes, Some(&header(name, password))).await,
-                    expected,
-                    "{name}, round {round}"
-                );
+            for (name, password, expected) in [
+                ("ann", "a:b", Verdict::Accepted),
+                ("bob", "", Verdict::Accepted),
+                ("ann", "", Verdict::Rejected),
+                ("bob", "a:b", Verdict::Rejected),
+                ("eve", "", Verdict::Rejected),
+            ] {
+                let verdict = verifier.verify(&hashes, Some(&header(name, password))).await;
+                assert_eq!(verdict, expected, "{name}, round {round}");
             }
         }
         for invalid in ["", "Basic", "Basic !", "Basic YWJj", "Bearer YTpiCg==", "Basic  "] {
-            assert!(!verifier.verify(&hashes, Some(&invalid.parse().unwrap())).await, "{invalid}");
+            let verdict = verifier.verify(&hashes, Some(&invalid.parse().unwrap())).await;
+            assert_eq!(verdict, Verdict::Rejected, "{invalid}");
         }
-        assert!(!verifier.verify(&hashes, None).await);
+        assert_eq!(verifier.verify(&hashes, None).await, Verdict::Rejected);
     }
 
     #[tokio::test]
     async fn old_password_is_rejected_after_a_change() {
         let verifier = PasswordVerifier::default();
         let (before, after) = (hashes(&[("ann", "old")]), hashes(&[("ann", "new")]));
-        assert!(verifier.verify(&before, Some(&header("ann", "old"))).await);
-        assert!(!verifier.verify(&after, Some(&header("ann", "old"))).await);
-        assert!(verifier.verify(&after, Some(&header("ann", "new"))).await);
-        assert!(!verifier.verify(&Hashes::new(), Some(&header("ann", "new"))).await);
+        for (users, password, expected) in [
+            (&before, "old", Verdict::Accepted),
+            (&after, "old", Verdict::Rejected),
+            (&after, "new", Verdict::Accepted),
+            (&Hashes::new(), "new", Verdict::Rejected),
+        ] {
+            assert_eq!(verifier.verify(users, Some(&header("ann", password))).await, expected, "{password}");
+        }
     }
 
     #[test]
-    fn unknown_user_takes_as_long_to_reject_as_a_wrong_password() {
-        let users = hashes(&[("ann", "x")]);
-        let placeholder = placeholder_hash(&users);
-        assert_eq!(cost(placeholder.expose_secret()), Ok(4));
+    fn placeholder_is_a_hash_of_the_usual_cost() {
+        assert_eq!(cost(PLACEHOLDER), Ok(10));
         // An error would mean that bcrypt stopped early.
-        assert!(!bcrypt::verify("x", placeholder.expose_secret()).unwrap());
+        assert!(!bcrypt::verify("x", PLACEHOLDER).unwrap());
     }
 
+    /// The computations start when this test yields, so the outcome does not depend on their speed.
     #[tokio::test]
-    async fn wrong_guesses_do_not_displace_accepted_passwords() {
+    async fn new_credentials_are_refused_while_too_many_are_verified() {
         let verifier = PasswordVerifier::default();
-        let hashes = hashes(&[("ann", "x")]);
-        assert!(verifier.verify(&hashes, Some(&header("ann", "x"))).await);
-        for guess in 0..3 * MAX_CACHED_RESULTS {
-            verifier.cache().insert([u8::try_from(guess % 251).unwrap(); 32], false);
-            verifier.cache().insert(std::array::from_fn(|at| u8::try_from((guess + at) & 0xff).unwrap()), false);
+        let names: Vec<String> = (0..MAX_COMPUTATIONS).map(|index| format!("user{index}")).collect();
+        let users: Vec<_> = names.iter().map(|name| (name.as_str(), "right")).collect();
+        let hashes = hashes(&users);
+        let start = |name: &str, password: &str| {
+            verifier.look_up_or_start(&hashes, name.as_bytes(), password.as_bytes().to_vec().into())
+        };
+        let mut pending = Vec::new();
+        for guess in 0..3 * MAX_COMPUTATIONS_PER_USER {
+            match start("user0", &guess.to_string()) {
+                Lookup::Pending(result) => pending.push(result),
+                lookup => assert!(matches!(lookup, Lookup::Busy) && guess >= MAX_COMPUTATIONS_PER_USER, "{guess}"),
+            }
         }
-        let cache = verifier.cache();
-        assert_eq!(cache.accepted.len(), 1);
-        assert!(cache.rejected.len() <= MAX_CACHED_RESULTS);
+        assert_eq!(pending.len(), MAX_COMPUTATIONS_PER_USER, "of one user");
+        assert!(matches!(start("user0", "0"), Lookup::Pending(_)), "the same credentials join the computation");
+        for name in &names[1..] {
+            if let Lookup::Pending(result) = start(name, "right") {
+                pending.push(result);
+            }
+        }
+        assert_eq!(pending.len(), MAX_COMPUTATIONS, "of all users");
+        assert!(matches!(start("eve", "x"), Lookup::Busy));
+        for mut result in pending {
+            result.wait_for(Option::is_some).await.unwrap();
+        }
+        for (name, password, expected) in
+            [("user0", "0", Verdict::Rejected), ("user1", "right", Verdict::Accepted), ("eve", "x", Verdict::Rejected)]
+        {
+            assert_eq!(verifier.verify(&hashes, Some(&header(name, password))).await, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn wrong_guesses_do_not_displace_accepted_passwords() {
+        let mut cache = VerificationCache::default();
+        cache.insert([255; 32], true);
+        for guess in 0..3 * MAX_CACHED_RESULTS {
+            cache.insert(std::array::from_fn(|at| u8::try_from((guess >> at) & 1).unwrap()), false);
+        }
+        assert_eq!(cache.get(&[255; 32]), Some(true));
+        assert!((MAX_CACHED_RESULTS / 2..=MAX_CACHED_RESULTS).contains(&cache.rejected.len()));
     }
 
     #[test]

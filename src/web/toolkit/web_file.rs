@@ -6,17 +6,21 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use axum::http::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use axum::http::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, StatusCode};
 use secrecy::{ExposeSecret, SecretSlice};
 use tokio_rustls::TlsAcceptor;
+use tracing::warn;
 
 use super::disk::read_file;
 use super::error::WebFileError;
 use super::file::{self, Settings, TlsSettings};
 use super::rate::TokenBucket;
 use super::tls::LoadedTls;
-use super::users::PasswordVerifier;
+use super::users::{PasswordVerifier, Verdict};
+
+/// The value of `WWW-Authenticate` (RFC 7617).
+const CHALLENGE: &str = "Basic realm=\"exporter\", charset=\"UTF-8\"";
 
 /// A request that must not be served, and the response to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +67,9 @@ impl WebFile {
         let settings = file::parse(path, &bytes)?;
         let tls = settings.tls.as_ref().map(|tls| LoadedTls::load(tls, settings.http2)).transpose()?;
         let Settings { http2, rate_limit, .. } = settings;
+        if rate_limit.is_some_and(|limit| limit.burst == 0) {
+            warn!("rate_limit.burst is 0, so every request is rejected with status 429; set it to at least 1");
+        }
         let parsed = Arc::new(ParsedFile { bytes: bytes.into(), settings });
         Ok(Self {
             path: path.to_owned(),
@@ -128,8 +135,9 @@ impl WebFile {
     /// have.
     ///
     /// # Errors
-    /// If the request must not be served: status 429 above the rate limit, 401 without a valid password. If the file
-    /// is missing or invalid, every request is rejected with 500 and `log` is called with the cause.
+    /// If the request must not be served: status 429 above the rate limit, 401 without a valid password, 429 with a new
+    /// one while too many are being verified. If the file is missing or invalid, every request is rejected with 500 and
+    /// `log` is called with the cause.
     pub async fn check_request(
         self: &Arc<Self>,
         headers: &HeaderMap,
@@ -151,12 +159,17 @@ impl WebFile {
             }
         }
         let Settings { users, headers: response_headers, .. } = &parsed.settings;
-        if users.is_empty() || self.passwords.verify(users, headers.get(AUTHORIZATION)).await {
+        if users.is_empty() {
             return Ok(response_headers.clone());
         }
+        let (status, name, value) = match self.passwords.verify(users, headers.get(AUTHORIZATION)).await {
+            Verdict::Accepted => return Ok(response_headers.clone()),
+            Verdict::Rejected => (StatusCode::UNAUTHORIZED, WWW_AUTHENTICATE, CHALLENGE),
+            Verdict::Busy => (StatusCode::TOO_MANY_REQUESTS, RETRY_AFTER, "1"),
+        };
         let mut headers: HeaderMap = response_headers.iter().cloned().collect();
-        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"exporter\", charset=\"UTF-8\""));
-        Err(RequestRejection { status: StatusCode::UNAUTHORIZED, headers })
+        headers.insert(name, HeaderValue::from_static(value));
+        Err(RequestRejection { status, headers })
     }
 
     fn latest(&self) -> Arc<ParsedFile> {

@@ -359,7 +359,7 @@ export const exporter = buildDashboard({
         ),
         exporterGraph(
           'CPU usage',
-          'CPU seconds used per second; 1 is one core. The counter has a resolution of one second, so low usage appears as spikes.',
+          'CPU seconds used per second; 1 is one core.',
           { unit: 'none', decimals: 3 },
           `rate(${processMetric('process_cpu_seconds_total')}[$__rate_interval])`,
           { softMax: 0.1 },
@@ -381,6 +381,35 @@ export const exporter = buildDashboard({
           'Count of operating system threads. Short peaks are normal, because blocking work runs on additional threads.',
           integerUnit,
           processMetric('process_threads'),
+        ),
+        timeSeries(
+          {
+            title: 'HTTP requests',
+            description:
+              'HTTP requests per second by handler and status code. 401 means a wrong user or password, 429 the rate limit of the web configuration file, 503 of /-/ready an account that has not been polled yet.',
+            size: [8, 8],
+            unit: 'reqps',
+            noValue: noTargetText,
+          },
+          { stacked: true },
+          {
+            expr: `${sum(['handler', 'code'], `rate(${processMetric('tryvox_exporter_http_requests_total')}[$__rate_interval])`)} > 0`,
+            legend: '{{handler}} {{code}}',
+          },
+        ),
+        exporterGraph(
+          'Open HTTP connections',
+          'Count of open HTTP connections. At --web.max-connections, new connections replace idle ones or are refused.',
+          integerUnit,
+          processMetric('tryvox_exporter_http_connections'),
+          { softMax: 10 },
+        ),
+        exporterGraph(
+          'Refused HTTP connections',
+          'Count of HTTP connections refused because of --web.max-connections, per step of the graph. If it is above 0, scrapes may be missing: raise the limit, or find the client that opens so many connections.',
+          integerUnit,
+          `increase(${processMetric('tryvox_exporter_http_connections_refused_total')}[$__rate_interval])`,
+          { softMax: 1 },
         ),
         table(
           {
