@@ -172,7 +172,7 @@ async fn health_check_without_flags_asks_the_exporter_of_its_container() {
     for (web_file, arguments) in [
         ("", &["demo", "--web.listen-address=127.0.0.1:0"][..]),
         ("", &["demo", "--web.listen-address=:0"]),
-        ("", &["demo", "--web.listen-address=[::]:0"]),
+        ("", &["demo", "--web.listen-address=[::]:0", "--web.route-prefix=/tryvox"]),
         ("", &["demo", &socket]),
         ("", &["simulate", "--web.listen-address=:0"]),
         (&with_users, &[&config, &file]),

@@ -68,9 +68,8 @@ impl Nginx {
                 sleep(Duration::from_millis(20)).await;
             }
         };
-        if timeout(TEST_TIMEOUT, listens).await.is_err() {
-            panic!("nginx does not listen: {}", std::fs::read_to_string(&log).unwrap_or_default());
-        }
+        let is_listening = timeout(TEST_TIMEOUT, listens).await.is_ok();
+        assert!(is_listening, "nginx does not listen: {}", std::fs::read_to_string(&log).unwrap_or_default());
         Self { url, _process: process, _folder: folder }
     }
 }

@@ -27,6 +27,8 @@ async fn inventory_becomes_stale_while_the_machine_is_suspended() {
     harness.set_faults("401");
     harness.wait_for_polls(3).await;
     suspend(9);
+    // A reload does not start the time anew.
+    harness.reconfigure(|config| config.poll.max_discrepancy += 1.0);
     assert_eq!(harness.scrape().inventory(), inventory);
     suspend(2);
     assert_eq!(harness.scrape().inventory(), [].into());

@@ -127,13 +127,12 @@ impl ResponseBody {
                 return Err(Failure::new(FailureReason::TooLarge, cause));
             }
             if length > LARGE_BODY_THRESHOLD {
-                let memory = match &mut memory {
-                    Some(memory) => memory,
-                    None => {
-                        // The buffer gets its full size at once: while one grows, it takes memory twice.
-                        body.reserve_exact(MAX_BODY - body.len());
-                        memory.insert(timer.stopped(BodyMemory::new(permit)).await)
-                    }
+                let memory = if let Some(memory) = &mut memory {
+                    memory
+                } else {
+                    // The buffer gets its full size at once: while one grows, it takes memory twice.
+                    body.reserve_exact(MAX_BODY - body.len());
+                    memory.insert(timer.stopped(BodyMemory::new(permit)).await)
                 };
                 timer.stopped(memory.grow_to(length)).await;
             }
