@@ -130,9 +130,11 @@ impl ResponseBody {
                 let memory = if let Some(memory) = &mut memory {
                     memory
                 } else {
-                    // The buffer gets its full size at once: while one grows, it takes memory twice.
+                    let new = timer.stopped(BodyMemory::new(permit)).await;
+                    // The buffer gets its full size at once, because while one grows, it takes memory twice. It gets it only
+                    // now, so that requests that wait have none.
                     body.reserve_exact(MAX_BODY - body.len());
-                    memory.insert(timer.stopped(BodyMemory::new(permit)).await)
+                    memory.insert(new)
                 };
                 timer.stopped(memory.grow_to(length)).await;
             }
