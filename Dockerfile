@@ -36,6 +36,6 @@ COPY --from=build /tryvox-exporter /usr/bin/tryvox-exporter
 USER 65532:65532
 EXPOSE 10869
 STOPSIGNAL SIGTERM
-# Sends its request to TRYVOX_EXPORTER_WEB_LISTEN_ADDRESS, or to the default address.
+# Without flags, it asks the exporter of this container, which publishes how it is configured.
 HEALTHCHECK CMD ["/usr/bin/tryvox-exporter", "healthcheck"]
 ENTRYPOINT ["/usr/bin/tryvox-exporter"]

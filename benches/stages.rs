@@ -27,7 +27,7 @@ use tower_service::Service;
 use tryvox_exporter::config::{AccountConfig, PollOptions, RoutePrefix};
 use tryvox_exporter::inventory::{CollectorOptions, FoldedListing, ListingDifference, ListingFold};
 use tryvox_exporter::metrics::{AccountMetrics, ConfigStatus, ExporterMetrics, render_listing};
-use tryvox_exporter::poller::{Account, Fleet, Listing, Poller};
+use tryvox_exporter::poller::{Account, Fleet, Listing, Poller, total_suspended_time};
 use tryvox_exporter::tryvox::{
     ApiKey, ApiKeySource, ApiResponse, ClientContext, Failure, FairLimit, ListingPage, PageText, STATUSES, Transport,
     TryvoxClient, TryvoxOptions,
@@ -98,6 +98,7 @@ fn new_poller(pages: Pages, collector: Arc<CollectorOptions>) -> Poller {
         first_interval: interval,
         reactions: Vec::new(),
         now: SystemTime::now,
+        suspended: total_suspended_time,
         rng: fastrand::Rng::new(),
     }
 }

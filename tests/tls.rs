@@ -15,7 +15,7 @@ use crate::common::{KEY, ServerProcess};
 
 /// Starts an API of an empty account with a self-signed certificate. Returns its URL, the certificate as
 /// PEM and the number of requests that it could decrypt.
-async fn https_api() -> (String, String, Arc<AtomicUsize>) {
+pub(crate) async fn https_api() -> (String, String, Arc<AtomicUsize>) {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     _ = rustls::crypto::ring::default_provider().install_default();
     let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();

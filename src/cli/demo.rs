@@ -3,7 +3,7 @@
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
-use super::{CommandEntry, CommandError, bind, bind_ports, local_url, print, serve, simulate, with_options};
+use super::{CommandEntry, CommandError, bind, local_url, ports, print, serve, simulate, with_options};
 use crate::config::{CommandSpec, Config, ListenAddress, Options};
 use crate::duration;
 use crate::simulator::DEFAULT_KEY;
@@ -48,7 +48,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
 async fn run(options: &Options, stop: CancellationToken) -> Result<(), CommandError> {
     let listeners = bind(&options.web.listen_addresses)?;
     let loopback = ListenAddress::Tcp { host: Some("127.0.0.1".to_owned()), port: 0 };
-    let api = bind_ports(&[loopback])?.pop().context("cannot open a socket for the simulated API")?;
+    let api = ports(bind(&[loopback])?)?.pop().context("cannot open a socket for the simulated API")?;
     let api_url = local_url(api.local_addr().map_err(anyhow::Error::new)?);
 
     let key = ApiKey::new(&DEFAULT_KEY.into()).map_err(anyhow::Error::new)?;

@@ -1,7 +1,10 @@
-//! The `healthcheck` command: requests `/-/healthy` from the exporter that runs with the same configuration.
+//! The `healthcheck` command: asks a running exporter whether it is healthy.
+//!
+//! Without flags it asks the process of its container, which has published how. Otherwise, or if there is none, it
+//! requests `/-/healthy` from the exporter that runs with the same configuration.
 //!
 //! The exporter is healthy if it responds with success. It also is if it rejects the request for lack of a password or
-//! client certificate, because this command has neither.
+//! client certificate, because this command has neither, or because of its rate limit.
 
 use std::error::Error;
 use std::time::Duration;
@@ -10,53 +13,67 @@ use anyhow::{Context, anyhow};
 use reqwest::tls::Version;
 use reqwest::{Client, StatusCode};
 
-use super::{CommandEntry, CommandError, print, with_options};
-use crate::config::{CommandSpec, ListenAddress, WebOptions};
+use super::health_target::HealthTarget;
+use super::{CommandEntry, CommandError, print, with_options, with_runtime};
+use crate::config::{CommandSpec, ListenAddress, LogFormat, LogLevel, LogOptions, WebOptions};
 use crate::web::toolkit::WebFile;
 
 /// Timeout for the request; an exporter that takes longer counts as unhealthy.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Responses of an exporter that works, but rejects the request for lack of a password or because of a rate limit.
+const REJECTIONS: [StatusCode; 2] = [StatusCode::UNAUTHORIZED, StatusCode::TOO_MANY_REQUESTS];
+
+/// The path below the route prefix that tells whether an exporter is healthy.
+pub(super) const HEALTH_PATH: &str = "/-/healthy";
+
 pub(super) static COMMAND: CommandEntry = CommandEntry {
     spec: CommandSpec {
         name: "healthcheck",
-        about: "Check whether a running exporter is healthy",
+        about: "Check whether a running exporter is healthy; without flags, the one in the same container",
         examples: &["tryvox-exporter healthcheck --web.listen-address=:10869"],
         options: &["config.*", "web.*", "tryvox.*", "poll.*", "collector.*", "shard", "total-shards", "log.*"],
         defaults: &[],
         requires_keys: true,
     },
-    run: |source| with_options(&source, async |options, _| run(&options.web).await),
+    run: |source| {
+        let published = if source.flags.is_empty() { HealthTarget::of_this_container() } else { None };
+        match published {
+            Some(target) => {
+                let log = LogOptions { level: LogLevel::Info, format: LogFormat::Logfmt };
+                with_runtime(&log, async |_| ask(&target).await)
+            }
+            None => with_options(&source, async |options, _| ask(&target_of(&options.web)?).await),
+        }
+    },
 };
 
-/// Requests `/-/healthy` from the first listen address, and prints and returns success if the exporter is healthy.
-async fn run(options: &WebOptions) -> Result<(), CommandError> {
+/// Returns the target of an exporter with these options: its first listen address.
+fn target_of(options: &WebOptions) -> Result<HealthTarget, CommandError> {
     let address = options.listen_addresses.first().context("no address to check; set --web.listen-address")?;
     let file = options.config_file().map(WebFile::open).transpose();
     let file = file.map_err(|error| CommandError::Usage(format!("--web.config.file: {error}")))?;
-    let scheme = if file.as_ref().is_some_and(WebFile::is_encrypted) { "https" } else { "http" };
-    let requires_certificate = file.as_ref().is_some_and(WebFile::requires_client_certificate);
-    let requires_password = file.as_ref().is_some_and(WebFile::requires_password);
+    let tls = file.as_ref().is_some_and(WebFile::is_encrypted);
+    Ok(HealthTarget::new(connect_address(address), tls, &options.route_prefix.join(HEALTH_PATH)))
+}
 
+/// Sends the request, and prints and returns success if the exporter is healthy.
+async fn ask(HealthTarget { url, address }: &HealthTarget) -> Result<(), CommandError> {
     // Fails only if a provider is already installed, which then stays in use.
     _ = rustls::crypto::ring::default_provider().install_default();
     // The request goes to this machine and nothing in it or its response is secret, so any certificate is accepted.
     let builder = Client::builder().no_proxy().tls_certs_only([]).tls_danger_accept_invalid_certs(true);
-    let (builder, host) = match address {
-        ListenAddress::Unix(path) => (builder.unix_socket(path.clone()), "localhost".to_owned()),
-        ListenAddress::Tcp { host, port } => (builder, connect_address(host.as_deref(), *port).to_string()),
-    };
-    let url = format!("{scheme}://{host}{}", options.route_prefix.join("/-/healthy"));
     // In TLS 1.3 the handshake is over for the client before the server rejects it for lack of a certificate; in TLS 1.2
-    // the rejection is part of the handshake.
-    let builder = if requires_certificate { builder.tls_version_max(Version::TLS_1_2) } else { builder };
-    let client = builder.timeout(TIMEOUT).build().map_err(anyhow::Error::new)?;
-    let response = client.get(&url).send().await;
+    // the rejection is part of the handshake. A server that requires TLS 1.3 ends the handshake with an alert, too.
+    let builder = builder.tls_version_max(Version::TLS_1_2).timeout(TIMEOUT);
+    let builder = match address {
+        ListenAddress::Unix(path) => builder.unix_socket(path.clone()),
+        ListenAddress::Tcp { .. } => builder,
+    };
+    let response = builder.build().map_err(anyhow::Error::new)?.get(url).send().await;
     let is_healthy = match &response {
-        Ok(response) => {
-            response.status().is_success() || requires_password && response.status() == StatusCode::UNAUTHORIZED
-        }
-        Err(error) => requires_certificate && is_tls_alert(error),
+        Ok(response) => response.status().is_success() || REJECTIONS.contains(&response.status()),
+        Err(error) => is_tls_alert(error),
     };
     match response {
         _ if is_healthy => {
@@ -90,11 +107,12 @@ fn is_tls_alert(error: &reqwest::Error) -> bool {
 }
 
 /// Returns the address to connect to for a listen address; a wildcard host becomes the loopback address.
-fn connect_address(host: Option<&str>, port: u16) -> ListenAddress {
-    let host = match host {
+fn connect_address(address: &ListenAddress) -> ListenAddress {
+    let ListenAddress::Tcp { host, port } = address else { return address.clone() };
+    let host = match host.as_deref() {
         None | Some("0.0.0.0") => "127.0.0.1",
         Some("::") => "::1",
         Some(host) => host,
     };
-    ListenAddress::Tcp { host: Some(host.to_owned()), port }
+    ListenAddress::Tcp { host: Some(host.to_owned()), port: *port }
 }

@@ -20,7 +20,11 @@ const VARIABLES: [(&str, &str); 5] = [
         "TRYVOX_API_KEY",
         "API key of the accounts that have neither a key file nor a variable of their own; simulate accepts this key.",
     ),
-    ("HTTPS_PROXY", "Proxy for requests to an https URL of the API; requests to an http URL are always direct."),
+    (
+        "HTTPS_PROXY",
+        "Proxy for requests to an https URL of the API, like http://HOST:PORT or socks5h://HOST:PORT; requests to an http \
+         URL are always direct.",
+    ),
     ("NO_PROXY", "Hosts that are requested without a proxy, comma-separated."),
     ("SSL_CERT_FILE", "PEM file with the CA certificates to trust."),
     ("NO_COLOR", "If not empty, check prints no colors."),

@@ -6,6 +6,7 @@
 mod arguments;
 mod check;
 mod demo;
+mod health_target;
 mod healthcheck;
 mod log;
 mod man;
@@ -26,8 +27,8 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{
     CommandSpec, Config, ConfigError, ConfigSource, ListenAddress, LogOptions, Options, ProcessEnvironment,
 };
-use crate::web::Listener;
 use crate::web::toolkit::{WebFile, WebFileError};
+use crate::web::{BoundListeners, Listener};
 use arguments::Invocation;
 
 /// Why a command failed.
@@ -172,18 +173,18 @@ fn stop_on_signals() -> anyhow::Result<CancellationToken> {
     Ok(stop)
 }
 
-/// Binds all addresses.
+/// Binds all addresses. Those that cannot be bound are logged if there are others.
 fn bind(addresses: &[ListenAddress]) -> anyhow::Result<Vec<Listener>> {
-    let mut listeners = Vec::new();
-    for address in addresses {
-        listeners.extend(crate::web::bind(address)?);
+    let BoundListeners { listeners, failures } = crate::web::bind(addresses)?;
+    for failure in failures {
+        tracing::warn!("{failure}");
     }
     Ok(listeners)
 }
 
-/// Binds all addresses, which must be TCP addresses.
-fn bind_ports(addresses: &[ListenAddress]) -> anyhow::Result<Vec<TcpListener>> {
-    let ports = bind(addresses)?.into_iter().map(|listener| match listener {
+/// Returns the sockets of listeners, which must be TCP ports.
+fn ports(listeners: Vec<Listener>) -> anyhow::Result<Vec<TcpListener>> {
+    let ports = listeners.into_iter().map(|listener| match listener {
         Listener::Tcp(listener) => Ok(listener),
         Listener::Unix(..) => {
             Err(anyhow::anyhow!("the simulated API listens only on TCP addresses; replace unix:PATH by host:port"))

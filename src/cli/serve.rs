@@ -11,8 +11,10 @@ use rustix::process::{Resource, getrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
+use super::health_target::HealthTarget;
+use super::healthcheck::HEALTH_PATH;
 use super::{CommandEntry, CommandError, bind, print, systemd, with_runtime};
 use crate::config::{CommandSpec, Config, ConfigSource, LogOptions, ProcessEnvironment, WebOptions};
 use crate::metrics::{AccountMetrics, ConfigStatus, ExporterMetrics};
@@ -108,6 +110,11 @@ pub(super) async fn serve(
         .map(|source| anyhow::Ok((source, signal(SignalKind::hangup()).context("cannot handle SIGHUP")?)))
         .transpose()?;
     log_start(config, &listeners, web_file.as_deref())?;
+    let tls = web_file.as_deref().is_some_and(WebFile::is_encrypted);
+    let health_path = config.options.web.route_prefix.join(HEALTH_PATH);
+    // Published until the end.
+    let _health_target = HealthTarget::publish(&listeners, tls, &health_path)
+        .inspect_err(|error| debug!(%error, "health checks without flags cannot find this process"));
     let fleet = manager.fleet();
     manager.apply(config).map_err(anyhow::Error::msg)?;
 
@@ -151,7 +158,9 @@ fn log_start(config: &Config, listeners: &[Listener], web_file: Option<&WebFile>
     if limit.is_some_and(|limit| limit < needed as u64) {
         warn!(
             limit,
-            needed, "limit of open files is too low for --web.max-connections; raise the limit or lower the option"
+            needed,
+            "limit of open files is too low for --web.max-connections; raise the limit (ulimit -n, LimitNOFILE= in \
+             systemd) or lower the option"
         );
     }
     for listener in listeners {

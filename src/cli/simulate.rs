@@ -4,12 +4,12 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
 use std::time::SystemTime;
 
-use anyhow::Context;
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{debug, info};
 
-use super::{CommandEntry, CommandError, bind_ports, local_url, print, with_options};
+use super::health_target::HealthTarget;
+use super::{CommandEntry, CommandError, bind, local_url, ports, print, with_options};
 use crate::config::{API_KEY_VARIABLE, CommandSpec, Environment, Options, key_from_environment};
 use crate::simulator::{DEFAULT_KEY, Faults, SimulatedAccount, Simulator, SimulatorOptions};
 use crate::tryvox::ApiKey;
@@ -39,7 +39,11 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
 /// Serves the simulated API on all listen addresses until `stop` is cancelled, after printing how to reach it.
 async fn run(options: &Options, environment: &impl Environment, stop: CancellationToken) -> Result<(), CommandError> {
     let own_key = key_from_environment(environment, API_KEY_VARIABLE).map_err(CommandError::Usage)?;
-    let listeners = bind_ports(&options.web.listen_addresses)?;
+    let listeners = bind(&options.web.listen_addresses)?;
+    // Published until the end.
+    let _health_target = HealthTarget::publish(&listeners, false, "/-/faults")
+        .inspect_err(|error| debug!(%error, "health checks without flags cannot find this process"));
+    let listeners = ports(listeners)?;
     let key_text = if own_key.is_some() { format!("(from {API_KEY_VARIABLE})") } else { DEFAULT_KEY.to_owned() };
     let options = &options.simulator;
     let simulator = build_simulator(options, own_key)?;
@@ -65,7 +69,7 @@ async fn run(options: &Options, environment: &impl Environment, stop: Cancellati
         ));
     }
     let servers = listeners.into_iter().map(|listener| simulator.clone().serve(listener, stop.clone()));
-    try_join_all(servers).await.context("cannot accept connections")?;
+    join_all(servers).await;
     Ok(())
 }
 

@@ -13,7 +13,10 @@ use tokio::time::Instant;
 use super::previous::PreviousAccount;
 use super::render::{RenderedListing, render_listing, without_disabled};
 use super::text::CachedText;
-use crate::poller::{Account, AccountSnapshot, LastListing, PollReaction, PollStats, Poller, Publication};
+use crate::poller::{
+    Account, AccountSnapshot, LastListing, PollReaction, PollStats, Poller, Publication, SuspensionTimer,
+    total_suspended_time,
+};
 
 /// The metrics of one account, updated at the end of each poll.
 #[derive(Debug)]
@@ -69,9 +72,11 @@ impl AccountMetrics {
         let age = last_poll.ended_at.duration_since(last_success_at).unwrap_or_else(|error| error.duration());
         let time_left = stale_after.saturating_sub(age);
         let is_carried = previous.has_inventory() && !time_left.is_zero();
+        let suspended = SuspensionTimer::start(total_suspended_time);
         let stale_at = Instant::now() + if is_carried { time_left } else { Duration::ZERO };
+        let overview = Arc::default();
         let last_listing =
-            LastListing { overview: Arc::default(), listed_at: Instant::now(), stale_at, overdue_at: stale_at };
+            LastListing { overview, listed_at: Instant::now(), stale_at, overdue_at: stale_at, suspended };
         let polls = PollStats { last_success_at: Some(last_success_at), ..snapshot.polls.clone() };
         let snapshot =
             Arc::new(AccountSnapshot { polls, last_listing: Some(last_listing), ..AccountSnapshot::clone(snapshot) });
@@ -202,9 +207,9 @@ mod tests {
         };
         assert_eq!(samples(now), 0, "the account has not been polled");
 
-        let stale_at = now + Duration::from_mins(15);
-        let last_listing =
-            LastListing { overview: Arc::default(), listed_at: Instant::now(), stale_at, overdue_at: stale_at };
+        let (stale_at, suspended) = (now + Duration::from_mins(15), SuspensionTimer::start(|| Duration::ZERO));
+        let overview = Arc::default();
+        let last_listing = LastListing { overview, listed_at: now, stale_at, overdue_at: stale_at, suspended };
         let succeeded = Arc::new(AccountSnapshot { last_listing: Some(last_listing), ..AccountSnapshot::default() });
         let listing = Arc::new(Listing { inventory: Inventory::default(), reported: 7 });
         let new_listing = Some(NewListing { listing: &listing, numbers: &NumberStates::default(), difference: None });

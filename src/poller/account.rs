@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::history::History;
+use super::suspension::SuspensionTimer;
 use crate::config::{AccountConfig, PollOptions};
 use crate::inventory::{InventorySummary, ListingDifference, OTHER};
 use crate::tryvox::{Failure, FailureReason, ListingProgress, RequestStats, STATUSES, TryvoxClient};
@@ -131,15 +132,28 @@ pub struct LastListing {
     pub stale_at: Instant,
     /// When it becomes stale even if no poll has failed, because the next one is overdue. Never before `stale_at`.
     pub overdue_at: Instant,
+    /// By how much the times above come earlier, because the clock that they are on stops while the machine is suspended.
+    pub suspended: SuspensionTimer,
 }
 
 impl LastListing {
-    /// Creates the state of a listing whose poll ended at `listed_at`.
-    pub(super) fn new(overview: Arc<InventorySummary>, listed_at: Instant, options: &PollOptions) -> Self {
+    /// Creates the state of a listing whose poll ended at `listed_at`, when `suspended` was started.
+    pub(super) fn new(
+        overview: Arc<InventorySummary>,
+        listed_at: Instant,
+        suspended: SuspensionTimer,
+        options: &PollOptions,
+    ) -> Self {
         let stale_after = options.stale_after();
         // However short that is, a listing is shown until the next poll has ended.
         let overdue_after = stale_after.max(options.interval + options.timeout());
-        Self { overview, listed_at, stale_at: listed_at + stale_after, overdue_at: listed_at + overdue_after }
+        Self {
+            overview,
+            listed_at,
+            stale_at: listed_at + stale_after,
+            overdue_at: listed_at + overdue_after,
+            suspended,
+        }
     }
 }
 
@@ -161,9 +175,9 @@ impl AccountSnapshot {
     #[must_use]
     pub fn listing_at(&self, now: Instant) -> Option<&LastListing> {
         let has_failed = self.polls.failure.is_some();
-        self.last_listing
-            .as_ref()
-            .filter(|listing| now < if has_failed { listing.stale_at } else { listing.overdue_at })
+        self.last_listing.as_ref().filter(|listing| {
+            now + listing.suspended.elapsed() < if has_failed { listing.stale_at } else { listing.overdue_at }
+        })
     }
 
     /// Returns the snapshot that follows this one after a successful poll.
@@ -185,7 +199,8 @@ impl AccountSnapshot {
     /// Returns the snapshot that follows this one when the options change: it only becomes stale at another time.
     pub(super) fn with_options(&self, options: &PollOptions) -> Self {
         let last_listing = self.last_listing.as_ref();
-        let last_listing = last_listing.map(|last| LastListing::new(last.overview.clone(), last.listed_at, options));
+        let last_listing =
+            last_listing.map(|last| LastListing::new(last.overview.clone(), last.listed_at, last.suspended, options));
         Self { last_listing, ..self.clone() }
     }
 

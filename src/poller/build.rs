@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::account::Account;
+use super::suspension::total_suspended_time;
 use super::task::Poller;
 use crate::config::{AccountConfig, Config, stable_hash};
 use crate::tryvox::{ClientContext, FairLimit, HttpClients, TryvoxClient};
@@ -57,6 +58,7 @@ impl PollerFactory {
             first_interval: if self.is_spread { first_interval(&config.name, interval) } else { interval },
             reactions: Vec::new(),
             now: SystemTime::now,
+            suspended: total_suspended_time,
             rng: fastrand::Rng::new(),
         }
     }

@@ -24,6 +24,7 @@ mod poll;
 mod publication;
 mod reload;
 mod schedule;
+mod suspension;
 mod task;
 mod thread;
 
@@ -34,5 +35,6 @@ pub use history::{ChangeEvent, FailureStreak, History};
 pub use listing::Listing;
 pub use publication::{NewListing, PollReaction, Publication};
 pub use reload::{ExporterSource, ReloadHandle, ReloadObserver, Reloader};
+pub use suspension::{SuspensionTimer, total_suspended_time};
 pub use task::{ListingOutcome, Poller};
 pub use thread::PollingThread;

@@ -17,6 +17,7 @@ use super::log::{log_changes, log_failure, log_success};
 use super::poll::{ListedNumbers, Poll};
 use super::publication::{NewListing, PollReaction, Publication};
 use super::schedule::Schedule;
+use super::suspension::SuspensionTimer;
 use crate::blocking::run_blocking;
 use crate::config::AccountConfig;
 use crate::inventory::{InventorySummary, ListingDifference, NumberStates};
@@ -37,6 +38,8 @@ pub struct Poller {
     pub reactions: Vec<Arc<dyn PollReaction>>,
     /// The wall clock, for timestamps.
     pub now: fn() -> SystemTime,
+    /// The time for which the machine has been suspended since it booted.
+    pub suspended: fn() -> Duration,
     /// Randomness for the jitter of the schedule.
     pub rng: fastrand::Rng,
 }
@@ -208,7 +211,8 @@ impl Poller {
         let difference = difference.as_ref();
         let publishing = self.account.start_publishing();
         let (before, config) = (self.account.snapshot(), self.account.config());
-        let last_listing = LastListing::new(overview.clone(), Instant::now(), &config.poll);
+        let suspended = SuspensionTimer::start(self.suspended);
+        let last_listing = LastListing::new(overview.clone(), Instant::now(), suspended, &config.poll);
         let label_limit = config.collector.label_limit;
         let snapshot = Arc::new(before.after_success(poll, last_listing, difference, label_limit));
         let new_listing = Some(NewListing { listing, numbers, difference });
@@ -372,6 +376,7 @@ mod tests {
             account: Arc::new(Account::new(config, client)),
             reactions: reactions.iter().map(|reaction| (*reaction).clone() as Arc<dyn PollReaction>).collect(),
             now: SystemTime::now,
+            suspended: || Duration::ZERO,
             rng: fastrand::Rng::with_seed(7),
         }
     }

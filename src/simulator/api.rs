@@ -22,7 +22,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::account::SimulatedAccount;
 use super::apply;
@@ -37,6 +39,9 @@ pub const DEFAULT_KEY: &str = "demo-key-not-a-secret";
 
 /// The maximum size of a list of faults in a request body, in bytes.
 const MAX_FAULTS_BODY: usize = 64 << 10;
+
+/// Delay before the next connection is accepted after an error.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// A simulated API with any number of accounts.
 #[derive(Debug)]
@@ -57,18 +62,28 @@ pub struct Simulator {
 
 impl Simulator {
     /// Accepts connections and responds to their requests until `stop` is cancelled.
-    ///
-    /// # Errors
-    /// If a connection cannot be accepted or set up.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
+        let mut has_failed = false;
         while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
-            let (stream, _) = accepted?;
-            // Without this, Nagle's algorithm delays responses and distorts benchmarks.
-            stream.set_nodelay(true)?;
-            let (simulator, stop) = (self.clone(), stop.clone());
-            tokio::spawn(async move { stop.run_until_cancelled(simulator.serve_connection(stream)).await });
+            match accepted {
+                Ok((stream, _)) => {
+                    has_failed = false;
+                    // Without this, Nagle's algorithm delays responses and distorts benchmarks. It fails if the client
+                    // has gone; reading fails then, too.
+                    _ = stream.set_nodelay(true);
+                    let (simulator, stop) = (self.clone(), stop.clone());
+                    tokio::spawn(async move { stop.run_until_cancelled(simulator.serve_connection(stream)).await });
+                }
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    // Usually the process is out of file descriptors, which is temporary. It is logged once.
+                    if !std::mem::replace(&mut has_failed, true) {
+                        warn!(%error, "accept failed, retrying; raise the limit of open files if it was reached");
+                    }
+                    stop.run_until_cancelled(sleep(ACCEPT_RETRY_DELAY)).await;
+                }
+            }
         }
-        Ok(())
     }
 
     async fn serve_connection(self: Arc<Self>, stream: TcpStream) {

@@ -168,8 +168,8 @@ impl FailureReason {
             ),
             Self::ApiKey => (
                 "The API key cannot be read.",
-                "Fix the key file as the error says; the next poll reads it again. A key that systemd passes as a \
-                 credential needs a restart.",
+                "Fix the cause as the error says. A systemd credential, in /run/credentials, and an environment \
+                 variable need a restart; any other file is read again within seconds.",
             ),
             Self::Internal => {
                 ("The poll failed because of a bug in tryvox-exporter.", "Please report it together with the log.")

@@ -80,7 +80,7 @@ pub enum ApiKeySource {
 #[derive(Debug, thiserror::Error)]
 pub enum ApiKeyError {
     /// The file cannot be read.
-    #[error("cannot read API key file {}: {error}; {}", path.display(), read_remedy(error))]
+    #[error("cannot read API key file {}: {error}; {}", path.display(), read_remedy(path, error))]
     File {
         /// The path of the file.
         path: PathBuf,
@@ -91,7 +91,7 @@ pub enum ApiKeyError {
     #[error("{0}")]
     Missing(String),
     /// The file does not contain a valid key.
-    #[error("invalid API key file {}: {error}; write only the key to it", path.display())]
+    #[error("invalid API key file {}: {error}; {}", path.display(), content_remedy(path))]
     Invalid {
         /// The path of the file.
         path: PathBuf,
@@ -100,14 +100,36 @@ pub enum ApiKeyError {
     },
 }
 
+/// The directory of the credentials that systemd passes to services. It copies them when a service starts.
+const SYSTEMD_CREDENTIALS: &str = "/run/credentials";
+
+/// Returns whether systemd copies the file from elsewhere when the service starts.
+fn is_credential(path: &Path) -> bool {
+    path.starts_with(SYSTEMD_CREDENTIALS)
+}
+
 /// Returns what to do about a key file that cannot be read.
-fn read_remedy(error: &io::Error) -> &'static str {
+fn read_remedy(path: &Path, error: &io::Error) -> &'static str {
     match error.kind() {
+        io::ErrorKind::NotFound if is_credential(path) => {
+            "correct the path, or create the file that LoadCredential= copies there, and restart the service: systemd \
+             reads it only at the start"
+        }
+        io::ErrorKind::InvalidData | io::ErrorKind::FileTooLarge => content_remedy(path),
         io::ErrorKind::NotFound => "create it or correct the path",
         io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => "correct the path",
         io::ErrorKind::PermissionDenied => "check its owner and mode",
-        io::ErrorKind::InvalidData | io::ErrorKind::FileTooLarge => "write only the key to it",
         _ => "check its path and file system",
+    }
+}
+
+/// Returns what to do about a key file with invalid content.
+fn content_remedy(path: &Path) -> &'static str {
+    if is_credential(path) {
+        "write only the key to the file that LoadCredential= copies there, and restart the service: systemd reads it \
+         only at the start"
+    } else {
+        "write only the key to it"
     }
 }
 
@@ -189,6 +211,16 @@ mod tests {
         let denied = io::Error::from(io::ErrorKind::PermissionDenied);
         let error = ApiKeyError::File { path: "key".into(), error: denied }.to_string();
         assert_eq!(error, "cannot read API key file key: permission denied; check its owner and mode");
+    }
+
+    #[test]
+    fn remedy_for_a_systemd_credential_is_a_restart() {
+        let path = PathBuf::from("/run/credentials/tryvox-exporter.service/keys_production");
+        let missing = ApiKeySource::File(path.clone()).read().unwrap_err();
+        let invalid = ApiKeyError::Invalid { path, error: InvalidApiKey::Empty };
+        for error in [missing.to_string(), invalid.to_string()] {
+            assert!(error.ends_with("and restart the service: systemd reads it only at the start"), "{error}");
+        }
     }
 
     #[test]

@@ -12,8 +12,8 @@
 //! The files, from the top down: `client` (a listing and the attempts at its pages), `poll_key` (the key during a
 //! poll), `retry` (whether an attempt is repeated), `sender` (one request), `gate`, `pacer` and `fair_limit` (when it
 //! may start), `transport` (the network), `response`, `message`, `body` and `wire` (what comes back), `timer` (the
-//! timeout of a request). Each imports only files further down, and those on their own: `urls`, `key`, `redaction`, `failure`,
-//! `request_stats`, `options`.
+//! timeout of a request). Each imports only files further down, and those on their own: `urls`, `key`, `redaction`,
+//! `proxy`, `failure`, `request_stats`, `options`.
 
 mod body;
 mod client;
@@ -25,6 +25,7 @@ mod message;
 mod options;
 mod pacer;
 mod poll_key;
+mod proxy;
 mod redaction;
 mod request_stats;
 mod response;

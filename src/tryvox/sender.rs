@@ -102,7 +102,9 @@ impl RequestSender {
         let response = timer.run(exchange).await.unwrap_or_else(|| {
             self.transport.discard_connections(&url, in_flight.start);
             let timeout = duration::format(timeout);
-            let cause = format!("no complete response within {timeout}; raise --tryvox.timeout if the API is slow");
+            let route = self.transport.proxy(&url).map(|proxy| format!(" through {proxy}")).unwrap_or_default();
+            let cause =
+                format!("no complete response{route} within {timeout}; raise --tryvox.timeout if the API is slow");
             Err(Failure::new(FailureReason::Timeout, cause))
         })?;
         in_flight.status = Some(response.status.as_u16());

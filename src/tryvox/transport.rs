@@ -19,6 +19,7 @@ use url::Origin;
 
 use super::body::ResponseBody;
 use super::failure::{Failure, FailureReason, error_chain, root_cause};
+use super::proxy::Proxy;
 use super::response::ApiResponse;
 
 /// Time without a sign of life on an HTTP/2 connection with requests in flight after which it is pinged.
@@ -39,6 +40,13 @@ pub trait Transport: fmt::Debug + Send + Sync {
     /// flight are not affected. The default does nothing, for transports without connections.
     fn discard_connections(&self, url: &Url, time: Instant) {
         _ = (url, time);
+    }
+
+    /// Returns the proxy that requests to the origin of this URL use, as errors name it. The default returns `None`, for
+    /// transports without proxies.
+    fn proxy(&self, url: &Url) -> Option<String> {
+        _ = url;
+        None
     }
 }
 
@@ -62,6 +70,7 @@ impl fmt::Debug for HttpClients {
 #[derive(Debug)]
 struct ConnectionPool {
     client: reqwest::Client,
+    proxy: Option<Proxy>,
     created_at: Instant,
 }
 
@@ -75,7 +84,8 @@ impl HttpClients {
     /// Creates a connection pool for each origin of the URLs, if there is none yet.
     ///
     /// # Errors
-    /// If TLS cannot be set up, usually because this machine has no CA certificates.
+    /// If TLS cannot be set up, usually because this machine has no CA certificates, or if the environment names a proxy
+    /// that is not valid.
     pub fn prepare<'a>(&self, urls: impl IntoIterator<Item = &'a Url>) -> Result<(), String> {
         for url in urls {
             if !self.pools().contains_key(&url.origin()) {
@@ -91,21 +101,23 @@ impl HttpClients {
     }
 
     fn new_pool(&self, url: &Url) -> Result<ConnectionPool, String> {
+        let proxy = Proxy::from_environment(url, |name| std::env::var(name).ok())?;
         let client = http_client(url.scheme() == "https", self.resolver.clone())?;
-        Ok(ConnectionPool { client, created_at: Instant::now() })
+        Ok(ConnectionPool { client, proxy, created_at: Instant::now() })
     }
 }
 
 impl Transport for HttpClients {
     fn get(&self, url: Url, authorization: HeaderValue) -> BoxFuture<'_, Result<ApiResponse, Failure>> {
         async move {
-            let client = self.pools().get(&url.origin()).map(|pool| pool.client.clone()).ok_or_else(|| {
+            let pool = self.pools().get(&url.origin()).map(|pool| (pool.client.clone(), pool.proxy.clone()));
+            let (client, proxy) = pool.ok_or_else(|| {
                 let origin = url.origin().ascii_serialization();
                 Failure::new(FailureReason::Internal, format!("no HTTP client for {origin}; please report this bug"))
             })?;
             let host = url.host_str().unwrap_or_default().to_owned();
             let request = client.get(url).header(AUTHORIZATION, authorization).header(ACCEPT, "application/json");
-            let response = request.send().await.map_err(|error| connection_failure(&host, &error))?;
+            let response = request.send().await.map_err(|error| connection_failure(&host, proxy.as_ref(), &error))?;
             let (status, headers) = (response.status(), response.headers().clone());
             Ok(ApiResponse { status, headers, body: ResponseBody::from_stream(response.bytes_stream()) })
         }
@@ -120,6 +132,10 @@ impl Transport for HttpClients {
             Ok(new) => *pool = new,
             Err(error) => warn!(url = %url.origin().ascii_serialization(), error, "keeping the previous connections"),
         }
+    }
+
+    fn proxy(&self, url: &Url) -> Option<String> {
+        self.pools().get(&url.origin())?.proxy.as_ref().map(Proxy::to_string)
     }
 }
 
@@ -146,12 +162,27 @@ fn http_client(https: bool, resolver: Option<Arc<dyn Resolve>>) -> Result<reqwes
     })
 }
 
-/// Classifies an error that occurred before there was a response.
-fn connection_failure(host: &str, error: &reqwest::Error) -> Failure {
-    let (reason, remedy) = if error_chain(error).any(<dyn std::error::Error>::is::<rustls::Error>) {
-        (FailureReason::Tls, "check --tryvox.url, the system clock and the trusted CA certificates")
-    } else {
-        (FailureReason::Connect, "check --tryvox.url, DNS, proxy and firewall")
+/// Classifies an error that occurred before there was a response. Through a proxy, only the connection to the proxy can
+/// be refused or time out, so such an error names the proxy and not the API.
+fn connection_failure(host: &str, proxy: Option<&Proxy>, error: &reqwest::Error) -> Failure {
+    let cause = root_cause(error);
+    let is_tls = error_chain(error).any(<dyn std::error::Error>::is::<rustls::Error>);
+    let reason = if is_tls { FailureReason::Tls } else { FailureReason::Connect };
+    let message = match (proxy, is_tls) {
+        (None, true) => format!(
+            "request to {host} failed: {cause}; check --tryvox.url, the system clock and the trusted CA certificates"
+        ),
+        (None, false) => format!("request to {host} failed: {cause}; check --tryvox.url, DNS and firewall"),
+        (Some(proxy), true) => format!(
+            "request to {host} through {proxy} failed: {cause}; check the proxy, the system clock and the trusted CA \
+             certificates"
+        ),
+        (Some(proxy @ Proxy { variable, .. }), false) if error.is_connect() => {
+            format!("no connection through {proxy}: {cause}; check the proxy and the variables {variable} and NO_PROXY")
+        }
+        (Some(proxy), false) => {
+            format!("request to {host} through {proxy} failed: {cause}; check the proxy and --tryvox.url")
+        }
     };
-    Failure::new(reason, format!("request to {host} failed: {}; {remedy}", root_cause(error)))
+    Failure::new(reason, message)
 }

@@ -4,13 +4,14 @@
 //! a running process is never taken over.
 
 use std::fmt;
+use std::fs::Permissions;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::UnixStream as BlockingUnixStream;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_util::either::Either;
 
@@ -20,6 +21,9 @@ use crate::config::ListenAddress;
 /// instead of being refused.
 const BACKLOG: i32 = 1024;
 
+/// Mode of a Unix socket: its owner and group can connect.
+const SOCKET_MODE: u32 = 0o660;
+
 /// An address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {error}; {hint}")]
@@ -27,6 +31,21 @@ pub struct BindError {
     address: String,
     error: io::Error,
     hint: &'static str,
+}
+
+impl BindError {
+    /// Creates an error that names `address`, a configured one or one that it resolves to.
+    fn new(address: String, configured: &ListenAddress, error: io::Error) -> Self {
+        let hint = match (error.kind(), configured) {
+            (io::ErrorKind::AddrInUse, _) => "stop the process that uses it or change --web.listen-address",
+            (io::ErrorKind::PermissionDenied, ListenAddress::Tcp { .. }) => {
+                "use a port above 1023 in --web.listen-address"
+            }
+            (_, ListenAddress::Tcp { .. }) => "use an address of this machine in --web.listen-address",
+            (_, ListenAddress::Unix(_)) => "use a path in a directory that the exporter can write to",
+        };
+        Self { address, error, hint }
+    }
 }
 
 /// A listening socket.
@@ -52,6 +71,32 @@ impl Listener {
             Self::Unix(listener, _) => {
                 let address = listener.local_addr()?;
                 Ok(format!("unix:{}", address.as_pathname().unwrap_or(Path::new("")).display()))
+            }
+        }
+    }
+
+    /// Returns an address at which a client on this machine reaches the socket: that of the loopback interface if it
+    /// listens on all addresses.
+    ///
+    /// # Errors
+    /// If the system does not return the address.
+    pub fn local_address(&self) -> io::Result<ListenAddress> {
+        match self {
+            Self::Tcp(listener) => {
+                let address = listener.local_addr()?;
+                let host = match address.ip() {
+                    IpAddr::V6(Ipv6Addr::UNSPECIFIED) if SockRef::from(listener).only_v6()? => {
+                        Ipv6Addr::LOCALHOST.into()
+                    }
+                    // IPv6 can be disabled on the loopback interface.
+                    ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+                    ip => ip,
+                };
+                Ok(ListenAddress::Tcp { host: Some(host.to_string()), port: address.port() })
+            }
+            Self::Unix(listener, _) => {
+                let address = listener.local_addr()?;
+                std::path::absolute(address.as_pathname().unwrap_or(Path::new(""))).map(ListenAddress::Unix)
             }
         }
     }
@@ -106,29 +151,97 @@ fn read_inode(path: &Path) -> io::Result<(u64, u64)> {
     std::fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-/// Listens on an address; without a host on all addresses, IPv4 and IPv6.
+/// Sockets that listen, and the addresses that could not be listened on.
+#[derive(Debug)]
+pub struct BoundListeners {
+    /// At least one socket, in the order of the addresses.
+    pub listeners: Vec<Listener>,
+    /// Why the other addresses have no socket.
+    pub failures: Vec<BindError>,
+}
+
+/// Listens on all addresses; one without a host means all addresses of this machine, IPv4 and IPv6. An address that is
+/// given twice, or that a host name resolves to twice, gets one socket.
 ///
 /// # Errors
-/// If the address is in use, not an address of this machine, or not permitted.
-pub fn bind(address: &ListenAddress) -> Result<Vec<Listener>, BindError> {
-    let bound = match address {
-        ListenAddress::Tcp { host: None, port } => {
-            listen_on_all_addresses(*port).map(|listener| vec![Listener::Tcp(listener)])
+/// If no address can be listened on: the first of the causes.
+pub fn bind(addresses: &[ListenAddress]) -> Result<BoundListeners, BindError> {
+    let (mut targets, mut listeners, mut failures) = (Vec::new(), Vec::new(), Vec::new());
+    for address in addresses {
+        match resolve(address) {
+            Ok(resolved) => targets.extend(resolved.into_iter().map(|target| (target, address))),
+            Err(error) => failures.push(BindError::new(address.to_string(), address, error)),
         }
-        ListenAddress::Tcp { host: Some(host), port } => listen_on_host(host, *port),
-        ListenAddress::Unix(path) => listen_on_path(path).map(|listener| vec![listener]),
-    };
-    bound.map_err(|error| {
-        let hint = match (error.kind(), address) {
-            (io::ErrorKind::AddrInUse, _) => "stop the process that uses it or change --web.listen-address",
-            (io::ErrorKind::PermissionDenied, ListenAddress::Tcp { .. }) => {
-                "use a port above 1023 in --web.listen-address"
-            }
-            (_, ListenAddress::Tcp { .. }) => "use an address of this machine in --web.listen-address",
-            (_, ListenAddress::Unix(_)) => "use a path in a directory that the exporter can write to",
+    }
+    for (index, (target, address)) in targets.iter().enumerate() {
+        let is_covered = |(other, (covering, _)): (usize, &(BindTarget, _))| {
+            if covering == target { other < index } else { covering.covers(target) }
         };
-        BindError { address: address.to_string(), error, hint }
-    })
+        if !targets.iter().enumerate().any(is_covered) {
+            match target.listen() {
+                Ok(listener) => listeners.push(listener),
+                Err(error) => failures.push(BindError::new(target.describe(address), address, error)),
+            }
+        }
+    }
+    if listeners.is_empty() && !failures.is_empty() {
+        return Err(failures.swap_remove(0));
+    }
+    Ok(BoundListeners { listeners, failures })
+}
+
+/// What one socket is bound to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum BindTarget {
+    /// A port on all addresses of this machine, IPv4 and IPv6.
+    AllAddresses(u16),
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl BindTarget {
+    /// Returns whether a socket of this target also receives the connections to another one, which then cannot be bound.
+    fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::AllAddresses(port), Self::Tcp(other)) => *port != 0 && *port == other.port(),
+            (Self::Tcp(all), Self::Tcp(other)) => {
+                all.port() != 0
+                    && all.port() == other.port()
+                    && all.ip().is_unspecified()
+                    && all.is_ipv4() == other.is_ipv4()
+            }
+            _ => false,
+        }
+    }
+
+    fn listen(&self) -> io::Result<Listener> {
+        match self {
+            Self::AllAddresses(port) => listen_on_all_addresses(*port).map(Listener::Tcp),
+            Self::Tcp(address) => listen_tcp(*address, true).map(Listener::Tcp),
+            Self::Unix(path) => listen_on_path(path),
+        }
+    }
+
+    /// Returns the configured address, and for a host name also the one that it resolves to.
+    fn describe(&self, configured: &ListenAddress) -> String {
+        match (self, configured) {
+            (Self::Tcp(resolved), _) if resolved.to_string() != configured.to_string() => {
+                format!("{configured} ({resolved})")
+            }
+            _ => configured.to_string(),
+        }
+    }
+}
+
+/// Returns what to bind for an address.
+fn resolve(address: &ListenAddress) -> io::Result<Vec<BindTarget>> {
+    match address {
+        ListenAddress::Tcp { host: None, port } => Ok(vec![BindTarget::AllAddresses(*port)]),
+        ListenAddress::Tcp { host: Some(host), port } => {
+            Ok((host.as_str(), *port).to_socket_addrs()?.map(BindTarget::Tcp).collect())
+        }
+        ListenAddress::Unix(path) => Ok(vec![BindTarget::Unix(path.clone())]),
+    }
 }
 
 /// Takes the sockets that systemd has opened for this process (`sd_listen_fds(3)`).
@@ -151,11 +264,6 @@ pub fn take_systemd_sockets() -> io::Result<Vec<Listener>> {
         let none = || io::Error::other("systemd passed no sockets; start the exporter with a .socket unit");
         if listeners.is_empty() { Err(none()) } else { Ok(listeners) }
     })
-}
-
-fn listen_on_host(host: &str, port: u16) -> io::Result<Vec<Listener>> {
-    let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
-    addresses.into_iter().map(|address| listen_tcp(address, true).map(Listener::Tcp)).collect()
 }
 
 fn listen_on_all_addresses(port: u16) -> io::Result<TcpListener> {
@@ -188,12 +296,54 @@ fn listen_tcp(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
 }
 
 fn listen_on_path(path: &Path) -> io::Result<Listener> {
-    // A process that was killed leaves its socket behind; connecting to it is refused.
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
-    if is_socket && BlockingUnixStream::connect(path).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused) {
+    if is_left_behind(path) {
         std::fs::remove_file(path)?;
     }
-    let listener = UnixListener::bind(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SockAddr::unix(path)?)?;
     let file = SocketFile { path: path.to_owned(), inode: read_inode(path)? };
+    // The umask decides the mode of the path. Until it is corrected, connecting is refused, because nothing listens.
+    std::fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))?;
+    socket.listen(BACKLOG)?;
+    let listener = UnixListener::from_std(OwnedFd::from(socket).into())?;
     Ok(Listener::Unix(listener, Some(file)))
+}
+
+/// Returns whether the path is a socket that nothing listens on: a process that was killed leaves it behind, and
+/// connecting to it is refused.
+fn is_left_behind(path: &Path) -> bool {
+    let connect = || {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        // Connecting to a socket whose queue is full would block.
+        socket.set_nonblocking(true)?;
+        socket.connect(&SockAddr::unix(path)?)
+    };
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
+    is_socket && connect().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wildcard_address_covers_those_of_its_family_and_port() {
+        let tcp = |text: &str| BindTarget::Tcp(text.parse().unwrap());
+        let all = BindTarget::AllAddresses(80);
+        for covered in ["127.0.0.1:80", "[::1]:80", "0.0.0.0:80", "[::]:80"] {
+            assert!(all.covers(&tcp(covered)), "{covered}");
+        }
+        assert!(tcp("0.0.0.0:80").covers(&tcp("127.0.0.1:80")) && tcp("[::]:80").covers(&tcp("[::1]:80")));
+        for (target, other) in [
+            (all, "127.0.0.1:81"),
+            (BindTarget::AllAddresses(0), "127.0.0.1:0"),
+            (tcp("0.0.0.0:80"), "[::1]:80"),
+            (tcp("[::]:80"), "127.0.0.1:80"),
+            (tcp("127.0.0.1:80"), "0.0.0.0:80"),
+            (BindTarget::Unix("80".into()), "127.0.0.1:80"),
+        ] {
+            assert!(!target.covers(&tcp(other)), "{target:?} {other}");
+        }
+    }
 }

@@ -16,6 +16,6 @@ mod throttled_log;
 pub mod toolkit;
 mod tracked_stream;
 
-pub use listen::{BindError, Listener, bind, take_systemd_sockets};
+pub use listen::{BindError, BoundListeners, Listener, bind, take_systemd_sockets};
 pub use routes::{AppState, router};
 pub use serve::{Server, serve};

@@ -37,6 +37,8 @@ pub(crate) struct HarnessOptions {
     pub(crate) account: String,
     /// The time of day that the poller and the simulator see.
     pub(crate) now: fn() -> SystemTime,
+    /// The time for which the machine has been suspended.
+    pub(crate) suspended: fn() -> Duration,
     pub(crate) numbers: usize,
     pub(crate) seed: u64,
     pub(crate) per_page: u8,
@@ -62,6 +64,7 @@ impl Default for HarnessOptions {
         Self {
             account: "acc_demo".into(),
             now,
+            suspended: || Duration::ZERO,
             numbers: 60,
             seed: super::seed(),
             per_page: 10,
@@ -201,6 +204,7 @@ pub(crate) fn build_poller(options: &HarnessOptions, key: ApiKey, transport: Arc
         first_interval: options.interval,
         reactions: Vec::new(),
         now: options.now,
+        suspended: options.suspended,
         rng: fastrand::Rng::with_seed(options.seed),
     }
 }

@@ -35,13 +35,19 @@ pub(crate) const KEY: &str = "sk-5e5ame-0pen-U";
 /// Returns the binary with these arguments, with all streams piped and without the `TRYVOX_` variables
 /// of the environment that the tests run in.
 pub(crate) fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(BINARY);
+    wrapped_command(&[], arguments)
+}
+
+/// Returns a command that runs the binary through another one, like `unshare --pid`.
+pub(crate) fn wrapped_command(wrapper: &[&str], arguments: &[&str]) -> Command {
+    let words: Vec<&str> = wrapper.iter().copied().chain([BINARY]).chain(arguments.iter().copied()).collect();
+    let mut command = Command::new(words[0]);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("TRYVOX_") {
             command.env_remove(name);
         }
     }
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
 
@@ -73,11 +79,14 @@ pub(crate) struct ServerProcess {
 impl ServerProcess {
     /// Starts a command on a free port and waits until it listens. Both log formats are understood.
     pub(crate) async fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut child = command(arguments)
-            .arg("--web.listen-address=127.0.0.1:0")
-            .envs(environment.iter().copied())
-            .spawn()
-            .unwrap();
+        let mut command = command(arguments);
+        command.arg("--web.listen-address=127.0.0.1:0").envs(environment.iter().copied());
+        Self::spawn(command).await
+    }
+
+    /// Starts a command and waits until it listens.
+    pub(crate) async fn spawn(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let log = follow(child.stderr.take().unwrap());
         let printed = follow(child.stdout.take().unwrap());
         let mut running = Self { child, address: String::new(), log, printed };
@@ -183,6 +192,11 @@ impl ServerProcess {
     /// Returns the command line that `ps` shows.
     pub(crate) fn command_line(&self) -> String {
         std::fs::read_to_string(format!("/proc/{}/cmdline", self.child.id().unwrap())).unwrap()
+    }
+
+    /// Returns the id of the process that was started.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().unwrap()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -52,8 +52,8 @@ fn image_is_labelled_and_contains_only_the_binary_and_the_ca_certificates() {
 #[test]
 fn container_serves_metrics_passes_its_health_check_and_stops() {
     let machine = Machine::boot_with_image();
-    let options = "--detach --name=demo --read-only --cap-drop=all --publish=10869:10869";
-    machine.run(&format!("podman run {options} {IMAGE}:latest demo"));
+    let options = "--detach --name=demo --read-only --read-only-tmpfs=false --cap-drop=all --publish=10869:10871";
+    machine.run(&format!("podman run {options} {IMAGE}:latest demo --web.listen-address=:10871"));
     wait_for("the demo account to be up", || {
         machine.scrape().filter(|scrape| scrape.contains("tryvox_up{account=\"acc_demo\"} 1\n"))
     });

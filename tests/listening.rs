@@ -1,0 +1,214 @@
+//! Where the exporter listens, limits of the system, and health checks that find it.
+
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::common::web::{WebDirectory, tls};
+use crate::common::{BINARY, KEY, ServerProcess, TEST_TIMEOUT, command, output, wrapped_command};
+
+/// Runs a command with a mount namespace of its own, in which `$0` is `/etc/hosts`.
+const WITH_HOSTS: [&str; 5] = ["unshare", "--map-root-user", "--mount", "sh", "-c"];
+const MOUNT_HOSTS: &str = r#"mount --bind "$0" /etc/hosts && exec "$@""#;
+
+/// Returns a TCP port that is free.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("[::]:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Returns the lines of a log that contain a text.
+fn lines_with<'a>(log: &'a str, text: &str) -> Vec<&'a str> {
+    log.lines().filter(|line| line.contains(text)).collect()
+}
+
+#[tokio::test]
+async fn each_address_of_a_host_name_is_bound_once_and_one_is_enough() {
+    let mut hosts = tempfile::NamedTempFile::new().unwrap();
+    // The second address belongs to no machine (RFC 5737).
+    for address in ["127.0.0.1", "127.0.0.1", "192.0.2.1"] {
+        writeln!(hosts, "{address} many.test").unwrap();
+    }
+    writeln!(hosts, "192.0.2.1 foreign.test").unwrap();
+    let wrapper = [&WITH_HOSTS[..], &[MOUNT_HOSTS, hosts.path().to_str().unwrap()]].concat();
+    let server = ServerProcess::spawn(wrapped_command(&wrapper, &["demo", "--web.listen-address=many.test:0"])).await;
+    assert_eq!(server.get("/-/healthy").await.status(), 200);
+    let log = server.stop_with_output(Signal::TERM).await.1;
+    assert_eq!(lines_with(&log, "message=listening").len(), 1, "{log}");
+    let [warning] = lines_with(&log, "level=warn")[..] else { panic!("{log}") };
+    assert!(warning.contains("many.test:0 (192.0.2.1:0)") && warning.contains("--web.listen-address"), "{warning}");
+
+    let mut foreign = wrapped_command(&wrapper, &["demo", "--web.listen-address=foreign.test:0"]);
+    let failed = timeout(TEST_TIMEOUT, foreign.output()).await.unwrap().unwrap();
+    let stderr = String::from_utf8(failed.stderr).unwrap();
+    assert!(failed.status.code() == Some(1) && stderr.contains("foreign.test:0 (192.0.2.1:0)"), "{stderr}");
+}
+
+#[tokio::test]
+async fn addresses_that_are_given_twice_are_bound_once() {
+    for (flags, bound) in [
+        (["127.0.0.1:PORT", "127.0.0.1:PORT"], "address=127.0.0.1:"),
+        (["127.0.0.1:PORT", ":PORT"], "address=[::]:"),
+        (["0.0.0.0:PORT", "127.0.0.1:PORT"], "address=0.0.0.0:"),
+    ] {
+        let port = free_port().to_string();
+        let flags = flags.map(|flag| format!("--web.listen-address={}", flag.replace("PORT", &port)));
+        let server = ServerProcess::spawn(command(&["demo", &flags[0], &flags[1]])).await;
+        assert_eq!(reqwest_status(&format!("http://127.0.0.1:{port}/-/healthy")).await, 200);
+        let log = server.stop_with_output(Signal::TERM).await.1;
+        let [listening] = lines_with(&log, "message=listening")[..] else { panic!("{log}") };
+        assert!(listening.contains(bound) && lines_with(&log, "level=warn").is_empty(), "{log}");
+    }
+}
+
+async fn reqwest_status(url: &str) -> u16 {
+    crate::common::http().get(url).send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_a_warning_if_another_one_is_bound() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = format!("--web.listen-address={}", taken.local_addr().unwrap());
+    let server = ServerProcess::start(&["demo", &taken], &[]).await;
+    assert_eq!(server.get("/-/healthy").await.status(), 200);
+    drop(server);
+}
+
+/// Waits until a Unix socket accepts a connection, and returns its mode at that moment.
+fn mode_when_it_accepts(path: &Path) -> u32 {
+    let start = Instant::now();
+    while UnixStream::connect(path).is_err() {
+        assert!(start.elapsed() < TEST_TIMEOUT, "it does not listen");
+        std::hint::spin_loop();
+    }
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[tokio::test]
+async fn unix_socket_has_mode_0660_when_it_accepts_connections() {
+    for umask in ["000", "022", "077", "777"] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("http.sock");
+        let flag = format!("--web.listen-address=unix:{}", path.display());
+        let script = format!(r#"umask {umask}; exec "$@""#);
+        let server = wrapped_command(&["sh", "-c", &script, "sh"], &["demo", &flag]).spawn().unwrap();
+        let mode = tokio::task::spawn_blocking(move || mode_when_it_accepts(&path)).await.unwrap();
+        assert_eq!(mode, 0o660, "umask {umask}: {mode:o}");
+        drop(server);
+    }
+}
+
+#[tokio::test]
+async fn simulator_survives_running_out_of_file_descriptors() {
+    let wrapper = ["sh", "-c", r#"ulimit -n 40; exec "$@""#, "sh"];
+    let arguments = ["simulate", "--web.listen-address=127.0.0.1:0"];
+    let mut simulator = ServerProcess::spawn(wrapped_command(&wrapper, &arguments)).await;
+    let connections: Vec<_> = (0..60).map(|_| std::net::TcpStream::connect(&simulator.address).unwrap()).collect();
+    simulator.wait_for_log("accept failed, retrying", 1).await;
+    drop(connections);
+    assert_eq!(simulator.get("/-/faults").await.status(), 200);
+}
+
+#[tokio::test]
+async fn connection_limit_above_the_file_limit_is_one_warning() {
+    let wrapper = ["sh", "-c", r#"ulimit -n 200; exec "$@""#, "sh"];
+    for (connections, warnings) in [("1000", 1), ("50", 0)] {
+        let limit = format!("--web.max-connections={connections}");
+        let arguments = ["demo", "--web.listen-address=127.0.0.1:0", &limit];
+        let server = ServerProcess::spawn(wrapped_command(&wrapper, &arguments)).await;
+        let log = server.stop_with_output(Signal::TERM).await.1;
+        let warned = lines_with(&log, "level=warn");
+        assert_eq!(warned.len(), warnings, "{log}");
+        assert!(
+            warned.iter().all(|line| line.contains("--web.max-connections") && line.contains("limit=200")),
+            "{log}"
+        );
+    }
+}
+
+/// Starts a process as the first one of a container: in a PID namespace of its own.
+const AS_CONTAINER: [&str; 7] =
+    ["unshare", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc"];
+
+/// Returns the first process of the container of a server, by its id outside of it.
+fn first_process(server: &ServerProcess) -> Pid {
+    let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children", id = server.id())).unwrap();
+    Pid::from_raw(children.trim().parse().unwrap()).unwrap()
+}
+
+/// Runs a health check without flags in the container of a server, until its exit status is the expected one.
+async fn assert_health_check(server: &ServerProcess, status: i32) {
+    let first = first_process(server).as_raw_nonzero().to_string();
+    let arguments = ["--target", &first, "--user", "--preserve-credentials", "--pid", "--mount", BINARY, "healthcheck"];
+    let mut last = String::new();
+    let check = async {
+        loop {
+            let run = Command::new("nsenter").args(arguments).output().await.unwrap();
+            if run.status.code() == Some(status) {
+                return;
+            }
+            last = String::from_utf8_lossy(&run.stderr).into_owned();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    assert!(timeout(TEST_TIMEOUT, check).await.is_ok(), "{last}");
+}
+
+#[tokio::test]
+async fn health_check_without_flags_asks_the_exporter_of_its_container() {
+    let (web, authority) = WebDirectory::new();
+    web.write_pair("client.pem", "client.key", authority.issue(&["prometheus"], 30));
+    let with_users = format!("{}basic_auth_users: {{ann: {}}}\n", tls(""), bcrypt::hash("x", 4).unwrap());
+    let with_certificates = tls("client_ca_file: ca.pem\nclient_auth_type: RequireAndVerifyClientCert");
+    let socket = format!("--web.listen-address=unix:{}", web.path("http.sock").display());
+    let (file, config) = (web.flag(), format!("--config.file={}", web.path("tryvox.yml").display()));
+    let valid =
+        "web: {listen_address: '127.0.0.1:0'}\ntryvox: {url: 'http://127.0.0.1:1'}\naccounts: [{account_id: a}]\n";
+    for (web_file, arguments) in [
+        ("", &["demo", "--web.listen-address=127.0.0.1:0"][..]),
+        ("", &["demo", "--web.listen-address=:0"]),
+        ("", &["demo", "--web.listen-address=[::]:0"]),
+        ("", &["demo", &socket]),
+        ("", &["simulate", "--web.listen-address=:0"]),
+        (&with_users, &[&config, &file]),
+        (&with_certificates, &[&config, &file]),
+    ] {
+        web.configure(web_file);
+        // Once as the first process, and once as the child of an init.
+        for init in [&[][..], &["sh", "-c", r#""$@" & wait"#, "sh"]] {
+            web.write("tryvox.yml", valid);
+            let mut command = wrapped_command(&[&AS_CONTAINER[..], init].concat(), arguments);
+            command.env("TRYVOX_API_KEY", KEY);
+            let server = ServerProcess::spawn(command).await;
+            assert_health_check(&server, 0).await;
+            // A file that was changed, but is not in effect, has no influence.
+            web.write("tryvox.yml", "invalid: true\n");
+            assert_health_check(&server, 0).await;
+            // The next server uses the same Unix socket.
+            server.stop_with_output(Signal::KILL).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn health_check_without_flags_fails_if_the_exporter_does_not_respond() {
+    let arguments = ["demo", "--web.listen-address=127.0.0.1:0"];
+    let server = ServerProcess::spawn(wrapped_command(&AS_CONTAINER, &arguments)).await;
+    assert_health_check(&server, 0).await;
+    kill_process(first_process(&server), Signal::STOP).unwrap();
+    assert_health_check(&server, 1).await;
+}
+
+#[tokio::test]
+async fn failure_of_a_systemd_credential_asks_for_a_restart() {
+    let file = "--tryvox.api-key-file=/run/credentials/none.service/keys_production";
+    let failed = output(&["--tryvox.account-id=a", file, "--config.check"], &[]).await;
+    let stderr = String::from_utf8(failed.stderr).unwrap();
+    assert!(stderr.contains("keys_production") && stderr.contains("restart the service"), "{stderr}");
+    assert!(!stderr.contains("next poll"), "{stderr}");
+}
