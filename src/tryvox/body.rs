@@ -126,15 +126,12 @@ impl ResponseBody {
                     format!("the response exceeds {} MiB; check that --tryvox.url is the TryVox API", MAX_BODY >> 20);
                 return Err(Failure::new(FailureReason::TooLarge, cause));
             }
-            if length > LARGE_BODY_THRESHOLD {
-                let memory = match &mut memory {
-                    Some(memory) => memory,
-                    None => {
-                        // The buffer gets its full size at once: while one grows, it takes memory twice.
-                        body.reserve_exact(MAX_BODY - body.len());
-                        memory.insert(timer.stopped(BodyMemory::new(permit)).await)
-                    }
-                };
+            if length > LARGE_BODY_THRESHOLD && memory.is_none() {
+                // The buffer gets its full size at once: while one grows, it takes memory twice.
+                body.reserve_exact(MAX_BODY - body.len());
+                memory = Some(timer.stopped(BodyMemory::new(permit)).await);
+            }
+            if let Some(memory) = &mut memory {
                 timer.stopped(memory.grow_to(length)).await;
             }
             body.extend_from_slice(&chunk);
