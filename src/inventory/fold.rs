@@ -15,9 +15,10 @@ use indexmap::{IndexMap, IndexSet};
 use super::class::{NumberClass, OptionalLabels, RawNumberClass};
 use super::interner::{StringId, StringInterner};
 use super::listed_number::{ListedNumber, NOT_NEEDED, UNKNOWN_TIME, dedup_keeping_last, unix_seconds};
+use super::unreadable::UnreadableRecords;
 use super::{
-    CollectorOptions, E164, GroupTotals, InvalidRecord, InvalidRecords, Inventory, LabelTable, Money, NumberDetails,
-    NumberState, NumberStates,
+    CollectorOptions, E164, FoldedListing, GroupTotals, InvalidRecord, InvalidRecords, Inventory, LabelTable, Money,
+    NumberDetails, NumberState, NumberStates,
 };
 use crate::tryvox::{Deviation, GenerationWindow, ListingPage, NumberRecord, OptionalField};
 
@@ -28,8 +29,8 @@ use crate::tryvox::{Deviation, GenerationWindow, ListingPage, NumberRecord, Opti
 ///
 /// Numbers are purchased and released while the listing is read, and then the list shifts between two pages. Numbers
 /// whose `created_at` is after the request of the first page were added during the listing: they are left out, and the
-/// next listing has them. So every number in the inventory existed when the first page was
-/// written, and if there are as many numbers as that page reported, the inventory has all that existed.
+/// next listing has them. So every number in the inventory existed when the first page was written, and if there are
+/// as many numbers as that page reported, the inventory has all that existed.
 #[derive(Debug)]
 pub struct ListingFold {
     options: Arc<CollectorOptions>,
@@ -56,27 +57,12 @@ pub struct ListingFold {
     newest_creation: Option<u32>,
     /// Invalid records by [`InvalidRecord::kind`].
     invalid_by_kind: BTreeMap<&'static str, InvalidRecords>,
-    /// The numbers of invalid records, as far as they can be read, with duplicates, and the kind of each record.
-    unreadable_numbers: Vec<(E164, &'static str)>,
+    /// The invalid records whose numbers can be read.
+    unreadable_records: UnreadableRecords,
     /// Whether the current query has any records, valid or not.
     query_has_records: bool,
     /// The undocumented forms of the pages.
     deviations: BTreeSet<Deviation>,
-}
-
-/// What a [`ListingFold`] returns.
-#[derive(Debug)]
-pub struct FoldedListing {
-    /// The inventory, without the numbers that were added during the listing.
-    pub inventory: Inventory,
-    /// The state of each number in the inventory, for a comparison with the next listing.
-    pub number_states: NumberStates,
-    /// The numbers that, according to their `created_at`, were purchased while the listing was read. Pass them to
-    /// [`ListingFold::new`] if the account is listed again.
-    pub added_during_listing: HashSet<E164>,
-    /// The numbers that have only invalid records, in ascending order without duplicates. Their account still has
-    /// them.
-    pub unreadable_numbers: Vec<E164>,
 }
 
 /// Maximum number of numbers for which memory is reserved up front, because the API's total may be wrong. Longer
@@ -109,7 +95,7 @@ impl ListingFold {
             query_started_at: None,
             newest_creation: None,
             invalid_by_kind: BTreeMap::new(),
-            unreadable_numbers: Vec::new(),
+            unreadable_records: UnreadableRecords::default(),
             query_has_records: false,
             deviations: BTreeSet::new(),
         }
@@ -143,8 +129,9 @@ impl ListingFold {
         self.query_has_records |= !page.records.is_empty() || !page.malformed.is_empty();
         self.deviations.extend(&page.deviations);
         let mut add_invalid = |fold: &mut Self, e164: Option<&str>, invalid: InvalidRecord| {
-            let number = e164.and_then(|e164| e164.parse().ok());
-            fold.unreadable_numbers.extend(number.map(|e164| (e164, invalid.kind())));
+            if let Some(e164) = e164.and_then(|e164| e164.parse().ok()) {
+                fold.unreadable_records.add(e164, page_number, invalid.kind());
+            }
             let records = fold.invalid_by_kind.entry(invalid.kind());
             records.or_insert_with(|| InvalidRecords { count: 0, example: invalid.to_string() }).count += 1;
             on_invalid(invalid);
@@ -269,23 +256,19 @@ impl ListingFold {
         FoldedListing { inventory, number_states, added_during_listing, unreadable_numbers }
     }
 
-    /// Returns the numbers that have only invalid records, each of which is then counted once: a shift of the list may
-    /// show a record on two pages. `self.numbers` must be sorted.
+    /// Returns the numbers that have only invalid records, and stops counting repeated ones. `self.numbers` must be
+    /// sorted.
     fn take_unreadable_numbers(&mut self) -> Vec<E164> {
-        let mut records = std::mem::take(&mut self.unreadable_numbers);
-        records.sort_by_key(|(e164, _)| *e164);
-        let mut unreadable = Vec::new();
-        for (e164, kind) in records {
-            let is_valid = self.numbers.binary_search_by_key(&e164, |number| number.e164).is_ok();
-            if !is_valid && unreadable.last() != Some(&e164) {
-                unreadable.push(e164);
-            } else if let Some(records) = self.invalid_by_kind.get_mut(kind) {
+        let (mut numbers, repeated) = std::mem::take(&mut self.unreadable_records).finish();
+        for kind in repeated {
+            if let Some(records) = self.invalid_by_kind.get_mut(kind) {
                 records.count -= 1;
             }
         }
         self.invalid_by_kind.retain(|_, records| records.count > 0);
-        unreadable.shrink_to_fit();
-        unreadable
+        numbers.retain(|e164| self.numbers.binary_search_by_key(e164, |number| number.e164).is_err());
+        numbers.shrink_to_fit();
+        numbers
     }
 
     fn class(&self, number: &ListedNumber) -> Option<&NumberClass> {

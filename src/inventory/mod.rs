@@ -15,13 +15,14 @@ mod money;
 mod options;
 mod summary;
 mod tables;
+mod unreadable;
 
 pub use class::InvalidRecord;
 pub use difference::{ListingDifference, NumberChange, NumberState, NumberStates};
 pub use e164::{E164, InvalidE164};
-pub use fold::{FoldedListing, ListingFold};
+pub use fold::ListingFold;
 pub use money::{InvalidMoney, Money};
 pub use options::CollectorOptions;
 pub use summary::InventorySummary;
 pub(crate) use tables::OTHER;
-pub use tables::{GroupTotals, InvalidRecords, Inventory, LabelTable, NumberDetails};
+pub use tables::{FoldedListing, GroupTotals, InvalidRecords, Inventory, LabelTable, NumberDetails};

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::AddAssign;
 use std::sync::Arc;
 
-use super::{E164, Money};
+use super::{E164, Money, NumberStates};
 use crate::tryvox::{Deviation, OptionalField, STATUSES};
 
 /// The label value that replaces all values beyond a limit.
@@ -98,6 +98,21 @@ pub struct InvalidRecords {
     pub count: u64,
     /// What is wrong with the first of them.
     pub example: String,
+}
+
+/// What a [`ListingFold`](super::ListingFold) returns.
+#[derive(Debug)]
+pub struct FoldedListing {
+    /// The inventory, without the numbers that were added during the listing.
+    pub inventory: Inventory,
+    /// The state of each number in the inventory, for a comparison with the next listing.
+    pub number_states: NumberStates,
+    /// The numbers that, according to their `created_at`, were purchased while the listing was read. Pass them to
+    /// [`ListingFold::new`](super::ListingFold::new) if the account is listed again.
+    pub added_during_listing: HashSet<E164>,
+    /// The numbers that have only invalid records, in ascending order without duplicates. Their account still has
+    /// them.
+    pub unreadable_numbers: Vec<E164>,
 }
 
 impl Inventory {

@@ -126,16 +126,13 @@ impl ResponseBody {
                     format!("the response exceeds {} MiB; check that --tryvox.url is the TryVox API", MAX_BODY >> 20);
                 return Err(Failure::new(FailureReason::TooLarge, cause));
             }
-            if length > LARGE_BODY_THRESHOLD {
-                let memory = if let Some(memory) = &mut memory {
-                    memory
-                } else {
-                    let new = timer.stopped(BodyMemory::new(permit)).await;
-                    // The buffer gets its full size at once, because while one grows, it takes memory twice. It gets it only
-                    // now, so that requests that wait have none.
-                    body.reserve_exact(MAX_BODY - body.len());
-                    memory.insert(new)
-                };
+            if length > LARGE_BODY_THRESHOLD && memory.is_none() {
+                memory = Some(timer.stopped(BodyMemory::new(permit)).await);
+                // The buffer gets its full size at once, because while one grows, it takes memory twice. It gets it only now,
+                // so that requests that wait have none.
+                body.reserve_exact(MAX_BODY - body.len());
+            }
+            if let Some(memory) = &mut memory {
                 timer.stopped(memory.grow_to(length)).await;
             }
             body.extend_from_slice(&chunk);

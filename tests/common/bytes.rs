@@ -35,7 +35,7 @@ pub(crate) fn listing(bytes: &[u8]) {
     assert_eq!(ListingDifference::between(&states, &states), ListingDifference::default());
     let inventory = folded.inventory.with_label_limit(3);
 
-    // A number counts once, however many invalid records it has.
+    // Invalid records of a number count on one page only.
     assert!((inventory.invalid..=records).contains(&logged_records));
     assert!(inventory.listed + inventory.invalid <= records);
     assert!(folded.unreadable_numbers.len() as u64 <= inventory.invalid);

@@ -127,14 +127,16 @@ pub(crate) fn meaning(page: &Node, max_discrepancy: f64) -> Outcome {
         return Outcome::Failed("inconsistent");
     }
     let mut numbers = BTreeMap::new();
-    let mut invalid = 0;
+    let (mut with_number, mut without_number) = (0, 0);
     for record in records {
-        match read_record(record) {
-            Some(number) => _ = numbers.insert(number.e164.clone(), number),
-            None => invalid += 1,
+        match (read_record(record), readable_number(record)) {
+            (Some(number), _) => _ = numbers.insert(number.e164.clone(), number),
+            (None, Some(_)) => with_number += 1,
+            (None, None) => without_number += 1,
         }
     }
-    invalid *= pages.max(1);
+    // The invalid records of a number count on one page only.
+    let invalid = with_number + without_number * pages.max(1);
     let listed = numbers.len() as u64;
     let allowed = if max_discrepancy == 0.0 { 0 } else { ((max_discrepancy * total as f64).floor() as u64).max(1) };
     if invalid > allowed || (invalid > 0 && listed == 0 && total > 0) {
@@ -144,6 +146,14 @@ pub(crate) fn meaning(page: &Node, max_discrepancy: f64) -> Outcome {
         return Outcome::Failed("inconsistent");
     }
     Outcome::Published(series(&numbers, invalid, total))
+}
+
+/// Returns the phone number of any record.
+fn readable_number(record: &Node) -> Option<String> {
+    let e164 = record.only_field("e164")?.value()?.as_str()?.to_owned();
+    let digits = e164.strip_prefix('+')?;
+    let is_valid = (1..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_valid.then_some(e164)
 }
 
 /// Returns the number of a valid record.
