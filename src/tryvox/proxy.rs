@@ -49,11 +49,25 @@ impl Proxy {
         }
         let mut set = PROXY_VARIABLES.into_iter().filter_map(first).filter(|(_, value)| !value.is_empty());
         let Some((variable, value)) = set.next() else { return Ok(None) };
-        let proxy = intercept(&value, "").ok_or_else(|| {
-            format!("{variable} is not the address of a proxy; write it like http://HOST:PORT or socks5h://HOST:PORT")
+        let proxy = intercept(&value, "").filter(|_| is_address(&value)).ok_or_else(|| {
+            format!(
+                "{variable} is not the address of a proxy; write it like http://HOST:PORT or socks5h://HOST:PORT, and \
+                 percent-encode special characters of a password"
+            )
         })?;
         Ok(Some(Self { variable, origin: proxy.uri().to_string().trim_end_matches('/').to_owned() }))
     }
+}
+
+/// Returns whether a value is an optional scheme, an optional user and password, a host and an optional port. The HTTP
+/// library also takes a part of other values, which may then be a part of a password.
+fn is_address(value: &str) -> bool {
+    let rest = value.split_once("://").map_or(value, |(_, rest)| rest);
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
+    !authority.contains(['/', '?', '#', '\\'])
+        && !user.contains('@')
+        && Url::parse(&format!("http://{authority}")).is_ok()
 }
 
 #[cfg(test)]
@@ -86,7 +100,17 @@ mod tests {
 
     #[test]
     fn an_invalid_proxy_is_an_error_that_does_not_quote_it() {
-        for value in ["ftp://user:secret@a:1", "socks://secret", "http://", "secret secret"] {
+        for value in [
+            "ftp://user:secret@a:1",
+            "socks://secret",
+            "http://",
+            "secret secret",
+            "http://user:se/cret@a:1",
+            "http://user:secret#x@a:1",
+            "http://user:secret?x@a:1",
+            "http://user:se@secret@a:1",
+            "http://secret:99999",
+        ] {
             let error = proxy("https://api.example", &[("https_proxy", value)]).unwrap_err();
             assert!(error.starts_with("https_proxy is not") && !error.contains("secret"), "{error}");
         }
