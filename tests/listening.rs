@@ -76,7 +76,26 @@ async fn an_address_in_use_is_a_warning_if_another_one_is_bound() {
     let taken = format!("--web.listen-address={}", taken.local_addr().unwrap());
     let server = ServerProcess::start(&["demo", &taken], &[]).await;
     assert_eq!(server.get("/-/healthy").await.status(), 200);
-    drop(server);
+    let log = server.stop_with_output(Signal::TERM).await.1;
+    let [warning] = lines_with(&log, "level=warn")[..] else { panic!("{log}") };
+    assert!(warning.contains("cannot listen on 127.0.0.1:"), "{warning}");
+}
+
+#[tokio::test]
+async fn an_address_is_bound_if_the_one_that_covers_it_cannot_be() {
+    let taken = std::net::TcpListener::bind("127.0.0.2:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    for all in [format!("0.0.0.0:{port}"), format!(":{port}")] {
+        let flags = [all, format!("127.0.0.1:{port}")].map(|address| format!("--web.listen-address={address}"));
+        let server = ServerProcess::spawn(command(&["demo", &flags[0], &flags[1]])).await;
+        assert_eq!(reqwest_status(&format!("http://127.0.0.1:{port}/-/healthy")).await, 200);
+        let log = server.stop_with_output(Signal::TERM).await.1;
+        assert_eq!(
+            (lines_with(&log, "message=listening").len(), lines_with(&log, "level=warn").len()),
+            (1, 1),
+            "{log}"
+        );
+    }
 }
 
 /// Waits until a Unix socket accepts a connection, and returns its mode at that moment.

@@ -166,22 +166,34 @@ pub struct BoundListeners {
 /// # Errors
 /// If no address can be listened on: the first of the causes.
 pub fn bind(addresses: &[ListenAddress]) -> Result<BoundListeners, BindError> {
-    let (mut targets, mut listeners, mut failures) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut targets, mut listeners, mut failures): (Vec<(BindTarget, _)>, _, _) = (Vec::new(), Vec::new(), Vec::new());
     for address in addresses {
         match resolve(address) {
             Ok(resolved) => targets.extend(resolved.into_iter().map(|target| (target, address))),
             Err(error) => failures.push(BindError::new(address.to_string(), address, error)),
         }
     }
-    for (index, (target, address)) in targets.iter().enumerate() {
-        let is_covered = |(other, (covering, _)): (usize, &(BindTarget, _))| {
-            if covering == target { other < index } else { covering.covers(target) }
-        };
-        if !targets.iter().enumerate().any(is_covered) {
-            match target.listen() {
-                Ok(listener) => listeners.push(listener),
-                Err(error) => failures.push(BindError::new(target.describe(address), address, error)),
-            }
+    let covering = |target: &BindTarget| -> Vec<usize> {
+        let covers = |(_, (other, _)): &(usize, &(BindTarget, _))| other != target && other.covers(target);
+        targets.iter().enumerate().filter(covers).map(|(index, _)| index).collect()
+    };
+    // A target is left out only if one that covers it is bound, so those that cover others come first.
+    let mut order: Vec<usize> = (0..targets.len()).collect();
+    order.sort_by_key(|index| covering(&targets[*index].0).len());
+    let mut results: Vec<Option<io::Result<Listener>>> = targets.iter().map(|_| None).collect();
+    for index in order {
+        let (target, _) = &targets[index];
+        let is_repeated = targets[..index].iter().any(|(other, _)| other == target);
+        let is_covered = covering(target).into_iter().any(|other| matches!(results[other], Some(Ok(_))));
+        if !is_repeated && !is_covered {
+            results[index] = Some(target.listen());
+        }
+    }
+    for ((target, address), result) in targets.iter().zip(results) {
+        match result {
+            Some(Ok(listener)) => listeners.push(listener),
+            Some(Err(error)) => failures.push(BindError::new(target.describe(address), address, error)),
+            None => {}
         }
     }
     if listeners.is_empty() && !failures.is_empty() {
