@@ -37,7 +37,7 @@ impl ContentWatch {
 
     /// Returns the time until the next look.
     pub(super) fn next_look_in(&self, interval: Duration) -> Duration {
-        if self.candidate.is_some() { interval.min(SETTLE_TIME) } else { interval }
+        if self.candidate.is_some() { SETTLE_TIME } else { interval }
     }
 
     /// Notes that a reload has read this content, and reported whether it is valid.
