@@ -220,7 +220,7 @@ pub(super) fn cost(hash: &str) -> Result<u32, String> {
     let (before, version, cost, rest) = (parts.next(), parts.next(), parts.next(), parts.next());
     let is_encoded = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'/'));
     let is_hash = before == Some("")
-        && matches!(version, Some("2" | "2a" | "2b" | "2x" | "2y"))
+        && matches!(version, Some("2a" | "2b" | "2x" | "2y"))
         && rest.is_some_and(|rest| rest.len() == 53 && is_encoded(rest))
         && parts.next().is_none();
     let cost = cost.filter(|cost| is_hash && cost.len() == 2).and_then(|cost| cost.parse().ok()).ok_or_else(invalid)?;
