@@ -11,13 +11,15 @@ use super::deviation::Deviation;
 /// Parses an RFC 3339 timestamp, the profile of ISO 8601 that the API's documentation shows, from 1970 to 2106. Fractions
 /// of a second are cut off.
 pub(super) fn parse(text: &str) -> Option<SystemTime> {
-    // The parser also accepts any other separator, which RFC 3339 permits but ISO 8601 does not.
-    if !matches!(text.as_bytes().get(10), Some(b'T' | b't')) {
-        return None;
-    }
-    // Nearly all timestamps are UTC, which `humantime` parses in a tenth of the time.
-    let utc = humantime::parse_rfc3339(text).ok();
-    let time = utc.or_else(|| OffsetDateTime::parse(text, &Rfc3339).ok().map(SystemTime::from))?;
+    // Nearly all timestamps are UTC, which `humantime` parses in a tenth of the time. It accepts no separator but `T`.
+    let time = match humantime::parse_rfc3339(text) {
+        Ok(time) => time,
+        // This parser accepts any other separator, which RFC 3339 permits but ISO 8601 does not.
+        Err(_) if matches!(text.as_bytes().get(10), Some(b'T' | b't')) => {
+            OffsetDateTime::parse(text, &Rfc3339).ok().map(SystemTime::from)?
+        }
+        Err(_) => return None,
+    };
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
     (seconds < u64::from(u32::MAX)).then(|| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
