@@ -1,19 +1,16 @@
 //! The status page: its content, the escaping of hostile input, and its behaviour in a real browser.
 
 use std::fmt::Write;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
-use tokio::time::timeout;
 
 use crate::common::accounts::ConfigFile;
 use crate::common::api::{MockApi, page};
-use crate::common::{KEY, ServerProcess, TEST_TIMEOUT};
+use crate::common::browser::run_in_browser;
+use crate::common::{KEY, ServerProcess};
 
 // Texts from the configuration and the API that would be harmful as markup.
 const NAME: &str = r#"<script>alert("name")</script>'&amp;"#;
@@ -142,21 +139,10 @@ async fn status_page_works_in_a_real_browser() {
     large.wait_for_polls(1000).await;
 
     let pictures = concat!(env!("CARGO_TARGET_TMPDIR"), "/pictures");
-    let mut node = Command::new("node")
-        .args(["tests/browser/page.mjs", pictures])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("node is not installed; run `make setup`");
     let subject = serde_json::json!({
         "few": format!("{}/", small.url()),
         "many": format!("{}/", large.url()),
         "hostile": [NAME, COUNTRY, "<b>bold</b>"],
     });
-    node.stdin.take().unwrap().write_all(subject.to_string().as_bytes()).await.unwrap();
-    let output = timeout(TEST_TIMEOUT * 3, node.wait_with_output()).await.expect("the browser test hangs").unwrap();
-    let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{printed}");
+    run_in_browser(&["tests/browser/page.mjs", pictures], &subject).await;
 }

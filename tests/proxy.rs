@@ -4,16 +4,15 @@ use std::fmt::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Stdio;
 
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio::time::{Duration, sleep, timeout};
 
 use crate::common::accounts::ConfigFile;
 use crate::common::api::{MockApi, one_number};
+use crate::common::browser::run_in_browser;
 use crate::common::{KEY, Scrape, ServerProcess, TEST_TIMEOUT, http};
 
 /// A running nginx; dropping it kills the process.
@@ -141,14 +140,6 @@ async fn status_page_works_in_a_browser_behind_nginx_at_a_path() {
         assert_endpoints(nginx).await;
     }
 
-    let mut node = Command::new("node")
-        .arg("tests/browser/proxy.mjs")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("node is not installed; run `make setup`");
     let subject = serde_json::json!({
         "pages": [
             format!("{}/tryvox/", prefixed.url()),
@@ -161,10 +152,7 @@ async fn status_page_works_in_a_browser_behind_nginx_at_a_path() {
         ],
         "bare": format!("{}/bare", stripping.url),
     });
-    node.stdin.take().unwrap().write_all(subject.to_string().as_bytes()).await.unwrap();
-    let output = timeout(TEST_TIMEOUT * 3, node.wait_with_output()).await.expect("the browser test hangs").unwrap();
-    let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{printed}");
+    run_in_browser(&["tests/browser/proxy.mjs"], &subject).await;
 }
 
 #[tokio::test]

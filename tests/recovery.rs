@@ -12,16 +12,14 @@ use axum::response::IntoResponse;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rcgen::{CertifiedKey, generate_simple_self_signed};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use rustls::pki_types::PrivateKeyDer;
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tryvox_exporter::tryvox::{ApiKey, HttpClients};
 
 use crate::common::api::{MockApi, one_number, page, record};
 use crate::common::harness::{HarnessOptions, build_poller};
+use crate::common::https::HttpsListener;
 use crate::common::{KEY, ServerProcess};
 
 /// An empty listing.
@@ -219,15 +217,7 @@ enum Hang {
 /// Starts an HTTP/2 API with TLS whose first connection hangs after `valid_responses`; other connections work. Returns
 /// its URL, its certificate and the number of connections.
 async fn http2_api(hang: Hang, valid_responses: usize) -> (String, String, Arc<AtomicUsize>) {
-    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    _ = rustls::crypto::ring::default_provider().install_default();
-    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
-    let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(vec![cert.der().clone()], key);
-    let mut config = config.unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    let HttpsListener { listener, acceptor, url, certificate } = HttpsListener::bind(&["h2"]).await;
     let connections = Arc::new(AtomicUsize::new(0));
     let counter = connections.clone();
     tokio::spawn(async move {
@@ -260,7 +250,7 @@ async fn http2_api(hang: Hang, valid_responses: usize) -> (String, String, Arc<A
             });
         }
     });
-    (url, cert.pem(), connections)
+    (url, certificate, connections)
 }
 
 #[tokio::test]

@@ -5,24 +5,15 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rcgen::{CertifiedKey, generate_simple_self_signed};
-use rustls::pki_types::PrivateKeyDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 
+use crate::common::https::HttpsListener;
 use crate::common::{KEY, ServerProcess};
 
 /// Starts an API of an empty account with a self-signed certificate. Returns its URL, the certificate as
 /// PEM and the number of requests that it could decrypt.
 pub(crate) async fn https_api() -> (String, String, Arc<AtomicUsize>) {
-    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    _ = rustls::crypto::ring::default_provider().install_default();
-    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
-    let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(vec![cert.der().clone()], key);
-    let acceptor = TlsAcceptor::from(Arc::new(config.unwrap()));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    let HttpsListener { listener, acceptor, url, certificate } = HttpsListener::bind(&[]).await;
     let requests = Arc::new(AtomicUsize::new(0));
     let counter = requests.clone();
     tokio::spawn(async move {
@@ -40,7 +31,7 @@ pub(crate) async fn https_api() -> (String, String, Arc<AtomicUsize>) {
             }
         }
     });
-    (url, cert.pem(), requests)
+    (url, certificate, requests)
 }
 
 #[tokio::test]

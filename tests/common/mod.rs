@@ -3,12 +3,14 @@
 
 pub(crate) mod accounts;
 pub(crate) mod api;
+pub(crate) mod browser;
 pub(crate) mod bytes;
 pub(crate) mod dashboards;
 pub(crate) mod drifted_page;
 pub(crate) mod expected;
 pub(crate) mod harness;
 pub(crate) mod history;
+pub(crate) mod https;
 pub(crate) mod prometheus;
 pub(crate) mod promql;
 pub(crate) mod web;

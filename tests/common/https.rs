@@ -1,0 +1,33 @@
+//! TLS for mock APIs.
+
+use std::sync::Arc;
+
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::pki_types::PrivateKeyDer;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+/// A TLS server on a free port of `localhost`, with a self-signed certificate.
+pub(crate) struct HttpsListener {
+    pub(crate) listener: TcpListener,
+    pub(crate) acceptor: TlsAcceptor,
+    pub(crate) url: String,
+    /// The certificate as PEM.
+    pub(crate) certificate: String,
+}
+
+impl HttpsListener {
+    /// Starts to listen; the server offers these protocols (ALPN).
+    pub(crate) async fn bind(protocols: &[&str]) -> Self {
+        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        _ = rustls::crypto::ring::default_provider().install_default();
+        let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+        let config =
+            rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(vec![cert.der().clone()], key);
+        let mut config = config.unwrap();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        Self { listener, acceptor: TlsAcceptor::from(Arc::new(config)), url, certificate: cert.pem() }
+    }
+}
