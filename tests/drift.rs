@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::response::{IntoResponse, Response};
 
 use crate::common::api::{MockApi, page, record};
+use crate::common::harness::{Harness, HarnessOptions};
 use crate::common::{KEY, Scrape, ServerProcess, output};
 
 /// Returns one of the responses in `tests/data/responses`.
@@ -359,7 +360,7 @@ async fn check_names_each_deviation_of_form() {
         ("timestamp-without-zone", "a timestamp has no time zone (read as UTC)"),
     ] {
         let (problems, _) = check(response(name), &[]).await;
-        assert_eq!(problems, [format!("undocumented form, read all the same: {expected}")], "{name}");
+        assert_eq!(problems, [format!("undocumented form, which is read: {expected}")], "{name}");
     }
     let (problems, _) = check(response("trunk-id-number"), &[]).await;
     assert_eq!(problems, ["trunk_id cannot be read and counts as absent for 1 number"]);
@@ -367,8 +368,8 @@ async fn check_names_each_deviation_of_form() {
     let body = body.replace("2025-11-02T17:40:12", "2025-11-02 17:40:12Z").replace(r#""total": 1"#, r#""total": 1.0"#);
     let (problems, _) = check(body.into_bytes(), &[]).await;
     let expected = [
-        "undocumented form, read all the same: total or total_pages is written like 47.0",
-        "undocumented form, read all the same: a timestamp has a space instead of T",
+        "undocumented form, which is read: total or total_pages is written like 47.0",
+        "undocumented form, which is read: a timestamp has a space instead of T",
     ];
     assert_eq!(problems, expected);
 }
@@ -405,4 +406,77 @@ async fn check_describes_invalid_records() {
     let shape =
         "1 invalid record: a required field is missing or has the wrong type, for example: the record is an array";
     assert!(problems[1].starts_with(shape), "{problems:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn timestamps_in_other_notations_are_read_to_the_second() {
+    let harness = Harness::start(&HarnessOptions::default());
+    harness.wait_for_polls(1).await;
+    let timestamps = |scrape: &Scrape| {
+        ["tryvox_oldest_update_timestamp_seconds", "tryvox_newest_creation_timestamp_seconds"]
+            .map(|family| scrape.family(family))
+    };
+    let before = timestamps(&harness.scrape());
+    assert!(before.iter().all(|family| !family.is_empty()));
+    harness.set_faults("odd-timestamps");
+    harness.wait_for_polls(2).await;
+    let after = harness.scrape();
+    assert_eq!(after.account_value("tryvox_up", ""), 1.0);
+    assert_eq!(timestamps(&after), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn unreadable_fields_are_counted_by_field() {
+    let options = HarnessOptions::default();
+    let harness = Harness::start(&options);
+    let with_id = |field: &str| {
+        let account = harness.simulator.accounts["acc_demo"].read().unwrap();
+        account.records().filter(|record| !record.contains(&format!("\"{field}\":null"))).count()
+    };
+    let fields = [
+        ("region", options.numbers),
+        ("trunk_id", with_id("trunk_id")),
+        ("application_id", with_id("application_id")),
+        ("capabilities", options.numbers),
+        ("created_at", options.numbers),
+        ("updated_at", options.numbers),
+    ];
+    let unreadable = |field| harness.scrape().account_value("tryvox_unreadable_fields", &format!("field=\"{field}\""));
+    harness.wait_for_polls(1).await;
+    for (field, _) in fields {
+        assert_eq!(unreadable(field), 0.0, "{field}");
+    }
+    harness.set_faults("unreadable-fields");
+    harness.wait_for_polls(2).await;
+    for (field, count) in fields {
+        assert_eq!(unreadable(field), count as f64, "{field}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn null_data_with_a_total_of_0_is_an_empty_listing() {
+    let harness = Harness::start(&HarnessOptions { numbers: 0, ..HarnessOptions::default() });
+    harness.set_faults("null-data");
+    harness.wait_for_polls(1).await;
+    let scrape = harness.scrape();
+    assert_eq!(scrape.account_value("tryvox_up", ""), 1.0);
+    assert_eq!(scrape.inventory(), harness.expected_series());
+    assert_eq!(harness.requests(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn numbers_of_invalid_records_do_not_count_as_removed() {
+    for fault in ["type-change", "invalid-utf8", "invalid-utf8 times=1"] {
+        let harness = Harness::start(&HarnessOptions::default());
+        harness.wait_for_polls(1).await;
+        harness.set_faults(fault);
+        harness.wait_for_polls(2).await;
+        harness.set_faults("");
+        harness.wait_for_polls(3).await;
+        let scrape = harness.scrape();
+        assert_eq!(scrape.inventory(), harness.expected_series(), "{fault}");
+        for counter in ["tryvox_numbers_removed_total", "tryvox_numbers_added_total"] {
+            assert_eq!(scrape.account_value(counter, ""), 0.0, "{fault}");
+        }
+    }
 }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::common::harness::{Harness, HarnessOptions};
-use crate::common::{Scrape, seed};
+use crate::common::{KEY, Scrape, seed};
 
 /// Pages of the listing, by the default [`HarnessOptions`].
 const PAGES: u64 = 6;
@@ -59,6 +59,7 @@ const TRANSIENT: &[(&str, &str)] = &[
     ("slow-body over=1m", "timeout"),
     ("cut-connection", "connect"),
     ("reset-connection", "connect"),
+    ("hung-connection", "timeout"),
     ("cut-body", "decode"),
     ("html", "decode"),
     ("bad-json", "decode"),
@@ -224,7 +225,11 @@ async fn transient_faults_are_retried() {
             let in_flight = if page == 1 { 1 } else { IN_FLIGHT.min(PAGES - page + 1) };
             for times in OCCURRENCES {
                 let expected = match times {
-                    Some(times) => Expectation { result: Exact, max_requests: PAGES + times },
+                    // Requests that are in flight on a connection that hangs are repeated, too.
+                    Some(times) => Expectation {
+                        result: Exact,
+                        max_requests: PAGES + times * if *fault == "hung-connection" { in_flight } else { 1 },
+                    },
                     None => Expectation { result: Failed(reason), max_requests: page - 1 + in_flight + PROBES },
                 };
                 assert_fault_handled(fault, page, times, expected).await;
@@ -413,4 +418,28 @@ async fn inventory_is_not_stale_between_successful_polls() {
     harness.set_faults("401");
     harness.wait_for_polls(harness.polls() + 1).await;
     assert_eq!(harness.scrape().inventory(), [].into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn failure_shows_the_message_of_the_api() {
+    for field in ["error.message", "message", "error", "detail", "title", "none"] {
+        let harness = Harness::start(&HarnessOptions::default());
+        harness.set_faults(&format!("message text=account+closed+by+owner status=403 field={field}"));
+        harness.wait_for_polls(1).await;
+        let message = harness.last_failure();
+        assert!(message.contains("account closed by owner"), "{field}: {message}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn message_of_the_api_is_sanitized_redacted_and_short() {
+    let harness = Harness::start(&HarnessOptions::default());
+    harness.set_faults("message text=%1B[31mdenied%00+for+{authorization}%0D%0A repeat=100");
+    harness.wait_for_polls(1).await;
+    let message = harness.last_failure();
+    assert!(message.contains("denied"), "{message}");
+    assert!(!message.contains(KEY), "{message}");
+    assert!(!message.contains(char::is_control), "{message:?}");
+    // The status and the remedy come in addition to the 200 characters.
+    assert!(message.chars().count() <= 400, "{message}");
 }

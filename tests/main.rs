@@ -9,10 +9,8 @@
 
 mod accounts;
 mod alerting;
-mod api_drift;
 mod arbitrary;
 mod auto_reload;
-mod availability;
 mod command_line;
 mod common;
 mod config;
