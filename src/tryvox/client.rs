@@ -195,7 +195,7 @@ impl TryvoxClient {
     }
 
     /// Returns a random number from 0 to 1.
-    pub(crate) fn jitter(&self) -> f64 {
+    fn jitter(&self) -> f64 {
         self.rng.lock().unwrap_or_else(PoisonError::into_inner).f64()
     }
 }
@@ -341,7 +341,7 @@ impl<F: Fn(u32, ListingPage<'_>)> ListingRun<'_, F> {
         self.failed.run_until_cancelled(future).await.ok_or(PageError::Cancelled)
     }
 
-    /// Pauses the account's requests if the response asks for it, and decides whether the attempt that failed `now` is
+    /// Pauses the account's requests if the response requests it, and decides whether the attempt that failed `now` is
     /// repeated. If so, returns the failure of the attempt.
     ///
     /// # Errors

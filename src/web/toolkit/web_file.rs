@@ -14,7 +14,7 @@ use tracing::warn;
 
 use super::disk::read_file;
 use super::error::WebFileError;
-use super::file::{self, Settings, TlsSettings};
+use super::file::{self, Settings};
 use super::rate::TokenBucket;
 use super::tls::LoadedTls;
 use super::users::{PasswordVerifier, Verdict};
@@ -86,18 +86,6 @@ impl WebFile {
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
         self.is_encrypted
-    }
-
-    /// Returns whether clients need a certificate.
-    #[must_use]
-    pub fn requires_client_certificate(&self) -> bool {
-        self.latest().settings.tls.as_ref().is_some_and(TlsSettings::requires_client_certificate)
-    }
-
-    /// Returns whether requests need a user's name and password.
-    #[must_use]
-    pub fn requires_password(&self) -> bool {
-        !self.latest().settings.users.is_empty()
     }
 
     /// Returns the acceptor for a connection, by the current file, certificates and key; `None` if connections are
