@@ -15,7 +15,7 @@ use crate::web::Listener;
 /// Name of the file in memory.
 const FILE_NAME: &str = "tryvox-exporter-health";
 
-/// Where and how a process is asked whether it is healthy.
+/// The URL and the address at which the health of a process is checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct HealthTarget {
     /// The URL to request. Over a Unix socket, its host has no meaning.

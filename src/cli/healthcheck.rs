@@ -1,6 +1,6 @@
-//! The `healthcheck` command: asks a running exporter whether it is healthy.
+//! The `healthcheck` command: checks whether a running exporter is healthy.
 //!
-//! Without flags it asks the process of its container, which has published how. Otherwise, or if there is none, it
+//! Without flags it checks the exporter of its container, which has published its address. Otherwise, or if there is none, it
 //! requests `/-/healthy` from the exporter that runs with the same configuration.
 //!
 //! The exporter is healthy if it responds with success. It also is if it rejects the request for lack of a password or
@@ -41,9 +41,9 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
         match published {
             Some(target) => {
                 let log = LogOptions { level: LogLevel::Info, format: LogFormat::Logfmt };
-                with_runtime(&log, async |_| ask(&target).await)
+                with_runtime(&log, async |_| check(&target).await)
             }
-            None => with_options(&source, async |options, _| ask(&target_of(&options.web)?).await),
+            None => with_options(&source, async |options, _| check(&target_of(&options.web)?).await),
         }
     },
 };
@@ -58,7 +58,7 @@ fn target_of(options: &WebOptions) -> Result<HealthTarget, CommandError> {
 }
 
 /// Sends the request, and prints and returns success if the exporter is healthy.
-async fn ask(HealthTarget { url, address }: &HealthTarget) -> Result<(), CommandError> {
+async fn check(HealthTarget { url, address }: &HealthTarget) -> Result<(), CommandError> {
     // Fails only if a provider is already installed, which then stays in use.
     _ = rustls::crypto::ring::default_provider().install_default();
     // The request goes to this machine and nothing in it or its response is secret, so any certificate is accepted.

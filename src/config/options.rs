@@ -50,7 +50,7 @@ pub struct ConfigOptions {
     /// Validate the configuration, report every problem and exit with 0 or 2
     #[arg(id = "config.check", long, value_name = "BOOL", default_value = "false", action = ArgAction::Set)]
     pub check: bool,
-    /// Time between two looks at the configuration file, which is reloaded if its content changed; 0s disables them
+    /// Time between checks of the configuration file, which is reloaded if its content has changed; 0s disables them
     #[arg(
         id = "config.auto-reload-interval",
         long,

@@ -38,7 +38,7 @@ pub struct Reloader<E, O> {
     observer: O,
     requests: mpsc::Receiver<ReloadRequest>,
     watch: ContentWatch,
-    /// Time between two looks at the file; zero for none.
+    /// Time between checks of the file; zero disables them.
     auto_reload_interval: Duration,
 }
 
@@ -104,18 +104,18 @@ impl<E: Clone, O: ReloadObserver> Reloader<E, O> {
                     _ = request.send(result);
                 }
                 () = sleep_until(next_look_at), if is_watching => {
-                    self.look().await;
-                    next_look_at = Instant::now() + self.watch.next_look_in(self.auto_reload_interval);
+                    self.check_content().await;
+                    next_look_at = Instant::now() + self.watch.next_check_in(self.auto_reload_interval);
                 }
             }
         }
     }
 
     /// Looks at the file, and reloads if its content has changed and is complete.
-    async fn look(&mut self) {
+    async fn check_content(&mut self) {
         let source = self.source.clone();
         let content = run_blocking(move || source.content()).await;
-        let Some(changed) = self.watch.look(content) else { return };
+        let Some(changed) = self.watch.check(content) else { return };
         let read = Self::read(&self.source).await;
         let content = read.as_ref().map_or_else(ConfigError::content, |config| config.content);
         if content == Some(changed) {
@@ -123,7 +123,7 @@ impl<E: Clone, O: ReloadObserver> Reloader<E, O> {
             _ = self.apply(read);
         } else {
             // The file has changed again since.
-            self.watch.look(content);
+            self.watch.check(content);
         }
     }
 

@@ -135,7 +135,7 @@ impl FailureReason {
             Self::NotFound => ("The API has no account with this ID.", "Check account_id and --tryvox.url."),
             Self::RateLimited => (
                 "The API limits the request rate.",
-                "Lower --tryvox.rate-limit or raise --poll.interval. The next poll waits as long as the API asks for.",
+                "Lower --tryvox.rate-limit or raise --poll.interval. The next poll waits for as long as the API requests.",
             ),
             Self::ServerError => {
                 ("The API failed with a server error.", "The next poll tries again. If this persists, contact TryVox.")

@@ -16,7 +16,7 @@ use super::failure::Failure;
 #[derive(Debug, Default)]
 pub(super) struct RequestGate {
     outage: Mutex<Option<Outage>>,
-    /// Notified whenever waiting requests should look at the outage again.
+    /// Notified whenever waiting requests have to check the outage again.
     changed: Notify,
 }
 
@@ -47,7 +47,7 @@ enum GateState {
 }
 
 /// The permission to send one request. If it is dropped without a result, for example because the poll was cancelled,
-/// another request may take its place.
+/// the next request probes instead.
 #[derive(Debug)]
 pub(super) struct GatePass<'a> {
     gate: &'a RequestGate,

@@ -11,7 +11,7 @@ use super::failure::{Failure, FailureReason};
 use super::message;
 use super::redaction::Redactor;
 
-/// Upper bound of the time that a response asks to wait, so that a nonsensical value does not stop polling for good.
+/// Upper bound of the wait that a response requests, so that a nonsensical value does not stop polling for good.
 const MAX_WAIT: Duration = Duration::from_hours(24);
 
 /// The headers that say when a rate limit is reset, and those that say how many requests are left until then.
@@ -47,7 +47,7 @@ pub(super) struct CompleteResponse {
     pub(super) body: Result<Bytes, Failure>,
 }
 
-/// How long a response asks to wait before the next request.
+/// The wait before the next request that a response requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct RequestedWait {
     pub(super) duration: Duration,

@@ -24,7 +24,7 @@ pub(super) struct AttemptError {
     pub(super) failure: Failure,
     /// Whether another attempt can succeed.
     pub(super) is_retryable: bool,
-    /// How long the API asks to wait. Always `None` if the error is not retryable.
+    /// The wait that the API requests. Always `None` if the error is not retryable.
     pub(super) requested_wait: Option<RequestedWait>,
 }
 

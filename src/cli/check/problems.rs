@@ -44,7 +44,7 @@ pub(super) fn problems(listing: &Listing) -> Vec<String> {
         }
     }
     for deviation in &inventory.deviations {
-        problems.push(format!("undocumented form, read all the same: {deviation}"));
+        problems.push(format!("undocumented form, which is read: {deviation}"));
     }
     for (label, values) in undocumented(inventory) {
         let omitted = values.len().saturating_sub(MAX_VALUES);

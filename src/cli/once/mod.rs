@@ -37,7 +37,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
     run: |source| with_config(&source, run),
 };
 
-/// Polls every account once. If one of them fails, the metrics of the others are printed or written all the same.
+/// Polls every account once. If one of them fails, the metrics of the others are still printed or written.
 ///
 /// # Errors
 /// If a poll fails, the file cannot be written, or `stop` is cancelled.

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-/// A form that the API does not document and that is read all the same, because its meaning is clear.
+/// A form that the API does not document and that is still read, because its meaning is clear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Deviation {
     /// A byte order mark precedes the JSON.

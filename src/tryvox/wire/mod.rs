@@ -194,7 +194,7 @@ impl<'a> ListingPage<'a> {
 
     /// Parses a body that is exactly as documented.
     fn parse_documented(text: &'a PageText<'_>) -> Option<StrictBody<'a>> {
-        // In any other body, records are told apart to find those with invalid bytes.
+        // In any other body, records are parsed separately to find those with invalid bytes.
         text.is_utf8().then(|| serde_json::from_str(text.as_str()).ok()).flatten()
     }
 
