@@ -92,8 +92,8 @@ pub(super) struct NumberClass {
 pub(super) struct NumberRequirements {
     /// Whether the numbers are candidates for per-number series.
     pub(super) has_number_series: bool,
-    /// Whether region, trunk and application are needed.
-    pub(super) needs_optional_labels: bool,
+    /// Whether the region is needed.
+    pub(super) needs_region: bool,
     /// Whether the time of the last update is needed.
     pub(super) needs_updated_at: bool,
 }
@@ -103,7 +103,7 @@ impl NumberRequirements {
         let has_number_series = options.number_statuses.iter().any(|selected| selected == status);
         Self {
             has_number_series,
-            needs_optional_labels: has_number_series || options.region || options.trunk || options.application,
+            needs_region: has_number_series || options.region,
             needs_updated_at: has_number_series || options.lifecycle,
         }
     }
@@ -226,7 +226,7 @@ fn parse_capabilities(json: &str) -> Option<Vec<Arc<str>>> {
     Some(capabilities)
 }
 
-/// The labels that a record may lack, which are read only if a collector needs them. A label without a value is empty.
+/// The labels that a record may lack. A label without a value is empty, and so is a region that no collector needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct OptionalLabels {
     pub(super) region: StringId,

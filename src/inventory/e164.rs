@@ -4,12 +4,15 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// A phone number in the international format of ITU-T E.164: `+` and 1 to 15 digits.
 ///
 /// The value is the integer whose decimal digits are a 1 followed by those of the number. The leading 1 keeps leading
 /// zeros, so `+0123` and `+123` are two numbers, should an API ever send both. It is stored as two halves because a
 /// `u64` would align every struct that contains it to 8 bytes and so add padding.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct E164 {
     high: u32,
     low: u32,
@@ -17,8 +20,36 @@ pub struct E164 {
 
 impl E164 {
     /// Returns the integer described at [`E164`].
-    fn integer(self) -> u64 {
+    #[must_use]
+    pub fn integer(self) -> u64 {
         u64::from(self.high) << 32 | u64::from(self.low)
+    }
+
+    /// Returns the number that [`E164::integer`] gives; `None` if there is none.
+    #[must_use]
+    pub fn from_integer(integer: u64) -> Option<Self> {
+        // A 1 and 1 to 15 digits.
+        let length = integer.checked_ilog10().filter(|length| (1..=15).contains(length))?;
+        (integer / 10_u64.pow(length) == 1).then(|| Self::from_halves(integer))
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the other half holds the upper bits")]
+    fn from_halves(integer: u64) -> Self {
+        Self { high: (integer >> 32) as u32, low: integer as u32 }
+    }
+}
+
+impl From<E164> for String {
+    fn from(e164: E164) -> Self {
+        e164.to_string()
+    }
+}
+
+impl TryFrom<String> for E164 {
+    type Error = InvalidE164;
+
+    fn try_from(text: String) -> Result<Self, InvalidE164> {
+        text.parse()
     }
 }
 
@@ -48,8 +79,7 @@ impl FromStr for E164 {
             return Err(InvalidE164);
         }
         let integer: u64 = digits.bytes().fold(1, |integer, digit| integer * 10 + u64::from(digit - b'0'));
-        #[expect(clippy::cast_possible_truncation, reason = "the other half holds the upper bits")]
-        Ok(Self { high: (integer >> 32) as u32, low: integer as u32 })
+        Ok(Self::from_halves(integer))
     }
 }
 
@@ -73,7 +103,9 @@ mod tests {
     proptest! {
         #[test]
         fn valid_numbers_round_trip_through_text(text in r"\+[0-9]{1,15}") {
-            prop_assert_eq!(text.parse::<E164>().unwrap().to_string(), text);
+            let e164 = text.parse::<E164>().unwrap();
+            prop_assert_eq!(E164::from_integer(e164.integer()), Some(e164));
+            prop_assert_eq!(e164.to_string(), text);
         }
 
         #[test]
@@ -89,6 +121,14 @@ mod tests {
         for text in ["", "+", "1", "+1a", "+1 4", "+1234567890123456", "++1", "+١"] {
             assert_eq!(text.parse::<E164>(), Err(InvalidE164), "{text}");
         }
+    }
+
+    #[test]
+    fn integers_that_are_no_number_are_rejected() {
+        for integer in [0, 1, 9, 20, 99, 2_000, 1_999_999_999_999_999_999, 10_000_000_000_000_000_000, u64::MAX] {
+            assert_eq!(E164::from_integer(integer), None, "{integer}");
+        }
+        assert_eq!(E164::from_integer(1_999_999_999_999_999).unwrap().to_string(), "+999999999999999");
     }
 
     #[test]

@@ -12,13 +12,14 @@ use std::time::SystemTime;
 use foldhash::fast::RandomState;
 use indexmap::{IndexMap, IndexSet};
 
+use super::assignment_table::AssignmentTable;
 use super::class::{NumberClass, OptionalLabels, RawNumberClass};
 use super::interner::{StringId, StringInterner};
-use super::listed_number::{ListedNumber, NOT_NEEDED, UNKNOWN_TIME, dedup_keeping_last, unix_seconds};
+use super::listed_number::{ListedNumber, UNKNOWN_TIME, dedup_keeping_last, unix_seconds};
 use super::unreadable::UnreadableRecords;
 use super::{
-    CollectorOptions, E164, FoldedListing, GroupTotals, InvalidRecord, InvalidRecords, Inventory, LabelTable, Money,
-    NumberDetails, NumberState, NumberStates,
+    CollectorOptions, E164, FoldedListing, GroupTotals, InvalidRecord, InvalidRecords, Inventory, LabelTable,
+    Money, NumberDetails, NumberState, NumberStates, StatedNumber,
 };
 use crate::tryvox::{Deviation, GenerationWindow, ListingPage, NumberRecord, OptionalField};
 
@@ -177,17 +178,14 @@ impl ListingFold {
             let requirements = class.requirements;
             (self.classes.insert_full(self.class_key.as_slice().into(), class).0, requirements)
         };
-        let optional_labels = if requirements.needs_optional_labels {
-            let mut intern = |text: &Option<Cow<'_, str>>| self.strings.intern(text.as_deref().unwrap_or_default());
-            let labels = OptionalLabels {
-                region: intern(&record.region),
-                trunk: intern(&record.trunk_id),
-                application: intern(&record.application_id),
-            };
-            self.optional_labels.insert_full(labels).0
-        } else {
-            NOT_NEEDED as usize
+        let mut intern =
+            |text: &Option<Cow<'_, str>>| text.as_deref().map_or(StringId::EMPTY, |text| self.strings.intern(text));
+        let labels = OptionalLabels {
+            region: if requirements.needs_region { intern(&record.region) } else { StringId::EMPTY },
+            trunk: intern(&record.trunk_id),
+            application: intern(&record.application_id),
         };
+        let optional_labels = self.optional_labels.insert_full(labels).0;
         let index = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
         let updated_at = if requirements.needs_updated_at { unix_seconds(record.updated_at) } else { UNKNOWN_TIME };
         let (class, optional_labels) = (index(class), index(optional_labels));
@@ -241,18 +239,7 @@ impl ListingFold {
             self.find_lifecycle_timestamps(&mut inventory);
         }
         self.select_numbers(&mut inventory);
-        let strings = &self.strings;
-        let states = self.classes.into_values().map(|class| NumberState {
-            status: strings[class.status].clone(),
-            currency: strings[class.currency].clone(),
-            monthly_fee: class.monthly_fee,
-            is_unreadable: false,
-        });
-        let classes = states.collect();
-        // Collected in place: the new vector reuses the memory of `self.numbers` and gives back what it does not need.
-        let mut numbers: Vec<_> = self.numbers.into_iter().map(|number| (number.e164, number.class)).collect();
-        numbers.shrink_to_fit();
-        let number_states = NumberStates { classes, numbers };
+        let number_states = self.into_number_states();
         FoldedListing { inventory, number_states, added_during_listing, unreadable_numbers }
     }
 
@@ -275,9 +262,31 @@ impl ListingFold {
         self.classes.get_index(number.class as usize).map(|(_, class)| class)
     }
 
-    /// Returns `None` if the optional labels of this number are not needed.
     fn optional_labels(&self, number: &ListedNumber) -> Option<&OptionalLabels> {
         self.optional_labels.get_index(number.optional_labels as usize)
+    }
+
+    /// Returns the state of each number. `self.numbers` must be sorted.
+    fn into_number_states(self) -> NumberStates {
+        let strings = &self.strings;
+        let mut assignments = AssignmentTable::new(strings, &self.optional_labels);
+        let mut classes = Vec::with_capacity(self.classes.len());
+        let mut unreadable = Vec::with_capacity(self.classes.len());
+        for class in self.classes.into_values() {
+            unreadable.push(class.unreadable);
+            let [country, kind, status, currency] =
+                [class.country, class.kind, class.status, class.currency].map(|id| strings[id].clone());
+            let monthly_fee = class.monthly_fee;
+            classes.push(NumberState { country, kind, status, currency, monthly_fee, is_unreadable: false });
+        }
+        let state_of = |ListedNumber { e164, class, optional_labels, .. }| {
+            let unreadable = unreadable.get(class as usize).copied().unwrap_or_default();
+            StatedNumber { e164, class, assignment: assignments.index_of(optional_labels, unreadable) }
+        };
+        // Collected in place: the new vector reuses the memory of `self.numbers` and gives back what it does not need.
+        let mut numbers: Vec<_> = self.numbers.into_iter().map(state_of).collect();
+        numbers.shrink_to_fit();
+        NumberStates { classes, assignments: assignments.into_assignments(), numbers }
     }
 
     /// Fills the tables that follow from the number of numbers in each class.

@@ -9,13 +9,24 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use indexmap::IndexSet;
 
-/// Distinct strings, numbered in the order in which they were first interned.
-#[derive(Debug, Default)]
+/// Distinct strings, numbered in the order in which they were first interned. The first one is empty.
+#[derive(Debug)]
 pub(super) struct StringInterner(IndexSet<Arc<str>, RandomState>);
 
 /// Refers to a string of a [`StringInterner`]. Two ids are equal if and only if their strings are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct StringId(u32);
+
+impl StringId {
+    /// The id of the empty string in every interner.
+    pub(super) const EMPTY: Self = Self(0);
+}
+
+impl Default for StringInterner {
+    fn default() -> Self {
+        Self(IndexSet::from_iter([Arc::from("")]))
+    }
+}
 
 impl StringInterner {
     /// Returns the id of a string, adding the string if it is new.

@@ -11,16 +11,13 @@ pub(super) struct ListedNumber {
     pub(super) page: u32,
     /// An index into the classes of the fold.
     pub(super) class: u32,
-    /// An index into the optional labels of the fold, or [`NOT_NEEDED`].
+    /// An index into the optional labels of the fold.
     pub(super) optional_labels: u32,
     /// Unix timestamp in seconds, or [`UNKNOWN_TIME`].
     pub(super) updated_at: u32,
 }
 
 const _: () = assert!(size_of::<ListedNumber>() == 24);
-
-/// The index of optional labels that no collector needs.
-pub(super) const NOT_NEEDED: u32 = u32::MAX;
 
 /// Stands for a time that the API did not send, that no collector needs, or that is not between 1970 and 2106.
 pub(super) const UNKNOWN_TIME: u32 = u32::MAX;

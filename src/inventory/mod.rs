@@ -5,6 +5,8 @@
 //! for, and the [`NumberStates`], from two of which [`ListingDifference`] finds what changed in between. Nothing here
 //! does I/O, reads a clock or is async.
 
+mod assignment_table;
+mod change_counters;
 mod class;
 mod difference;
 mod e164;
@@ -12,16 +14,20 @@ mod fold;
 mod interner;
 mod listed_number;
 mod money;
+mod number_states;
 mod options;
+mod serialized;
 mod summary;
 mod tables;
 mod unreadable;
 
+pub use change_counters::ChangeCounters;
 pub use class::InvalidRecord;
-pub use difference::{ListingDifference, NumberChange, NumberState, NumberStates};
+pub use difference::{Change, ChangeKind, ChangeRecord, ListingDifference, NumberChange, changes, is_same};
 pub use e164::{E164, InvalidE164};
 pub use fold::ListingFold;
 pub use money::{InvalidMoney, Money};
+pub use number_states::{Assignment, InvalidNumberStates, NumberState, NumberStates, StatedNumber};
 pub use options::CollectorOptions;
 pub use summary::InventorySummary;
 pub(crate) use tables::OTHER;

@@ -6,6 +6,7 @@ use std::ops::{AddAssign, Mul};
 use std::str::FromStr;
 
 use bigdecimal::BigDecimal;
+use serde::{Deserialize, Serialize};
 
 /// An exact decimal amount, in units of an unspecified currency.
 ///
@@ -19,7 +20,8 @@ use bigdecimal::BigDecimal;
 /// assert_eq!((fee * 100_000).to_f64(), 115_000.0);
 /// # Ok::<(), tryvox_exporter::inventory::InvalidMoney>(())
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Money(BigDecimal);
 
 /// The text is not a JSON number, or is longer, larger or finer than any price.
@@ -57,6 +59,27 @@ impl FromStr for Money {
         let (_, scale) = amount.as_bigint_and_scale();
         let integer_digits = i128::from(amount.digits()) - i128::from(scale);
         if scale.unsigned_abs() > MAX_EXPONENT || integer_digits > i128::from(MAX_EXPONENT) {
+            return Err(InvalidMoney);
+        }
+        Ok(Self(amount))
+    }
+}
+
+impl From<Money> for String {
+    fn from(amount: Money) -> Self {
+        amount.to_string()
+    }
+}
+
+impl TryFrom<String> for Money {
+    type Error = InvalidMoney;
+
+    /// Parses a sum, which may be longer than a single amount.
+    fn try_from(text: String) -> Result<Self, InvalidMoney> {
+        let amount: BigDecimal = text.parse().map_err(|_| InvalidMoney)?;
+        let (_, scale) = amount.as_bigint_and_scale();
+        // An amount of few digits with a large exponent would have many when it is added or formatted.
+        if scale.unsigned_abs() > 2 * MAX_EXPONENT {
             return Err(InvalidMoney);
         }
         Ok(Self(amount))
@@ -106,6 +129,7 @@ mod tests {
                 thousandths += i128::from(amount) * i128::from(times);
             }
             prop_assert_eq!(sum.to_f64(), format!("{thousandths}e-3").parse::<f64>().unwrap());
+            prop_assert_eq!(Money::try_from(String::from(sum.clone())).unwrap(), sum);
         }
 
         #[test]

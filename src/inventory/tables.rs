@@ -8,6 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::AddAssign;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
+use super::serialized::entries;
 use super::{E164, Money, NumberStates};
 use crate::tryvox::{Deviation, OptionalField, STATUSES};
 
@@ -18,7 +21,8 @@ pub(crate) const OTHER: &str = "other";
 pub type LabelTable<const N: usize, V> = BTreeMap<[Arc<str>; N], V>;
 
 /// How many numbers a group has and what they cost.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct GroupTotals {
     /// Distinct numbers.
     pub numbers: u64,
@@ -37,7 +41,7 @@ impl AddAssign for GroupTotals {
 }
 
 /// A number that gets per-number series. Texts that the number lacks are empty.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields are the API's")]
 pub struct NumberDetails {
     pub e164: E164,
@@ -55,21 +59,30 @@ pub struct NumberDetails {
 }
 
 /// What one complete listing of an account contains. The tables of disabled collectors are empty.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+///
+/// In its serialized form, fields that are missing are empty, so a field can be added without a new form.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Inventory {
     /// Totals by country, type, status and currency. Currency comes last, so that groups that differ only in currency
     /// are neighbors. Each country, type and currency that occurs has an entry for every documented status that the
     /// listing can contain, so that a status without numbers reads 0 instead of being absent.
+    #[serde(with = "entries")]
     pub groups: LabelTable<4, GroupTotals>,
     /// Numbers by capability and status. A number counts once for each of its capabilities.
+    #[serde(with = "entries")]
     pub capabilities: LabelTable<2, u64>,
     /// Totals by assignment (`trunk`, `application`, `both` or `none`), status and currency. Setup fees are always 0.
+    #[serde(with = "entries")]
     pub assignments: LabelTable<3, GroupTotals>,
     /// Numbers by country, region and status.
+    #[serde(with = "entries")]
     pub regions: LabelTable<3, u64>,
     /// Numbers by trunk and status.
+    #[serde(with = "entries")]
     pub trunks: LabelTable<2, u64>,
     /// Numbers by application and status.
+    #[serde(with = "entries")]
     pub applications: LabelTable<2, u64>,
     /// Unix timestamp in seconds of the oldest `updated_at`, by status.
     pub oldest_update: BTreeMap<Arc<str>, u32>,
@@ -83,11 +96,13 @@ pub struct Inventory {
     pub listed: u64,
     /// Invalid records. They are counted nowhere else.
     pub invalid: u64,
-    /// Invalid records by [`InvalidRecord::kind`](super::InvalidRecord::kind); their sum is `invalid`.
+    /// Invalid records by [`InvalidRecord::kind`](super::InvalidRecord::kind); their sum is `invalid`. Not serialized.
+    #[serde(skip)]
     pub invalid_by_kind: BTreeMap<&'static str, InvalidRecords>,
     /// Numbers with an unreadable field, in the order of [`OptionalField::ALL`].
     pub unreadable_fields: [u64; OptionalField::ALL.len()],
-    /// The undocumented forms that occurred.
+    /// The undocumented forms that occurred. Not serialized.
+    #[serde(skip)]
     pub deviations: BTreeSet<Deviation>,
 }
 

@@ -160,7 +160,7 @@ mod tests {
 
     use super::*;
     use crate::config::{AccountConfig, PollOptions};
-    use crate::inventory::{Inventory, NumberStates};
+    use crate::inventory::Inventory;
     use crate::metrics::{INVENTORY, PreviousMetrics, seal};
     use crate::poller::{LastPoll, Listing, NewListing, PollStats};
     use crate::tryvox::{
@@ -212,7 +212,7 @@ mod tests {
         let last_listing = LastListing { overview, listed_at: now, stale_at, overdue_at: stale_at, suspended };
         let succeeded = Arc::new(AccountSnapshot { last_listing: Some(last_listing), ..AccountSnapshot::default() });
         let listing = Arc::new(Listing { inventory: Inventory::default(), reported: 7 });
-        let new_listing = Some(NewListing { listing: &listing, numbers: &NumberStates::default(), difference: None });
+        let new_listing = Some(NewListing { listing: &listing, numbers: &Arc::default(), previous: None });
         metrics.poll_ended(&Publication { account: &metrics.account, snapshot: &succeeded, new_listing });
         assert_eq!(samples(now), 4, "the families of the whole listing");
 

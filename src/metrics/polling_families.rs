@@ -78,6 +78,17 @@ pub static POLLING: &[PollingMetric] = &[
         "Accounts with fee increases in a day",
         "increase(tryvox_number_fee_changes_total{direction=\"increase\"}[1d]) > 0",
     ),
+    PollingMetric::counter(
+        "tryvox_number_assignment_changes_total",
+        &["account"],
+        "Total number of changes of the trunk or application of phone numbers between successive valid listings.",
+        |status, samples| samples.push([], status.snapshot.changes.assignment_changes),
+    )
+    .unit("changes")
+    .example(
+        "Accounts whose numbers were reassigned in a day",
+        "increase(tryvox_number_assignment_changes_total[1d]) > 0",
+    ),
     PollingMetric::gauge(
         "tryvox_up",
         &["account"],

@@ -3,7 +3,6 @@
 //! An [`AccountSnapshot`] is immutable. The account's own poller publishes a new one at the end of a poll, and a reload
 //! when the configuration changes; readers load it whole, so they never see parts of two listings.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -15,8 +14,8 @@ use tokio::time::Instant;
 use super::history::History;
 use super::suspension::SuspensionTimer;
 use crate::config::{AccountConfig, PollOptions};
-use crate::inventory::{InventorySummary, ListingDifference, OTHER};
-use crate::tryvox::{Failure, FailureReason, ListingProgress, RequestStats, STATUSES, TryvoxClient};
+use crate::inventory::{ChangeCounters, InventorySummary, ListingDifference};
+use crate::tryvox::{Failure, FailureReason, ListingProgress, RequestStats, TryvoxClient};
 
 /// Counts of the polls of an account since the start, and how the last one went.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -71,50 +70,6 @@ impl PollStats {
         let mut failures = self.failures;
         failures[failure.reason as usize] += 1;
         Self { failures, failure: Some(failure), last: Some(poll), ..*self }
-    }
-}
-
-/// Counts of the changes between successive valid listings since the start.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ChangeCounters {
-    /// Numbers that were not in the previous listing.
-    pub added: u64,
-    /// Numbers that were only in the previous listing.
-    pub removed: u64,
-    /// Numbers whose status changed, by old and new status. Every pair of documented statuses is present from the
-    /// start, so that its series begins at 0.
-    pub statuses: BTreeMap<[Arc<str>; 2], u64>,
-    /// Numbers whose monthly fee increased.
-    pub fee_increases: u64,
-    /// Numbers whose monthly fee decreased.
-    pub fee_decreases: u64,
-}
-
-impl Default for ChangeCounters {
-    fn default() -> Self {
-        let pairs = STATUSES.into_iter().flat_map(|from| STATUSES.map(|to| [from, to]));
-        let statuses = pairs.filter(|[from, to]| from != to).map(|pair| (pair.map(Arc::from), 0)).collect();
-        Self { added: 0, removed: 0, statuses, fee_increases: 0, fee_decreases: 0 }
-    }
-}
-
-impl ChangeCounters {
-    /// Adds the changes between two listings. At most `label_limit` pairs of statuses are counted separately; the
-    /// rest is counted as `other`.
-    fn add(&mut self, difference: &ListingDifference, label_limit: usize) {
-        self.added += difference.added;
-        self.removed += difference.removed;
-        self.fee_increases += difference.fee_increases;
-        self.fee_decreases += difference.fee_decreases;
-        for (pair, count) in &difference.status_changes {
-            let pair = if self.statuses.contains_key(pair) || self.statuses.len() < label_limit.max(STATUSES.len() * 2)
-            {
-                pair.clone()
-            } else {
-                [OTHER, OTHER].map(Arc::from)
-            };
-            *self.statuses.entry(pair).or_default() += count;
-        }
     }
 }
 
@@ -191,7 +146,7 @@ impl AccountSnapshot {
         let (mut changes, mut history) = (self.changes.clone(), self.history.clone());
         if let Some(difference) = difference {
             changes.add(difference, label_limit);
-            history.add_changes(poll.ended_at, difference);
+            history.add_difference(poll.ended_at, difference);
         }
         Self { polls: self.polls.after_success(poll), changes, last_listing: Some(listing), history }
     }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::SystemTime;
 
-use crate::inventory::{ListingDifference, NumberChange};
+use crate::inventory::{ChangeRecord, ListingDifference};
 use crate::tryvox::Failure;
 
 /// The most recent events of each kind, the latest first; a limited number of each.
@@ -21,7 +21,7 @@ pub struct ChangeEvent {
     /// When the poll that found it ended.
     pub at: SystemTime,
     /// The change; `None` if the event counts changes that have no event of their own.
-    pub change: Option<NumberChange>,
+    pub change: Option<ChangeRecord>,
     /// How many changes it stands for, at least 1.
     pub count: u64,
 }
@@ -41,19 +41,25 @@ pub struct FailureStreak {
 
 impl History {
     /// Maximum number of events of each kind.
-    const MAX_EVENTS: usize = 12;
+    pub const MAX_EVENTS: usize = 12;
 
     /// Adds the changes between two listings.
-    pub(super) fn add_changes(&mut self, at: SystemTime, difference: &ListingDifference) {
+    pub(super) fn add_difference(&mut self, at: SystemTime, difference: &ListingDifference) {
+        let first = difference.changes.iter().take(Self::MAX_EVENTS).map(ChangeRecord::from).collect();
+        self.add_changes(at, first, difference.count());
+    }
+
+    /// Adds `count` changes that one poll found, later than all others. `first` are those with the lowest numbers, at
+    /// least [`Self::MAX_EVENTS`] unless there are fewer.
+    pub fn add_changes(&mut self, at: SystemTime, mut first: Vec<ChangeRecord>, count: u64) {
         // If they do not fit, the last event counts the rest.
-        let limit = if difference.count() > Self::MAX_EVENTS as u64 { Self::MAX_EVENTS - 1 } else { Self::MAX_EVENTS };
-        let single = &difference.changes[..difference.changes.len().min(limit)];
-        let rest = difference.count() - single.len() as u64;
+        first.truncate(if count > Self::MAX_EVENTS as u64 { Self::MAX_EVENTS - 1 } else { Self::MAX_EVENTS });
+        let rest = count.saturating_sub(first.len() as u64);
         if rest > 0 {
             self.changes.push_front(ChangeEvent { at, change: None, count: rest });
         }
-        for change in single.iter().rev() {
-            self.changes.push_front(ChangeEvent { at, change: Some(change.clone()), count: 1 });
+        for change in first.into_iter().rev() {
+            self.changes.push_front(ChangeEvent { at, change: Some(change), count: 1 });
         }
         self.changes.truncate(Self::MAX_EVENTS);
     }
@@ -73,7 +79,7 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::E164;
+    use crate::inventory::ChangeKind;
     use crate::tryvox::FailureReason;
     use std::time::Duration;
 
@@ -81,26 +87,32 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
+    fn added_number(number: u64) -> ChangeRecord {
+        ChangeRecord {
+            e164: format!("+1{number}").parse().unwrap(),
+            kind: ChangeKind::Added,
+            from: None,
+            to: Some("active".into()),
+            country: "US".into(),
+            number_type: "local".into(),
+            monthly_fee: "1.15".into(),
+            currency: "USD".into(),
+        }
+    }
+
     #[test]
     fn latest_changes_come_first_and_the_rest_is_counted() {
-        let e164 = |number: u64| -> E164 { format!("+1{number}").parse().unwrap() };
-        let added = |numbers: std::ops::Range<u64>| ListingDifference {
-            added: numbers.end - numbers.start,
-            changes: numbers.map(|number| NumberChange::Added(e164(number))).collect(),
-            ..ListingDifference::default()
-        };
+        let added = |numbers: std::ops::Range<u64>| -> Vec<ChangeRecord> { numbers.map(added_number).collect() };
         let mut history = History::default();
-        history.add_changes(at(1), &added(0..2));
-        history.add_changes(at(2), &added(2..4));
+        history.add_changes(at(1), added(0..2), 2);
+        history.add_changes(at(2), added(2..4), 2);
         let changes: Vec<_> = history.changes.iter().map(|event| event.change.clone().unwrap()).collect();
-        assert_eq!(changes, [2, 3, 0, 1].map(|number| NumberChange::Added(e164(number))));
-        let mut many = added(0..100);
-        many.added = 5000;
-        history.add_changes(at(3), &many);
+        assert_eq!(changes, [2, 3, 0, 1].map(added_number));
+        history.add_changes(at(3), added(0..100), 5000);
         assert_eq!(history.changes.len(), History::MAX_EVENTS);
         assert_eq!(history.changes.iter().map(|event| event.count).sum::<u64>(), 5000);
         assert!(history.changes.back().unwrap().change.is_none());
-        history.add_changes(at(4), &ListingDifference::default());
+        history.add_difference(at(4), &ListingDifference::default());
         assert!(history.changes.iter().all(|event| event.at == at(3)));
     }
 

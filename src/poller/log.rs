@@ -5,7 +5,7 @@ use tracing::{debug, info, warn};
 use super::account::LastPoll;
 use super::listing::Listing;
 use crate::duration;
-use crate::inventory::{ListingDifference, NumberChange};
+use crate::inventory::{Change, ListingDifference, NumberChange};
 use crate::tryvox::Failure;
 
 /// Logs each change of a number at debug level, and one message with the counts.
@@ -14,13 +14,19 @@ pub(super) fn log_changes(account: &str, difference: &ListingDifference) {
         return;
     }
     for change in &difference.changes {
-        match change {
-            NumberChange::Added(e164) => debug!(account, %e164, "number added"),
-            NumberChange::Removed(e164) => debug!(account, %e164, "number removed"),
-            NumberChange::Status(e164, from, to) => {
+        let NumberChange { e164, .. } = change;
+        match &change.change {
+            Change::Added => debug!(account, %e164, "number added"),
+            Change::Removed => debug!(account, %e164, "number removed"),
+            Change::Status { from, to } => {
                 debug!(account, %e164, from = &**from, to = &**to, "number status changed");
             }
-            NumberChange::Fee(e164, from, to) => debug!(account, %e164, %from, %to, "number monthly fee changed"),
+            Change::Fee { from, to } => debug!(account, %e164, %from, %to, "number monthly fee changed"),
+            Change::Currency { from: (from_fee, from), to: (to_fee, to) } => {
+                let (from, to) = (format_args!("{from_fee} {from}"), format_args!("{to_fee} {to}"));
+                debug!(account, %e164, %from, %to, "number monthly fee changed");
+            }
+            Change::Assignment { from, to } => debug!(account, %e164, %from, %to, "number assignment changed"),
         }
     }
     let omitted = difference.count() - difference.changes.len() as u64;
@@ -38,6 +44,8 @@ pub(super) fn log_changes(account: &str, difference: &ListingDifference) {
         activated = changes_to("active"),
         fee_increases = difference.fee_increases,
         fee_decreases = difference.fee_decreases,
+        currency_changes = difference.currency_changes,
+        assignment_changes = difference.assignment_changes,
         "numbers changed"
     );
 }

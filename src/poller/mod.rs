@@ -28,12 +28,12 @@ mod suspension;
 mod task;
 mod thread;
 
-pub use account::{Account, AccountSnapshot, ChangeCounters, LastListing, LastPoll, PollPhase, PollStats};
+pub use account::{Account, AccountSnapshot, LastListing, LastPoll, PollPhase, PollStats};
 pub use build::{PollerFactory, build_pollers};
 pub use fleet::{Fleet, FleetChange, FleetManager};
 pub use history::{ChangeEvent, FailureStreak, History};
 pub use listing::Listing;
-pub use publication::{NewListing, PollReaction, Publication};
+pub use publication::{NewListing, PollReaction, PreviousListing, Publication};
 pub use reload::{ExporterSource, ReloadHandle, ReloadObserver, Reloader};
 pub use suspension::{SuspensionTimer, total_suspended_time};
 pub use task::{ListingOutcome, Poller};

@@ -26,9 +26,18 @@ pub struct NewListing<'a> {
     /// The listing, with its label values limited.
     pub listing: &'a Arc<Listing>,
     /// The state of each number.
-    pub numbers: &'a NumberStates,
-    /// The changes since the previous valid listing; `None` if there is no previous one to compare with.
-    pub difference: Option<&'a ListingDifference>,
+    pub numbers: &'a Arc<NumberStates>,
+    /// The previous valid listing; `None` if there is none to compare with.
+    pub previous: Option<PreviousListing<'a>>,
+}
+
+/// The valid listing before a new one.
+#[derive(Debug, Clone, Copy)]
+pub struct PreviousListing<'a> {
+    /// The state of each number.
+    pub numbers: &'a Arc<NumberStates>,
+    /// What changed since.
+    pub difference: &'a ListingDifference,
 }
 
 /// Something that happens at the end of each poll of an account, such as rendering metrics.

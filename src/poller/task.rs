@@ -15,7 +15,7 @@ use super::account::{Account, LastListing, LastPoll, PollPhase, PollStats};
 use super::listing::Listing;
 use super::log::{log_changes, log_failure, log_success};
 use super::poll::{ListedNumbers, Poll};
-use super::publication::{NewListing, PollReaction, Publication};
+use super::publication::{NewListing, PollReaction, PreviousListing, Publication};
 use super::schedule::Schedule;
 use super::suspension::SuspensionTimer;
 use crate::blocking::run_blocking;
@@ -61,16 +61,16 @@ struct PollOutcome {
     /// Pages read, over all attempts.
     pages: u32,
     /// The state of each number in the previous valid listing, if that is still the last one.
-    previous: Option<NumberStates>,
+    previous: Option<Arc<NumberStates>>,
 }
 
 /// A valid listing and what follows from it.
 struct ValidListing {
     listing: Arc<Listing>,
     overview: Arc<InventorySummary>,
-    numbers: NumberStates,
-    /// The changes since the previous valid listing, if there is one.
-    difference: Option<ListingDifference>,
+    numbers: Arc<NumberStates>,
+    /// The previous valid listing and the changes since, if there is one.
+    previous: Option<(Arc<NumberStates>, ListingDifference)>,
 }
 
 impl Poller {
@@ -162,7 +162,7 @@ impl Poller {
 
     /// Polls once, compares the numbers with the `previous` valid listing and publishes the result. Returns the
     /// numbers of the listing that is then the last valid one.
-    async fn poll_and_publish(&self, previous: Option<NumberStates>) -> Option<NumberStates> {
+    async fn poll_and_publish(&self, previous: Option<Arc<NumberStates>>) -> Option<Arc<NumberStates>> {
         let started_at = Instant::now();
         let poller = self.clone();
         // A task of its own, so that a bug that panics costs one poll and not the account.
@@ -185,7 +185,7 @@ impl Poller {
         .await
     }
 
-    async fn poll(&self, previous: Option<NumberStates>) -> PollOutcome {
+    async fn poll(&self, previous: Option<Arc<NumberStates>>) -> PollOutcome {
         let (started_at, config) = (Instant::now(), self.account.config());
         let poll = Poll::new(&self.account, &config);
         let listing = poll.listing().await;
@@ -207,15 +207,16 @@ impl Poller {
 
     /// Publishes a successful poll. Returns false, and publishes nothing, if a reaction panics.
     fn publish_success(&self, poll: LastPoll, valid: &ValidListing) -> bool {
-        let ValidListing { listing, overview, numbers, difference } = valid;
-        let difference = difference.as_ref();
+        let ValidListing { listing, overview, numbers, previous } = valid;
+        let previous = previous.as_ref().map(|(numbers, difference)| PreviousListing { numbers, difference });
+        let difference = previous.map(|previous| previous.difference);
         let publishing = self.account.start_publishing();
         let (before, config) = (self.account.snapshot(), self.account.config());
         let suspended = SuspensionTimer::start(self.suspended);
         let last_listing = LastListing::new(overview.clone(), Instant::now(), suspended, &config.poll);
         let label_limit = config.collector.label_limit;
         let snapshot = Arc::new(before.after_success(poll, last_listing, difference, label_limit));
-        let new_listing = Some(NewListing { listing, numbers, difference });
+        let new_listing = Some(NewListing { listing, numbers, previous });
         let publication = Publication { account: &self.account, snapshot: &snapshot, new_listing };
         if !self.reactions.iter().all(|reaction| survives_panic(|| reaction.poll_ended(&publication))) {
             return false;
@@ -249,17 +250,18 @@ impl Poller {
 }
 
 impl ValidListing {
-    /// Compares the listing with the `previous` one, which is dropped, and limits its label values. Numbers whose
-    /// records are invalid keep their state in the previous listing.
-    fn new(listed: ListedNumbers, previous: Option<NumberStates>, label_limit: usize) -> Self {
+    /// Compares the listing with the `previous` one, and limits its label values. What could not be read of a number is
+    /// as in the previous listing.
+    fn new(listed: ListedNumbers, previous: Option<Arc<NumberStates>>, label_limit: usize) -> Self {
         let ListedNumbers { mut listing, mut numbers, unreadable, .. } = listed;
-        let difference = previous.map(|previous| {
+        let previous = previous.map(|previous| {
             numbers.carry_over(&previous, &unreadable);
-            ListingDifference::between(&previous, &numbers)
+            let difference = ListingDifference::between(&previous, &numbers);
+            (previous, difference)
         });
         listing.inventory = listing.inventory.with_label_limit(label_limit);
         let overview = Arc::new(InventorySummary::new(&listing.inventory));
-        Self { listing: Arc::new(listing), overview, numbers, difference }
+        Self { listing: Arc::new(listing), overview, numbers: Arc::new(numbers), previous }
     }
 }
 
@@ -347,7 +349,7 @@ mod tests {
             let Publication { account, snapshot, new_listing } = publication;
             let is_shown = Arc::ptr_eq(&account.snapshot(), snapshot);
             let new_listing =
-                new_listing.map(|new| (new.listing.inventory.listed, new.difference.map(ListingDifference::count)));
+                new_listing.map(|new| (new.listing.inventory.listed, new.previous.map(|old| old.difference.count())));
             self.publications.lock().unwrap().push(Recorded { snapshot: (*snapshot).clone(), new_listing, is_shown });
             assert!(!self.panics.load(Ordering::Relaxed), "a bug in a reaction");
         }

@@ -71,7 +71,7 @@ impl OptionalField {
 }
 
 /// A set of optional fields, in one byte.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct FieldSet(u8);
 
 impl FieldSet {

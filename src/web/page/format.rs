@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::inventory::{Money, NumberChange};
+use crate::inventory::{ChangeKind, ChangeRecord, Money};
 use crate::poller::{ChangeEvent, FailureStreak};
 use crate::{duration, plural};
 
@@ -53,15 +53,27 @@ pub(super) fn count_of(count: u64, one: &str, many: &str) -> String {
 
 /// Describes a change of a number, or counts changes that have no event of their own.
 pub(super) fn describe_change(event: &ChangeEvent) -> String {
-    match &event.change {
-        Some(NumberChange::Added(e164)) => format!("{e164} added"),
-        Some(NumberChange::Removed(e164)) => format!("{e164} removed"),
-        Some(NumberChange::Status(e164, from, to)) => format!("status of {e164} changed from {from} to {to}"),
-        Some(NumberChange::Fee(e164, from, to)) => {
-            format!("monthly fee of {e164} changed from {} to {}", amount(from), amount(to))
+    let Some(change) = &event.change else {
+        return count_of(event.count, "more change", "more changes");
+    };
+    let ChangeRecord { e164, .. } = change;
+    let property = match change.kind {
+        ChangeKind::Added => return format!("{e164} added"),
+        ChangeKind::Removed => return format!("{e164} removed"),
+        ChangeKind::Status => "status",
+        ChangeKind::Fee => "monthly fee",
+        ChangeKind::Assignment => "assignment",
+    };
+    // Amounts are shown like everywhere on the page; a currency follows if it changed.
+    let value = |value: &Option<String>| {
+        let text = value.as_deref().unwrap_or_default();
+        let (fee, currency) = text.split_at(text.find(' ').unwrap_or(text.len()));
+        match fee.parse() {
+            Ok(fee) if change.kind == ChangeKind::Fee => format!("{}{currency}", amount(&fee)),
+            _ => text.to_owned(),
         }
-        None => count_of(event.count, "more change", "more changes"),
-    }
+    };
+    format!("{property} of {e164} changed from {} to {}", value(&change.from), value(&change.to))
 }
 
 /// Describes why polls failed, and how often in a row.
