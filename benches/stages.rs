@@ -25,9 +25,9 @@ use tokio::runtime::Runtime;
 use tokio::time::Instant;
 use tower_service::Service;
 use tryvox_exporter::config::{AccountConfig, PollOptions, RoutePrefix};
-use tryvox_exporter::inventory::{CollectorOptions, FoldedListing, ListingDifference, ListingFold};
+use tryvox_exporter::inventory::{CollectorOptions, FoldedListing, Listing, ListingDifference, ListingFold};
 use tryvox_exporter::metrics::{AccountMetrics, ConfigStatus, ExporterMetrics, render_listing};
-use tryvox_exporter::poller::{Account, Fleet, Listing, Poller, total_suspended_time};
+use tryvox_exporter::poller::{Account, Fleet, Poller, total_suspended_time};
 use tryvox_exporter::tryvox::{
     ApiKey, ApiKeySource, ApiResponse, ClientContext, Failure, FairLimit, ListingPage, PageText, STATUSES, Transport,
     TryvoxClient, TryvoxOptions,

@@ -15,6 +15,7 @@ pub mod options;
 pub mod plural;
 pub mod poller;
 pub mod simulator;
+pub mod state;
 pub mod tryvox;
 pub mod web;
 pub mod yaml;

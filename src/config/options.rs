@@ -14,6 +14,7 @@ use crate::duration;
 use crate::inventory::CollectorOptions;
 use crate::options::{List, defaults, integer};
 use crate::simulator::SimulatorOptions;
+use crate::state::StateOptions;
 use crate::tryvox::TryvoxOptions;
 
 /// Every option of every command. An option that a command does not have is at its default.
@@ -28,6 +29,8 @@ pub struct Options {
     pub poll: PollOptions,
     #[command(flatten)]
     pub collector: CollectorOptions,
+    #[command(flatten)]
+    pub state: StateOptions,
     #[command(flatten)]
     pub web: WebOptions,
     #[command(flatten)]

@@ -89,7 +89,10 @@ impl NumberChange {
 /// The values are statuses, amounts (with their currencies if these differ) or assignments. A number that was added has
 /// no value before, and one that was removed has none after; the other value is its status.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the other fields are the API's, after the change, or before it if the number was removed")]
+#[expect(
+    missing_docs,
+    reason = "the other fields are the API's, after the change, or before it if the number was removed"
+)]
 pub struct ChangeRecord {
     pub e164: E164,
     /// What changed.

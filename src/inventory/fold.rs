@@ -18,8 +18,8 @@ use super::interner::{StringId, StringInterner};
 use super::listed_number::{ListedNumber, UNKNOWN_TIME, dedup_keeping_last, unix_seconds};
 use super::unreadable::UnreadableRecords;
 use super::{
-    CollectorOptions, E164, FoldedListing, GroupTotals, InvalidRecord, InvalidRecords, Inventory, LabelTable,
-    Money, NumberDetails, NumberState, NumberStates, StatedNumber,
+    CollectorOptions, E164, FoldedListing, GroupTotals, InvalidRecord, InvalidRecords, Inventory, LabelTable, Money,
+    NumberDetails, NumberState, NumberStates, StatedNumber,
 };
 use crate::tryvox::{Deviation, GenerationWindow, ListingPage, NumberRecord, OptionalField};
 

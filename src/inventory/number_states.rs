@@ -147,7 +147,9 @@ impl NumberStates {
         }
         let mut numbers = std::mem::take(&mut self.numbers);
         for number in &mut numbers {
-            let Some(assignment) = self.assignment(number).filter(|assignment| !assignment.is_known()) else { continue };
+            let Some(assignment) = self.assignment(number).filter(|assignment| !assignment.is_known()) else {
+                continue;
+            };
             let Some(before) = earlier.get(number.e164).and_then(|number| earlier.assignment(number)) else { continue };
             let (trunk, application) = (&assignment.trunk, &assignment.application);
             let completed = Assignment {

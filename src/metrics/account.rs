@@ -160,9 +160,9 @@ mod tests {
 
     use super::*;
     use crate::config::{AccountConfig, PollOptions};
-    use crate::inventory::Inventory;
+    use crate::inventory::{Inventory, Listing};
     use crate::metrics::{INVENTORY, PreviousMetrics, seal};
-    use crate::poller::{LastPoll, Listing, NewListing, PollStats};
+    use crate::poller::{LastPoll, NewListing, PollStats};
     use crate::tryvox::{
         ApiKeySource, ApiResponse, ClientContext, Failure, FailureReason, FairLimit, Transport, TryvoxClient,
         TryvoxOptions,

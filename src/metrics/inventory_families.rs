@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::exposition::Samples;
 use super::metric::Metric;
+use crate::inventory::Listing;
 use crate::inventory::{GroupTotals, LabelTable, Money, NumberDetails};
-use crate::poller::Listing;
 use crate::tryvox::OptionalField;
 
 const NUMBERS: &str = "numbers";

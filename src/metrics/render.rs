@@ -9,7 +9,7 @@ use super::inventory_families::INVENTORY;
 use super::metric::Metric;
 use super::text::CachedText;
 use crate::inventory::CollectorOptions;
-use crate::poller::Listing;
+use crate::inventory::Listing;
 
 /// The samples of a listing: one text for each family of [`INVENTORY`], empty if the family has no samples. They have
 /// no headers, and gauges look the same in all formats.

@@ -3,9 +3,8 @@
 use tracing::{debug, info, warn};
 
 use super::account::LastPoll;
-use super::listing::Listing;
 use crate::duration;
-use crate::inventory::{Change, ListingDifference, NumberChange};
+use crate::inventory::{Change, Listing, ListingDifference, NumberChange};
 use crate::tryvox::Failure;
 
 /// Logs each change of a number at debug level, and one message with the counts.

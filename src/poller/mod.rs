@@ -18,7 +18,6 @@ mod auto_reload;
 mod build;
 mod fleet;
 mod history;
-mod listing;
 mod log;
 mod poll;
 mod publication;
@@ -32,7 +31,6 @@ pub use account::{Account, AccountSnapshot, LastListing, LastPoll, PollPhase, Po
 pub use build::{PollerFactory, build_pollers};
 pub use fleet::{Fleet, FleetChange, FleetManager};
 pub use history::{ChangeEvent, FailureStreak, History};
-pub use listing::Listing;
 pub use publication::{NewListing, PollReaction, PreviousListing, Publication};
 pub use reload::{ExporterSource, ReloadHandle, ReloadObserver, Reloader};
 pub use suspension::{SuspensionTimer, total_suspended_time};

@@ -13,11 +13,12 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{debug, warn};
 
 use super::account::Account;
-use super::listing::Listing;
 use crate::blocking::run_blocking;
 use crate::config::AccountConfig;
 use crate::duration;
-use crate::inventory::{E164, FoldedListing, InvalidRecord, InvalidRecords, Inventory, ListingFold, NumberStates};
+use crate::inventory::{
+    E164, FoldedListing, InvalidRecord, InvalidRecords, Inventory, Listing, ListingFold, NumberStates,
+};
 use crate::plural;
 use crate::tryvox::{Failure, FailureReason, ListingPage, PollKey};
 

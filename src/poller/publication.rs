@@ -6,8 +6,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use super::account::{Account, AccountSnapshot};
-use super::listing::Listing;
-use crate::inventory::{ListingDifference, NumberStates};
+use crate::inventory::{Listing, ListingDifference, NumberStates};
 
 /// What a poll that has ended publishes.
 #[derive(Debug, Clone, Copy)]

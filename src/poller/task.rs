@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::account::{Account, LastListing, LastPoll, PollPhase, PollStats};
-use super::listing::Listing;
 use super::log::{log_changes, log_failure, log_success};
 use super::poll::{ListedNumbers, Poll};
 use super::publication::{NewListing, PollReaction, PreviousListing, Publication};
@@ -20,7 +19,7 @@ use super::schedule::Schedule;
 use super::suspension::SuspensionTimer;
 use crate::blocking::run_blocking;
 use crate::config::AccountConfig;
-use crate::inventory::{InventorySummary, ListingDifference, NumberStates};
+use crate::inventory::{InventorySummary, Listing, ListingDifference, NumberStates};
 use crate::tryvox::{ApiKeySource, Failure, FailureReason, PollKey};
 
 /// Time between two attempts to read a key after a poll that failed because it cannot be read.

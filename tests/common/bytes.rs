@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tryvox_exporter::inventory::Listing;
 use tryvox_exporter::inventory::{CollectorOptions, ListingDifference, ListingFold};
 use tryvox_exporter::metrics::render_listing;
-use tryvox_exporter::poller::Listing;
 use tryvox_exporter::tryvox::{GenerationWindow, ListingPage, PageText, STATUSES};
 
 /// Uses the bytes as both pages of a listing and asserts the invariants.

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::plural;
+use crate::inventory::Listing;
 use crate::inventory::{InvalidRecords, Inventory};
-use crate::poller::Listing;
 use crate::tryvox::{OptionalField, STATUSES};
 
 /// The documented types.

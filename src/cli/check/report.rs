@@ -9,9 +9,10 @@ use super::problems::problems;
 use super::{format_elapsed, plural};
 use crate::config::Options;
 use crate::duration;
+use crate::inventory::Listing;
 use crate::inventory::{GroupTotals, Money};
 use crate::metrics::render_listing;
-use crate::poller::{Listing, ListingOutcome, Poller};
+use crate::poller::{ListingOutcome, Poller};
 
 /// Approximate number of series of an account besides those of its listing.
 const POLLING_SERIES: usize = 74;

@@ -1,9 +1,11 @@
 //! A complete listing of an account.
 
-use crate::inventory::Inventory;
+use serde::{Deserialize, Serialize};
+
+use super::Inventory;
 
 /// One complete read of an account's numbers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
     /// What the records add up to.
     pub inventory: Inventory,
