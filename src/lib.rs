@@ -12,6 +12,7 @@ pub mod duration;
 pub mod inventory;
 pub mod metrics;
 pub mod options;
+pub mod persistence;
 pub mod plural;
 pub mod poller;
 pub mod simulator;

@@ -121,12 +121,15 @@ fn with_config(
     with_runtime(&config.options.log, async |stop| command(&config, stop).await)
 }
 
-/// Returns what is wrong with the web configuration file, if there is one.
+/// Returns what is wrong with the files that the options name: the web configuration file and the folder of the state
+/// file.
 fn check_files(options: &Options) -> Vec<String> {
     let opened = options.web.config_file().map(WebFile::open).transpose();
     let problems =
         |error: WebFileError| error.problems().map(|problem| format!("--web.config.file: {problem}")).collect();
-    opened.map_or_else(problems, |_| Vec::new())
+    let mut problems = opened.map_or_else(problems, |_| Vec::new());
+    problems.extend(options.state.folder_problem().map(|problem| format!("--state.file: {problem}")));
+    problems
 }
 
 /// Runs a command with logging and a runtime; SIGINT and SIGTERM cancel its token.

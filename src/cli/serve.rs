@@ -4,7 +4,7 @@
 //! what happens.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use rustix::process::{Resource, getrlimit};
@@ -16,12 +16,14 @@ use tracing::{debug, info, warn};
 use super::health_target::HealthTarget;
 use super::healthcheck::HEALTH_PATH;
 use super::{CommandEntry, CommandError, bind, print, systemd, with_runtime};
-use crate::config::{CommandSpec, Config, ConfigSource, LogOptions, ProcessEnvironment, WebOptions};
+use crate::blocking::run_blocking;
+use crate::config::{CommandSpec, Config, ConfigSource, Options, ProcessEnvironment, WebOptions};
 use crate::metrics::{AccountMetrics, ConfigStatus, ExporterMetrics};
-use crate::plural;
-use crate::poller::{ExporterSource, FleetManager, PollerFactory, PollingThread, ReloadObserver, Reloader};
+use crate::poller::{ExporterSource, FleetManager, Poller, PollerFactory, PollingThread, ReloadObserver, Reloader};
+use crate::state::StateStore;
 use crate::web::toolkit::WebFile;
 use crate::web::{AppState, Listener, Server, take_systemd_sockets};
+use crate::{persistence, plural};
 
 pub(super) static COMMAND: CommandEntry = CommandEntry {
     spec: CommandSpec {
@@ -92,6 +94,9 @@ fn print_checked(config: &Config) {
     print(&format!("The configuration is valid: {total_accounts} {noun}{in_shard}\n"));
 }
 
+/// How long the end of the process waits until polls that ended are stored.
+const STATE_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Files that are open besides connections: logs, listening sockets, key files.
 const SPARE_FILES: usize = 64;
 
@@ -109,11 +114,21 @@ pub(super) async fn serve(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let started = Instant::now();
+    let store = config.options.state.file.is_some().then(|| StateStore::open(&config.options.state, SystemTime::now));
+    let store = store.transpose().map_err(anyhow::Error::new)?.map(Arc::new);
     let polling =
         PollingThread::start().context("cannot start the polling thread; check the limits on processes and memory")?;
-    let exporter = Arc::new(ExporterMetrics::new(config_status(config)));
+    let exporter = ExporterMetrics::new(config_status(config));
+    let exporter = Arc::new(match &store {
+        Some(store) => exporter.with_state(store.clone()),
+        None => exporter,
+    });
     let factory = PollerFactory::new(config).map_err(anyhow::Error::msg)?;
-    let mut manager = FleetManager::new(factory, AccountMetrics::attach, polling.handle().clone(), stop.clone());
+    let attach_reactions = {
+        let store = store.clone();
+        move |poller: &mut Poller| attach_reactions(poller, store.as_ref())
+    };
+    let mut manager = FleetManager::new(factory, attach_reactions, polling.handle().clone(), stop.clone());
 
     // Install the handler before logging the start: SIGHUP kills a process without one.
     let source = source
@@ -130,8 +145,8 @@ pub(super) async fn serve(
 
     let mut reload = None;
     if let Some((source, hangup)) = source {
-        let (web, log) = (config.options.web.clone(), config.options.log.clone());
-        let observer = ReloadStatus { exporter: exporter.clone(), web, log };
+        let options = config.options.clone();
+        let observer = ReloadStatus { exporter: exporter.clone(), options };
         let (reloader, handle) = Reloader::new(manager, Arc::new(source), config, observer);
         tokio::spawn(reloader.run(hangup, stop.clone()));
         reload = config.options.web.enable_lifecycle.then_some(handle);
@@ -149,7 +164,20 @@ pub(super) async fn serve(
         systemd::notify_stopping();
     });
     crate::web::serve(listeners, server, stop).await;
+    if let Some(store) = store {
+        run_blocking(move || store.close(STATE_CLOSE_TIMEOUT)).await;
+    }
     Ok(())
+}
+
+/// Restores the account of a new poller, and returns its metrics.
+fn attach_reactions(poller: &mut Poller, store: Option<&Arc<StateStore>>) -> Arc<AccountMetrics> {
+    let restored = store.and_then(|store| persistence::attach(store, poller));
+    let metrics = AccountMetrics::attach(poller);
+    if let Some(listing) = restored {
+        metrics.restore(&listing);
+    }
+    metrics
 }
 
 /// Logs the start, warnings about the configuration, and the listening addresses.
@@ -191,8 +219,7 @@ fn config_status(config: &Config) -> ConfigStatus {
 struct ReloadStatus {
     exporter: Arc<ExporterMetrics>,
     /// The options in force, which a reload does not change.
-    web: WebOptions,
-    log: LogOptions,
+    options: Options,
 }
 
 impl ReloadObserver for ReloadStatus {
@@ -201,8 +228,13 @@ impl ReloadObserver for ReloadStatus {
     }
 
     fn reload_ended(&self, applied: Option<&Config>, accounts: usize) {
-        let is_changed = applied
-            .map(|Config { options, .. }| [("--web", options.web != self.web), ("--log", options.log != self.log)]);
+        let is_changed = applied.map(|Config { options, .. }| {
+            [
+                ("--web", options.web != self.options.web),
+                ("--state", options.state != self.options.state),
+                ("--log", options.log != self.options.log),
+            ]
+        });
         for (group, _) in is_changed.into_iter().flatten().filter(|(_, is_changed)| *is_changed) {
             warn!("changed {group} options take effect after a restart");
         }

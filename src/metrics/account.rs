@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::previous::PreviousAccount;
 use super::render::{RenderedListing, render_listing, without_disabled};
 use super::text::CachedText;
+use crate::inventory::Listing;
 use crate::poller::{
     Account, AccountSnapshot, LastListing, PollReaction, PollStats, Poller, Publication, SuspensionTimer,
     total_suspended_time,
@@ -45,6 +46,12 @@ impl AccountMetrics {
     fn new(account: Arc<Account>) -> Self {
         let view = ArcSwap::from_pointee(AccountView { snapshot: account.snapshot(), listing: None });
         Self { account, view }
+    }
+
+    /// Renders the listing of an earlier run, which the snapshot of the account has too.
+    pub fn restore(&self, listing: &Listing) {
+        let listing = Arc::new(self.without_disabled(render_listing(self.account.name(), listing, None)));
+        self.view.store(Arc::new(AccountView { snapshot: self.account.snapshot(), listing: Some(listing) }));
     }
 
     /// Returns the account.
@@ -160,7 +167,7 @@ mod tests {
 
     use super::*;
     use crate::config::{AccountConfig, PollOptions};
-    use crate::inventory::{Inventory, Listing};
+    use crate::inventory::Inventory;
     use crate::metrics::{INVENTORY, PreviousMetrics, seal};
     use crate::poller::{LastPoll, NewListing, PollStats};
     use crate::tryvox::{

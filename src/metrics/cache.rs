@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 use tokio::time::Instant;
 
 use super::account::AccountVersion;
-use super::exporter_families::ConfigStatus;
+use super::exporter_families::ExporterStatus;
 use super::format::Format;
 use super::text::CachedText;
 
@@ -19,7 +19,7 @@ pub(super) const MAX_AGE: Duration = Duration::from_millis(100);
 #[derive(Debug, PartialEq)]
 pub(super) struct RenderKey {
     pub(super) accounts: Vec<AccountVersion>,
-    pub(super) config_status: ConfigStatus,
+    pub(super) exporter: ExporterStatus,
 }
 
 /// The last text of each format, with its compressed forms.

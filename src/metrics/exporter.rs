@@ -10,13 +10,14 @@ use tokio::time::Instant;
 
 use super::account::ScrapedAccount;
 use super::cache::{RenderCache, RenderKey};
-use super::exporter_families::{ConfigStatus, EXPORTER};
+use super::exporter_families::{ConfigStatus, EXPORTER, ExporterStatus};
 use super::exposition::{Samples, push_family};
 use super::format::Format;
 use super::http::HttpMetrics;
 use super::polling_families::{POLLING, PollingStatus};
 use super::process::{PROCESS, ProcessStatus, read_start_time};
 use super::text::CachedText;
+use crate::state::StateStore;
 
 /// The size from which a text is complete; all but the last are at least this large. A rendering of several texts,
 /// which only hundreds of accounts have, is not cached.
@@ -28,6 +29,7 @@ pub struct ExporterMetrics {
     /// When the process started, in seconds since the epoch.
     started_at: Option<f64>,
     config_status: ArcSwap<ConfigStatus>,
+    state: Option<Arc<StateStore>>,
     http: Arc<HttpMetrics>,
     cache: RenderCache,
 }
@@ -39,9 +41,16 @@ impl ExporterMetrics {
         Self {
             started_at: read_start_time(),
             config_status: ArcSwap::from_pointee(config_status),
+            state: None,
             http: Arc::default(),
             cache: RenderCache::default(),
         }
+    }
+
+    /// Adds the metrics of a state file.
+    #[must_use]
+    pub fn with_state(self, state: Arc<StateStore>) -> Self {
+        Self { state: Some(state), ..self }
     }
 
     /// Returns the status of the configuration.
@@ -71,7 +80,8 @@ impl ExporterMetrics {
         has_exporter: bool,
     ) -> LiveTexts {
         let versions = accounts.iter().map(|scraped| scraped.version).collect();
-        let key = RenderKey { accounts: versions, config_status: self.config_status() };
+        let state = self.state.as_ref().map(|state| state.status()).unwrap_or_default();
+        let key = RenderKey { accounts: versions, exporter: ExporterStatus { config: self.config_status(), state } };
         if let Some(text) = self.cache.get(&key, format, now).filter(|_| has_exporter) {
             return LiveTexts::Cached(Some(text));
         }
@@ -178,7 +188,7 @@ impl LiveRenderer {
     fn push_exporter(&self, text: &mut String) {
         for metric in EXPORTER {
             push_family(text, &metric.family, self.format, false, |out| {
-                (metric.fill)(&self.key.config_status, &mut Samples::new(&metric.family, None, self.format, out));
+                (metric.fill)(&self.key.exporter, &mut Samples::new(&metric.family, None, self.format, out));
             });
         }
         let process = ProcessStatus::read(self.exporter.started_at);

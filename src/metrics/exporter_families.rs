@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use super::metric::Metric;
 use super::polling_families::timestamp;
+use crate::state::StateStatus;
 
 /// The status of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,7 +19,16 @@ pub struct ConfigStatus {
     pub total_shards: u32,
 }
 
-type ExporterMetric = Metric<ConfigStatus>;
+/// The status of the exporter itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ExporterStatus {
+    /// The configuration.
+    pub config: ConfigStatus,
+    /// The state file.
+    pub state: StateStatus,
+}
+
+type ExporterMetric = Metric<ExporterStatus>;
 
 /// The families of the exporter itself, which have no `account` label, in the order of the exposition.
 pub static EXPORTER: &[ExporterMetric] = &[
@@ -39,7 +49,7 @@ pub static EXPORTER: &[ExporterMetric] = &[
         "tryvox_exporter_config_last_reload_successful",
         &[],
         "Whether the configuration was valid when it was last loaded or reloaded (1) or not (0).",
-        |status, samples| samples.push([], status.is_valid),
+        |status, samples| samples.push([], status.config.is_valid),
     )
     .example(
         "Exporters that rejected the configuration at the last reload",
@@ -49,7 +59,7 @@ pub static EXPORTER: &[ExporterMetric] = &[
         "tryvox_exporter_config_last_reload_success_timestamp_seconds",
         &[],
         "Unix timestamp in seconds of the last load or reload of a valid configuration.",
-        |status, samples| samples.push([], timestamp(status.loaded_at)),
+        |status, samples| samples.push([], timestamp(status.config.loaded_at)),
     )
     .unit("Unix time in seconds")
     .example(
@@ -60,7 +70,7 @@ pub static EXPORTER: &[ExporterMetric] = &[
         "tryvox_exporter_shard_ordinal",
         &[],
         "Ordinal of this shard, counted from 0 (--shard).",
-        |status, samples| samples.push([], u64::from(status.shard)),
+        |status, samples| samples.push([], u64::from(status.config.shard)),
     )
     .example(
         "Jobs in which a shard is missing",
@@ -70,8 +80,31 @@ pub static EXPORTER: &[ExporterMetric] = &[
         "tryvox_exporter_total_shards",
         &[],
         "Number of shards that share the accounts (--total-shards).",
-        |status, samples| samples.push([], u64::from(status.total_shards)),
+        |status, samples| samples.push([], u64::from(status.config.total_shards)),
     )
     .unit("shards")
     .example("Configured number of shards", "max(tryvox_exporter_total_shards)"),
+    ExporterMetric::counter(
+        "tryvox_exporter_state_errors_total",
+        &[],
+        "Total number of errors reading or writing the state file (--state.file).",
+        |status, samples| samples.push([], status.state.errors),
+    )
+    .unit("errors")
+    .example("Exporters whose state is not stored", "increase(tryvox_exporter_state_errors_total[15m]) > 0"),
+    ExporterMetric::gauge(
+        "tryvox_exporter_state_last_write_timestamp_seconds",
+        &[],
+        "Unix timestamp in seconds of the last write to the state file; absent until there is one.",
+        |status, samples| {
+            if let Some(at) = status.state.last_write_at {
+                samples.push([], timestamp(at));
+            }
+        },
+    )
+    .unit("Unix time in seconds")
+    .example(
+        "Age of the state file's content, in seconds",
+        "time() - tryvox_exporter_state_last_write_timestamp_seconds",
+    ),
 ];

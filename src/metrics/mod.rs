@@ -44,7 +44,7 @@ mod text;
 pub use account::AccountMetrics;
 pub use encoding::Encoding;
 pub use exporter::ExporterMetrics;
-pub use exporter_families::{ConfigStatus, EXPORTER};
+pub use exporter_families::{ConfigStatus, EXPORTER, ExporterStatus};
 pub use exposition::{SampleValue, Samples};
 pub use family::{Example, Family, MetricType};
 pub use format::Format;

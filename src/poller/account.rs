@@ -14,10 +14,10 @@ use tokio::time::Instant;
 use super::history::History;
 use super::suspension::SuspensionTimer;
 use crate::config::{AccountConfig, PollOptions};
-use crate::inventory::{ChangeCounters, InventorySummary, ListingDifference};
+use crate::inventory::{ChangeCounters, InventorySummary, ListingDifference, NumberStates};
 use crate::tryvox::{Failure, FailureReason, ListingProgress, RequestStats, TryvoxClient};
 
-/// Counts of the polls of an account since the start, and how the last one went.
+/// Counts of the polls of an account since the start, and how the last one went, maybe before the start.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PollStats {
     /// Successful polls.
@@ -110,6 +110,11 @@ impl LastListing {
             suspended,
         }
     }
+
+    /// Returns the same listing, stale since `now`.
+    pub(super) fn stale_since(self, now: Instant) -> Self {
+        Self { stale_at: now, overdue_at: now, ..self }
+    }
 }
 
 /// The state of an account at the end of a poll.
@@ -180,6 +185,8 @@ pub struct Account {
     /// Held while a snapshot is made and published, by the account's poller or by a reload.
     publishing: Mutex<()>,
     phase: Mutex<PollPhase>,
+    /// The numbers of the last valid listing of an earlier run, until the first poll starts.
+    restored_numbers: Mutex<Option<Arc<NumberStates>>>,
 }
 
 /// What an account's poller is doing.
@@ -207,6 +214,7 @@ impl Account {
             snapshot: ArcSwap::default(),
             publishing: Mutex::default(),
             phase: Mutex::new(PollPhase::Waiting(Instant::now())),
+            restored_numbers: Mutex::default(),
         }
     }
 
@@ -304,6 +312,19 @@ impl Account {
 
     pub(super) fn client(&self) -> &TryvoxClient {
         &self.client
+    }
+
+    /// Sets the state of an earlier run, and the numbers with which the first listing is compared.
+    pub(super) fn restore(&self, snapshot: AccountSnapshot, numbers: Option<Arc<NumberStates>>) {
+        let publishing = self.start_publishing();
+        self.publish(Arc::new(snapshot));
+        drop(publishing);
+        *self.restored_numbers.lock().unwrap_or_else(PoisonError::into_inner) = numbers;
+    }
+
+    /// Takes the numbers with which the first listing is compared.
+    pub(super) fn take_restored_numbers(&self) -> Option<Arc<NumberStates>> {
+        self.restored_numbers.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Replaces the snapshot; the caller is publishing.

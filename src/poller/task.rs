@@ -59,8 +59,6 @@ struct PollOutcome {
     result: Result<ValidListing, Failure>,
     /// Pages read, over all attempts.
     pages: u32,
-    /// The state of each number in the previous valid listing, if that is still the last one.
-    previous: Option<Arc<NumberStates>>,
 }
 
 /// A valid listing and what follows from it.
@@ -81,7 +79,7 @@ impl Poller {
         let first_tick = Instant::now() + self.first_interval;
         let mut schedule = Schedule::new(first_tick, config.poll.interval, self.rng.clone());
         let polls = async {
-            let (mut config, mut numbers) = (config, None);
+            let (mut config, mut numbers) = (config, self.account.take_restored_numbers());
             loop {
                 schedule.poll_started(Instant::now());
                 self.account.set_phase(PollPhase::Polling(Instant::now()));
@@ -163,18 +161,18 @@ impl Poller {
     /// numbers of the listing that is then the last valid one.
     async fn poll_and_publish(&self, previous: Option<Arc<NumberStates>>) -> Option<Arc<NumberStates>> {
         let started_at = Instant::now();
-        let poller = self.clone();
+        let (poller, to_compare) = (self.clone(), previous.clone());
         // A task of its own, so that a bug that panics costs one poll and not the account.
-        let poll = AbortOnDropHandle::new(tokio::spawn(async move { poller.poll(previous).await }));
-        let PollOutcome { result, pages, previous } =
-            poll.await.unwrap_or_else(|_| PollOutcome { result: Err(internal_failure()), pages: 0, previous: None });
+        let poll = AbortOnDropHandle::new(tokio::spawn(async move { poller.poll(to_compare).await }));
+        let PollOutcome { result, pages } =
+            poll.await.unwrap_or_else(|_| PollOutcome { result: Err(internal_failure()), pages: 0 });
         let last_poll = LastPoll { ended_at: (self.now)(), duration: started_at.elapsed(), pages };
         let poller = self.clone();
         run_blocking(move || match result {
             Ok(valid) if poller.publish_success(last_poll, &valid) => Some(valid.numbers),
             Ok(_) => {
                 poller.publish_failure(last_poll, &internal_failure());
-                None
+                previous
             }
             Err(failure) => {
                 poller.publish_failure(last_poll, &failure);
@@ -193,13 +191,13 @@ impl Poller {
             Ok(listed) => {
                 let label_limit = self.account.config().collector.label_limit;
                 let valid = run_blocking(move || ValidListing::new(listed, previous, label_limit)).await;
-                PollOutcome { result: Ok(valid), pages, previous: None }
+                PollOutcome { result: Ok(valid), pages }
             }
             Err(failure) => {
                 if failure.reason.may_be_due_to_connections() {
                     self.account.client().discard_connections(started_at);
                 }
-                PollOutcome { result: Err(failure), pages, previous }
+                PollOutcome { result: Err(failure), pages }
             }
         }
     }

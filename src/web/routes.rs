@@ -23,7 +23,7 @@ use super::negotiate::negotiate;
 use super::page::{self, PageInput, PageQuery};
 use crate::config::RoutePrefix;
 use crate::metrics::{AccountMetrics, ExporterMetrics, Scrape};
-use crate::poller::{Fleet, ReloadHandle};
+use crate::poller::{Account, Fleet, ReloadHandle};
 
 /// What the handlers read.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub struct AppState {
     pub reload: Option<ReloadHandle>,
     /// When the process started.
     pub started_at: Instant,
-    /// Whether every account has been polled once. Never reset: accounts that a reload adds do not undo it.
+    /// Whether every account has been polled once or restored. Never reset: accounts that a reload adds do not undo it.
     pub is_ready: AtomicBool,
 }
 
@@ -169,7 +169,7 @@ async fn serve_metrics(State(state): State<Arc<AppState>>, RawQuery(query): RawQ
 
 async fn report_readiness(State(state): State<Arc<AppState>>) -> Response {
     let accounts = state.fleet.accounts();
-    let waiting = accounts.iter().filter(|account| account.account().snapshot().polls.last.is_none()).count();
+    let waiting = accounts.iter().filter(|account| !is_ready(account.account())).count();
     if waiting == 0 {
         state.is_ready.store(true, Ordering::Relaxed);
     }
@@ -180,6 +180,12 @@ async fn report_readiness(State(state): State<Arc<AppState>>) -> Response {
         let text = format!("tryvox-exporter is not ready: waiting for the first poll of {waiting} account{plural}.\n");
         (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
     }
+}
+
+/// Returns whether an account has been polled by this process, or serves a listing of an earlier run.
+fn is_ready(account: &Account) -> bool {
+    let snapshot = account.snapshot();
+    snapshot.polls.count() > 0 || snapshot.listing_at(Instant::now()).is_some()
 }
 
 async fn reload_config(State(state): State<Arc<AppState>>) -> Response {
