@@ -42,6 +42,7 @@ const EXPECTED_FAMILIES: &[(&str, &str, &[&str])] = &[
     ("tryvox_numbers_removed_total", "counter", &["account"]),
     ("tryvox_number_status_changes_total", "counter", &["account", "from", "to"]),
     ("tryvox_number_fee_changes_total", "counter", &["account", "direction"]),
+    ("tryvox_number_assignment_changes_total", "counter", &["account"]),
     ("tryvox_up", "gauge", &["account"]),
     ("tryvox_polls_total", "counter", &["account"]),
     ("tryvox_poll_errors_total", "counter", &["account", "reason"]),
@@ -59,6 +60,8 @@ const EXPECTED_FAMILIES: &[(&str, &str, &[&str])] = &[
     ("tryvox_exporter_config_last_reload_success_timestamp_seconds", "gauge", &[]),
     ("tryvox_exporter_shard_ordinal", "gauge", &[]),
     ("tryvox_exporter_total_shards", "gauge", &[]),
+    ("tryvox_exporter_state_errors_total", "counter", &[]),
+    ("tryvox_exporter_state_last_write_timestamp_seconds", "gauge", &[]),
     ("tryvox_exporter_http_requests_total", "counter", &["handler", "code"]),
     ("tryvox_exporter_http_connections", "gauge", &[]),
     ("tryvox_exporter_http_connections_refused_total", "counter", &[]),
@@ -68,7 +71,7 @@ const EXPECTED_FAMILIES: &[(&str, &str, &[&str])] = &[
 async fn start_full_exporter() -> (ServerProcess, ServerProcess) {
     let simulator = ServerProcess::simulator(800, seed(), &[]).await;
     let file = ConfigFile::new(&format!(
-        "tryvox: {{url: '{}', rate_limit: 0}}\n\
+        "tryvox: {{url: '{}', rate_limit: 0}}\nstate: {{file: state.db}}\n\
          collector: {{region: true, trunk: true, application: true, number: {{statuses: [suspended, pending]}}}}\n\
          accounts: [{{account_id: acc_demo, monthly_budget: {{USD: 5}}}}]\n",
         simulator.url()

@@ -257,7 +257,9 @@ struct ModelCounters(Sums);
 impl ModelCounters {
     fn new() -> Self {
         let mut sums = Sums::default();
-        for family in ["tryvox_numbers_added_total", "tryvox_numbers_removed_total"] {
+        for family in
+            ["tryvox_numbers_added_total", "tryvox_numbers_removed_total", "tryvox_number_assignment_changes_total"]
+        {
             sums.add(family, &[], 0);
         }
         for direction in ["increase", "decrease"] {
@@ -287,6 +289,9 @@ impl ModelCounters {
                 let labels = [("from", previous.status), ("to", current.status)];
                 sums.add("tryvox_number_status_changes_total", &labels, 1000);
             }
+            if (previous.trunk, previous.application) != (current.trunk, current.application) {
+                sums.add("tryvox_number_assignment_changes_total", &[], 1000);
+            }
             if previous.currency == current.currency && previous.fee != current.fee {
                 let direction = if previous.fee < current.fee { "increase" } else { "decrease" };
                 sums.add("tryvox_number_fee_changes_total", &[("direction", direction)], 1000);
@@ -304,11 +309,12 @@ fn series_of(scrape: &Scrape, names: &[&str]) -> Series {
     names.iter().flat_map(|name| scrape.family(name)).collect()
 }
 
-const CHANGE_COUNTERS: [&str; 4] = [
+const CHANGE_COUNTERS: [&str; 5] = [
     "tryvox_numbers_added_total",
     "tryvox_numbers_removed_total",
     "tryvox_number_status_changes_total",
     "tryvox_number_fee_changes_total",
+    "tryvox_number_assignment_changes_total",
 ];
 
 fn inventory_families() -> Vec<&'static str> {

@@ -58,7 +58,8 @@ impl Scenario {
         }
         let file = ConfigFile::new(&text);
         let shard = async |shard: &str| {
-            let arguments = [&*file.flag(), "--total-shards=2", shard, "--log.level=debug"];
+            let state_file = format!("--state.file={}/state{shard}.db", file.folder().display());
+            let arguments = [&*file.flag(), "--total-shards=2", shard, &*state_file, "--log.level=debug"];
             ServerProcess::start(&arguments, &[("TRYVOX_API_KEY", KEY)]).await
         };
         let mut exporters = [shard("--shard=0").await, shard("--shard=1").await];

@@ -256,10 +256,9 @@ fn pairs<'a>(before: &'a NumberStates, after: &'a NumberStates) -> impl Iterator
 
 /// Returns what changed of a number: its status, its fee and its assignment, or all at once.
 fn changes_of(before: &NumberStates, after: &NumberStates, (old, new): Pair<'_>) -> [Option<NumberChange>; 3] {
-    let states = (old.and_then(|old| before.state(old)), new.and_then(|new| after.state(new)));
     let Some(e164) = new.or(old).map(|number| number.e164) else { return [None, None, None] };
     let single = |change, state: &NumberState| [Some(NumberChange { e164, change, state: state.clone() }), None, None];
-    let (old_state, new_state) = match states {
+    let (old_state, new_state) = match (old.and_then(|old| before.state(old)), new.and_then(|new| after.state(new))) {
         (None, None) => return [None, None, None],
         (None, Some(state)) => return single(Change::Added, state),
         (Some(state), None) => return single(Change::Removed, state),

@@ -104,6 +104,7 @@ impl NumberStates {
     }
 
     /// Returns the distinct assignments, to which [`StatedNumber::assignment`] refers.
+    #[must_use]
     pub fn assignments(&self) -> impl ExactSizeIterator<Item = &Assignment> {
         self.assignments.iter()
     }

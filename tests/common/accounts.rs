@@ -1,6 +1,7 @@
 //! Many made-up accounts behind one mock API, and the configuration file that lists them.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -89,6 +90,11 @@ impl ConfigFile {
     /// Replaces the text of the file.
     pub(crate) fn write(&self, text: &str) {
         std::fs::write(self.directory.path().join("config.yml"), text).unwrap();
+    }
+
+    /// Returns the folder of the file, which exists as long as this value.
+    pub(crate) fn folder(&self) -> &Path {
+        self.directory.path()
     }
 
     pub(crate) fn flag(&self) -> String {

@@ -411,6 +411,19 @@ export const exporter = buildDashboard({
           `increase(${processMetric('tryvox_exporter_http_connections_refused_total')}[$__rate_interval])`,
           { softMax: 1 },
         ),
+        exporterGraph(
+          'State file errors',
+          'Count of errors reading or writing the state file, per step of the graph. While it is above 0, changes may be lost at a restart: check the log and the disk.',
+          integerUnit,
+          `increase(${processMetric('tryvox_exporter_state_errors_total')}[$__rate_interval])`,
+          { softMax: 1 },
+        ),
+        exporterGraph(
+          'Time since the last write to the state file',
+          'Seconds since the last poll was stored. It should not exceed the poll interval by much. No data without --state.file.',
+          { unit: 's' },
+          `time() - ${withoutName(processMetric('tryvox_exporter_state_last_write_timestamp_seconds'))}`,
+        ),
         table(
           {
             title: 'Exporters',

@@ -278,7 +278,7 @@ export const numbers = buildDashboard({
         timeSeries(
           {
             title: 'Changes per day',
-            description: `Count of numbers added, removed and repriced and of status changes, per day of the last 14 days. A day that stands out is usually a bulk order, a mass suspension or a new price list. ${ignoresCountry}`,
+            description: `Count of numbers added, removed, repriced and reassigned and of status changes, per day of the last 14 days. A day that stands out is usually a bulk order, a mass suspension or a new price list. ${ignoresCountry}`,
             noValue: noAccountText,
             size: [12, 9],
             ...integerUnit,
@@ -289,6 +289,7 @@ export const numbers = buildDashboard({
               fixedColor('removed', 'red'),
               fixedColor('status changed', 'orange'),
               fixedColor('repriced', 'purple'),
+              fixedColor('reassigned', 'blue'),
             ],
           },
           { bars: true, stacked: true },
@@ -299,6 +300,10 @@ export const numbers = buildDashboard({
             legend: 'status changed',
           },
           { expr: sum([], increase('$__rate_interval', 'tryvox_number_fee_changes_total')), legend: 'repriced' },
+          {
+            expr: sum([], increase('$__rate_interval', 'tryvox_number_assignment_changes_total')),
+            legend: 'reassigned',
+          },
         ),
         timeSeries(
           {

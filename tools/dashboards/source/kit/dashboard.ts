@@ -75,6 +75,7 @@ const changeCounters = [
   'tryvox_numbers_removed_total',
   'tryvox_number_status_changes_total',
   'tryvox_number_fee_changes_total',
+  'tryvox_number_assignment_changes_total',
 ];
 
 const annotations = [
