@@ -77,7 +77,8 @@ async fn variable_that_names_no_proxy_is_an_invalid_configuration_whose_value_is
             assert!(error.lines().count() == 1 && !error.contains("secret") && !error.contains("cret@"), "{error}");
         }
         // A variable that no request uses has no influence.
-        let (status, error) = run(&["serve", "--config.check"], &[(variable, value), ("NO_PROXY", "api.invalid")]).await;
+        let (status, error) =
+            run(&["serve", "--config.check"], &[(variable, value), ("NO_PROXY", "api.invalid")]).await;
         assert_eq!(status, Some(0), "{error}");
     }
     let (status, error) = run(&["serve", "--config.check"], &[("HTTP_PROXY", "ftp://proxy")]).await;

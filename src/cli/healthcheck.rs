@@ -23,8 +23,8 @@ use tokio_util::either::Either;
 use super::health_target::{HEALTH_PATH, HealthTarget};
 use super::{CommandEntry, CommandError, print, with_options, with_runtime};
 use crate::config::{
-    CommandSpec, ConfigSource, Environment, ListenAddress, LogFormat, LogLevel, LogOptions, ProcessEnvironment, WebOptions,
-    variable,
+    CommandSpec, ConfigSource, Environment, ListenAddress, LogFormat, LogLevel, LogOptions, ProcessEnvironment,
+    WebOptions, variable,
 };
 use crate::web::toolkit::WebFile;
 
