@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
 
-use crate::common::{Scrape, ServerProcess, TEST_TIMEOUT, http, seed};
+use crate::common::{Scrape, ServerProcess, TEST_TIMEOUT, http, output, seed};
 
 /// Starts a simulator and an exporter that serves more than 10,000 series of it.
 async fn large_exporter(arguments: &[&str]) -> (ServerProcess, ServerProcess) {
@@ -186,6 +186,9 @@ async fn connection_is_refused_with_503_while_all_others_are_in_use() {
         assert!(refused.starts_with("HTTP/1.1 503 ") && refused.ends_with("Too many connections.\r\n"), "{refused}");
     }
     exporter.wait_for_log("connections refused", 1).await;
+    let flag = format!("--web.listen-address={}", exporter.address);
+    let checked = output(&["healthcheck", &flag], &[]).await;
+    assert!(checked.status.success(), "the exporter works: {}", String::from_utf8_lossy(&checked.stderr));
 
     // The other connections lose nothing, however long they take.
     let mut responses = vec![0; 1 << 20];

@@ -7,11 +7,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::Command;
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::common::web::{WebDirectory, tls};
-use crate::common::{BINARY, KEY, ServerProcess, TEST_TIMEOUT, command, output, wrapped_command};
+use crate::common::{KEY, ServerProcess, TEST_TIMEOUT, command, output, wrapped_command};
 
 /// Runs a command with a mount namespace of its own, in which `$0` is `/etc/hosts`.
 const WITH_HOSTS: [&str; 5] = ["unshare", "--map-root-user", "--mount", "sh", "-c"];
@@ -160,18 +160,31 @@ fn first_process(server: &ServerProcess) -> Pid {
     Pid::from_raw(children.trim().parse().unwrap()).unwrap()
 }
 
-/// Runs a health check without flags in the container of a server, until its exit status is the expected one.
-async fn assert_health_check(server: &ServerProcess, status: i32) {
+/// Returns the processes that a process has started, by their ids outside of the container.
+fn children(process: Pid) -> Vec<Pid> {
+    let id = process.as_raw_nonzero();
+    let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+    children.split_whitespace().map(|id| Pid::from_raw(id.parse().unwrap()).unwrap()).collect()
+}
+
+/// Runs a health check without flags in the container of a server, with these variables. Returns its exit status and error.
+async fn health_check(server: &ServerProcess, variables: &[(&str, &str)]) -> (Option<i32>, String) {
     let first = first_process(server).as_raw_nonzero().to_string();
-    let arguments = ["--target", &first, "--user", "--preserve-credentials", "--pid", "--mount", BINARY, "healthcheck"];
+    let wrapper = ["nsenter", "--target", &first, "--user", "--preserve-credentials", "--pid", "--mount"];
+    let run = wrapped_command(&wrapper, &["healthcheck"]).envs(variables.iter().copied()).output().await.unwrap();
+    (run.status.code(), String::from_utf8_lossy(&run.stderr).into_owned())
+}
+
+/// Runs health checks without flags in the container of a server, until the exit status is the expected one.
+async fn assert_health_check(server: &ServerProcess, status: i32) {
     let mut last = String::new();
     let check = async {
         loop {
-            let run = Command::new("nsenter").args(arguments).output().await.unwrap();
-            if run.status.code() == Some(status) {
+            let (code, error) = health_check(server, &[]).await;
+            if code == Some(status) {
                 return;
             }
-            last = String::from_utf8_lossy(&run.stderr).into_owned();
+            last = error;
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
@@ -198,8 +211,9 @@ async fn health_check_without_flags_asks_the_exporter_of_its_container() {
         (&with_certificates, &[&config, &file]),
     ] {
         web.configure(web_file);
-        // Once as the first process, and once as the child of an init.
-        for init in [&[][..], &["sh", "-c", r#""$@" & wait"#, "sh"]] {
+        // As the first process, as the child of an init, and as a child of that.
+        let start = r#""$@" & wait"#;
+        for init in [&[][..], &["sh", "-c", start, "sh"], &["sh", "-c", start, "sh", "sh", "-c", start, "sh"]] {
             web.write("tryvox.yml", valid);
             let mut command = wrapped_command(&[&AS_CONTAINER[..], init].concat(), arguments);
             command.env("TRYVOX_API_KEY", KEY);
@@ -221,6 +235,95 @@ async fn health_check_without_flags_fails_if_the_exporter_does_not_respond() {
     assert_health_check(&server, 0).await;
     kill_process(first_process(&server), Signal::STOP).unwrap();
     assert_health_check(&server, 1).await;
+}
+
+/// As in a pod whose containers share their processes: each container has a mount namespace of its own.
+#[tokio::test]
+async fn health_check_without_flags_asks_the_first_exporter_with_its_own_file_system() {
+    let start = r#"unshare --mount "$@" & read _ < "$0"; "$@" & read _ < "$0"; "$@" & wait"#;
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("next").display().to_string();
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let wrapper = [&AS_CONTAINER[..], &["sh", "-c", start, &fifo]].concat();
+    let arguments = ["demo", "--numbers=1", "--web.listen-address=127.0.0.1:0"];
+    let mut server = ServerProcess::spawn(wrapped_command(&wrapper, &arguments)).await;
+    // One after the other, so that their ids are in this order.
+    for started in 2..=3 {
+        tokio::fs::write(&fifo, "\n").await.unwrap();
+        server.wait_for_log("listening", started).await;
+    }
+    let [foreign, first, second] = children(first_process(&server)).try_into().unwrap();
+    assert_health_check(&server, 0).await;
+    for (stopped, status) in [(foreign, 0), (second, 0), (first, 1)] {
+        kill_process(stopped, Signal::STOP).unwrap();
+        assert_health_check(&server, status).await;
+    }
+    kill_process(first, Signal::KILL).unwrap();
+    kill_process(second, Signal::CONT).unwrap();
+    assert_health_check(&server, 0).await;
+}
+
+#[tokio::test]
+async fn health_check_without_flags_follows_its_own_variables_if_they_differ_from_those_of_the_exporter() {
+    const ADDRESS: &str = "TRYVOX_EXPORTER_WEB_LISTEN_ADDRESS";
+    const PREFIX: &str = "TRYVOX_EXPORTER_WEB_ROUTE_PREFIX";
+    const FILE: &str = "TRYVOX_EXPORTER_CONFIG_FILE";
+    let (web, _) = WebDirectory::new();
+    web.write("other.yml", "web: {listen_address: '127.0.0.1:9'}\n");
+    let file = web.path("other.yml").display().to_string();
+    // Flags of the exporter override its environment, which a health check in the same container has, too.
+    let own = [(ADDRESS, "127.0.0.1:9"), (PREFIX, "/tryvox"), ("TRYVOX_EXPORTER_LOG_LEVEL", "warn")];
+    let arguments = ["demo", "--web.listen-address=127.0.0.1:0", "--web.route-prefix=/other", "--log.level=info"];
+    let mut command = wrapped_command(&AS_CONTAINER, &arguments);
+    command.envs(own);
+    let server = ServerProcess::spawn(command).await;
+    assert_health_check(&server, 0).await;
+    for variables in [&own[..], &own[..1], &[(ADDRESS, ""), (FILE, "")], &[("TRYVOX_EXPORTER_LOG_LEVEL", "debug")]] {
+        assert_eq!(health_check(&server, variables).await, (Some(0), String::new()), "{variables:?}");
+    }
+    for (variables, url) in [
+        (&[(ADDRESS, "127.0.0.1:11")][..], "http://127.0.0.1:11/-/healthy"),
+        (&[own[0], (PREFIX, "/third")], "http://127.0.0.1:9/third/-/healthy"),
+        (&[(FILE, &file)], "http://127.0.0.1:9/-/healthy"),
+    ] {
+        let (status, error) = health_check(&server, variables).await;
+        assert!(status == Some(1) && error.contains(url), "{variables:?}: {status:?} {error}");
+    }
+    let invalid = [("TRYVOX_EXPORTER_WEB_CONFIG_FILE", "/missing.yml")];
+    assert_eq!(health_check(&server, &invalid).await.0, Some(2));
+}
+
+/// Serves a response to each connection, whatever it sends, and returns the address.
+async fn respond_at_once(response: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // Like the exporter, it closes the connection without reading the request.
+            _ = stream.try_write(response.as_bytes());
+        }
+    });
+    address
+}
+
+/// The test of refused connections pins the response that the exporter sends.
+#[tokio::test]
+async fn health_check_accepts_503_only_if_it_is_due_to_the_limit_of_connections() {
+    let (web, _) = WebDirectory::new();
+    web.configure(&tls(""));
+    for (body, status) in [("Too many connections.\r\n", 0), ("Service Unavailable\n", 1)] {
+        let length = body.len();
+        let head = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length";
+        let address = respond_at_once(format!("{head}: {length}\r\n\r\n{body}")).await;
+        let flag = format!("--web.listen-address={address}");
+        for flags in [&["healthcheck", &flag][..], &["healthcheck", &flag, &web.flag()]] {
+            for _ in 0..20 {
+                let checked = output(flags, &[]).await;
+                let error = String::from_utf8_lossy(&checked.stderr);
+                assert_eq!(checked.status.code(), Some(status), "{flags:?}: {error}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -13,8 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::health_target::HealthTarget;
-use super::healthcheck::HEALTH_PATH;
+use super::health_target::{HEALTH_PATH, HealthTarget};
 use super::{CommandEntry, CommandError, bind, print, systemd, with_runtime};
 use crate::blocking::run_blocking;
 use crate::config::{CommandSpec, Config, ConfigSource, Options, ProcessEnvironment, WebOptions};
