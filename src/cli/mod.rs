@@ -123,10 +123,10 @@ fn with_config(
 
 /// Returns what is wrong with the web configuration file, if there is one.
 fn check_files(options: &Options) -> Vec<String> {
-    let opened = options.web.config_file().map(WebFile::open).transpose();
+    let checked = options.web.config_file().map(WebFile::check).transpose();
     let problems =
         |error: WebFileError| error.problems().map(|problem| format!("--web.config.file: {problem}")).collect();
-    opened.map_or_else(problems, |_| Vec::new())
+    checked.map_or_else(problems, |_| Vec::new())
 }
 
 /// Runs a command with logging and a runtime; SIGINT and SIGTERM cancel its token.

@@ -1,7 +1,8 @@
 //! Accepts connections, serves HTTP on them, and shuts down gracefully.
 //!
 //! Listeners, the state of the handlers and limits go in; [`serve`] returns when the server has stopped. A connection that is
-//! accepted is served, evicted in favor of a new one, or refused with status 503; it never waits for a slot.
+//! accepted is served, evicted in favor of a new one, or refused with status 503; it never waits for a slot, and if file
+//! descriptors run out, only until another connection is closed.
 //! After the stop no new connections are accepted, and requests in flight have a limited time to finish.
 
 use std::any::Any;
@@ -20,6 +21,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::either::Either;
@@ -124,9 +126,12 @@ impl ServerContext {
                 Ok(stream) => self.clone().spawn_connection(stream, &tasks),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    // Usually the process is out of file descriptors, which is temporary.
                     self.accept_error_log.record(|failures| warn!(%error, failures, "accept failed, retrying"));
-                    self.stop.run_until_cancelled(sleep(ACCEPT_RETRY_DELAY)).await;
+                    let made_room = is_out_of_files(&error)
+                        && timeout(ACCEPT_RETRY_DELAY, self.connections.close_one()).await == Ok(true);
+                    if !made_room {
+                        self.stop.run_until_cancelled(sleep(ACCEPT_RETRY_DELAY)).await;
+                    }
                 }
             }
         }
@@ -169,7 +174,8 @@ impl ServerContext {
                     }
                     Err(error) => debug!(%error, "TLS handshake failed"),
                 },
-                Err(error) => warn!(%error, "connection refused, web configuration is invalid"),
+                // It has been logged.
+                Err(_) => {}
             }
         };
         tokio::select! {
@@ -243,8 +249,7 @@ impl ServerContext {
     async fn check_and_route(&self, request: Request<Incoming>) -> Response<Body> {
         let mut headers = Vec::new();
         if let Some(file) = &self.web_file {
-            let log = |error| warn!(%error, "request refused, web configuration is invalid");
-            match file.check_request(request.headers(), log).await {
+            match file.check_request(request.headers()).await {
                 Ok(response_headers) => headers = response_headers,
                 Err(RequestRejection { status, headers }) => {
                     let text = format!("{}\n", status.canonical_reason().unwrap_or_default());
@@ -258,6 +263,12 @@ impl ServerContext {
         }
         response
     }
+}
+
+/// Returns whether this process or the system has no file descriptor left: then connections that matter less than a new
+/// one must not keep theirs.
+fn is_out_of_files(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// Refuses a connection with status 503, unless that would block.
