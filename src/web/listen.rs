@@ -5,8 +5,10 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::os::fd::AsFd;
 use std::path::Path;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_util::either::Either;
@@ -105,6 +107,16 @@ impl Listener {
             Self::Tcp(listener) => listener.local_addr().map(Some),
             Self::Unix(..) => Ok(None),
         }
+    }
+
+    /// Returns whether a connection waits to be accepted.
+    pub(super) fn has_waiting_connection(&self) -> bool {
+        let socket = match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(_, listener) => listener.as_fd(),
+        };
+        let mut sockets = [PollFd::from_borrowed_fd(socket, PollFlags::IN)];
+        poll(&mut sockets, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 
     /// Accepts the next connection, with Nagle's algorithm off.

@@ -126,11 +126,16 @@ impl ServerContext {
                 Ok(stream) => self.clone().spawn_connection(stream, &tasks),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
+                    // Without file descriptors, accepting fails even if no connection waits.
+                    let is_out_of_files = is_out_of_files(&error);
+                    if is_out_of_files && !listener.has_waiting_connection() {
+                        self.pause_accepting().await;
+                        continue;
+                    }
                     self.accept_error_log.record(|failures| warn!(%error, failures, "accept failed, retrying"));
-                    let made_room = is_out_of_files(&error)
-                        && timeout(ACCEPT_RETRY_DELAY, self.connections.close_one()).await == Ok(true);
-                    if !made_room {
-                        self.stop.run_until_cancelled(sleep(ACCEPT_RETRY_DELAY)).await;
+                    let closed = timeout(ACCEPT_RETRY_DELAY, self.connections.close_one());
+                    if !is_out_of_files || closed.await != Ok(true) {
+                        self.pause_accepting().await;
                     }
                 }
             }
@@ -141,6 +146,11 @@ impl ServerContext {
         while let Ok(Ok(Ok(stream))) = next().await {
             self.clone().spawn_connection(stream, &tasks);
         }
+    }
+
+    /// Waits until accepting is tried again, or until the stop.
+    async fn pause_accepting(&self) {
+        self.stop.run_until_cancelled(sleep(ACCEPT_RETRY_DELAY)).await;
     }
 
     /// Serves a connection in a task of its own, or refuses it if there is no slot for it.

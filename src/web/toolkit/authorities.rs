@@ -157,7 +157,8 @@ ukYux4iMxC1u6DUwsZgQfUVdVPnXAeCM9qRl9PlAvsA0
 
     fn parse(bundle: &str) -> Result<Authorities, String> {
         let origin = Pem::File("clients.pem".into());
-        Authorities::parse(&origin, &bundle.as_bytes().to_vec().into(), &mut Vec::new()).map_err(|error| error.to_string())
+        Authorities::parse(&origin, &bundle.as_bytes().to_vec().into(), &mut Vec::new())
+            .map_err(|error| error.to_string())
     }
 
     #[test]

@@ -27,7 +27,8 @@ pub(super) fn build_verifier(
     warnings: &mut Vec<TlsWarning>,
 ) -> Arc<dyn ClientCertVerifier> {
     let root_hints = authorities.as_ref().map(Authorities::subjects).unwrap_or_default();
-    let authorities = tls.client_auth.verifies().then(|| authorities.unwrap_or_else(|| Authorities::of_system(warnings)));
+    let authorities =
+        tls.client_auth.verifies().then(|| authorities.unwrap_or_else(|| Authorities::of_system(warnings)));
     Arc::new(ClientVerifier {
         authorities,
         is_mandatory: tls.requires_client_certificate(),

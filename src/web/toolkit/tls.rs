@@ -94,9 +94,8 @@ impl LoadedTls {
             builder.with_no_client_auth()
         } else {
             let client_authority = tls.client_authority.as_ref().zip(pem.client_authority.as_ref());
-            let authorities = client_authority
-                .map(|(origin, bytes)| Authorities::parse(origin, bytes, &mut warnings))
-                .transpose()?;
+            let authorities =
+                client_authority.map(|(origin, bytes)| Authorities::parse(origin, bytes, &mut warnings)).transpose()?;
             let verifier = client_auth::build_verifier(tls, authorities, provider, &mut warnings);
             builder.with_client_cert_verifier(verifier)
         };
