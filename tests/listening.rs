@@ -236,7 +236,7 @@ async fn new_connections_replace_idle_ones_when_file_descriptors_run_out() {
     server.wait_for_polls(1).await;
     let files = std::fs::read_dir(format!("/proc/{}/fd", server.id())).unwrap();
     let open: Vec<u64> = files.filter_map(|file| file.unwrap().file_name().to_str()?.parse().ok()).collect();
-    let free = (0..).find(|file| !open.contains(file));
+    let free = (0..=u64::MAX).find(|file| !open.contains(file));
     let limit = Rlimit { current: free, ..getrlimit(Resource::Nofile) };
     let pid = Pid::from_raw(i32::try_from(server.id()).unwrap());
     prlimit(pid, Resource::Nofile, limit).unwrap();

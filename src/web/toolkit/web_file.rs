@@ -193,10 +193,8 @@ impl WebFile {
                 return reject(StatusCode::INTERNAL_SERVER_ERROR);
             }
         };
-        if let Some(rate_limiter) = &self.rate_limiter {
-            if !lock(rate_limiter).take(Instant::now()) {
-                return reject(StatusCode::TOO_MANY_REQUESTS);
-            }
+        if self.rate_limiter.as_ref().is_some_and(|limiter| !lock(limiter).take(Instant::now())) {
+            return reject(StatusCode::TOO_MANY_REQUESTS);
         }
         let Settings { users, headers: response_headers, .. } = &parsed.settings;
         if users.is_empty() {
