@@ -2,13 +2,18 @@
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
-use tokio::net::TcpListener;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
+use tryvox_exporter::config::ListenAddress;
 
 use crate::common::web::{WebDirectory, tls};
 use crate::common::{KEY, ServerProcess, TEST_TIMEOUT, command, output, wrapped_command};
@@ -71,6 +76,19 @@ async fn reqwest_status(url: &str) -> u16 {
 }
 
 #[tokio::test]
+async fn only_an_address_without_a_host_listens_on_ipv4_and_ipv6() {
+    for (listen, hosts) in [(":0", &["127.0.0.1", "[::1]"][..]), ("[::]:0", &["[::1]"]), ("0.0.0.0:0", &["127.0.0.1"])]
+    {
+        let server = ServerProcess::spawn(command(&["demo", &format!("--web.listen-address={listen}")])).await;
+        let port = server.address.rsplit(':').next().unwrap();
+        for host in ["127.0.0.1", "[::1]"] {
+            let connected = TcpStream::connect(format!("{host}:{port}")).await;
+            assert_eq!(connected.is_ok(), hosts.contains(&host), "{listen}: {host}: {connected:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_address_in_use_is_a_warning_if_another_one_is_bound() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = format!("--web.listen-address={}", taken.local_addr().unwrap());
@@ -119,6 +137,131 @@ async fn unix_socket_has_mode_0660_when_it_accepts_connections() {
         let mode = tokio::task::spawn_blocking(move || mode_when_it_accepts(&path)).await.unwrap();
         assert_eq!(mode, 0o660, "umask {umask}: {mode:o}");
         drop(server);
+    }
+}
+
+#[tokio::test]
+async fn unix_socket_with_several_spellings_is_bound_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    std::fs::create_dir(path("a")).unwrap();
+    std::os::unix::fs::symlink("a", path("link")).unwrap();
+    for other in ["a/./http.sock", "a//http.sock", "a/../a/http.sock", "link/http.sock"] {
+        let flags = ["a/http.sock", other].map(|spelling| format!("--web.listen-address=unix:{}", path(spelling)));
+        let server = ServerProcess::spawn(command(&["demo", &flags[0], &flags[1]])).await;
+        UnixStream::connect(path("a/http.sock")).unwrap();
+        let log = server.stop_with_output(Signal::TERM).await.1;
+        assert_eq!(
+            (lines_with(&log, "message=listening").len(), lines_with(&log, "level=warn").len()),
+            (1, 0),
+            "{other}: {log}"
+        );
+    }
+}
+
+/// Creates a socket like one that a killed process left behind.
+fn leave_socket_behind(path: &Path) {
+    _ = std::fs::remove_file(path);
+    drop(UnixListener::bind(path).unwrap());
+}
+
+#[tokio::test]
+async fn one_of_many_processes_that_start_at_the_same_moment_gets_the_unix_socket() {
+    const PROCESSES: usize = 6;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("http.sock");
+    leave_socket_behind(&path);
+    let flag = format!("--web.listen-address=unix:{}", path.display());
+    let mut processes: FuturesUnordered<_> =
+        (0..PROCESSES).map(|_| command(&["demo", &flag]).spawn().unwrap().wait_with_output()).collect();
+    for _ in 1..PROCESSES {
+        let exited = timeout(TEST_TIMEOUT, processes.next()).await.expect("several processes listen");
+        let exited = exited.unwrap().unwrap();
+        let stderr = String::from_utf8(exited.stderr).unwrap();
+        assert!(exited.status.code() == Some(1) && stderr.contains("cannot listen on unix:"), "{stderr}");
+        assert!(
+            stderr.contains("http.sock: Address already in use") && stderr.contains("stop the process"),
+            "{stderr}"
+        );
+    }
+    UnixStream::connect(&path).unwrap();
+}
+
+/// The threads meet more often within the few system calls that matter than processes do.
+#[tokio::test]
+async fn one_of_many_threads_gets_a_unix_socket_that_was_left_behind() {
+    const THREADS: usize = 6;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("http.sock");
+    let addresses = [ListenAddress::Unix(path.clone())];
+    let (barrier, runtime) = (Barrier::new(THREADS), tokio::runtime::Handle::current());
+    for round in 0..300 {
+        leave_socket_behind(&path);
+        let bind = || {
+            let _guard = runtime.enter();
+            barrier.wait();
+            tryvox_exporter::web::bind(&addresses)
+        };
+        let results: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(bind)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let winners = results.iter().filter(|result| result.is_ok()).count();
+        assert_eq!(winners, 1, "round {round}: {results:?}");
+        UnixStream::connect(&path).unwrap();
+    }
+}
+
+/// Opens a connection and makes a request on it; the connection is then idle.
+async fn idle_connection(address: &str) -> TcpStream {
+    let request = async {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut status_line = [0; 12];
+        stream.read_exact(&mut status_line).await.unwrap();
+        assert_eq!(&status_line, b"HTTP/1.1 200");
+        stream
+    };
+    timeout(TEST_TIMEOUT, request).await.expect("idle connections block others")
+}
+
+#[tokio::test]
+async fn new_connections_replace_idle_ones_when_file_descriptors_run_out() {
+    let mut server = ServerProcess::start(&["demo"], &[]).await;
+    let mut connections = Vec::new();
+    for _ in 0..20 {
+        connections.push(idle_connection(&server.address).await);
+    }
+    server.wait_for_polls(1).await;
+    let files = std::fs::read_dir(format!("/proc/{}/fd", server.id())).unwrap();
+    let open: Vec<u64> = files.filter_map(|file| file.unwrap().file_name().to_str()?.parse().ok()).collect();
+    let free = (0..=u64::MAX).find(|file| !open.contains(file));
+    let limit = Rlimit { current: free, ..getrlimit(Resource::Nofile) };
+    let pid = Pid::from_raw(i32::try_from(server.id()).unwrap());
+    prlimit(pid, Resource::Nofile, limit).unwrap();
+    // An idle connection would keep its file descriptor for six minutes.
+    for _ in 0..40 {
+        connections.push(idle_connection(&server.address).await);
+    }
+    server.wait_for_log("accept failed, retrying", 1).await;
+}
+
+#[tokio::test]
+async fn connections_leave_files_for_everything_else() {
+    for (files, arguments, allowed) in [(200, &["--web.max-connections=1000"][..], 72), (200, &[], 72), (100, &[], 25)]
+    {
+        let script = format!(r#"ulimit -n {files}; exec "$@""#);
+        let all = [&["demo", "--web.listen-address=127.0.0.1:0"], arguments].concat();
+        let server = ServerProcess::spawn(wrapped_command(&["sh", "-c", &script, "sh"], &all)).await;
+        let mut connections = Vec::new();
+        for _ in 0..150 {
+            connections.push(idle_connection(&server.address).await);
+        }
+        let open = server.scrape().await.value("tryvox_exporter_http_connections");
+        assert_eq!(open, Some(f64::from(allowed)), "{files} {arguments:?}");
+        let log = server.stop_with_output(Signal::TERM).await.1;
+        let [warning] = lines_with(&log, "level=warn")[..] else { panic!("{log}") };
+        assert!(warning.ends_with(&format!("max_connections={allowed}")), "{warning}");
     }
 }
 
