@@ -10,8 +10,8 @@ use tryvox_exporter::inventory::{
     StatedNumber, changes,
 };
 use tryvox_exporter::state::{
-    AccountKey, ChangeFilter, Journal, JournalError, RecentChanges, RecordedChange, Save, SavedListing, StateOptions, StateStore,
-    StoredFailure, StoredPoll,
+    AccountKey, ChangeFilter, Journal, JournalError, RecentChanges, RecordedChange, Save, SavedListing, StateOptions,
+    StateStore, StoredFailure, StoredPoll,
 };
 
 use super::TEST_TIMEOUT;
