@@ -21,8 +21,8 @@ const WITHOUT_UMASK: [&str; 4] = ["sh", "-c", "umask 0; exec \"$0\" \"$@\"", "en
 fn run(wrapper: &[&str], test: &str) {
     let folder = tempfile::tempdir().unwrap();
     let output = test_process(wrapper, module_path!(), test, folder.path()).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && printed.contains("1 passed"), "{printed}");
 }
 
 fn command(words: &[&str]) {
@@ -61,11 +61,11 @@ fn full_disk() {
 fn process_with_a_full_disk() {
     let folder = test_folder();
     command(&["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder.to_str().unwrap()]);
-    let (file, filler) = (folder.join("state.db"), folder.join("filler"));
-    let fill = || _ = fs::write(&filler, vec![1; 2 << 20]).unwrap_err();
+    let (file, filler) = (folder.join("state.db"), folder.join("other"));
+    let make_full = || _ = fs::write(&filler, vec![1; 2 << 20]).unwrap_err();
 
     // The disk is full at the start.
-    fill();
+    make_full();
     let store = open(&file);
     assert_eq!(store.status().errors, 1);
     let mut life = AccountLife::new(key("main"));
@@ -77,7 +77,7 @@ fn process_with_a_full_disk() {
     assert!(written_at.is_some());
 
     // The disk becomes full.
-    fill();
+    make_full();
     let large = number_states((0..30_000).map(|number| (number * 61 % 99_991, 0, 115, 0)));
     store.save(life.poll(Some(large.clone())), WAIT);
     assert_eq!((store.status().errors, store.status().last_write_at), (3, written_at));

@@ -16,7 +16,7 @@ use crate::common::state::{
     AccountLife, Number, WAIT, key, number_states, open, options, recorded, test_folder, test_process, time,
 };
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const DAY: Duration = Duration::from_hours(24);
 
 #[derive(Debug, Clone)]
 enum Event {
@@ -88,7 +88,9 @@ proptest! {
         // Accounts differ in their changes at one time, of which those written first come first.
         let by_account = |changes: Vec<tryvox_exporter::state::RecordedChange>| {
             let mut accounts: BTreeMap<String, Vec<_>> = BTreeMap::new();
-            changes.into_iter().for_each(|change| accounts.entry(change.account.clone()).or_default().push(change));
+            for change in changes {
+                accounts.entry(change.account.clone()).or_default().push(change);
+            }
             accounts
         };
         let expected = lives.into_iter().flat_map(|life| life.changes).collect();

@@ -354,7 +354,9 @@ mod tests {
                 content.extend_from_slice(json.as_bytes());
             }
             write_integer(&mut content, count).unwrap();
-            numbers.iter().for_each(|integer| write_integer(&mut content, *integer).unwrap());
+            for integer in numbers {
+                write_integer(&mut content, *integer).unwrap();
+            }
             decode_numbers(&blob_of(&content)).map(drop).map_err(|error| error.to_string())
         };
         let states = InvalidNumberStates.to_string();

@@ -8,7 +8,7 @@ use super::fault::Fault;
 use super::times::{millis, to_millis};
 
 /// Accounts that no exporter has polled for this long are deleted.
-const ACCOUNT_RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const ACCOUNT_RETENTION: Duration = Duration::from_hours(7 * 24);
 
 /// Rows of the journal that one step deletes.
 const CHANGES: u32 = 2000;
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
     use crate::state::schema;
 
-    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    const DAY: Duration = Duration::from_hours(24);
 
     fn day(day: u32) -> SystemTime {
         SystemTime::UNIX_EPOCH + DAY * day
@@ -111,7 +111,9 @@ mod tests {
     #[test]
     fn old_changes_and_accounts_are_deleted_in_steps() {
         let connection = database(":memory:", 0..100, 100);
-        (0..100).for_each(|at| see(&connection, &format!("{at}"), at));
+        for at in 0..100 {
+            see(&connection, &at.to_string(), at);
+        }
         // The changes of 70 days and the accounts of 93.
         assert_eq!(prune(&connection, day(100), DAY * 30), 4 + 5);
         assert_eq!((count(&connection, "changes"), count(&connection, "accounts")), (3000, 7));

@@ -18,7 +18,7 @@ const SLOW_FAILURE: Duration = Duration::from_millis(500);
 const FIRST_MAINTENANCE: Duration = Duration::from_secs(5);
 
 /// Time between two maintenances.
-const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(60 * 60);
+const MAINTENANCE_INTERVAL: Duration = Duration::from_hours(1);
 
 /// What the pollers and the writer share.
 #[derive(Debug, Default)]
@@ -153,7 +153,9 @@ impl Queue {
         // Nothing is deleted before it can be written who was seen.
         inner.maintain_at = inner.maintain_at.map(|at| at.max(Instant::now() + RETRY_INTERVAL));
         let newer = std::mem::replace(&mut inner.pending, work.saves);
-        newer.into_values().for_each(|pending| inner.add(pending));
+        for pending in newer.into_values() {
+            inner.add(pending);
+        }
         inner.seen.extend(work.seen);
         self.attempted(&mut inner);
     }
@@ -245,7 +247,9 @@ mod tests {
         let start = Instant::now();
         queue.save(pending("one", 1), TIMEOUT);
         assert!(start.elapsed() >= TIMEOUT);
-        (0..1000).for_each(|pages| queue.save(pending("one", pages), Duration::from_secs(60)));
+        for pages in 0..1000 {
+            queue.save(pending("one", pages), Duration::from_mins(1));
+        }
         assert!(start.elapsed() < Duration::from_secs(30));
 
         assert_eq!(work(&queue).saves["one"].poll.pages, 999);
@@ -269,10 +273,10 @@ mod tests {
         assert!(second.seen.contains("three"));
         queue.written();
         assert!(!queue.close(Duration::ZERO));
-        queue.save(pending("late", 1), Duration::from_secs(60));
+        queue.save(pending("late", 1), Duration::from_mins(1));
         assert!(matches!(queue.next(), Task::Close(work) if work.is_empty()));
         queue.closed();
-        assert!(queue.close(Duration::from_secs(60)));
+        assert!(queue.close(Duration::from_mins(1)));
     }
 
     #[test]

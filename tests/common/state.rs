@@ -23,7 +23,7 @@ pub(crate) const WAIT: Duration = TEST_TIMEOUT;
 pub(crate) type Number = (u32, u8, u16, u8);
 
 pub(crate) fn options(file: &Path) -> StateOptions {
-    StateOptions { file: Some(file.to_owned()), retention: Duration::from_secs(400 * 24 * 60 * 60) }
+    StateOptions { file: Some(file.to_owned()), retention: Duration::from_hours(400 * 24) }
 }
 
 pub(crate) fn open(file: &Path) -> StateStore {
