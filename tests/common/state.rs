@@ -131,7 +131,7 @@ impl AccountLife {
         assert_eq!(restored.listing.is_some(), self.listing.is_some());
         if let (Some(restored), Some((listing, numbers))) = (restored.listing, &mut self.listing) {
             assert_eq!(restored.listing, **listing);
-            assert_eq!(restored.numbers.numbers(), numbers.numbers());
+            assert!(restored.numbers.numbers().eq(numbers.numbers()));
             assert_eq!(restored.numbers.classes(), numbers.classes());
             *numbers = Arc::new(restored.numbers);
         }
@@ -144,7 +144,8 @@ impl AccountLife {
         assert_eq!((&restored.poll, &restored.counters), (&self.poll, &self.counters));
         let (listing, numbers) = self.listing.as_ref().unwrap();
         let restored = restored.listing.expect("the listing is not restored");
-        assert_eq!((&restored.listing, restored.numbers.numbers()), (&**listing, numbers.numbers()));
+        assert_eq!(&restored.listing, &**listing);
+        assert!(restored.numbers.numbers().eq(numbers.numbers()));
     }
 
     /// Checks that the recent changes of the account are these.
