@@ -10,11 +10,7 @@ const MAX: Duration = Duration::from_hours(24 * 365);
 /// # Errors
 /// If the text is not a duration, or one longer than a year.
 pub fn parse(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(duration) if duration <= MAX => Ok(duration),
-        Ok(_) => Err("must be at most a year".to_owned()),
-        Err(_) => Err("is not a duration; write it like 30s or 5m".to_owned()),
-    }
+    parse_at_most(text, MAX, "a year")
 }
 
 /// Parses a duration that is longer than 0.
@@ -25,6 +21,25 @@ pub fn parse_positive(text: &str) -> Result<Duration, String> {
     match parse(text)? {
         Duration::ZERO => Err("must be longer than 0; write it like 30s or 5m".to_owned()),
         duration => Ok(duration),
+    }
+}
+
+/// Parses how long something is kept: a duration that is longer than 0 and may be longer than a year.
+///
+/// # Errors
+/// If the text is not a duration, or one of 0 or longer than ten years.
+pub fn parse_retention(text: &str) -> Result<Duration, String> {
+    match parse_at_most(text, MAX * 10, "ten years")? {
+        Duration::ZERO => Err("must be longer than 0; write it like 400d".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
+fn parse_at_most(text: &str, max: Duration, max_text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration <= max => Ok(duration),
+        Ok(_) => Err(format!("must be at most {max_text}")),
+        Err(_) => Err("is not a duration; write it like 30s or 5m".to_owned()),
     }
 }
 
@@ -53,6 +68,14 @@ mod tests {
         assert_eq!(parse("0s"), Ok(Duration::ZERO));
         for invalid in ["0s", "soon", "5", "-1s", "", "2y", "99999999999999999999h"] {
             assert!(parse_positive(invalid).is_err(), "{invalid}");
+        }
+    }
+
+    #[test]
+    fn retention_may_be_longer_than_a_year() {
+        assert_eq!(parse_retention("400d"), Ok(Duration::from_hours(400 * 24)));
+        for invalid in ["0s", "11y", "long", ""] {
+            assert!(parse_retention(invalid).is_err(), "{invalid}");
         }
     }
 

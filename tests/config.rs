@@ -19,7 +19,7 @@ fn samples(option: &Arg) -> [&'static str; 3] {
         ("shard", _) => ["0", "0", "0"],
         (_, "URL") => ["http://a", "http://b", "http://c"],
         (_, "ID") => ["acc_a", "acc_b", "acc_c"],
-        (id, "PATH") if id.starts_with("web.") => ["/a", "/b", "/c"],
+        (id, "PATH") if id.starts_with("web.") || id.starts_with("state.") => ["/a", "/b", "/c"],
         (_, "DURATION") => ["11s", "22s", "33s"],
         (_, "N") => ["5", "6", "7"],
         (_, "RATE") => ["5.5", "6.5", "7.5"],

@@ -138,7 +138,8 @@ fn read_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 /// The options that a file may set: those of a running exporter, except the ones that name the file.
-const FILE_OPTIONS: &[&str] = &["tryvox.*", "poll.*", "collector.*", "web.*", "shard", "total-shards", "log.*"];
+const FILE_OPTIONS: &[&str] =
+    &["tryvox.*", "poll.*", "collector.*", "state.*", "web.*", "shard", "total-shards", "log.*"];
 
 fn file_options() -> Vec<Arg> {
     declared_options().filter(|option| selects(FILE_OPTIONS, option.get_id().as_str())).collect()

@@ -15,7 +15,7 @@ pub struct StateOptions {
     #[arg(id = "state.file", long, value_name = "PATH")]
     pub file: Option<PathBuf>,
     /// How long recorded changes are kept
-    #[arg(id = "state.retention", long, value_name = "DURATION", default_value = "400d", value_parser = duration::parse_positive)]
+    #[arg(id = "state.retention", long, value_name = "DURATION", default_value = "400d", value_parser = duration::parse_retention)]
     pub retention: Duration,
 }
 
