@@ -46,6 +46,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
             "log.*",
         ],
         defaults: &[],
+        formats: &[],
         requires_keys: true,
     },
     run: run_or_check,

@@ -118,6 +118,7 @@ mod tests {
         examples: &[],
         options: &["poll.*"],
         defaults: &[],
+        formats: &[],
         requires_keys: true,
     };
 
