@@ -17,7 +17,7 @@ COPY src src
 # Version and commit, as reported by `--version`, tryvox_exporter_build_info and the image labels.
 ARG VERSION=0.1.0
 ARG REVISION=unknown
-RUN mkdir --mode=0700 /state \
+RUN mkdir /state \
     && touch src/lib.rs src/main.rs \
     && TRYVOX_EXPORTER_REVISION="$REVISION" cargo build --locked --release --target "$(uname -m)-unknown-linux-musl" \
     && mv target/*-musl/release/tryvox-exporter /tryvox-exporter \

@@ -51,7 +51,7 @@ fn image_is_labelled_and_contains_only_the_binary_and_the_ca_certificates() {
     assert_eq!(files, ["etc/ssl/certs/ca-certificates.crt", "usr/bin/tryvox-exporter"]);
     // The folder for the state file belongs to the user of the image.
     let folder = machine.run("tar --list --verbose --numeric-owner --file=exported.tar var/lib/tryvox-exporter");
-    assert!(folder.starts_with("drwx------ 65532/65532 "), "{folder}");
+    assert!(folder.starts_with("drwxr-xr-x 65532/65532 "), "{folder}");
 }
 
 #[test]
