@@ -41,6 +41,7 @@ mod proxy;
 mod records;
 mod recovery;
 mod reload;
+mod restarts;
 mod rules;
 mod shift;
 mod sizing;

@@ -180,3 +180,62 @@ impl NumberStates {
 fn index(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::{Change, changes, is_same};
+
+    fn states(numbers: &[(&str, Option<&str>)]) -> NumberStates {
+        let state = NumberState {
+            country: "US".into(),
+            kind: "local".into(),
+            status: "active".into(),
+            currency: "USD".into(),
+            monthly_fee: "1.15".parse().unwrap(),
+            is_unreadable: false,
+        };
+        let mut assignments = IndexSet::<_, RandomState>::default();
+        let mut number = |(e164, trunk): &(&str, Option<&str>)| {
+            let assignment = Assignment { trunk: trunk.map(Arc::from), application: Some("".into()) };
+            let assignment = index(assignments.insert_full(assignment).0);
+            StatedNumber { e164: e164.parse().unwrap(), class: 0, assignment }
+        };
+        let numbers = numbers.iter().map(&mut number).collect();
+        NumberStates::new(vec![state], assignments, numbers).unwrap()
+    }
+
+    #[test]
+    fn trunk_that_cannot_be_read_is_the_earlier_one() {
+        let first = states(&[("+11", Some("a")), ("+12", Some("a")), ("+13", None)]);
+        let mut second = states(&[("+11", None), ("+12", None), ("+13", Some("b"))]);
+        assert_eq!(changes(&first, &second).count(), 0, "what is not known is not a change");
+        second.carry_over(&first, &[]);
+        let third = states(&[("+11", Some("a")), ("+12", Some("b")), ("+13", Some("b"))]);
+        let changed: Vec<_> = changes(&second, &third).map(|change| (change.e164.to_string(), change.change)).collect();
+        let assignment = |trunk: &str| Assignment { trunk: Some(trunk.into()), application: Some("".into()) };
+        let expected = Change::Assignment { from: assignment("a"), to: assignment("b") };
+        assert_eq!(changed, [("+12".to_owned(), expected)]);
+    }
+
+    #[test]
+    fn number_that_cannot_be_read_keeps_its_state() {
+        let first = states(&[("+11", Some("a")), ("+12", Some("b")), ("+13", Some("c"))]);
+        let mut second = states(&[("+12", Some("b"))]);
+        second.carry_over(&first, &["+11", "+13", "+14"].map(|e164| e164.parse().unwrap()));
+        assert_eq!(changes(&first, &second).count(), 0);
+        assert_eq!(second.numbers().len(), 3, "+14 was never listed");
+        assert!(!is_same(&first, &second), "the records are unreadable now");
+    }
+
+    #[test]
+    fn parts_that_do_not_belong_together_are_rejected() {
+        let NumberStates { classes, assignments, numbers } = states(&[("+11", Some("a")), ("+12", Some("b"))]);
+        let unsorted = numbers.iter().rev().copied().collect();
+        let out_of_range = |class, assignment| vec![StatedNumber { class, assignment, ..numbers[0] }];
+        for numbers in [unsorted, out_of_range(1, 0), out_of_range(0, 2), vec![numbers[0]; 2]] {
+            let states = NumberStates::new(classes.clone(), assignments.clone(), numbers);
+            assert_eq!(states.unwrap_err(), InvalidNumberStates);
+        }
+    }
+}

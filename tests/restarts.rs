@@ -1,0 +1,477 @@
+//! What an exporter with a state file knows after a restart: it is killed, started again, and compared with what it
+//! served before.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fastrand::Rng;
+use rusqlite::Connection;
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::common::api::{MockApi, page, record};
+use crate::common::expected::Series;
+use crate::common::prometheus::Prometheus;
+use crate::common::{KEY, Scrape, ServerProcess, output, seed};
+
+/// An API with one account whose numbers the test changes, and which can stop responding.
+struct Account {
+    api: MockApi,
+    numbers: Arc<Mutex<Numbers>>,
+    is_up: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct Numbers {
+    /// JSON records by number.
+    records: BTreeMap<String, Value>,
+    /// If there is one, the account changes at random before each response.
+    life: Option<Rng>,
+}
+
+impl Account {
+    async fn start(numbers: usize) -> Self {
+        let numbers: Numbers = Numbers {
+            records: (0..numbers).map(|number| new_number(&format!("+1415555{number:04}"))).collect(),
+            ..Numbers::default()
+        };
+        let (numbers, is_up) = (Arc::new(Mutex::new(numbers)), watch::Sender::new(true));
+        let (listed, up) = (numbers.clone(), is_up.subscribe());
+        let api = MockApi::start(move |_| {
+            let (listed, mut up) = (listed.clone(), up.clone());
+            async move {
+                up.wait_for(|is_up| *is_up).await.unwrap();
+                let records = listed.lock().unwrap().records();
+                page(&records, records.len(), 1, 1)
+            }
+        })
+        .await;
+        Self { api, numbers, is_up }
+    }
+
+    /// Starts or stops to respond.
+    fn set_up(&self, is_up: bool) {
+        self.is_up.send_replace(is_up);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Numbers)) {
+        change(&mut self.numbers.lock().unwrap());
+    }
+
+    /// Starts an exporter whose state is in this folder.
+    async fn exporter(&self, state: &TempDir, arguments: &[&str]) -> ServerProcess {
+        let state = state_flag(state.path());
+        let mut all = vec![&*state, "--tryvox.rate-limit=0", "--tryvox.retry-for=1ms"];
+        all.extend(arguments);
+        ServerProcess::exporter(&self.api.url(), &all).await
+    }
+}
+
+impl Numbers {
+    fn records(&mut self) -> Vec<String> {
+        if let Some(rng) = &mut self.life {
+            let changes = rng.usize(0..4);
+            (0..changes).for_each(|_| change_at_random(rng, &mut self.records));
+        }
+        self.records.values().map(Value::to_string).collect()
+    }
+
+    fn set(&mut self, e164: &str, field: &str, value: impl Into<Value>) {
+        self.records.get_mut(e164).unwrap()[field] = value.into();
+    }
+}
+
+fn new_number(e164: &str) -> (String, Value) {
+    (e164.to_owned(), serde_json::from_str(&record(e164, "active", "1.15", "USD")).unwrap())
+}
+
+/// Purchases, releases or updates a number.
+fn change_at_random(rng: &mut Rng, records: &mut BTreeMap<String, Value>) {
+    let chosen = records.keys().nth(rng.usize(..records.len().max(1))).cloned();
+    match (rng.u8(0..6), chosen) {
+        (0, _) | (_, None) => records.extend([new_number(&format!("+1415{}", rng.u32(1_000_000..9_999_999)))]),
+        (1, Some(e164)) => _ = records.remove(&e164),
+        (2, Some(e164)) => {
+            records.get_mut(&e164).unwrap()["status"] = ["active", "suspended", "pending"][rng.usize(..3)].into();
+        }
+        (3, Some(e164)) => records.get_mut(&e164).unwrap()["trunk_id"] = ["trk_1", "trk_2"][rng.usize(..2)].into(),
+        (_, Some(e164)) => records.get_mut(&e164).unwrap()["monthly_fee"] = Value::from(rng.u8(1..9)),
+    }
+}
+
+fn state_flag(folder: &Path) -> String {
+    format!("--state.file={}", folder.join("state.db").display())
+}
+
+/// Opens the database of a state file.
+fn database(state: &TempDir) -> Connection {
+    Connection::open(state.path().join("state.db")).unwrap()
+}
+
+const FAST: [&str; 2] = ["--poll.interval=50ms", "--poll.timeout=30s"];
+const SLOW: [&str; 1] = ["--poll.interval=1h"];
+
+/// The counters of changes of a scrape.
+fn change_counters(scrape: &Scrape) -> Series {
+    [
+        "tryvox_numbers_added_total",
+        "tryvox_numbers_removed_total",
+        "tryvox_number_status_changes_total",
+        "tryvox_number_fee_changes_total",
+        "tryvox_number_assignment_changes_total",
+    ]
+    .into_iter()
+    .flat_map(|family| scrape.family(family))
+    .collect()
+}
+
+/// Waits until polls that started after now have succeeded.
+async fn wait_for_new_poll(exporter: &mut ServerProcess) {
+    // The next poll may have started before, the one after it has not.
+    exporter.wait_for_polls(exporter.polls() + 2).await;
+}
+
+#[tokio::test]
+async fn everything_is_served_at_once_after_a_kill() {
+    let (account, state) = (Account::start(40).await, tempfile::tempdir().unwrap());
+    let mut exporter = account.exporter(&state, &FAST).await;
+    exporter.wait_for_polls(1).await;
+    account.change(|numbers| {
+        numbers.set("+14155550001", "status", "suspended");
+        numbers.records.remove("+14155550002");
+    });
+    wait_for_new_poll(&mut exporter).await;
+    account.set_up(false);
+    exporter.wait_until_idle().await;
+    let before = exporter.scrape().await;
+    assert_eq!(exporter.stop(Signal::KILL).await, None);
+
+    let exporter = account.exporter(&state, &FAST).await;
+    let after = exporter.scrape().await;
+    assert_eq!(exporter.get("/-/ready").await.status(), 200);
+    assert_eq!(after.inventory(), before.inventory());
+    assert_eq!(change_counters(&after), change_counters(&before));
+    assert_eq!(after.account_value("tryvox_number_status_changes_total", r#"from="active",to="suspended""#), 1.0);
+    for family in [
+        "tryvox_up",
+        "tryvox_last_success_timestamp_seconds",
+        "tryvox_last_poll_timestamp_seconds",
+        "tryvox_last_poll_pages",
+        "tryvox_oldest_update_timestamp_seconds",
+        "tryvox_assignment_numbers",
+        "tryvox_number_info",
+    ] {
+        assert!(!before.family(family).is_empty(), "{family}");
+        // Times are stored in milliseconds.
+        let rounded = |scrape: &Scrape| -> BTreeMap<String, f64> {
+            scrape.family(family).into_iter().map(|(series, value)| (series, (value * 1e3).floor())).collect()
+        };
+        assert_eq!(rounded(&after), rounded(&before), "{family}");
+    }
+    assert_eq!(after.account_value("tryvox_polls_total", ""), 0.0);
+    after.lint();
+    let page = exporter.get("/").await.text().await.unwrap();
+    assert!(page.contains("+14155550002 removed") && page.contains("status of +14155550001"), "{page}");
+}
+
+#[tokio::test]
+async fn changes_while_the_exporter_is_down_are_counted_logged_and_recorded() {
+    let (account, state) = (Account::start(40).await, tempfile::tempdir().unwrap());
+    let mut exporter = account.exporter(&state, &SLOW).await;
+    exporter.wait_for_polls(1).await;
+    assert_eq!(exporter.stop(Signal::TERM).await, Some(0));
+    account.change(|numbers| {
+        numbers.set("+14155550001", "status", "suspended");
+        numbers.set("+14155550003", "monthly_fee", 2);
+        numbers.set("+14155550004", "currency", "EUR");
+        numbers.set("+14155550005", "trunk_id", "trk_1");
+        numbers.records.remove("+14155550002");
+        numbers.records.extend([new_number("+14155559999")]);
+    });
+    let mut exporter = account.exporter(&state, &SLOW).await;
+    let line = exporter.wait_for_log("numbers changed", 1).await;
+    assert!(line.contains("added=1 removed=1 suspended=1"), "{line}");
+    let scrape = exporter.scrape().await;
+    for (family, label) in [
+        ("tryvox_numbers_added_total", ""),
+        ("tryvox_numbers_removed_total", ""),
+        ("tryvox_number_status_changes_total", r#"from="active",to="suspended""#),
+        ("tryvox_number_fee_changes_total", r#"direction="increase""#),
+        ("tryvox_number_assignment_changes_total", ""),
+    ] {
+        assert_eq!(scrape.account_value(family, label), 1.0, "{family}");
+    }
+    let changes = output(&["changes", &state_flag(state.path()), "--output=json"], &[]).await;
+    assert!(changes.status.success(), "{changes:?}");
+    let rows: Vec<Value> =
+        String::from_utf8(changes.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut rows: Vec<_> = rows
+        .iter()
+        .map(|row| ["e164", "kind", "from", "to"].map(|field| row[field].as_str().unwrap_or("-").to_owned()))
+        .collect();
+    rows.sort();
+    let expected = [
+        ["+14155550001", "status", "active", "suspended"],
+        ["+14155550002", "removed", "active", "-"],
+        ["+14155550003", "fee", "1.15", "2"],
+        ["+14155550004", "fee", "1.15 USD", "1.15 EUR"],
+        ["+14155550005", "assignment", "none", "trunk_id=trk_1"],
+        ["+14155559999", "added", "-", "active"],
+    ];
+    assert_eq!(rows, expected.map(|row| row.map(str::to_owned)));
+}
+
+/// Moves the stored times by a number of seconds into the past.
+fn age_state(state: &TempDir, seconds: i64) {
+    let changed = database(state)
+        .execute(
+            "UPDATE accounts SET last_success_at = last_success_at - ?1, poll_ended_at = poll_ended_at - ?1, \
+             seen_at = seen_at - ?1",
+            [seconds * 1000],
+        )
+        .unwrap();
+    assert_eq!(changed, 1);
+}
+
+#[tokio::test]
+async fn stale_inventory_is_compared_but_not_served_and_old_one_neither() {
+    const DAY: i64 = 24 * 3600;
+    // Seconds in the past, whether the inventory is served, and whether the first listing is compared with it. In the
+    // future is a clock that was set back.
+    for (age, is_served, is_compared) in [
+        (60, true, true),
+        (4 * 3600, false, true),
+        (-4 * 3600, false, true),
+        (7 * DAY - 600, false, true),
+        (7 * DAY + 1, false, false),
+        (-7 * DAY - 600, false, false),
+    ] {
+        let (account, state) = (Account::start(10).await, tempfile::tempdir().unwrap());
+        let mut exporter = account.exporter(&state, &SLOW).await;
+        exporter.wait_for_polls(1).await;
+        let before = exporter.scrape().await;
+        assert_eq!(exporter.stop(Signal::TERM).await, Some(0));
+        age_state(&state, age);
+        account.set_up(false);
+
+        let exporter = account.exporter(&state, &[&FAST[..], &["--poll.stale-after=3h"]].concat()).await;
+        let after = exporter.scrape().await;
+        assert_eq!(after.inventory() == before.inventory(), is_served, "{age}: {}", after.0);
+        assert_eq!(after.inventory().is_empty(), !is_served, "{age}");
+        assert_eq!(exporter.get("/-/ready").await.status(), if is_served { 200 } else { 503 }, "{age}");
+        assert_eq!(exporter.stop(Signal::KILL).await, None);
+
+        account.change(|numbers| _ = numbers.records.remove("+14155550002"));
+        account.set_up(true);
+        let mut exporter = account.exporter(&state, &SLOW).await;
+        exporter.wait_for_polls(1).await;
+        let removed = exporter.scrape().await.account_value("tryvox_numbers_removed_total", "");
+        assert_eq!(removed, f64::from(u8::from(is_compared)), "{age}");
+    }
+}
+
+#[tokio::test]
+async fn account_that_lists_other_numbers_is_not_restored() {
+    let (account, state) = (Account::start(10).await, tempfile::tempdir().unwrap());
+    let mut exporter = account.exporter(&state, &SLOW).await;
+    exporter.wait_for_polls(1).await;
+    assert_eq!(exporter.stop(Signal::TERM).await, Some(0));
+    account.set_up(false);
+    let exporter = account.exporter(&state, &["--tryvox.countries=US"]).await;
+    let scrape = exporter.scrape().await;
+    assert!(scrape.inventory().is_empty());
+    assert!(scrape.family("tryvox_last_success_timestamp_seconds").is_empty());
+    assert_eq!(exporter.get("/-/ready").await.status(), 503);
+    exporter.stop(Signal::KILL).await;
+    // It has not been polled, so the earlier state is still there.
+    let exporter = account.exporter(&state, &[]).await;
+    assert!(!exporter.scrape().await.inventory().is_empty());
+}
+
+#[tokio::test]
+async fn failed_poll_is_restored_as_failed() {
+    let (account, state) = (Account::start(10).await, tempfile::tempdir().unwrap());
+    let mut exporter = account.exporter(&state, &["--poll.interval=50ms", "--tryvox.timeout=1s"]).await;
+    exporter.wait_for_polls(1).await;
+    account.set_up(false);
+    exporter.wait_for_log("poll failed", 1).await;
+    let before = exporter.scrape().await;
+    assert_eq!(exporter.stop(Signal::TERM).await, Some(0));
+    let exporter = account.exporter(&state, &FAST).await;
+    let after = exporter.scrape().await;
+    assert_eq!(after.account_value("tryvox_up", ""), 0.0);
+    assert_eq!(after.inventory(), before.inventory());
+    assert!(exporter.get("/").await.text().await.unwrap().contains("timeout"));
+}
+
+/// Counts the rows of the journal by kind.
+fn journal_counts(state: &TempDir) -> BTreeMap<String, f64> {
+    let database = database(state);
+    let mut query = database.prepare("SELECT kind, count(*) FROM changes GROUP BY kind").unwrap();
+    let rows = query.query_map([], |row| Ok((row.get(0)?, row.get::<_, u32>(1)?.into()))).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+/// Applies the journal to the numbers of the first listing: the status and the trunk of each number.
+fn replay_journal(state: &TempDir, first: &BTreeMap<String, Value>) -> BTreeMap<String, [String; 2]> {
+    let mut numbers: BTreeMap<_, _> =
+        first.keys().map(|e164| (e164.clone(), ["active".to_owned(), "none".to_owned()])).collect();
+    let database = database(state);
+    let mut query = database.prepare("SELECT e164, kind, to_value FROM changes ORDER BY id").unwrap();
+    let mut rows = query.query([]).unwrap();
+    while let Some(row) = rows.next().unwrap() {
+        let (e164, kind): (String, String) = (row.get(0).unwrap(), row.get(1).unwrap());
+        let to: Option<String> = row.get(2).unwrap();
+        match &*kind {
+            "added" => assert!(numbers.insert(e164, [to.unwrap(), "none".to_owned()]).is_none()),
+            "removed" => assert!(numbers.remove(&e164).is_some()),
+            "status" => numbers.get_mut(&e164).unwrap()[0] = to.unwrap(),
+            "assignment" => numbers.get_mut(&e164).unwrap()[1] = to.unwrap(),
+            _ => assert_eq!(kind, "fee"),
+        }
+    }
+    numbers
+}
+
+#[tokio::test]
+async fn counters_never_go_down_over_kills_and_equal_the_journal() {
+    let mut rng = Rng::with_seed(seed());
+    let (account, state) = (Account::start(30).await, tempfile::tempdir().unwrap());
+    let mut exporter = account.exporter(&state, &FAST).await;
+    exporter.wait_for_polls(1).await;
+    let first = account.numbers.lock().unwrap().records.clone();
+    account.change(|numbers| numbers.life = Some(rng.fork()));
+    let mut highest = Series::new();
+    for _ in 0..12 {
+        for _ in 0..rng.usize(0..3) {
+            for (series, value) in change_counters(&exporter.scrape().await) {
+                let before = highest.insert(series.clone(), value).unwrap_or_default();
+                assert!(value >= before, "{series} fell from {before} to {value}");
+            }
+            exporter.wait_for_polls(exporter.polls() + rng.usize(1..4)).await;
+        }
+        // At a random point of a poll.
+        tokio::time::sleep(Duration::from_millis(rng.u64(0..60))).await;
+        exporter.stop(if rng.u8(0..4) > 0 { Signal::KILL } else { Signal::TERM }).await;
+        exporter = account.exporter(&state, &FAST).await;
+    }
+    account.change(|numbers| numbers.life = None);
+    wait_for_new_poll(&mut exporter).await;
+    let scrape = exporter.scrape().await;
+    let counters = change_counters(&scrape);
+    assert!(highest.iter().all(|(series, value)| counters[series] >= *value), "{highest:?} {counters:?}");
+    let total = |family: &str| -> f64 { scrape.family(family).values().sum() };
+    let journal = journal_counts(&state);
+    for (kind, family) in [
+        ("added", "tryvox_numbers_added_total"),
+        ("removed", "tryvox_numbers_removed_total"),
+        ("status", "tryvox_number_status_changes_total"),
+        ("fee", "tryvox_number_fee_changes_total"),
+        ("assignment", "tryvox_number_assignment_changes_total"),
+    ] {
+        assert_eq!(journal.get(kind).copied().unwrap_or_default(), total(family), "{kind}");
+    }
+    assert!(total("tryvox_numbers_added_total") > 0.0);
+    let last: BTreeMap<_, _> = account.numbers.lock().unwrap().records.clone();
+    let last = last.into_iter().map(|(e164, record)| {
+        let trunk = record["trunk_id"].as_str().map_or("none".to_owned(), |id| format!("trunk_id={id}"));
+        (e164, [record["status"].as_str().unwrap().to_owned(), trunk])
+    });
+    assert_eq!(replay_journal(&state, &first), last.collect());
+}
+
+#[tokio::test]
+async fn missing_folder_and_file_in_use_are_refused() {
+    let (account, state) = (Account::start(1).await, tempfile::tempdir().unwrap());
+    let missing = state_flag(&state.path().join("missing"));
+    let url = format!("--tryvox.url={}", account.api.url());
+    let arguments = [&*missing, &url, "--tryvox.account-id=acc_demo", "--web.listen-address=127.0.0.1:0"];
+    for check in [&[][..], &["--config.check"]] {
+        let refused = output(&[&arguments[..], check].concat(), &[("TRYVOX_API_KEY", KEY)]).await;
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+        let error = String::from_utf8(refused.stderr).unwrap();
+        assert!(error.contains("missing does not exist; create it"), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+    // `once` does not use the state.
+    let state_file = &missing["--state.file=".len()..];
+    let once = output(
+        &["once", &url, "--tryvox.account-id=acc_demo"],
+        &[("TRYVOX_API_KEY", KEY), ("TRYVOX_EXPORTER_STATE_FILE", state_file)],
+    )
+    .await;
+    assert_eq!(once.status.code(), Some(0));
+
+    let mut exporter = account.exporter(&state, &SLOW).await;
+    exporter.wait_for_polls(1).await;
+    let used = state_flag(state.path());
+    let arguments = [&*used, &url, "--tryvox.account-id=acc_demo", "--web.listen-address=127.0.0.1:0"];
+    let refused = output(&arguments, &[("TRYVOX_API_KEY", KEY)]).await;
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert_eq!(String::from_utf8(refused.stderr).unwrap().lines().filter(|line| line.contains("state.db")).count(), 1);
+    assert!(exporter.scrape().await.account_value("tryvox_up", "") > 0.0);
+}
+
+/// A real Prometheus sees no gap in the inventory, and every change, over a restart.
+#[tokio::test]
+async fn prometheus_sees_no_gap_and_every_change_over_a_restart() {
+    let (account, state) = (Account::start(50).await, tempfile::tempdir().unwrap());
+    let mut exporter = account.exporter(&state, &FAST).await;
+    exporter.wait_for_polls(1).await;
+    let address = exporter.address.clone();
+    let prometheus = Prometheus::scraping(&[&address]).await;
+    prometheus.wait_for("count_over_time(sum(tryvox_numbers)[30s:1s]) >= 3").await;
+    account.change(|numbers| numbers.set("+14155550001", "status", "suspended"));
+    wait_for_new_poll(&mut exporter).await;
+    prometheus.wait_for("sum(tryvox_number_status_changes_total) == 1").await;
+
+    let killed_at = Instant::now();
+    exporter.stop(Signal::KILL).await;
+    // While it is down, numbers are suspended and released.
+    account.change(|numbers| {
+        numbers.set("+14155550003", "status", "suspended");
+        numbers.set("+14155550004", "status", "suspended");
+        numbers.records.remove("+14155550005");
+    });
+    // The listing after the restart takes its time.
+    account.set_up(false);
+    let state_file = state_flag(state.path());
+    let url = format!("--tryvox.url={}", account.api.url());
+    let mut command = crate::common::command(&[
+        &*state_file,
+        &url,
+        "--tryvox.account-id=acc_demo",
+        "--tryvox.timeout=30s",
+        "--log.level=debug",
+        "--poll.interval=50ms",
+        "--poll.timeout=30s",
+    ]);
+    command.arg(format!("--web.listen-address={address}")).env("TRYVOX_API_KEY", KEY);
+    let mut exporter = ServerProcess::spawn(command).await;
+    let down = killed_at.elapsed();
+    prometheus.wait_for("up == 1 and changes(process_start_time_seconds[1m]) > 0").await;
+    assert_eq!(exporter.polls(), 0, "the inventory is the restored one");
+    account.set_up(true);
+    prometheus.wait_for("sum(tryvox_numbers_removed_total) == 1").await;
+    prometheus.wait_for("sum(tryvox_number_status_changes_total) == 3").await;
+    exporter.wait_for_polls(1).await;
+    // A scrape that fails ends all series at once, so a gap is visible in every evaluation that falls into it.
+    let gap = prometheus.query("count_over_time((absent(sum(tryvox_numbers)) and on () up)[2m:100ms]) / 10").await;
+    let gap = gap.first().map_or(0.0, |(_, seconds)| *seconds);
+    assert!(gap <= 1.0 + down.as_secs_f64(), "a gap of {gap} s, {down:?} of which the exporter was down");
+    let while_up =
+        prometheus.query("count_over_time((absent(sum(tryvox_numbers)) and on () (up == 1))[2m:100ms])").await;
+    assert!(while_up.is_empty(), "{while_up:?}");
+    // Counters go on, so what Prometheus adds up over the restart is the truth.
+    for (counter, truth) in [("tryvox_number_status_changes_total", 3.0), ("tryvox_numbers_removed_total", 1.0)] {
+        assert!(prometheus.query(&format!("sum(resets({counter}[2m])) > 0")).await.is_empty());
+        let counted =
+            prometheus.query(&format!("sum(max_over_time({counter}[2m]) - min_over_time({counter}[2m]))")).await;
+        assert_eq!(counted[0].1, truth, "{counter}");
+    }
+}
