@@ -39,7 +39,7 @@ enum PrintError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// Stdout cannot be written.
-    #[error("cannot write the output: {0}")]
+    #[error("cannot write the output")]
     Output(#[from] io::Error),
 }
 

@@ -89,7 +89,7 @@ impl<W: Write> Printer<W> {
             FormatPrinter::Table(table) => table.print(&change),
             FormatPrinter::Csv { writer, has_header } => {
                 write_header(writer, has_header)?;
-                Ok(writer.serialize(Row::new(&change, &*change.change.monthly_fee))?)
+                writer.serialize(Row::new(&change, &*change.change.monthly_fee)).map_err(io_error)
             }
             FormatPrinter::Json(out) => {
                 serde_json::to_writer(&mut *out, &Row::new(&change, exact_number(&change.change.monthly_fee)))?;
@@ -117,9 +117,17 @@ impl<W: Write> Printer<W> {
 /// Writes the header of a CSV file, unless that has been done.
 fn write_header(writer: &mut csv::Writer<impl Write>, has_header: &mut bool) -> io::Result<()> {
     if !std::mem::replace(has_header, true) {
-        writer.write_record(FIELDS)?;
+        writer.write_record(FIELDS).map_err(io_error)?;
     }
     Ok(())
+}
+
+/// Returns the I/O error itself, whose kind the conversion that `csv` has would hide.
+fn io_error(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    }
 }
 
 /// Returns the digits of an amount as a JSON number; `None` if they are none.
