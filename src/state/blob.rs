@@ -232,6 +232,7 @@ mod tests {
     use std::sync::Arc;
 
     use proptest::prelude::*;
+    use proptest::strategy::ValueTree;
 
     use super::*;
     use crate::inventory::is_same;
