@@ -230,7 +230,7 @@ async fn changes_while_the_exporter_is_down_are_counted_logged_and_recorded() {
 fn age_state(state: &TempDir, seconds: i64) {
     let changed = database(state)
         .execute(
-            "UPDATE accounts SET last_success_at = last_success_at - ?1, poll_ended_at = poll_ended_at - ?1, \
+            "UPDATE accounts SET last_success_at = last_success_at - ?1, polled_at = polled_at - ?1, \
              seen_at = seen_at - ?1",
             [seconds * 1000],
         )

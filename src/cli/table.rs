@@ -79,7 +79,9 @@ mod tests {
     fn amounts_are_padded_to_the_same_number_of_decimals() {
         let mut amounts = ["1", "1.15", "-0.5", "1E-9"].map(str::to_owned);
         let count = max_decimals(amounts.iter());
-        amounts.iter_mut().for_each(|amount| pad_decimals(amount, count));
+        for amount in &mut amounts {
+            pad_decimals(amount, count);
+        }
         assert_eq!(amounts, ["1.00", "1.15", "-0.50", "1E-9"]);
     }
 

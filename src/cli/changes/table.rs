@@ -65,7 +65,9 @@ impl<W: Write> TablePrinter<W> {
     fn write_measured(&mut self) -> io::Result<()> {
         let mut rows = std::mem::take(&mut self.rows);
         let decimals = max_decimals(rows.iter().map(|row| &row[FEE]));
-        rows.iter_mut().for_each(|row| pad_decimals(&mut row[FEE], decimals));
+        for row in &mut rows {
+            pad_decimals(&mut row[FEE], decimals);
+        }
         rows.insert(0, HEADER.map(str::to_owned));
         let layout = self.layout.insert(Layout { columns: Columns::new(&rows, &[FEE]), decimals });
         rows.iter().try_for_each(|row| self.out.write_all(layout.columns.line(row).as_bytes()))

@@ -87,7 +87,9 @@ fn group_table(account: &AccountReport) -> String {
     for column in [4, 5] {
         let amounts = &mut rows[1..];
         let decimals = max_decimals(amounts.iter().map(|row| &row[column]));
-        amounts.iter_mut().for_each(|row| pad_decimals(&mut row[column], decimals));
+        for row in amounts {
+            pad_decimals(&mut row[column], decimals);
+        }
     }
     let columns = Columns::new(&rows, &[3, 4, 5]);
     rows.iter().map(|row| columns.line(row)).collect()

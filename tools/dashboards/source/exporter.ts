@@ -43,8 +43,9 @@ const exporterGraph = (
   unit: Pick<PanelSettings, 'unit' | 'decimals'>,
   expr: string,
   style: TimeSeriesStyle = {},
+  width = 8,
 ) =>
-  timeSeries({ title, description, size: [8, 8], ...unit, noValue: noTargetText }, style, {
+  timeSeries({ title, description, size: [width, 8], ...unit, noValue: noTargetText }, style, {
     expr,
     legend: '{{instance}}',
   });
@@ -417,12 +418,15 @@ export const exporter = buildDashboard({
           integerUnit,
           `increase(${processMetric('tryvox_exporter_state_errors_total')}[$__rate_interval])`,
           { softMax: 1 },
+          12,
         ),
         exporterGraph(
           'Time since the last write to the state file',
           'Seconds since the last poll was stored. It should not exceed the poll interval by much. No data without --state.file.',
           { unit: 's' },
           `time() - ${withoutName(processMetric('tryvox_exporter_state_last_write_timestamp_seconds'))}`,
+          {},
+          12,
         ),
         table(
           {
