@@ -416,3 +416,33 @@ async fn changes_are_read_while_an_exporter_records_them() {
     }
     assert!(recorded.lines().count() > 10, "{recorded}");
 }
+
+/// The schema is an interface.
+#[test]
+fn documentation_has_the_schema_and_queries_that_run() {
+    let document = std::fs::read_to_string("docs/state.md").unwrap();
+    let (_, section) = document.split_once("## Query it with sqlite3\n").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let file = StateFile::new(CHANGES);
+    let connection = Connection::open(file.path()).unwrap();
+    let mut columns = connection
+        .prepare(
+            "SELECT schema.name, info.name FROM sqlite_schema AS schema, pragma_table_info(schema.name) AS info
+             WHERE schema.type IN ('table', 'view')",
+        )
+        .unwrap();
+    let columns = columns.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))).unwrap();
+    let columns: Vec<_> = columns.map(Result::unwrap).collect();
+    assert!(columns.len() > 30, "{columns:?}");
+    for (table, column) in columns {
+        // The rows of a table are those from its name to the name of the next one.
+        let rows = section.split("\n| `").find(|rows| rows.starts_with(&format!("{table}` |")));
+        let rows = rows.unwrap_or_else(|| panic!("{table} is not documented"));
+        let is_view_of_changes = table == "readable_changes";
+        assert!(rows.contains(&format!("`{column}`")) || is_view_of_changes, "{table}.{column} is not documented");
+    }
+    // The text that the shell passes to sqlite3.
+    let query = section.split("state.db \\\n    \"").nth(1).unwrap().split("\"\n```").next().unwrap();
+    let suspended = connection.query_row(query, [], |row| Ok((row.get::<_, String>(0)?, row.get::<_, u32>(1)?)));
+    assert_eq!(suspended.unwrap(), ("production".to_owned(), 1));
+}
