@@ -195,7 +195,8 @@ fn each_pod_has_a_volume_of_its_own_for_the_state_file() {
         let pod = &set["template"]["spec"];
         let mount = mount(pod, "state");
         assert_eq!(mount["readOnly"], Value::Null);
-        let config = parse_yaml(object(&objects, "ConfigMap")["data"]["tryvox-exporter.yml"].as_str().unwrap());
+        let config = objects.iter().find_map(|object| object["data"]["tryvox-exporter.yml"].as_str());
+        let config = parse_yaml(config.unwrap());
         let path = Path::new(config[0]["state"]["file"].as_str().unwrap());
         assert_eq!(path.parent(), mount["mountPath"].as_str().map(Path::new));
         let volume = pod["volumes"].as_array().unwrap().iter().find(|volume| volume["name"] == "state");
