@@ -1,14 +1,20 @@
 //! `--config.auto-reload-interval`: the configuration file is reloaded when its content changes, however it is replaced.
 
+use std::fs::OpenOptions;
 use std::io::Write;
+use std::mem::MaybeUninit;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
+use rustix::fs::inotify;
+use rustix::io::Errno;
 use rustix::process::Signal;
+use tokio::time::{sleep, timeout};
 
 use crate::common::api::{MockApi, one_number};
-use crate::common::{KEY, ServerProcess, http};
+use crate::common::{KEY, ServerProcess, TEST_TIMEOUT, http, output};
 
 /// Returns a configuration whose budget is this many dollars.
 fn config(api: &MockApi, budget: usize) -> String {
@@ -61,7 +67,7 @@ async fn changed_content_is_reloaded_however_the_file_is_replaced() {
     assert_eq!(budget(&exporter).await, Some(2.0));
 
     // In place: the text has the same length, so there is nothing to truncate.
-    std::fs::OpenOptions::new().write(true).open(&path).unwrap().write_all(config(&api, 3).as_bytes()).unwrap();
+    OpenOptions::new().write(true).open(&path).unwrap().write_all(config(&api, 3).as_bytes()).unwrap();
     exporter.wait_for_log("configuration reloaded", 2).await;
     assert_eq!((budget(&exporter).await, failures(&exporter)), (Some(3.0), 0));
 
@@ -137,6 +143,74 @@ async fn content_that_a_signal_or_a_request_has_reloaded_is_not_reloaded_again()
     exporter.wait_for_log("configuration reloaded", 3).await;
     assert_eq!(budget(&exporter).await, Some(4.0));
     assert_eq!((failures(&exporter), reloads(&exporter)), (1, 3), "{}", exporter.output_so_far());
+}
+
+/// Waits until another process opens a file, and then closes it after reading.
+async fn wait_for_read(path: &Path) {
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+    inotify::add_watch(&watch, path, inotify::WatchFlags::OPEN | inotify::WatchFlags::CLOSE_NOWRITE).unwrap();
+    let read = async {
+        let (mut buffer, mut is_open) = ([MaybeUninit::uninit(); 4096], false);
+        let mut events = inotify::Reader::new(&watch, &mut buffer);
+        loop {
+            match events.next() {
+                Ok(event) if event.events().contains(inotify::ReadFlags::OPEN) => is_open = true,
+                // One that was opened before the watch began is not counted.
+                Ok(_) if is_open => return,
+                Ok(_) => {}
+                Err(Errno::AGAIN) => sleep(Duration::from_millis(1)).await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    timeout(TEST_TIMEOUT, read).await.expect("the file is not read");
+}
+
+#[tokio::test]
+async fn half_written_file_is_not_reloaded_until_it_is_complete() {
+    let api = MockApi::start(|_| async { one_number() }).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yml");
+    std::fs::write(&path, config(&api, 1)).unwrap();
+    let mut exporter = start(&path, &[AUTO]).await;
+    let length = config(&api, 1).find("1}").unwrap();
+    let mut late = 0;
+    for (round, cut) in [0, 12, length / 2, length].into_iter().enumerate() {
+        // Up to the budget all texts are the same, so this is a beginning of the new one, and it is never valid.
+        let text = config(&api, round + 2);
+        let file = OpenOptions::new().append(true).open(&path).unwrap();
+        file.set_len(cut as u64).unwrap();
+        let begin = Instant::now();
+        wait_for_read(&path).await;
+        (&file).write_all(&text.as_bytes()[cut..]).unwrap();
+        // A second is the time after which the exporter takes the content for complete.
+        late += usize::from(begin.elapsed() > Duration::from_millis(900));
+        drop(file);
+        exporter.wait_for_log("configuration reloaded", round + 1).await;
+        assert_eq!(budget(&exporter).await, Some(f64::from(u32::try_from(round + 2).unwrap())), "{cut}");
+    }
+    assert!(late < 4, "this machine is too slow for the test");
+    assert!(failures(&exporter) <= late, "{late}: {}", exporter.output_so_far());
+}
+
+#[tokio::test]
+async fn interval_without_a_file_is_a_warning() {
+    let api = MockApi::start(|_| async { one_number() }).await;
+    let url = format!("--tryvox.url={}", api.url());
+    let arguments = [&*url, "--tryvox.account-id=acc", AUTO];
+    let checked = output(&[&arguments[..], &["--config.check"]].concat(), &[("TRYVOX_API_KEY", KEY)]).await;
+    let printed = String::from_utf8(checked.stdout).unwrap();
+    let warning = "--config.auto-reload-interval has no effect without --config.file";
+    assert!(checked.status.success() && printed.contains(&format!("warning: {warning}")), "{printed}");
+    let exporter = ServerProcess::start(&arguments, &[("TRYVOX_API_KEY", KEY)]).await;
+    let log = exporter.stop_with_output(Signal::TERM).await.1;
+    assert_eq!(log.matches(warning).count(), 1, "{log}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yml");
+    std::fs::write(&path, config(&api, 1)).unwrap();
+    let log = start(&path, &[AUTO]).await.stop_with_output(Signal::TERM).await.1;
+    assert!(!log.contains("level=warn"), "{log}");
 }
 
 #[tokio::test]

@@ -218,7 +218,7 @@ accounts:
         "c.yml:15:5: the account has no account_id",
         "c.yml:19:11: name: : must be 1 to 256 bytes",
         "c.yml:18:5: the account has no API key; set api_key_file, api_key_env, or the environment variable TRYVOX_API_KEY",
-        "c.yml:21:19: api_key_file: key: api_key_env is set, too; remove one of them",
+        "c.yml:21:19: api_key_file: api_key_env is set, too; remove one of them",
     ];
     for (line, expected) in lines.iter().zip(expected) {
         assert!(line.contains(expected), "{expected}\nis not in\n{line}");

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
 
-use crate::common::{Scrape, ServerProcess, TEST_TIMEOUT, http, seed};
+use crate::common::{Scrape, ServerProcess, TEST_TIMEOUT, http, output, seed};
 
 /// Starts a simulator and an exporter that serves more than 10,000 series of it.
 async fn large_exporter(arguments: &[&str]) -> (ServerProcess, ServerProcess) {
@@ -186,6 +186,9 @@ async fn connection_is_refused_with_503_while_all_others_are_in_use() {
         assert!(refused.starts_with("HTTP/1.1 503 ") && refused.ends_with("Too many connections.\r\n"), "{refused}");
     }
     exporter.wait_for_log("connections refused", 1).await;
+    let flag = format!("--web.listen-address={}", exporter.address);
+    let checked = output(&["healthcheck", &flag], &[]).await;
+    assert!(checked.status.success(), "the exporter works: {}", String::from_utf8_lossy(&checked.stderr));
 
     // The other connections lose nothing, however long they take.
     let mut responses = vec![0; 1 << 20];
@@ -223,8 +226,18 @@ async fn open_connections_are_counted() {
     drop(clients);
     wait_for(1.0).await;
     // New connections replace idle ones, so there are never more than the limit.
-    let _clients = join_all((0..9).map(|_| TcpStream::connect(&exporter.address))).await;
-    wait_for(4.0).await;
+    let fill = async {
+        loop {
+            let _clients = join_all((0..9).map(|_| TcpStream::connect(&exporter.address))).await;
+            // If an earlier scrape's connection is closed meanwhile, there are fewer.
+            let open = count().await;
+            assert!(open <= 4.0, "{open}");
+            if open == 4.0 {
+                return;
+            }
+        }
+    };
+    timeout(TEST_TIMEOUT, fill).await.expect("there are never 4 connections");
     assert_eq!(exporter.scrape().await.value("tryvox_exporter_http_connections_refused_total"), Some(0.0));
 }
 

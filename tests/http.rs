@@ -40,6 +40,33 @@ async fn known_paths_accept_get_and_head_and_others_are_not_found() {
 }
 
 #[tokio::test]
+async fn accept_header_selects_the_format_by_its_most_specific_media_ranges() {
+    let api = MockApi::start(|_| async { one_number() }).await;
+    let exporter = ServerProcess::exporter(&api.url(), &[]).await;
+    for (accept, format) in [
+        ("*/*", "text/plain"),
+        ("application/*", "application/openmetrics-text"),
+        ("text/*;q=0, */*", "application/openmetrics-text"),
+        ("*/*, application/openmetrics-text;q=0.9", "text/plain"),
+        ("text/*;q=0.1, text/plain;version=0.0.4, application/*;q=0.5", "text/plain"),
+        (r#"text/html;x="a, application/openmetrics-text", text/plain;q=0.1"#, "text/plain"),
+        ("application/json", "text/plain"),
+        // What Prometheus 3 sends.
+        (
+            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+             application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
+             text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+            "application/openmetrics-text",
+        ),
+    ] {
+        let response = http().get(format!("{}/metrics", exporter.url())).header("accept", accept).send().await.unwrap();
+        let media_type = response.headers()["content-type"].to_str().unwrap().to_owned();
+        assert!(media_type.starts_with(format), "{accept}: {media_type}");
+        assert_eq!(response.text().await.unwrap().ends_with("# EOF\n"), format != "text/plain", "{accept}");
+    }
+}
+
+#[tokio::test]
 async fn every_path_is_below_the_route_prefix() {
     let api = MockApi::start(|_| async { one_number() }).await;
     for (prefix, normalized) in [("tryvox", "/tryvox"), ("/tryvox/", "/tryvox"), ("/a/b", "/a/b")] {

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::sleep;
@@ -83,6 +84,47 @@ async fn configuration_check_reports_unreadable_keys_and_check_and_once_fail_onl
 }
 
 #[tokio::test]
+async fn key_in_place_of_the_path_of_its_file_is_not_shown() {
+    let api = MockApi::start(|_| async { one_number() }).await;
+    let text = format!("tryvox: {{url: 'URL'}}\naccounts:\n- {{name: a, account_id: a, api_key_file: {KEY}}}\n");
+    let (_folder, in_entry) = folder(&api, &text);
+    let (_shared_folder, shared) =
+        folder(&api, &format!("tryvox: {{url: 'URL', api_key_file: {KEY}}}\naccounts: [{{account_id: a}}]\n"));
+    let (_both_folder, both) = folder(&api, &text.replace("api_key_file", "api_key_env: GOOD_KEY, api_key_file"));
+    let (url, flag) = (format!("--tryvox.url={}", api.url()), format!("--tryvox.api-key-file={KEY}"));
+    let variable = [("TRYVOX_EXPORTER_TRYVOX_API_KEY_FILE", KEY), ("GOOD_KEY", KEY)];
+    let shown = format!("cannot read API key file {}…: ", &KEY[..4]);
+    for (arguments, environment, place) in [
+        (&[&*in_entry][..], &ENVIRONMENT[..], "config.yml:3:42: api_key_file: "),
+        (&[&shared], &ENVIRONMENT, ": tryvox.api_key_file: "),
+        (&[&both], &ENVIRONMENT, ": api_key_file: api_key_env is set, too"),
+        (&[&url, "--tryvox.account-id=a", &flag], &[], "--tryvox.api-key-file: "),
+        (&[&url, "--tryvox.account-id=a"], &variable, "TRYVOX_EXPORTER_TRYVOX_API_KEY_FILE: "),
+    ] {
+        for command in [&["--config.check"][..], &["check"], &["once", "--log.level=trace"]] {
+            let all: Vec<_> = command.iter().chain(arguments).copied().collect();
+            let run = output(&all, environment).await;
+            let text = String::from_utf8([run.stdout, run.stderr].concat()).unwrap();
+            assert!(!text.contains(KEY) && !run.status.success(), "{all:?}: {text}");
+            let is_check = command == ["--config.check"];
+            assert!(text.contains(if is_check { place } else { "" }), "{all:?}: {text}");
+            assert!(place.ends_with("too") || text.contains(&shown), "{all:?}: {text}");
+        }
+    }
+    for format in ["logfmt", "json"] {
+        let format = format!("--log.format={format}");
+        let arguments = [&*in_entry, "--log.level=trace", &format, "--poll.interval=50ms"];
+        let mut exporter = ServerProcess::start(&arguments, &[("RUST_LOG", "trace")]).await;
+        exporter.wait_for_log(&shown, 2).await;
+        let page = exporter.get("/").await.text().await.unwrap();
+        assert!(page.contains(&shown) && !page.contains(KEY), "{page}");
+        let log = exporter.stop_with_output(Signal::TERM).await.1;
+        assert!(!log.contains(KEY), "{log}");
+    }
+    assert!(api.requests().is_empty());
+}
+
+#[tokio::test]
 async fn single_account_from_flags_needs_its_key_at_the_start() {
     let api = MockApi::start(|_| async { one_number() }).await;
     let url = format!("--tryvox.url={}", api.url());
@@ -137,7 +179,7 @@ async fn key_that_appears_after_days_ends_the_outage_within_seconds() {
     let path = folder.path().join("key");
     let harness = Harness::start(&HarnessOptions { interval: Duration::from_hours(6), ..HarnessOptions::default() });
     harness.wait_for_polls(1).await;
-    harness.reconfigure(|config| config.key = ApiKeySource::File(path.clone()));
+    harness.reconfigure(|config| config.key = ApiKeySource::File(path.clone().into()));
     sleep(Duration::from_hours(47)).await;
     let polls = harness.polls();
     assert!((10..80).contains(&harness.failed_polls()), "{} failed polls", harness.failed_polls());

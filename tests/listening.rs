@@ -2,16 +2,21 @@
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::Command;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
+use tryvox_exporter::config::ListenAddress;
 
 use crate::common::web::{WebDirectory, tls};
-use crate::common::{BINARY, KEY, ServerProcess, TEST_TIMEOUT, command, output, wrapped_command};
+use crate::common::{KEY, ServerProcess, TEST_TIMEOUT, command, output, wrapped_command};
 
 /// Runs a command with a mount namespace of its own, in which `$0` is `/etc/hosts`.
 const WITH_HOSTS: [&str; 5] = ["unshare", "--map-root-user", "--mount", "sh", "-c"];
@@ -71,6 +76,19 @@ async fn reqwest_status(url: &str) -> u16 {
 }
 
 #[tokio::test]
+async fn only_an_address_without_a_host_listens_on_ipv4_and_ipv6() {
+    for (listen, hosts) in [(":0", &["127.0.0.1", "[::1]"][..]), ("[::]:0", &["[::1]"]), ("0.0.0.0:0", &["127.0.0.1"])]
+    {
+        let server = ServerProcess::spawn(command(&["demo", &format!("--web.listen-address={listen}")])).await;
+        let port = server.address.rsplit(':').next().unwrap();
+        for host in ["127.0.0.1", "[::1]"] {
+            let connected = TcpStream::connect(format!("{host}:{port}")).await;
+            assert_eq!(connected.is_ok(), hosts.contains(&host), "{listen}: {host}: {connected:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_address_in_use_is_a_warning_if_another_one_is_bound() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = format!("--web.listen-address={}", taken.local_addr().unwrap());
@@ -123,6 +141,131 @@ async fn unix_socket_has_mode_0660_when_it_accepts_connections() {
 }
 
 #[tokio::test]
+async fn unix_socket_with_several_spellings_is_bound_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    std::fs::create_dir(path("a")).unwrap();
+    std::os::unix::fs::symlink("a", path("link")).unwrap();
+    for other in ["a/./http.sock", "a//http.sock", "a/../a/http.sock", "link/http.sock"] {
+        let flags = ["a/http.sock", other].map(|spelling| format!("--web.listen-address=unix:{}", path(spelling)));
+        let server = ServerProcess::spawn(command(&["demo", &flags[0], &flags[1]])).await;
+        UnixStream::connect(path("a/http.sock")).unwrap();
+        let log = server.stop_with_output(Signal::TERM).await.1;
+        assert_eq!(
+            (lines_with(&log, "message=listening").len(), lines_with(&log, "level=warn").len()),
+            (1, 0),
+            "{other}: {log}"
+        );
+    }
+}
+
+/// Creates a socket like one that a killed process left behind.
+fn leave_socket_behind(path: &Path) {
+    _ = std::fs::remove_file(path);
+    drop(UnixListener::bind(path).unwrap());
+}
+
+#[tokio::test]
+async fn one_of_many_processes_that_start_at_the_same_moment_gets_the_unix_socket() {
+    const PROCESSES: usize = 6;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("http.sock");
+    leave_socket_behind(&path);
+    let flag = format!("--web.listen-address=unix:{}", path.display());
+    let mut processes: FuturesUnordered<_> =
+        (0..PROCESSES).map(|_| command(&["demo", &flag]).spawn().unwrap().wait_with_output()).collect();
+    for _ in 1..PROCESSES {
+        let exited = timeout(TEST_TIMEOUT, processes.next()).await.expect("several processes listen");
+        let exited = exited.unwrap().unwrap();
+        let stderr = String::from_utf8(exited.stderr).unwrap();
+        assert!(exited.status.code() == Some(1) && stderr.contains("cannot listen on unix:"), "{stderr}");
+        assert!(
+            stderr.contains("http.sock: Address already in use") && stderr.contains("stop the process"),
+            "{stderr}"
+        );
+    }
+    UnixStream::connect(&path).unwrap();
+}
+
+/// The threads meet more often within the few system calls that matter than processes do.
+#[tokio::test]
+async fn one_of_many_threads_gets_a_unix_socket_that_was_left_behind() {
+    const THREADS: usize = 6;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("http.sock");
+    let addresses = [ListenAddress::Unix(path.clone())];
+    let (barrier, runtime) = (Barrier::new(THREADS), tokio::runtime::Handle::current());
+    for round in 0..300 {
+        leave_socket_behind(&path);
+        let bind = || {
+            let _guard = runtime.enter();
+            barrier.wait();
+            tryvox_exporter::web::bind(&addresses)
+        };
+        let results: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(bind)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let winners = results.iter().filter(|result| result.is_ok()).count();
+        assert_eq!(winners, 1, "round {round}: {results:?}");
+        UnixStream::connect(&path).unwrap();
+    }
+}
+
+/// Opens a connection and makes a request on it; the connection is then idle.
+async fn idle_connection(address: &str) -> TcpStream {
+    let request = async {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut status_line = [0; 12];
+        stream.read_exact(&mut status_line).await.unwrap();
+        assert_eq!(&status_line, b"HTTP/1.1 200");
+        stream
+    };
+    timeout(TEST_TIMEOUT, request).await.expect("idle connections block others")
+}
+
+#[tokio::test]
+async fn new_connections_replace_idle_ones_when_file_descriptors_run_out() {
+    let mut server = ServerProcess::start(&["demo"], &[]).await;
+    let mut connections = Vec::new();
+    for _ in 0..20 {
+        connections.push(idle_connection(&server.address).await);
+    }
+    server.wait_for_polls(1).await;
+    let files = std::fs::read_dir(format!("/proc/{}/fd", server.id())).unwrap();
+    let open: Vec<u64> = files.filter_map(|file| file.unwrap().file_name().to_str()?.parse().ok()).collect();
+    let free = (0..=u64::MAX).find(|file| !open.contains(file));
+    let limit = Rlimit { current: free, ..getrlimit(Resource::Nofile) };
+    let pid = Pid::from_raw(i32::try_from(server.id()).unwrap());
+    prlimit(pid, Resource::Nofile, limit).unwrap();
+    // An idle connection would keep its file descriptor for six minutes.
+    for _ in 0..40 {
+        connections.push(idle_connection(&server.address).await);
+    }
+    server.wait_for_log("accept failed, retrying", 1).await;
+}
+
+#[tokio::test]
+async fn connections_leave_files_for_everything_else() {
+    for (files, arguments, allowed) in [(200, &["--web.max-connections=1000"][..], 72), (200, &[], 72), (100, &[], 25)]
+    {
+        let script = format!(r#"ulimit -n {files}; exec "$@""#);
+        let all = [&["demo", "--web.listen-address=127.0.0.1:0"], arguments].concat();
+        let server = ServerProcess::spawn(wrapped_command(&["sh", "-c", &script, "sh"], &all)).await;
+        let mut connections = Vec::new();
+        for _ in 0..150 {
+            connections.push(idle_connection(&server.address).await);
+        }
+        let open = server.scrape().await.value("tryvox_exporter_http_connections");
+        assert_eq!(open, Some(f64::from(allowed)), "{files} {arguments:?}");
+        let log = server.stop_with_output(Signal::TERM).await.1;
+        let [warning] = lines_with(&log, "level=warn")[..] else { panic!("{log}") };
+        assert!(warning.ends_with(&format!("max_connections={allowed}")), "{warning}");
+    }
+}
+
+#[tokio::test]
 async fn simulator_survives_running_out_of_file_descriptors() {
     let wrapper = ["sh", "-c", r#"ulimit -n 40; exec "$@""#, "sh"];
     let arguments = ["simulate", "--web.listen-address=127.0.0.1:0"];
@@ -160,18 +303,31 @@ fn first_process(server: &ServerProcess) -> Pid {
     Pid::from_raw(children.trim().parse().unwrap()).unwrap()
 }
 
-/// Runs a health check without flags in the container of a server, until its exit status is the expected one.
-async fn assert_health_check(server: &ServerProcess, status: i32) {
+/// Returns the processes that a process has started, by their ids outside of the container.
+fn children(process: Pid) -> Vec<Pid> {
+    let id = process.as_raw_nonzero();
+    let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+    children.split_whitespace().map(|id| Pid::from_raw(id.parse().unwrap()).unwrap()).collect()
+}
+
+/// Runs a health check without flags in the container of a server, with these variables. Returns its exit status and error.
+async fn health_check(server: &ServerProcess, variables: &[(&str, &str)]) -> (Option<i32>, String) {
     let first = first_process(server).as_raw_nonzero().to_string();
-    let arguments = ["--target", &first, "--user", "--preserve-credentials", "--pid", "--mount", BINARY, "healthcheck"];
+    let wrapper = ["nsenter", "--target", &first, "--user", "--preserve-credentials", "--pid", "--mount"];
+    let run = wrapped_command(&wrapper, &["healthcheck"]).envs(variables.iter().copied()).output().await.unwrap();
+    (run.status.code(), String::from_utf8_lossy(&run.stderr).into_owned())
+}
+
+/// Runs health checks without flags in the container of a server, until the exit status is the expected one.
+async fn assert_health_check(server: &ServerProcess, status: i32) {
     let mut last = String::new();
     let check = async {
         loop {
-            let run = Command::new("nsenter").args(arguments).output().await.unwrap();
-            if run.status.code() == Some(status) {
+            let (code, error) = health_check(server, &[]).await;
+            if code == Some(status) {
                 return;
             }
-            last = String::from_utf8_lossy(&run.stderr).into_owned();
+            last = error;
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
@@ -198,8 +354,9 @@ async fn health_check_without_flags_asks_the_exporter_of_its_container() {
         (&with_certificates, &[&config, &file]),
     ] {
         web.configure(web_file);
-        // Once as the first process, and once as the child of an init.
-        for init in [&[][..], &["sh", "-c", r#""$@" & wait"#, "sh"]] {
+        // As the first process, as the child of an init, and as a child of that.
+        let start = r#""$@" & wait"#;
+        for init in [&[][..], &["sh", "-c", start, "sh"], &["sh", "-c", start, "sh", "sh", "-c", start, "sh"]] {
             web.write("tryvox.yml", valid);
             let mut command = wrapped_command(&[&AS_CONTAINER[..], init].concat(), arguments);
             command.env("TRYVOX_API_KEY", KEY);
@@ -221,6 +378,95 @@ async fn health_check_without_flags_fails_if_the_exporter_does_not_respond() {
     assert_health_check(&server, 0).await;
     kill_process(first_process(&server), Signal::STOP).unwrap();
     assert_health_check(&server, 1).await;
+}
+
+/// As in a pod whose containers share their processes: each container has a mount namespace of its own.
+#[tokio::test]
+async fn health_check_without_flags_asks_the_first_exporter_with_its_own_file_system() {
+    let start = r#"unshare --mount "$@" & read _ < "$0"; "$@" & read _ < "$0"; "$@" & wait"#;
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("next").display().to_string();
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let wrapper = [&AS_CONTAINER[..], &["sh", "-c", start, &fifo]].concat();
+    let arguments = ["demo", "--numbers=1", "--web.listen-address=127.0.0.1:0"];
+    let mut server = ServerProcess::spawn(wrapped_command(&wrapper, &arguments)).await;
+    // One after the other, so that their ids are in this order.
+    for started in 2..=3 {
+        tokio::fs::write(&fifo, "\n").await.unwrap();
+        server.wait_for_log("listening", started).await;
+    }
+    let [foreign, first, second] = children(first_process(&server)).try_into().unwrap();
+    assert_health_check(&server, 0).await;
+    for (stopped, status) in [(foreign, 0), (second, 0), (first, 1)] {
+        kill_process(stopped, Signal::STOP).unwrap();
+        assert_health_check(&server, status).await;
+    }
+    kill_process(first, Signal::KILL).unwrap();
+    kill_process(second, Signal::CONT).unwrap();
+    assert_health_check(&server, 0).await;
+}
+
+#[tokio::test]
+async fn health_check_without_flags_follows_its_own_variables_if_they_differ_from_those_of_the_exporter() {
+    const ADDRESS: &str = "TRYVOX_EXPORTER_WEB_LISTEN_ADDRESS";
+    const PREFIX: &str = "TRYVOX_EXPORTER_WEB_ROUTE_PREFIX";
+    const FILE: &str = "TRYVOX_EXPORTER_CONFIG_FILE";
+    let (web, _) = WebDirectory::new();
+    web.write("other.yml", "web: {listen_address: '127.0.0.1:9'}\n");
+    let file = web.path("other.yml").display().to_string();
+    // Flags of the exporter override its environment, which a health check in the same container has, too.
+    let own = [(ADDRESS, "127.0.0.1:9"), (PREFIX, "/tryvox"), ("TRYVOX_EXPORTER_LOG_LEVEL", "warn")];
+    let arguments = ["demo", "--web.listen-address=127.0.0.1:0", "--web.route-prefix=/other", "--log.level=info"];
+    let mut command = wrapped_command(&AS_CONTAINER, &arguments);
+    command.envs(own);
+    let server = ServerProcess::spawn(command).await;
+    assert_health_check(&server, 0).await;
+    for variables in [&own[..], &own[..1], &[(ADDRESS, ""), (FILE, "")], &[("TRYVOX_EXPORTER_LOG_LEVEL", "debug")]] {
+        assert_eq!(health_check(&server, variables).await, (Some(0), String::new()), "{variables:?}");
+    }
+    for (variables, url) in [
+        (&[(ADDRESS, "127.0.0.1:11")][..], "http://127.0.0.1:11/-/healthy"),
+        (&[own[0], (PREFIX, "/third")], "http://127.0.0.1:9/third/-/healthy"),
+        (&[(FILE, &file)], "http://127.0.0.1:9/-/healthy"),
+    ] {
+        let (status, error) = health_check(&server, variables).await;
+        assert!(status == Some(1) && error.contains(url), "{variables:?}: {status:?} {error}");
+    }
+    let invalid = [("TRYVOX_EXPORTER_WEB_CONFIG_FILE", "/missing.yml")];
+    assert_eq!(health_check(&server, &invalid).await.0, Some(2));
+}
+
+/// Serves a response to each connection, whatever it sends, and returns the address.
+async fn respond_at_once(response: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // Like the exporter, it closes the connection without reading the request.
+            _ = stream.try_write(response.as_bytes());
+        }
+    });
+    address
+}
+
+/// The test of refused connections pins the response that the exporter sends.
+#[tokio::test]
+async fn health_check_accepts_503_only_if_it_is_due_to_the_limit_of_connections() {
+    let (web, _) = WebDirectory::new();
+    web.configure(&tls(""));
+    for (body, status) in [("Too many connections.\r\n", 0), ("Service Unavailable\n", 1)] {
+        let length = body.len();
+        let head = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length";
+        let address = respond_at_once(format!("{head}: {length}\r\n\r\n{body}")).await;
+        let flag = format!("--web.listen-address={address}");
+        for flags in [&["healthcheck", &flag][..], &["healthcheck", &flag, &web.flag()]] {
+            for _ in 0..20 {
+                let checked = output(flags, &[]).await;
+                let error = String::from_utf8_lossy(&checked.stderr);
+                assert_eq!(checked.status.code(), Some(status), "{flags:?}: {error}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

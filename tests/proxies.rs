@@ -10,12 +10,15 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::common::{KEY, output};
 use crate::tls::https_api;
 
+/// An environment with a key and without proxies.
+const NO_PROXIES: [(&str, &str); 5] =
+    [("HTTPS_PROXY", ""), ("https_proxy", ""), ("ALL_PROXY", ""), ("NO_PROXY", ""), ("TRYVOX_API_KEY", KEY)];
+
 /// Runs `once` for an API that cannot be reached without a proxy. Returns the exit status and the error.
 async fn once_through(variable: &str, proxy: &str, arguments: &[&str]) -> (Option<i32>, String) {
     let mut all = vec!["once", "--tryvox.account-id=a", "--tryvox.url=https://api.invalid", "--tryvox.retry-for=1ms"];
     all.extend(arguments);
-    let none = [("HTTPS_PROXY", ""), ("https_proxy", ""), ("ALL_PROXY", ""), ("NO_PROXY", ""), ("TRYVOX_API_KEY", KEY)];
-    let run = output(&all, &[&none[..], &[(variable, proxy)]].concat()).await;
+    let run = output(&all, &[&NO_PROXIES[..], &[(variable, proxy)]].concat()).await;
     (run.status.code(), String::from_utf8(run.stderr).unwrap())
 }
 
@@ -55,16 +58,59 @@ async fn error_names_a_proxy_that_does_not_respond_or_refuses() {
 }
 
 #[tokio::test]
-async fn variable_that_names_no_proxy_is_reported_without_its_value() {
-    let (status, error) = once_through("HTTPS_PROXY", "ftp://user:secret@proxy", &[]).await;
-    assert!(status == Some(1) && error.contains("HTTPS_PROXY is not the address of a proxy"), "{error}");
-    assert!(!error.contains("secret"), "{error}");
+async fn variable_that_names_no_proxy_is_an_invalid_configuration_whose_value_is_not_shown() {
+    let run = async |command: &[&str], variables: &[(&str, &str)]| {
+        let all = [command, &["--tryvox.account-id=a", "--tryvox.url=https://api.invalid"]].concat();
+        let run = output(&all, &[&NO_PROXIES[..], variables].concat()).await;
+        (run.status.code(), String::from_utf8(run.stderr).unwrap())
+    };
+    let serve = ["serve", "--web.listen-address=127.0.0.1:0"];
+    for (variable, value) in [
+        ("HTTPS_PROXY", "ftp://user:secret@proxy"),
+        ("HTTPS_PROXY", "http://user:se/cret@proxy"),
+        ("ALL_PROXY", "socks5://user:secret@proxy:99999"),
+    ] {
+        let named = format!("{variable} is not the address of a proxy");
+        for command in [&["serve", "--config.check"][..], &serve, &["check"], &["once"]] {
+            let (status, error) = run(command, &[(variable, value)]).await;
+            assert!(status == Some(2) && error.contains(&named), "{command:?}: {status:?} {error}");
+            assert!(error.lines().count() == 1 && !error.contains("secret") && !error.contains("cret@"), "{error}");
+        }
+        // A variable that no request uses has no influence.
+        let (status, error) =
+            run(&["serve", "--config.check"], &[(variable, value), ("NO_PROXY", "api.invalid")]).await;
+        assert_eq!(status, Some(0), "{error}");
+    }
+    let (status, error) = run(&["serve", "--config.check"], &[("HTTP_PROXY", "ftp://proxy")]).await;
+    assert_eq!(status, Some(0), "{error}");
 }
 
-/// Serves one SOCKS 5 connection (RFC 1928) to a port of this machine, whatever the host.
+#[tokio::test]
+async fn name_that_cannot_be_resolved_for_a_proxy_suggests_the_scheme_that_lets_the_proxy_resolve_it() {
+    for (scheme, hint) in [("socks5", "socks5h://"), ("socks4", "socks4a://")] {
+        let (status, error) = once_through("HTTPS_PROXY", &format!("{scheme}://127.0.0.1:1"), &[]).await;
+        let named = format!("cannot resolve api.invalid for proxy {scheme}://127.0.0.1:1 of HTTPS_PROXY: ");
+        assert!(status == Some(1) && error.contains(&named) && error.contains(hint), "{error}");
+    }
+}
+
+/// Serves one SOCKS connection to a port of this machine, whatever the host.
 async fn serve_socks(mut client: TcpStream) -> std::io::Result<()> {
     let mut head = [0; 2];
     client.read_exact(&mut head).await?;
+    if head[0] == 4 {
+        // SOCKS 4: port, address, an empty user and, for an address that begins with 0.0.0, a name.
+        let port = client.read_u16().await?;
+        let address = client.read_u32().await?;
+        for _ in 0..if address < 256 { 2 } else { 1 } {
+            while client.read_u8().await? != 0 {}
+        }
+        let mut api = TcpStream::connect(("127.0.0.1", port)).await?;
+        client.write_all(&[0, 90, 0, 0, 0, 0, 0, 0]).await?;
+        copy_bidirectional(&mut client, &mut api).await?;
+        return Ok(());
+    }
+    // SOCKS 5 (RFC 1928).
     client.read_exact(&mut vec![0; usize::from(head[1])]).await?;
     client.write_all(&[5, 0]).await?;
     let mut request = [0; 4];
@@ -97,7 +143,7 @@ async fn account_is_listed_through_a_socks_proxy() {
             tokio::spawn(serve_socks(client));
         }
     });
-    for (count, scheme) in [(1, "socks5"), (2, "socks5h")] {
+    for (index, scheme) in ["socks5", "socks5h", "socks4", "socks4a"].into_iter().enumerate() {
         let proxy = format!("{scheme}://{address}");
         let trusted = trust_file.path().display().to_string();
         let environment = [("TRYVOX_API_KEY", KEY), ("SSL_CERT_FILE", &*trusted), ("HTTPS_PROXY", &*proxy)];
@@ -105,6 +151,7 @@ async fn account_is_listed_through_a_socks_proxy() {
         let environment = [&environment[..], &[("NO_PROXY", ""), ("no_proxy", "")]].concat();
         let listed = output(&["once", &url, "--tryvox.account-id=a"], &environment).await;
         assert!(listed.status.success(), "{listed:?}");
-        assert_eq!((connections.load(Ordering::SeqCst), requests.load(Ordering::SeqCst)), (count, count));
+        let count = index + 1;
+        assert_eq!((connections.load(Ordering::SeqCst), requests.load(Ordering::SeqCst)), (count, count), "{scheme}");
     }
 }

@@ -1,8 +1,10 @@
 //! A reload keeps an account unless it lists other numbers: inventory, counters and schedule stay, and what needs no poll
 //! applies at once.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -17,6 +19,7 @@ use crate::common::api::{ApiRequest, MockApi, page, record};
 use crate::common::expected::{self, Series};
 use crate::common::harness::{Harness, HarnessOptions};
 use crate::common::{KEY, Scrape, ServerProcess, TEST_TIMEOUT, http, seed};
+use crate::tls::https_api;
 
 /// Responds with the page of a listing, in the size that the request asks for.
 fn listing_page(request: &ApiRequest, records: &[String]) -> Response {
@@ -359,23 +362,31 @@ fn random_config(rng: &mut fastrand::Rng, url: &str, accounts: usize, restarted:
     text
 }
 
-/// The counters of an account that must never decrease: all of them, summed up by family.
-fn counters(scrape: &Scrape, account: usize) -> BTreeMap<&'static str, f64> {
-    let families = [
-        "tryvox_polls_total",
-        "tryvox_poll_errors_total",
-        "tryvox_numbers_added_total",
-        "tryvox_numbers_removed_total",
-        "tryvox_number_status_changes_total",
-        "tryvox_api_requests_total",
-        "tryvox_api_request_duration_seconds_count",
-        "tryvox_last_success_timestamp_seconds",
-    ];
-    let label = format!("{{account=\"acc_{account}\"");
-    let sum = |family| {
-        scrape.family(family).iter().filter(|(series, _)| series.contains(&label)).map(|(_, value)| value).sum()
+/// The series of an account that must never be absent once they are present, and whose values must never decrease: its
+/// counters, the parts of its histograms, and when it was polled.
+fn monotonic_series(scrape: &Scrape, account: usize) -> BTreeMap<&str, f64> {
+    let types = scrape.0.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let families: BTreeMap<&str, &str> = types.collect();
+    let label = format!("account=\"acc_{account}\"");
+    let is_monotonic = |name: &str| {
+        let parts = ["_bucket", "_count", "_sum"];
+        let histogram = parts.iter().find_map(|part| name.strip_suffix(part));
+        families.get(name) == Some(&"counter")
+            || histogram.is_some_and(|name| families.get(name) == Some(&"histogram"))
+            || name.starts_with("tryvox_last_") && name.ends_with("_timestamp_seconds")
     };
-    families.into_iter().map(|family| (family, sum(family))).collect()
+    let samples = scrape.0.lines().filter(|line| !line.starts_with('#')).map(|line| line.rsplit_once(' ').unwrap());
+    let of_account = samples.filter(|(series, _)| series.contains(&label));
+    of_account
+        .filter(|(series, _)| is_monotonic(series.split('{').next().unwrap()))
+        .map(|(series, value)| (series, value.parse().unwrap()))
+        .collect()
+}
+
+/// Returns a sum over the series of a family of an account.
+fn sum(scrape: &Scrape, family: &str, account: usize) -> f64 {
+    let label = format!("{{account=\"acc_{account}\"");
+    scrape.family(family).iter().filter(|(series, _)| series.contains(&label)).map(|(_, value)| value).sum()
 }
 
 #[tokio::test]
@@ -406,33 +417,82 @@ async fn thousand_random_reloads_neither_remove_inventory_nor_reset_counters() {
         let listed = scrape.family("tryvox_listed_numbers");
         (0..KEPT).all(|account| listed.contains_key(&format!(r#"tryvox_listed_numbers{{account="acc_{account}"}}"#)))
     };
-    let mut before = scrape_until(&exporter, is_listed).await;
+    let first = scrape_until(&exporter, is_listed).await;
     let expected: Vec<Series> = (0..CONSTANT)
         .map(|account| expected::from_records(&format!("acc_{account}"), records(account, 150).into_iter()))
         .collect();
-    for round in 0..ROUNDS {
-        reload(&exporter, &file, &random_config(&mut rng, &api.url(), ACCOUNTS, KEPT)).await;
-        let scrape = exporter.scrape().await;
-        let inventory = scrape.inventory();
-        for (series, value) in expected.iter().flatten() {
-            assert_eq!(inventory.get(series), Some(value), "round {round}: {series}");
+    let reloads = Cell::new(0);
+    let reload_often = async {
+        for _ in 0..ROUNDS {
+            reload(&exporter, &file, &random_config(&mut rng, &api.url(), ACCOUNTS, KEPT)).await;
+            reloads.set(reloads.get() + 1);
         }
-        for account in 0..KEPT {
-            let (old, new) = (counters(&before, account), counters(&scrape, account));
-            assert!(old.iter().all(|(family, value)| new[family] >= *value), "round {round}: {old:?} {new:?}");
-            let listed = scrape.value(&format!(r#"tryvox_listed_numbers{{account="acc_{account}"}}"#));
-            assert_eq!(listed, Some(if account < CONSTANT { 150.0 } else { 1.0 }), "round {round}");
-            assert_eq!(new["tryvox_poll_errors_total"], 0.0, "round {round}: {}", exporter.output_so_far());
+    };
+    // Scrapes go on all the time, so they meet reloads in every state.
+    let scrape_always = async {
+        let (mut before, mut scrapes) = (first, 0);
+        while reloads.get() < ROUNDS {
+            let round = reloads.get();
+            let scrape = exporter.scrape().await;
+            let inventory = scrape.inventory();
+            for (series, value) in expected.iter().flatten() {
+                assert_eq!(inventory.get(series), Some(value), "round {round}: {series}");
+            }
+            for account in 0..KEPT {
+                let (old, new) = (monotonic_series(&before, account), monotonic_series(&scrape, account));
+                assert!(old.len() > 20, "{old:?}");
+                for (series, value) in old {
+                    assert!(new.get(series) >= Some(&value), "round {round}: {series} {value} {:?}", new.get(series));
+                }
+                let listed = scrape.value(&format!(r#"tryvox_listed_numbers{{account="acc_{account}"}}"#));
+                assert_eq!(listed, Some(if account < CONSTANT { 150.0 } else { 1.0 }), "round {round}");
+                let failed = sum(&scrape, "tryvox_poll_errors_total", account);
+                assert_eq!(failed, 0.0, "round {round}: {}", exporter.output_so_far());
+            }
+            (before, scrapes) = (scrape, scrapes + 1);
         }
-        before = scrape;
-    }
+        (before, scrapes)
+    };
+    let ((), (last, scrapes)) = tokio::join!(reload_often, scrape_always);
+    assert!(scrapes > ROUNDS / 10, "{scrapes}");
     // Polls went on all the time, also in accounts that change at each reload.
     for account in 0..KEPT {
-        let counters = counters(&before, account);
-        assert!(counters["tryvox_polls_total"] > 10.0, "{counters:?}");
-        assert_eq!(counters["tryvox_number_status_changes_total"] > 0.0, account >= CONSTANT, "{counters:?}");
+        assert!(sum(&last, "tryvox_polls_total", account) > 10.0, "{}", last.0);
+        let changes = sum(&last, "tryvox_number_status_changes_total", account);
+        assert_eq!(changes > 0.0, account >= CONSTANT, "{changes}");
     }
-    before.lint();
+    last.lint();
+}
+
+#[tokio::test]
+async fn requests_are_served_while_a_reload_waits_for_a_file() {
+    let api = MockApi::start(|request| async move { listing_page(&request, &records(0, 10)) }).await;
+    let (https_url, certificate, _requests) = https_api().await;
+    let folder = tempfile::tempdir().unwrap();
+    // The CA certificates are read when the first HTTPS client is built: this waits until they are written.
+    let fifo = folder.path().join("ca.pem");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let file = ConfigFile::new(&ACCOUNT.replace("URL", &api.url()));
+    let (flag, trusted) = (file.flag(), fifo.display().to_string());
+    let environment = [("TRYVOX_API_KEY", KEY), ("SSL_CERT_FILE", &*trusted), ("TOKIO_WORKER_THREADS", "1")];
+    let no_proxy = [("NO_PROXY", "*")];
+    let mut exporter =
+        ServerProcess::start(&[&flag, "--web.enable-lifecycle"], &[&environment[..], &no_proxy].concat()).await;
+    file.write(&ACCOUNT.replace("URL", &https_url));
+    let reload = tokio::spawn(http().post(format!("{}/-/reload", exporter.url())).send());
+    // Opening it waits for the reader.
+    let writer = tokio::task::spawn_blocking(move || std::fs::OpenOptions::new().write(true).open(fifo).unwrap());
+    let mut writer = timeout(TEST_TIMEOUT, writer).await.expect("the certificates are not read").unwrap();
+    for path in ["/metrics", "/", "/-/healthy"] {
+        let response =
+            timeout(Duration::from_secs(20), exporter.get(path)).await.expect("requests wait for the reload");
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+    }
+    assert!(!reload.is_finished());
+    writer.write_all(certificate.as_bytes()).unwrap();
+    drop(writer);
+    assert_eq!(reload.await.unwrap().unwrap().status(), StatusCode::OK);
+    exporter.wait_for_log("configuration reloaded", 1).await;
 }
 
 #[tokio::test]

@@ -203,6 +203,42 @@ async fn damaged_certificate_of_a_bundle_is_skipped_with_a_warning() {
 }
 
 #[tokio::test]
+async fn skipped_certificate_is_logged_once_while_the_bundle_stays_the_same() {
+    let (web, authority) = WebDirectory::new();
+    web.write_pair("signed.pem", "signed.key", authority.issue(&["prometheus.example"], 30));
+    let damaged = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+    let file = tls("client_ca_file: clients.pem\nclient_auth_type: RequireAndVerifyClientCert");
+    web.write("clients.pem", &format!("{}{damaged}", authority.pem()));
+    web.configure(&file);
+    let api = MockApi::start(|_| async { one_number() }).await;
+    let config = format!("tryvox: {{url: '{}'}}\naccounts: [{{account_id: a}}]\n", api.url());
+    web.write("tryvox.yml", &config);
+    let flags = [&*format!("--config.file={}", web.path("tryvox.yml").display()), &*web.flag()];
+    let mut exporter = ServerProcess::start(&flags, &[("TRYVOX_API_KEY", KEY)]).await;
+    let key = std::fs::read_to_string(web.path("key.pem")).unwrap();
+    for round in 1..=3 {
+        assert!(is_accepted(&web, &exporter, "signed").await);
+        // The same bundle is used again after a change of another file, after an error, and in a reload.
+        web.configure(&format!("{file}# {round}\n"));
+        assert!(is_accepted(&web, &exporter, "signed").await);
+        web.write("key.pem", "");
+        assert!(!is_accepted(&web, &exporter, "signed").await);
+        web.write("key.pem", &key);
+        web.write("tryvox.yml", &format!("{config}# {round}\n"));
+        exporter.signal(rustix::process::Signal::HUP);
+        exporter.wait_for_log("configuration reloaded", round).await;
+    }
+    assert!(is_accepted(&web, &exporter, "signed").await);
+    // Another content.
+    web.write("clients.pem", &format!("{damaged}{}", authority.pem()));
+    assert!(is_accepted(&web, &exporter, "signed").await);
+    let line = exporter.wait_for_log("certificate of a CA bundle skipped", 2).await;
+    assert!(line.contains("section=1"), "{line}");
+    let log = exporter.stop_with_output(rustix::process::Signal::TERM).await.1;
+    assert_eq!(log.lines().filter(|line| line.contains("certificate of a CA bundle skipped")).count(), 2, "{log}");
+}
+
+#[tokio::test]
 async fn only_clients_with_an_allowed_san_are_accepted() {
     let (web, authority) = WebDirectory::new();
     let names = ["prometheus.example", "10.1.2.3", "ops@example.org", "spiffe://example.org/prometheus"];

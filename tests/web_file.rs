@@ -123,8 +123,82 @@ async fn certificates_are_read_again_for_each_connection() {
     assert_eq!(status(&web, &exporter, &[]).await, 200);
 
     // Removing TLS from the file does not make the exporter serve without it.
-    web.configure("");
+    web.configure("{}");
     assert_eq!(status(&web, &exporter, &[]).await, 0);
+}
+
+/// A shell that writes `> web.yml` and some editors empty the file first.
+#[tokio::test]
+async fn emptied_file_keeps_tls_and_users_in_force() {
+    let (web, _) = WebDirectory::new();
+    let in_place = |text: &str| std::fs::write(web.path("web.yml"), text).unwrap();
+    let file = |name: &str| users(&[(name, "x", 4)]);
+    web.configure(&file("ann"));
+    let mut exporter = exporter(&web).await;
+    let status_of = async |name: &str| {
+        let request = crate::common::http().get(format!("{}/metrics", exporter.url())).basic_auth(name, Some("x"));
+        request.send().await.unwrap().status().as_u16()
+    };
+    for (written, ann, bob) in [
+        (file("ann"), 200, 401),
+        (String::new(), 200, 401),
+        ("\u{feff}  \n\t\r\n# basic_auth_users:\r# {}\n".to_owned(), 200, 401),
+        (file("bob"), 401, 200),
+        (String::new(), 401, 200),
+        // Invalid: every request is refused, and the last valid content is not forgotten.
+        ("basic_auth_users: {".to_owned(), 500, 500),
+        ("#".to_owned(), 401, 200),
+        // These say that there are no users.
+        ("basic_auth_users: {}\n".to_owned(), 200, 200),
+        (String::new(), 200, 200),
+        (file("bob"), 401, 200),
+        ("---\n".to_owned(), 200, 200),
+        (file("bob"), 401, 200),
+        ("http_server_config: {http2: true}\n".to_owned(), 200, 200),
+    ] {
+        in_place(&written);
+        for _ in 0..3 {
+            assert_eq!((status_of("ann").await, status_of("bob").await), (ann, bob), "{written:?}");
+        }
+    }
+    // Once each time that it is emptied.
+    exporter.wait_for_log("web configuration file is empty, keeping its previous content", 3).await;
+    let log = exporter.stop_with_output(Signal::TERM).await.1;
+    assert_eq!(log.lines().filter(|line| line.contains("web configuration file is empty")).count(), 3, "{log}");
+
+    web.configure(&tls(""));
+    let exporter = crate::common::web::exporter(&web).await;
+    for (written, expected) in [("", 200), ("# later\n", 200), ("{}", 0)] {
+        in_place(written);
+        assert_eq!(status(&web, &exporter, &[]).await, expected, "{written:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_invalid_file_is_not_logged_at_each_request() {
+    const REQUESTS: usize = 30;
+    let (web, _) = WebDirectory::new();
+    let lines = |log: &str| log.lines().filter(|line| line.contains("web configuration is invalid")).count();
+    for (valid, invalid) in [
+        (String::new(), ["x: 1\n".to_owned(), "y: 1\n".to_owned()]),
+        (tls(""), [tls("x: 1"), tls("client_auth_type: RequestClientCert\nclient_ca_file: no.pem")]),
+    ] {
+        web.configure(&valid);
+        let exporter = exporter(&web).await;
+        let start = std::time::Instant::now();
+        for invalid in &invalid {
+            web.configure(invalid);
+            for _ in 0..REQUESTS {
+                _ = crate::common::http().get(format!("{}/metrics", exporter.url())).send().await;
+                assert_ne!(status(&web, &exporter, &[]).await, 200);
+            }
+        }
+        let elapsed = start.elapsed().as_secs();
+        let log = exporter.stop_with_output(Signal::TERM).await.1;
+        // Each error at once, and again after ten seconds.
+        let most = 2 + usize::try_from(elapsed / 10).unwrap();
+        assert!((2..=most).contains(&lines(&log)), "{elapsed} s: {log}");
+    }
 }
 
 #[tokio::test]

@@ -146,3 +146,42 @@ async fn known_password_is_accepted_promptly_during_200_concurrent_guesses() {
     // Afterwards everything is as before.
     assert_eq!(scrape(&client, &exporter, "bob", "two").await.0, 200);
 }
+
+#[tokio::test]
+async fn no_user_is_verified_again_because_many_others_log_in() {
+    let (web, _) = WebDirectory::new();
+    let names: Vec<String> = (0..250).map(|number| format!("user{number}")).collect();
+    let hash = bcrypt::hash("x", 4).unwrap();
+    let slow = ["slow1", "slow2", "slow3"];
+    let lines = names.iter().map(|name| format!("  {name}: {hash}\n"));
+    let stuck = slow.map(|name| STUCK.replace("stuck", name)).concat();
+    web.configure(&format!("basic_auth_users:\n{}{stuck}", lines.collect::<String>()));
+    let exporter = exporter(&web).await;
+    let client = http();
+    for name in &names {
+        assert_eq!(scrape(&client, &exporter, name, "x").await.0, 200, "{name}");
+    }
+    // They fill the queue of all users, so a password is accepted only if it is known.
+    let stuck = async {
+        join_all((0..8).map(|guess| {
+            let (client, exporter, name) = (&client, &exporter, slow[guess % 3]);
+            // Until then, the queue may be full because of another one.
+            async move { while scrape(client, exporter, name, &guess.to_string()).await.0 == 429 {} }
+        }))
+        .await;
+        panic!("the slow hashes are computed already");
+    };
+    let known = async {
+        let is_full =
+            async { while scrape(&client, &exporter, "eve", &fastrand::u64(..).to_string()).await.0 != 429 {} };
+        timeout(TEST_TIMEOUT, is_full).await.expect("the queue is never full");
+        for name in names.iter().rev() {
+            assert_eq!(scrape(&client, &exporter, name, "x").await.0, 200, "{name}");
+        }
+    };
+    tokio::select! {
+        biased;
+        () = stuck => {}
+        () = known => {}
+    }
+}

@@ -1,21 +1,31 @@
 //! The `healthcheck` command: checks whether a running exporter is healthy.
 //!
-//! Without flags it checks the exporter of its container, which has published its address. Otherwise, or if there is none, it
-//! requests `/-/healthy` from the exporter that runs with the same configuration.
+//! Without flags it checks the running exporter that has published its address, unless variables that say where an exporter
+//! listens differ from those of that process. Otherwise, or if there is none, it requests `/-/healthy` from the exporter that
+//! runs with the same configuration.
 //!
 //! The exporter is healthy if it responds with success. It also is if it rejects the request for lack of a password or
-//! client certificate, because this command has neither, or because of its rate limit.
+//! client certificate, because this command has neither, or because of its rate limit or its limit of connections.
 
 use std::error::Error;
+use std::ffi::OsString;
+use std::io;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use reqwest::tls::Version;
 use reqwest::{Client, StatusCode};
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+use tokio_util::either::Either;
 
-use super::health_target::HealthTarget;
+use super::health_target::{HEALTH_PATH, HealthTarget};
 use super::{CommandEntry, CommandError, print, with_options, with_runtime};
-use crate::config::{CommandSpec, ListenAddress, LogFormat, LogLevel, LogOptions, WebOptions};
+use crate::config::{
+    CommandSpec, ConfigSource, Environment, ListenAddress, LogFormat, LogLevel, LogOptions, ProcessEnvironment,
+    WebOptions, variable,
+};
 use crate::web::toolkit::WebFile;
 
 /// Timeout for the request; an exporter that takes longer counts as unhealthy.
@@ -24,13 +34,20 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Responses of an exporter that works, but rejects the request for lack of a password or because of a rate limit.
 const REJECTIONS: [StatusCode; 2] = [StatusCode::UNAUTHORIZED, StatusCode::TOO_MANY_REQUESTS];
 
-/// The path below the route prefix that tells whether an exporter is healthy.
-pub(super) const HEALTH_PATH: &str = "/-/healthy";
+/// The options that say where an exporter listens. If their variables are set here, they count only for processes that were
+/// started with the same ones, as they are in a container.
+const TARGET_OPTIONS: &[&str] = &["config.file", "web.*"];
+
+/// Timeout for a response without a request, with which an exporter refuses connections at once.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Maximum size of that response, in bytes.
+const MAX_REFUSAL: u64 = 4 << 10;
 
 pub(super) static COMMAND: CommandEntry = CommandEntry {
     spec: CommandSpec {
         name: "healthcheck",
-        about: "Check whether a running exporter is healthy; without flags, the one in the same container",
+        about: "Check whether a running exporter is healthy; without flags, the one on this machine or in this container",
         examples: &["tryvox-exporter healthcheck --web.listen-address=:10869"],
         options: &[
             "config.*",
@@ -48,8 +65,8 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
         requires_keys: true,
     },
     run: |source| {
-        let published = if source.flags.is_empty() { HealthTarget::of_this_container() } else { None };
-        match published {
+        let published = || HealthTarget::of_running_process(&target_variables(&source));
+        match source.flags.is_empty().then(published).flatten() {
             Some(target) => {
                 let log = LogOptions { level: LogLevel::Info, format: LogFormat::Logfmt };
                 with_runtime(&log, async |_| check(&target).await)
@@ -58,6 +75,18 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
         }
     },
 };
+
+/// Returns the variables of [`TARGET_OPTIONS`] that are set, each written as `NAME=VALUE`.
+fn target_variables(source: &ConfigSource<ProcessEnvironment>) -> Vec<OsString> {
+    let variables = source.command.options_of(TARGET_OPTIONS).filter_map(|option| {
+        let name = variable(option.get_id().as_str());
+        let value = source.environment.get(&name).filter(|value| !value.is_empty())?;
+        let mut text = OsString::from(name + "=");
+        text.push(value);
+        Some(text)
+    });
+    variables.collect()
+}
 
 /// Returns the target of an exporter with these options: its first listen address.
 fn target_of(options: &WebOptions) -> Result<HealthTarget, CommandError> {
@@ -81,26 +110,58 @@ async fn check(HealthTarget { url, address }: &HealthTarget) -> Result<(), Comma
         ListenAddress::Unix(path) => builder.unix_socket(path.clone()),
         ListenAddress::Tcp { .. } => builder,
     };
-    let response = builder.build().map_err(anyhow::Error::new)?.get(url).send().await;
-    let is_healthy = match &response {
-        Ok(response) => response.status().is_success() || REJECTIONS.contains(&response.status()),
-        Err(error) => is_tls_alert(error),
-    };
-    match response {
-        _ if is_healthy => {
-            print("healthy\n");
-            Ok(())
+    let client = builder.build().map_err(anyhow::Error::new)?;
+    match client.get(url).send().await {
+        Ok(response) => {
+            let status = response.status();
+            let is_unavailable = status == StatusCode::SERVICE_UNAVAILABLE;
+            if status.is_success()
+                || REJECTIONS.contains(&status)
+                || is_unavailable && response.text().await.is_ok_and(|text| is_refusal(&text))
+            {
+                Ok(())
+            } else if status == StatusCode::NOT_FOUND {
+                Err(anyhow!("unhealthy: {url} does not exist; use the --web.route-prefix of the exporter"))
+            } else {
+                Err(anyhow!("unhealthy: {url} responded with status {status}"))
+            }
         }
-        Ok(response) if response.status() == StatusCode::NOT_FOUND => {
-            Err(anyhow!("unhealthy: {url} does not exist; use the --web.route-prefix of the exporter").into())
-        }
-        Ok(response) => Err(anyhow!("unhealthy: {url} responded with status {}", response.status()).into()),
+        Err(error) if is_tls_alert(&error) || !error.is_timeout() && refuses_connections(address).await => Ok(()),
         Err(error) => {
             let hint = "check that the exporter runs with the same --web.listen-address and --web.config.file";
             let cause = anyhow::Error::new(error.without_url());
-            Err(anyhow!("no response from {url} at {address}: {cause:#}; {hint}").into())
+            Err(anyhow!("no response from {url} at {address}: {cause:#}; {hint}"))
         }
+    }?;
+    print("healthy\n");
+    Ok(())
+}
+
+/// Returns whether the exporter works, but refuses connections because it has too many. It does so without TLS and before
+/// there is a request, which an HTTP client takes for an error.
+async fn refuses_connections(address: &ListenAddress) -> bool {
+    match timeout(REFUSAL_TIMEOUT, receive(address)).await {
+        Ok(Ok(response)) => response.starts_with("HTTP/1.1 503 ") && is_refusal(&response),
+        Ok(Err(_)) | Err(_) => false,
     }
+}
+
+/// Connects and returns the beginning of what the server sends on its own.
+async fn receive(address: &ListenAddress) -> io::Result<String> {
+    let mut stream = match address {
+        ListenAddress::Tcp { host, port } => {
+            Either::Left(TcpStream::connect((host.as_deref().unwrap_or_default(), *port)).await?)
+        }
+        ListenAddress::Unix(path) => Either::Right(UnixStream::connect(path).await?),
+    };
+    let mut text = String::new();
+    (&mut stream).take(MAX_REFUSAL).read_to_string(&mut text).await?;
+    Ok(text)
+}
+
+/// Returns whether a text is, or ends with, the body of the response to a connection that is refused.
+fn is_refusal(text: &str) -> bool {
+    text.trim_end().ends_with("Too many connections.")
 }
 
 /// Returns whether the server ended the TLS handshake with an alert, which shows that it is running.
@@ -111,7 +172,7 @@ fn is_tls_alert(error: &reqwest::Error) -> bool {
             return true;
         }
         // `source` of an I/O error skips the error that it wraps and returns the source of that.
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         cause = inner.map(|inner| inner as &(dyn Error + 'static)).or_else(|| error.source());
     }
     false

@@ -133,10 +133,10 @@ fn with_config(
 /// Returns what is wrong with the files that the options name: the web configuration file and the folder of the state
 /// file.
 fn check_files(options: &Options) -> Vec<String> {
-    let opened = options.web.config_file().map(WebFile::open).transpose();
+    let checked = options.web.config_file().map(WebFile::check).transpose();
     let problems =
         |error: WebFileError| error.problems().map(|problem| format!("--web.config.file: {problem}")).collect();
-    let mut problems = opened.map_or_else(problems, |_| Vec::new());
+    let mut problems = checked.map_or_else(problems, |_| Vec::new());
     problems.extend(options.state.folder_problem().map(|problem| format!("--state.file: {problem}")));
     problems
 }

@@ -13,8 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::health_target::HealthTarget;
-use super::healthcheck::HEALTH_PATH;
+use super::health_target::{HEALTH_PATH, HealthTarget};
 use super::{CommandEntry, CommandError, bind, print, systemd, with_runtime};
 use crate::blocking::run_blocking;
 use crate::config::{CommandSpec, Config, ConfigSource, Options, ProcessEnvironment, WebOptions};
@@ -101,9 +100,29 @@ const STATE_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Files that are open besides connections: logs, listening sockets, key files.
 const SPARE_FILES: usize = 64;
 
-/// Returns how many files this process may have open; `None` if there is no limit.
-fn max_open_files() -> Option<u64> {
-    getrlimit(Resource::Nofile).current
+/// Part of the limit of open files that connections may use, however many files the rest needs.
+const MIN_CONNECTION_SHARE: usize = 4;
+
+/// The limit of open files, and what it means for the connections.
+struct FileLimit {
+    /// How many files this process may have open.
+    files: usize,
+    /// How many it may need.
+    needed: usize,
+    /// How many connections leave enough files for requests to the API.
+    max_connections: usize,
+}
+
+impl FileLimit {
+    /// Returns the limit of this process if it is too low for the configuration.
+    fn exceeded(config: &Config) -> Option<Self> {
+        let files = getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok())?;
+        let max_connections = config.options.web.max_connections;
+        let others = config.options.tryvox.total_concurrency.saturating_add(SPARE_FILES);
+        let needed = max_connections.saturating_add(others);
+        let allowed = files.saturating_sub(others).max(files / MIN_CONNECTION_SHARE).max(1);
+        (files < needed).then(|| Self { files, needed, max_connections: allowed.min(max_connections) })
+    }
 }
 
 /// Polls and serves until `stop` is cancelled. Without a source there are no reloads.
@@ -155,6 +174,7 @@ pub(super) async fn serve(
     let WebOptions { route_prefix, telemetry_path, max_connections, .. } = config.options.web.clone();
     let is_ready = false.into();
     let state = AppState { fleet, exporter, route_prefix, telemetry_path, reload, started_at: started, is_ready };
+    let max_connections = FileLimit::exceeded(config).map_or(max_connections, |limit| limit.max_connections);
     let server = Server { state: Arc::new(state), web_file, max_connections };
 
     systemd::notify_ready(config.accounts.len());
@@ -192,14 +212,13 @@ fn log_start(config: &Config, listeners: &[Listener], web_file: Option<&WebFile>
     for warning in &config.warnings {
         warn!("{warning}");
     }
-    let (limit, needed) =
-        (max_open_files(), config.options.web.max_connections + config.options.tryvox.total_concurrency + SPARE_FILES);
-    if limit.is_some_and(|limit| limit < needed as u64) {
+    if let Some(FileLimit { files, needed, max_connections }) = FileLimit::exceeded(config) {
         warn!(
-            limit,
+            limit = files,
             needed,
-            "limit of open files is too low for --web.max-connections; raise the limit (ulimit -n, LimitNOFILE= in \
-             systemd) or lower the option"
+            max_connections,
+            "limit of open files is too low for --web.max-connections, accepting fewer connections; raise the limit \
+             (ulimit -n, LimitNOFILE= in systemd) or lower the option"
         );
     }
     for listener in listeners {

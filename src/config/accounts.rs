@@ -12,7 +12,7 @@ use super::options::{Options, PollOptions};
 use super::shard::shard_of;
 use super::values::{Environment, OptionText, Values, key_from_environment, parse};
 use crate::inventory::{CollectorOptions, Money};
-use crate::tryvox::{ApiKeySource, ListingFilter, STATUSES, TryvoxOptions};
+use crate::tryvox::{ApiKeySource, KeyFile, ListingFilter, STATUSES, TryvoxOptions};
 
 /// Everything that polling one account needs, validated.
 #[derive(Debug, Clone, PartialEq)]
@@ -243,7 +243,10 @@ impl<'a, E: Environment> Accounts<'a, E> {
         let need = self.key_need(name, entry);
         let field = |name| entry.and_then(|entry| entry.fields.get(name));
         let key = match (field("api_key_env"), field("api_key_file"), self.values.get("tryvox.api-key-file")) {
-            (Some(_), Some(file), _) => Err(format!("{file}: api_key_env is set, too; remove one of them")),
+            // The text may be a key by mistake.
+            (Some(_), Some(file), _) => {
+                Err(format!("{}: api_key_env is set, too; remove one of them", file.position()))
+            }
             (Some(variable), None, _) => self.key_of_variable(variable, need),
             (None, Some(file), _) => key_of_file(file, need),
             (None, None, Some(_)) if self.is_shared_key_invalid => return None,
@@ -328,7 +331,7 @@ impl KeyNeed {
 
 /// Returns the key file that an option or a field names.
 fn key_of_file(file: &OptionText, need: KeyNeed) -> Result<ApiKeySource, String> {
-    let source = ApiKeySource::File(file.text.clone().into());
+    let source = ApiKeySource::File(KeyFile::new(&file.text, file.written()));
     if need == KeyNeed::Required {
         source.read().map_err(|error| format!("{}: {error}", file.position()))?;
     }

@@ -31,6 +31,11 @@ impl CommandSpec {
         self.all_options().filter(|option| selects(self.options, option.get_id().as_str()))
     }
 
+    /// Returns the options of the command that a list of IDs and groups contains.
+    pub fn options_of(&self, list: &[&str]) -> impl Iterator<Item = Arg> {
+        self.options().filter(|option| selects(list, option.get_id().as_str()))
+    }
+
     /// Returns a parser of all options, also of those that the command does not have, with its defaults.
     pub(super) fn parser(&self) -> Command {
         Command::new("options").args(self.all_options().map(|option| option.action(ArgAction::Set)))

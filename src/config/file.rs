@@ -264,8 +264,8 @@ impl Reader<'_> {
             return None;
         }
         let text = option.map_or_else(|| node.flag_text(), |option| self.resolve_paths(option, node))?;
-        let path = self.path.display().to_string();
-        Some(OptionText { text, origin: Origin::File { path, position: node.position, key: name.to_owned() } })
+        let (path, key, written) = (self.path.display().to_string(), name.to_owned(), node.flag_text()?);
+        Some(OptionText { text, origin: Origin::File { path, position: node.position, key, written } })
     }
 
     /// Returns the text of a value, in which relative paths are resolved against the folder of the file.

@@ -30,13 +30,14 @@ pub use since::Since;
 pub use source::{ConfigSource, Flags};
 pub use values::{Environment, ProcessEnvironment, key_from_environment};
 
+use std::collections::HashMap;
 use std::fmt;
 
 use indexmap::IndexSet;
 use reqwest::Url;
-use url::Host;
+use url::{Host, Origin};
 
-use crate::tryvox::ApiKeySource;
+use crate::tryvox::{ApiKeySource, check_proxy};
 
 /// A validated configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,7 +61,15 @@ impl Config {
     fn assemble(options: Options, shard: u32, mut accounts: Vec<AccountConfig>, content: Option<ContentHash>) -> Self {
         let total_accounts = accounts.len();
         accounts.retain(|account| shard_of(&account.name, options.shard.total_shards) == shard);
-        let warnings = warnings(&accounts);
+        let mut warnings = warnings(&accounts);
+        let ConfigOptions { file, auto_reload_interval, .. } = &options.config;
+        if file.is_none() && !auto_reload_interval.is_zero() {
+            warnings.push(
+                "--config.auto-reload-interval has no effect without --config.file, because there is no file to check; \
+                 set --config.file or remove the option"
+                    .to_owned(),
+            );
+        }
         Self { options, accounts, total_accounts, shard, warnings, content }
     }
 
@@ -84,6 +93,14 @@ fn warnings(accounts: &[AccountConfig]) -> Vec<String> {
     });
     let warnings: IndexSet<String> = readable.chain(unencrypted).collect();
     warnings.into_iter().collect()
+}
+
+/// Returns what is wrong with the proxies that the environment names for these accounts, each problem once.
+fn proxy_problems(accounts: &[AccountConfig], environment: &impl Environment) -> IndexSet<String> {
+    let variable = |name: &str| environment.get(name)?.into_string().ok();
+    let urls: HashMap<Origin, &Url> =
+        accounts.iter().map(|account| (account.tryvox.url.origin(), &account.tryvox.url)).collect();
+    urls.into_values().filter_map(|url| check_proxy(url, variable).err()).collect()
 }
 
 /// Returns whether requests to a URL do not leave this machine.

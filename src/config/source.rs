@@ -7,7 +7,7 @@ use super::command::CommandSpec;
 use super::file::{self, ContentHash, Document};
 use super::options::{Options, variable};
 use super::values::{Environment, OptionText, Origin, Values, parse, variable_text};
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, proxy_problems};
 
 /// The texts of the flags on the command line, by the ID of their option.
 pub type Flags = BTreeMap<String, String>;
@@ -51,6 +51,7 @@ impl<E: Environment> ConfigSource<E> {
             0
         });
         let config = Config::assemble(options, shard, accounts, document.content);
+        problems.extend(proxy_problems(&config.accounts, &self.environment));
         ConfigError::unless_empty(problems, document.content).map_or(Ok(config), Err)
     }
 

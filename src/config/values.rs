@@ -30,8 +30,8 @@ pub(super) enum Origin {
     Flag(String),
     /// The environment variable of this name.
     Variable(String),
-    /// A key of the file.
-    File { path: String, position: Position, key: String },
+    /// A key of the file, where the text is written like this: a relative path is not resolved.
+    File { path: String, position: Position, key: String, written: String },
 }
 
 impl OptionText {
@@ -40,7 +40,15 @@ impl OptionText {
         match &self.origin {
             Origin::Flag(id) => format!("--{id}"),
             Origin::Variable(name) => name.clone(),
-            Origin::File { path, position, key } => format!("{path}:{position}: {}", key.escape_debug()),
+            Origin::File { path, position, key, .. } => format!("{path}:{position}: {}", key.escape_debug()),
+        }
+    }
+
+    /// Returns the text as its author wrote it.
+    pub(super) fn written(&self) -> &str {
+        match &self.origin {
+            Origin::File { written, .. } => written,
+            Origin::Flag(_) | Origin::Variable(_) => &self.text,
         }
     }
 
@@ -51,7 +59,7 @@ impl OptionText {
 }
 
 impl fmt::Display for OptionText {
-    /// Writes the text as its author wrote it, with its position.
+    /// Writes the text with its position.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = without_password(&self.text);
         let separator = if matches!(self.origin, Origin::File { .. }) { ": " } else { "=" };

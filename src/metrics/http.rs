@@ -38,8 +38,7 @@ pub(super) static HTTP: &[HttpMetric] = &[
     HttpMetric::counter(
         "tryvox_exporter_http_requests_total",
         &["handler", "code"],
-        "Total number of HTTP requests that were responded to, by handler (the path below --web.route-prefix, or other) \
-         and status code.",
+        "Total number of HTTP requests by handler (path below --web.route-prefix, or other) and status code.",
         |counts, samples| {
             for (handler, codes) in &counts.requests {
                 for (code, requests) in codes {

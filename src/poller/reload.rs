@@ -1,7 +1,7 @@
 //! Reloads: the configuration is read again and applied to the fleet, on request or because the file has changed.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::signal::unix::Signal;
@@ -33,7 +33,8 @@ pub trait ReloadObserver: Send {
 
 /// Reloads on request, on a signal, and if the content of the file has changed, one reload at a time.
 pub struct Reloader<E, O> {
-    manager: FleetManager<E>,
+    /// Locked only while a configuration is applied, and only one is at a time.
+    manager: Arc<Mutex<FleetManager<E>>>,
     source: Arc<ExporterSource>,
     observer: O,
     requests: mpsc::Receiver<ReloadRequest>,
@@ -71,7 +72,7 @@ impl ReloadHandle {
     }
 }
 
-impl<E: Clone, O: ReloadObserver> Reloader<E, O> {
+impl<E: Clone + Send + Sync + 'static, O: ReloadObserver> Reloader<E, O> {
     /// Creates a reloader of a fleet to which `config`, the first configuration of the source, has been applied.
     #[must_use]
     pub fn new(
@@ -83,6 +84,7 @@ impl<E: Clone, O: ReloadObserver> Reloader<E, O> {
         let (sender, requests) = mpsc::channel(MAX_WAITING);
         let auto_reload_interval = config.options.config.auto_reload_interval;
         let watch = ContentWatch::new(config.content);
+        let manager = Arc::new(Mutex::new(manager));
         (Self { manager, source, observer, requests, watch, auto_reload_interval }, ReloadHandle(sender))
     }
 
@@ -120,7 +122,7 @@ impl<E: Clone, O: ReloadObserver> Reloader<E, O> {
         let content = read.as_ref().map_or_else(ConfigError::content, |config| config.content);
         if content == Some(changed) {
             // The result is logged.
-            _ = self.apply(read);
+            _ = self.apply(read).await;
         } else {
             // The file has changed again since.
             self.watch.check(content);
@@ -129,7 +131,7 @@ impl<E: Clone, O: ReloadObserver> Reloader<E, O> {
 
     async fn reload(&mut self) -> Result<(), String> {
         let read = Self::read(&self.source).await;
-        self.apply(read)
+        self.apply(read).await
     }
 
     async fn read(source: &Arc<ExporterSource>) -> Result<Config, ConfigError> {
@@ -137,15 +139,22 @@ impl<E: Clone, O: ReloadObserver> Reloader<E, O> {
         run_blocking(move || source.read()).await
     }
 
-    /// Applies a configuration, if it is valid, and reports the result.
-    fn apply(&mut self, read: Result<Config, ConfigError>) -> Result<(), String> {
+    /// Applies a configuration, if it is valid, and reports the result. Building HTTP clients reads CA certificates, and
+    /// many pollers take long to build, so that is done where it delays no request.
+    async fn apply(&mut self, read: Result<Config, ConfigError>) -> Result<(), String> {
         self.observer.reload_started();
         let content = read.as_ref().map_or_else(ConfigError::content, |config| config.content);
         self.watch.reloaded(content);
-        let config = read.map_err(|error| error.to_string());
-        let applied = config.and_then(|config| Ok((self.manager.apply(&config)?, config)));
+        let manager = self.manager.clone();
+        let (applied, accounts) = run_blocking(move || {
+            let mut manager = manager.lock().unwrap_or_else(PoisonError::into_inner);
+            let config = read.map_err(|error| error.to_string());
+            let applied = config.and_then(|config| Ok((manager.apply(&config)?, config)));
+            (applied, manager.fleet().accounts().len())
+        })
+        .await;
         let config = applied.as_ref().ok().map(|(_, config)| config);
-        self.observer.reload_ended(config, self.manager.fleet().accounts().len());
+        self.observer.reload_ended(config, accounts);
         match applied {
             Ok((FleetChange { unchanged, changed, restarted, added, removed }, config)) => {
                 for warning in &config.warnings {

@@ -3,6 +3,7 @@
 //! A key is read from a file or given as a value, and leaves this module only as a header value that is marked as
 //! sensitive. No `Debug` output, error or log message contains it.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
@@ -71,19 +72,80 @@ pub enum ApiKeySource {
     /// A key that stays the same until restart.
     Value(ApiKey),
     /// A file that is read again at each poll, so that the key can be rotated.
-    File(PathBuf),
+    File(KeyFile),
     /// There is no key until the configuration is changed; the text says why, and what to do.
     Missing(String),
+}
+
+/// A file with an API key.
+///
+/// Its path may be a key that was given in place of a path by mistake, so it is shown only if it is a path.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyFile {
+    path: PathBuf,
+    /// The path as its author wrote it, which may be relative to another folder.
+    written: String,
+}
+
+impl KeyFile {
+    /// Creates the file at a path that its author wrote like this.
+    pub fn new(path: impl Into<PathBuf>, written: &str) -> Self {
+        Self { path: path.into(), written: written.to_owned() }
+    }
+
+    /// Returns the path as errors show it. If there is no such file, all but the beginning of a text that may be a key is
+    /// left out.
+    fn shown(&self) -> String {
+        if self.may_be_key() {
+            let start: String = self.written.chars().take(SHOWN_CHARACTERS).collect();
+            format!("{start}…")
+        } else {
+            self.path.display().to_string()
+        }
+    }
+
+    /// Returns whether the path may be a key: there is no such file, and it does not look like a path.
+    fn may_be_key(&self) -> bool {
+        let Self { path, written } = self;
+        let has_extension = written.rsplit_once('.').is_some_and(|(_, extension)| {
+            (1..=MAX_EXTENSION).contains(&extension.len()) && extension.bytes().all(|byte| byte.is_ascii_lowercase())
+        });
+        let is_in_folder = written.contains('/') && path.parent().is_some_and(Path::is_dir);
+        let is_path = written.starts_with(['/', '.']) || has_extension || is_in_folder || written.len() < MIN_KEY;
+        let error = std::fs::symlink_metadata(path).err().map(|error| error.kind());
+        !is_path && matches!(error, Some(io::ErrorKind::NotFound | io::ErrorKind::InvalidFilename))
+    }
+}
+
+/// Characters that are shown of a path that may be a key.
+const SHOWN_CHARACTERS: usize = 4;
+
+/// Minimum length of a key. Shorter texts are shown.
+const MIN_KEY: usize = 8;
+
+/// Maximum length of the extension of a file name. The parts of a JSON Web Token are longer.
+const MAX_EXTENSION: usize = 8;
+
+impl fmt::Debug for KeyFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("KeyFile").field(&self.shown()).finish()
+    }
+}
+
+impl From<PathBuf> for KeyFile {
+    fn from(path: PathBuf) -> Self {
+        Self { written: path.display().to_string(), path }
+    }
 }
 
 /// Why there is no key. The message includes the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiKeyError {
     /// The file cannot be read.
-    #[error("cannot read API key file {}: {error}; {}", path.display(), read_remedy(path, error))]
+    #[error("cannot read API key file {}: {error}; {}", file.shown(), read_remedy(file, error))]
     File {
-        /// The path of the file.
-        path: PathBuf,
+        /// The file.
+        file: KeyFile,
         /// The cause.
         error: io::Error,
     },
@@ -91,10 +153,10 @@ pub enum ApiKeyError {
     #[error("{0}")]
     Missing(String),
     /// The file does not contain a valid key.
-    #[error("invalid API key file {}: {error}; {}", path.display(), content_remedy(path))]
+    #[error("invalid API key file {}: {error}; {}", file.shown(), content_remedy(&file.path))]
     Invalid {
-        /// The path of the file.
-        path: PathBuf,
+        /// The file.
+        file: KeyFile,
         /// What is wrong with the content.
         error: InvalidApiKey,
     },
@@ -109,8 +171,12 @@ fn is_credential(path: &Path) -> bool {
 }
 
 /// Returns what to do about a key file that cannot be read.
-fn read_remedy(path: &Path, error: &io::Error) -> &'static str {
+fn read_remedy(file: &KeyFile, error: &io::Error) -> &'static str {
+    let path = &file.path;
     match error.kind() {
+        _ if file.may_be_key() => {
+            "set the path of a file that contains the key; the value is not shown in full because it may be a key"
+        }
         io::ErrorKind::NotFound if is_credential(path) => {
             "correct the path, or create the file that LoadCredential= copies there, and restart the service: systemd \
              reads it only at the start"
@@ -145,9 +211,9 @@ impl ApiKeySource {
         match self {
             Self::Value(key) => Ok(key.clone()),
             Self::Missing(problem) => Err(ApiKeyError::Missing(problem.clone())),
-            Self::File(path) => {
-                let text = read_secret(path).map_err(|error| ApiKeyError::File { path: path.clone(), error })?;
-                ApiKey::new(&text).map_err(|error| ApiKeyError::Invalid { path: path.clone(), error })
+            Self::File(file) => {
+                let text = read_secret(&file.path).map_err(|error| ApiKeyError::File { file: file.clone(), error })?;
+                ApiKey::new(&text).map_err(|error| ApiKeyError::Invalid { file: file.clone(), error })
             }
         }
     }
@@ -155,7 +221,7 @@ impl ApiKeySource {
     /// Returns a warning if all users of this machine can read the key file.
     #[must_use]
     pub fn permission_warning(&self) -> Option<String> {
-        let Self::File(path) = self else { return None };
+        let Self::File(KeyFile { path, .. }) = self else { return None };
         let mode = std::fs::metadata(path).ok()?.permissions().mode();
         let path = path.display();
         (mode & 0o004 != 0).then(|| format!("API key file {path} is readable by all users; run `chmod o= {path}`"))
@@ -205,21 +271,49 @@ mod tests {
             ("binary", "write only the key to it"),
             ("large", "write only the key to it"),
         ] {
-            let error = ApiKeySource::File(path(name)).read().unwrap_err().to_string();
+            let error = ApiKeySource::File(path(name).into()).read().unwrap_err().to_string();
             assert!(error.ends_with(&format!("; {remedy}")) || error.ends_with(&format!(": {remedy}")), "{error}");
         }
         let denied = io::Error::from(io::ErrorKind::PermissionDenied);
-        let error = ApiKeyError::File { path: "key".into(), error: denied }.to_string();
+        let error = ApiKeyError::File { file: KeyFile::new("key", "key"), error: denied }.to_string();
         assert_eq!(error, "cannot read API key file key: permission denied; check its owner and mode");
     }
 
     #[test]
     fn remedy_for_a_systemd_credential_is_a_restart() {
         let path = PathBuf::from("/run/credentials/tryvox-exporter.service/keys_production");
-        let missing = ApiKeySource::File(path.clone()).read().unwrap_err();
-        let invalid = ApiKeyError::Invalid { path, error: InvalidApiKey::Empty };
+        let missing = ApiKeySource::File(path.clone().into()).read().unwrap_err();
+        let invalid = ApiKeyError::Invalid { file: path.into(), error: InvalidApiKey::Empty };
         for error in [missing.to_string(), invalid.to_string()] {
             assert!(error.ends_with("and restart the service: systemd reads it only at the start"), "{error}");
+        }
+    }
+
+    #[test]
+    fn path_that_may_be_a_key_is_not_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("keys")).unwrap();
+        std::fs::write(folder.path().join("sk_live_of_production"), "a b").unwrap();
+        for (written, is_shown) in [
+            ("sk_live_4f9d0c1b2a", false),
+            // Base64 and a JSON Web Token.
+            ("Zm9v/YmFyYmF6cXV4+Cg==", false),
+            ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJlc2lnbmF0dXJl", false),
+            (&"k".repeat(300), false),
+            ("keys/production", true),
+            ("./production", true),
+            ("../keys/production", true),
+            ("/run/secrets/production", true),
+            ("production.key", true),
+            ("api-key", true),
+            // It exists.
+            ("sk_live_of_production", true),
+        ] {
+            let source = ApiKeySource::File(KeyFile::new(folder.path().join(written), written));
+            let error = source.read().unwrap_err();
+            assert_eq!(error.to_string().contains(written), is_shown, "{error}");
+            assert_eq!(format!("{source:?} {error:?}").contains(written), is_shown, "{error:?}");
+            assert!(is_shown || error.to_string().contains(&format!(" {}…: ", &written[..4])), "{error}");
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::failure::{Failure, FailureReason};
-use super::key::{ApiKey, ApiKeySource};
+use super::key::{ApiKey, ApiKeyError, ApiKeySource};
 use super::redaction::Redactor;
 use crate::blocking::run_blocking;
 
@@ -69,5 +69,6 @@ impl PollKey {
 
 async fn read(source: &ApiKeySource) -> Result<ApiKey, Failure> {
     let source = source.clone();
-    run_blocking(move || source.read()).await.map_err(|error| Failure::new(FailureReason::ApiKey, error.to_string()))
+    let failure = |error: ApiKeyError| Failure::new(FailureReason::ApiKey, error.to_string());
+    run_blocking(move || source.read().map_err(failure)).await
 }

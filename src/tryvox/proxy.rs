@@ -24,6 +24,14 @@ pub(super) struct Proxy {
     origin: String,
 }
 
+/// Checks the proxy that the environment names for requests to a URL, if any.
+///
+/// # Errors
+/// If a variable names something else than a proxy.
+pub fn check_proxy(url: &Url, variable: impl Fn(&str) -> Option<String>) -> Result<(), String> {
+    Proxy::from_environment(url, variable).map(|_| ())
+}
+
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "proxy {} of {}", self.origin, self.variable)
@@ -31,6 +39,15 @@ impl fmt::Display for Proxy {
 }
 
 impl Proxy {
+    /// Returns the scheme with which the proxy also resolves the names of hosts; `None` if it does anyway.
+    pub(super) fn resolving_scheme(&self) -> Option<&'static str> {
+        match self.origin.split("://").next() {
+            Some("socks4") => Some("socks4a"),
+            Some("socks5") => Some("socks5h"),
+            _ => None,
+        }
+    }
+
     /// Returns the proxy for requests to a URL according to the environment; `None` if they are direct.
     ///
     /// # Errors

@@ -162,6 +162,12 @@ fn http_client(https: bool, resolver: Option<Arc<dyn Resolve>>) -> Result<reqwes
     })
 }
 
+/// Returns whether a SOCKS proxy was not asked because the name of the host could not be resolved here. The library exports
+/// no type for it.
+fn is_resolution(error: &reqwest::Error) -> bool {
+    error_chain(error).any(|error| error.to_string() == "error resolving for socks proxy")
+}
+
 /// Classifies an error that occurred before there was a response. Through a proxy, only the connection to the proxy can
 /// be refused or time out, so such an error names the proxy and not the API.
 fn connection_failure(host: &str, proxy: Option<&Proxy>, error: &reqwest::Error) -> Failure {
@@ -178,6 +184,13 @@ fn connection_failure(host: &str, proxy: Option<&Proxy>, error: &reqwest::Error)
              certificates"
         ),
         (Some(proxy @ Proxy { variable, .. }), false) if error.is_connect() => {
+            if let Some(scheme) = proxy.resolving_scheme().filter(|_| is_resolution(error)) {
+                let message = format!(
+                    "cannot resolve {host} for {proxy}: {cause}; check DNS, or write the value of {variable} with \
+                     {scheme}:// so that the proxy resolves the name"
+                );
+                return Failure::new(reason, message);
+            }
             format!("no connection through {proxy}: {cause}; check the proxy and the variables {variable} and NO_PROXY")
         }
         (Some(proxy), false) => {

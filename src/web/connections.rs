@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
+
 use super::connection_tracker::ConnectionTracker;
 use crate::metrics::HttpMetrics;
 
@@ -16,6 +18,8 @@ pub(super) struct Connections {
     /// The maximum number of open connections.
     max: usize,
     open: Mutex<OpenConnections>,
+    /// Notified when a connection has been closed.
+    closed: Notify,
     /// Where open and refused connections are counted.
     metrics: Arc<HttpMetrics>,
 }
@@ -40,7 +44,7 @@ impl OpenConnections {
     }
 }
 
-/// One connection's slot; it is released when dropped.
+/// One connection's slot; it is released when dropped, which must be after its stream.
 #[derive(Debug)]
 pub(super) struct ConnectionSlot {
     connections: Arc<Connections>,
@@ -53,13 +57,14 @@ impl Drop for ConnectionSlot {
         let mut open = self.connections.lock();
         open.trackers.remove(&self.id);
         self.connections.metrics.set_open_connections(open.trackers.len());
+        self.connections.closed.notify_waiters();
     }
 }
 
 impl Connections {
     /// Returns an empty set that holds at most `max` connections.
     pub(super) fn new(max: usize, metrics: Arc<HttpMetrics>) -> Arc<Self> {
-        Arc::new(Self { max, open: Mutex::default(), metrics })
+        Arc::new(Self { max, open: Mutex::default(), closed: Notify::new(), metrics })
     }
 
     /// Acquires a slot for a new connection, evicting another connection if none is free. Returns `None` if no
@@ -75,6 +80,18 @@ impl Connections {
         open.trackers.insert(id, tracker.clone());
         self.metrics.set_open_connections(open.trackers.len());
         Some(ConnectionSlot { connections: self.clone(), id, tracker })
+    }
+
+    /// Evicts the connection whose loss harms its client least, and waits until one is closed. Returns at once if no
+    /// connection may be evicted.
+    pub(super) async fn close_one(&self) -> bool {
+        // Created first, so that it misses no connection.
+        let closed = self.closed.notified();
+        let is_evicted = self.lock().evict_one();
+        if is_evicted {
+            closed.await;
+        }
+        is_evicted
     }
 
     fn lock(&self) -> MutexGuard<'_, OpenConnections> {

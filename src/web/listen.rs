@@ -3,26 +3,22 @@
 //! The path of a Unix socket that was opened here is removed when its [`Listener`] is dropped. A path that belongs to
 //! a running process is never taken over.
 
-use std::fmt;
-use std::fs::Permissions;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::fd::AsFd;
+use std::path::Path;
 
-use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_util::either::Either;
 
+use super::unix_socket::{SocketFile, SocketPath};
 use crate::config::ListenAddress;
 
 /// Length of the queue of connections that are not accepted yet; the system may lower it. A burst of scrapes waits
 /// instead of being refused.
 const BACKLOG: i32 = 1024;
-
-/// Mode of a Unix socket: its owner and group can connect.
-const SOCKET_MODE: u32 = 0o660;
 
 /// An address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +38,7 @@ impl BindError {
                 "use a port above 1023 in --web.listen-address"
             }
             (_, ListenAddress::Tcp { .. }) => "use an address of this machine in --web.listen-address",
-            (_, ListenAddress::Unix(_)) => "use a path in a directory that the exporter can write to",
+            (_, ListenAddress::Unix(_)) => "use a path in a directory that the exporter can read and write",
         };
         Self { address, error, hint }
     }
@@ -53,8 +49,9 @@ impl BindError {
 pub enum Listener {
     /// A TCP port.
     Tcp(TcpListener),
-    /// A Unix socket, and what removes its path, if this process has created it.
-    Unix(UnixListener, Option<SocketFile>),
+    /// A Unix socket, and what removes its path, if this process has created it. The path is removed before the socket
+    /// is closed.
+    Unix(Option<SocketFile>, UnixListener),
 }
 
 /// A client connection of either kind.
@@ -68,7 +65,7 @@ impl Listener {
     pub fn address(&self) -> io::Result<String> {
         match self {
             Self::Tcp(listener) => listener.local_addr().map(|address| address.to_string()),
-            Self::Unix(listener, _) => {
+            Self::Unix(_, listener) => {
                 let address = listener.local_addr()?;
                 Ok(format!("unix:{}", address.as_pathname().unwrap_or(Path::new("")).display()))
             }
@@ -94,7 +91,7 @@ impl Listener {
                 };
                 Ok(ListenAddress::Tcp { host: Some(host.to_string()), port: address.port() })
             }
-            Self::Unix(listener, _) => {
+            Self::Unix(_, listener) => {
                 let address = listener.local_addr()?;
                 std::path::absolute(address.as_pathname().unwrap_or(Path::new(""))).map(ListenAddress::Unix)
             }
@@ -112,6 +109,16 @@ impl Listener {
         }
     }
 
+    /// Returns whether a connection waits to be accepted.
+    pub(super) fn has_waiting_connection(&self) -> bool {
+        let socket = match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(_, listener) => listener.as_fd(),
+        };
+        let mut sockets = [PollFd::from_borrowed_fd(socket, PollFlags::IN)];
+        poll(&mut sockets, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+
     /// Accepts the next connection, with Nagle's algorithm off.
     pub(super) async fn accept(&self) -> io::Result<ClientStream> {
         match self {
@@ -121,34 +128,9 @@ impl Listener {
                 _ = stream.set_nodelay(true);
                 Ok(Either::Left(stream))
             }
-            Self::Unix(listener, _) => listener.accept().await.map(|(stream, _)| Either::Right(stream)),
+            Self::Unix(_, listener) => listener.accept().await.map(|(stream, _)| Either::Right(stream)),
         }
     }
-}
-
-/// Removes the path of a socket when dropped, unless another process has replaced it in the meantime.
-pub struct SocketFile {
-    path: PathBuf,
-    /// The device and inode of the path when it was created.
-    inode: (u64, u64),
-}
-
-impl fmt::Debug for SocketFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("SocketFile").field(&self.path).finish()
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if read_inode(&self.path).is_ok_and(|inode| inode == self.inode) {
-            _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
-fn read_inode(path: &Path) -> io::Result<(u64, u64)> {
-    std::fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 /// Sockets that listen, and the addresses that could not be listened on.
@@ -208,7 +190,7 @@ enum BindTarget {
     /// A port on all addresses of this machine, IPv4 and IPv6.
     AllAddresses(u16),
     Tcp(SocketAddr),
-    Unix(PathBuf),
+    Unix(SocketPath),
 }
 
 impl BindTarget {
@@ -230,7 +212,7 @@ impl BindTarget {
         match self {
             Self::AllAddresses(port) => listen_on_all_addresses(*port).map(Listener::Tcp),
             Self::Tcp(address) => listen_tcp(*address, true).map(Listener::Tcp),
-            Self::Unix(path) => listen_on_path(path),
+            Self::Unix(path) => path.listen(BACKLOG).map(|(file, listener)| Listener::Unix(Some(file), listener)),
         }
     }
 
@@ -252,7 +234,7 @@ fn resolve(address: &ListenAddress) -> io::Result<Vec<BindTarget>> {
         ListenAddress::Tcp { host: Some(host), port } => {
             Ok((host.as_str(), *port).to_socket_addrs()?.map(BindTarget::Tcp).collect())
         }
-        ListenAddress::Unix(path) => Ok(vec![BindTarget::Unix(path.clone())]),
+        ListenAddress::Unix(path) => Ok(vec![BindTarget::Unix(SocketPath::new(path))]),
     }
 }
 
@@ -265,7 +247,7 @@ pub fn take_systemd_sockets() -> io::Result<Vec<Listener>> {
     let listeners = (0..passed.len()).map(|index| {
         if let Ok(Some(listener)) = passed.take_unix_listener(index) {
             listener.set_nonblocking(true)?;
-            return Ok(Listener::Unix(UnixListener::from_std(listener)?, None));
+            return Ok(Listener::Unix(None, UnixListener::from_std(listener)?));
         }
         let listener =
             passed.take_tcp_listener(index)?.ok_or_else(|| io::Error::other("systemd passed a socket twice"))?;
@@ -307,34 +289,6 @@ fn listen_tcp(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-fn listen_on_path(path: &Path) -> io::Result<Listener> {
-    if is_left_behind(path) {
-        std::fs::remove_file(path)?;
-    }
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&SockAddr::unix(path)?)?;
-    let file = SocketFile { path: path.to_owned(), inode: read_inode(path)? };
-    // The umask decides the mode of the path. Until it is corrected, connecting is refused, because nothing listens.
-    std::fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))?;
-    socket.listen(BACKLOG)?;
-    let listener = UnixListener::from_std(OwnedFd::from(socket).into())?;
-    Ok(Listener::Unix(listener, Some(file)))
-}
-
-/// Returns whether the path is a socket that nothing listens on: a process that was killed leaves it behind, and
-/// connecting to it is refused.
-fn is_left_behind(path: &Path) -> bool {
-    let connect = || {
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        // Connecting to a socket whose queue is full would block.
-        socket.set_nonblocking(true)?;
-        socket.connect(&SockAddr::unix(path)?)
-    };
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
-    is_socket && connect().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -353,7 +307,7 @@ mod tests {
             (tcp("0.0.0.0:80"), "[::1]:80"),
             (tcp("[::]:80"), "127.0.0.1:80"),
             (tcp("127.0.0.1:80"), "0.0.0.0:80"),
-            (BindTarget::Unix("80".into()), "127.0.0.1:80"),
+            (BindTarget::Unix(SocketPath::new(Path::new("80"))), "127.0.0.1:80"),
         ] {
             assert!(!target.covers(&tcp(other)), "{target:?} {other}");
         }

@@ -15,6 +15,7 @@ mod serve;
 mod throttled_log;
 pub mod toolkit;
 mod tracked_stream;
+mod unix_socket;
 
 pub use listen::{BindError, BoundListeners, Listener, bind, take_systemd_sockets};
 pub use routes::{AppState, router};

@@ -1,6 +1,8 @@
 //! Content negotiation (RFC 9110, section 12.5): request headers go in, the format and encoding of the response to a
 //! scrape come out. There is always one; a request is never rejected because of its headers.
 
+use std::cmp::Reverse;
+
 use axum::http::header::{ACCEPT, ACCEPT_ENCODING, HeaderName};
 use axum::http::{HeaderMap, HeaderValue};
 
@@ -39,29 +41,55 @@ pub(super) fn negotiate(headers: &HeaderMap) -> Negotiated {
     Negotiated { format, escaping, encoding: choose_encoding(&joined(ACCEPT_ENCODING)) }
 }
 
-/// Returns the format that an `Accept` header prefers, and the escaping scheme that belongs to it: `OpenMetrics` if
-/// its name and its version (or none) match, as in the header that Prometheus sends, else the text format, even if it
-/// is not accepted. A wildcard stands for the text format, unless that is refused.
-fn choose_format(accept: &str) -> (Format, Option<&'static str>) {
-    let named = |choice: &AcceptChoice<'_>| match (&*choice.name, choice.parameter("version")) {
-        ("application/openmetrics-text", None | Some("1.0.0")) => Some(Format::OpenMetrics),
-        ("text/plain", None | Some("0.0.4")) => Some(Format::Text),
-        _ => None,
+/// How exactly a media range describes a format; the most exact range applies (RFC 9110, section 12.5.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Specificity {
+    /// `*/*`
+    Anything,
+    /// `text/*`
+    Type,
+    /// `text/plain`
+    Subtype,
+    /// `text/plain;version=0.0.4`
+    Version,
+}
+
+/// Returns how exactly a media range describes a format; `None` if it does not include the format.
+fn specificity(range: &AcceptChoice<'_>, format: Format) -> Option<Specificity> {
+    let (kind, name, version) = match format {
+        Format::Text => ("text/*", "text/plain", "0.0.4"),
+        Format::OpenMetrics => ("application/*", "application/openmetrics-text", "1.0.0"),
     };
-    let is_text_refused =
-        parse_choices(accept).any(|choice| named(&choice) == Some(Format::Text) && choice.is_refused());
-    let supported = parse_choices(accept).filter_map(|choice| {
-        let format = match (named(&choice), &*choice.name) {
-            (Some(format), _) => format,
-            (None, "text/*" | "*/*") if !is_text_refused => Format::Text,
-            (None, "*/*") => Format::OpenMetrics,
-            (None, _) => return None,
-        };
-        let requested = choice.parameter("escaping");
-        let escaping = ESCAPING_SCHEMES.into_iter().find(|scheme| requested == Some(*scheme));
-        Some((choice.quality, (format, escaping)))
+    match (&*range.name, range.parameter("version")) {
+        ("*/*", _) => Some(Specificity::Anything),
+        (range, _) if range == kind => Some(Specificity::Type),
+        (range, None) if range == name => Some(Specificity::Subtype),
+        (range, Some(requested)) if range == name && requested == version => Some(Specificity::Version),
+        _ => None,
+    }
+}
+
+/// Returns the format that an `Accept` header prefers, and the escaping scheme that belongs to it; the text format if
+/// none is acceptable. Among formats of the same quality, one that the header names precedes one that a wildcard
+/// includes, then the one that it lists first, then the text format.
+fn choose_format(accept: &str) -> (Format, Option<&'static str>) {
+    let ranges: Vec<_> = parse_choices(accept).collect();
+    let formats = [Format::OpenMetrics, Format::Text].into_iter().filter_map(|format| {
+        let matching = ranges
+            .iter()
+            .enumerate()
+            .filter_map(|(position, range)| Some((specificity(range, format)?, range.quality, Reverse(position))));
+        let (specificity, quality, position) = matching.max()?;
+        // A version makes a name no better.
+        let rank = specificity.min(Specificity::Subtype);
+        (quality > 0).then_some(((quality, rank, position), format))
     });
-    highest_quality(supported).unwrap_or((Format::Text, None))
+    // Of equal ones the last is chosen.
+    let Some(((.., Reverse(position)), format)) = formats.max_by_key(|(preference, _)| *preference) else {
+        return (Format::Text, None);
+    };
+    let requested = ranges[position].parameter("escaping");
+    (format, ESCAPING_SCHEMES.into_iter().find(|scheme| requested == Some(*scheme)))
 }
 
 /// What `*` in `Accept-Encoding` stands for: the first of these that the header does not name. Every client supports
@@ -89,8 +117,8 @@ fn choose_encoding(accept: &str) -> Encoding {
 }
 
 /// Returns the highest-quality choice; ties go to the first. Quality 0 means "not acceptable".
-fn highest_quality<T>(choices: impl Iterator<Item = (f32, T)>) -> Option<T> {
-    let acceptable = choices.filter(|(quality, _)| *quality > 0.0);
+fn highest_quality<T>(choices: impl Iterator<Item = (u16, T)>) -> Option<T> {
+    let acceptable = choices.filter(|(quality, _)| *quality > 0);
     acceptable.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, choice)| choice)
 }
 
@@ -99,33 +127,47 @@ struct AcceptChoice<'a> {
     /// In lower case.
     name: String,
     parameters: Vec<(&'a str, &'a str)>,
-    /// From 0 to 1; 1 if absent, 0 if invalid.
-    quality: f32,
+    /// In thousandths, up to 1000; 1000 if absent, 0 if invalid.
+    quality: u16,
 }
 
 impl AcceptChoice<'_> {
-    fn is_refused(&self) -> bool {
-        self.quality == 0.0
-    }
-
     fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
     }
 }
 
 fn parse_choices(header: &str) -> impl Iterator<Item = AcceptChoice<'_>> {
-    header.split(',').map(|choice| {
-        let mut parts = choice.split(';').map(str::trim);
+    split_unquoted(header, ',').map(|choice| {
+        let mut parts = split_unquoted(choice, ';').map(str::trim);
         let name = parts.next().unwrap_or_default().to_ascii_lowercase();
         let parameters: Vec<_> = parts
             .filter_map(|parameter| parameter.split_once('='))
             .map(|(key, value)| (key.trim(), value.trim().trim_matches('"')))
             .collect();
         let quality = parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case("q"));
-        let parse = |value: &str| value.parse().ok().filter(|quality| (0.0..=1.0).contains(quality)).unwrap_or(0.0);
-        let quality = quality.map_or(1.0, |(_, value)| parse(value));
+        let quality = quality.map_or(1000, |(_, value)| parse_quality(value).unwrap_or(0));
         AcceptChoice { name, parameters, quality }
     })
+}
+
+/// Splits a header value at separators outside of quoted strings.
+fn split_unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    text.split(move |character| {
+        let is_separator = character == separator && !is_quoted;
+        is_quoted ^= character == '"' && !is_escaped;
+        is_escaped = character == '\\' && is_quoted && !is_escaped;
+        is_separator
+    })
+}
+
+/// Parses a quality from 0 to 1, and returns it in thousandths.
+fn parse_quality(text: &str) -> Option<u16> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let is_number = !text.is_empty() && [whole, fraction].iter().all(|part| part.bytes().all(|b| b.is_ascii_digit()));
+    let thousandths = format!("{whole}{fraction:0<3.3}").parse().ok().filter(|_| is_number)?;
+    (thousandths <= 1000).then_some(thousandths)
 }
 
 #[cfg(test)]
@@ -168,7 +210,36 @@ mod tests {
             ("*/*;q=0.5,text/plain;version=0.0.4;q=0", OpenMetrics),
             ("text/plain;q=0,text/*", Text),
             ("text/plain;version=1.0.0;q=0,*/*", Text),
-            ("*/*,text/plain;q=0.1", Text),
+            ("*/*,text/plain;q=0.1", OpenMetrics),
+            // The most specific media range applies, wherever it is in the header.
+            ("text/*;q=0,*/*", OpenMetrics),
+            ("*/*,text/*;q=0", OpenMetrics),
+            ("text/*;q=0", Text),
+            ("text/*;q=0,text/plain;q=0.1,*/*", OpenMetrics),
+            ("text/*;q=0,text/plain,*/*;q=0.5", Text),
+            ("application/*", OpenMetrics),
+            ("application/*;q=0.5,text/*", Text),
+            ("application/*;q=0,*/*", Text),
+            ("application/*;q=0,application/openmetrics-text", OpenMetrics),
+            ("application/*,application/openmetrics-text;q=0", Text),
+            ("*/*;q=0,text/plain;q=0.1,application/openmetrics-text;q=0.2", OpenMetrics),
+            ("*/*,application/openmetrics-text;q=0.5", Text),
+            ("text/plain;q=0.1,text/plain;version=0.0.4,application/openmetrics-text;q=0.5", Text),
+            ("text/plain;version=0.0.4;q=0.1,text/plain,application/openmetrics-text;q=0.5", OpenMetrics),
+            // Of the same quality.
+            ("*/*,application/openmetrics-text", OpenMetrics),
+            ("*/*,text/plain,application/openmetrics-text;version=1.0.0", Text),
+            ("application/openmetrics-text,text/plain;version=0.0.4", OpenMetrics),
+            ("text/html, image/gif, *; q=.2, */*; q=.2", Text),
+            // Separators in quoted strings.
+            (r#"application/openmetrics-text;x="a,text/plain;q=1";q=0.5,text/plain;q=0.1"#, OpenMetrics),
+            (r#"text/html;x="\",application/openmetrics-text,";q=0.5,text/plain;q=0.1"#, Text),
+            (r#"text/html;x="\\",application/openmetrics-text"#, OpenMetrics),
+            ("application/openmetrics-text;version=\"1.0.0,text/plain", Text),
+            ("text/plain;q=0.001,application/openmetrics-text;q=0.0", Text),
+            ("text/plain;q=0.25,application/openmetrics-text;q=0.3", OpenMetrics),
+            ("application/openmetrics-text;q=-0,text/plain;q=0.1", Text),
+            ("application/openmetrics-text;q=,text/plain;q=0.1", Text),
             ("application/openmetrics-text;q=x", Text),
             ("application/openmetrics-text;q=NaN", Text),
             ("application/openmetrics-text;q=2,text/plain;q=0.1", Text),

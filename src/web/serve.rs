@@ -1,7 +1,8 @@
 //! Accepts connections, serves HTTP on them, and shuts down gracefully.
 //!
 //! Listeners, the state of the handlers and limits go in; [`serve`] returns when the server has stopped. A connection that is
-//! accepted is served, evicted in favor of a new one, or refused with status 503; it never waits for a slot.
+//! accepted is served, evicted in favor of a new one, or refused with status 503; it never waits for a slot, and if file
+//! descriptors run out, only until another connection is closed.
 //! After the stop no new connections are accepted, and requests in flight have a limited time to finish.
 
 use std::any::Any;
@@ -20,6 +21,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::either::Either;
@@ -124,9 +126,17 @@ impl ServerContext {
                 Ok(stream) => self.clone().spawn_connection(stream, &tasks),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    // Usually the process is out of file descriptors, which is temporary.
+                    // Without file descriptors, accepting fails even if no connection waits.
+                    let is_out_of_files = is_out_of_files(&error);
+                    if is_out_of_files && !listener.has_waiting_connection() {
+                        self.pause_accepting().await;
+                        continue;
+                    }
                     self.accept_error_log.record(|failures| warn!(%error, failures, "accept failed, retrying"));
-                    self.stop.run_until_cancelled(sleep(ACCEPT_RETRY_DELAY)).await;
+                    let closed = timeout(ACCEPT_RETRY_DELAY, self.connections.close_one());
+                    if !is_out_of_files || closed.await != Ok(true) {
+                        self.pause_accepting().await;
+                    }
                 }
             }
         }
@@ -136,6 +146,11 @@ impl ServerContext {
         while let Ok(Ok(Ok(stream))) = next().await {
             self.clone().spawn_connection(stream, &tasks);
         }
+    }
+
+    /// Waits until accepting is tried again, or until the stop.
+    async fn pause_accepting(&self) {
+        self.stop.run_until_cancelled(sleep(ACCEPT_RETRY_DELAY)).await;
     }
 
     /// Serves a connection in a task of its own, or refuses it if there is no slot for it.
@@ -169,7 +184,8 @@ impl ServerContext {
                     }
                     Err(error) => debug!(%error, "TLS handshake failed"),
                 },
-                Err(error) => warn!(%error, "connection refused, web configuration is invalid"),
+                // It has been logged.
+                Err(_) => {}
             }
         };
         tokio::select! {
@@ -243,8 +259,7 @@ impl ServerContext {
     async fn check_and_route(&self, request: Request<Incoming>) -> Response<Body> {
         let mut headers = Vec::new();
         if let Some(file) = &self.web_file {
-            let log = |error| warn!(%error, "request refused, web configuration is invalid");
-            match file.check_request(request.headers(), log).await {
+            match file.check_request(request.headers()).await {
                 Ok(response_headers) => headers = response_headers,
                 Err(RequestRejection { status, headers }) => {
                     let text = format!("{}\n", status.canonical_reason().unwrap_or_default());
@@ -258,6 +273,12 @@ impl ServerContext {
         }
         response
     }
+}
+
+/// Returns whether this process or the system has no file descriptor left: then connections that matter less than a new
+/// one must not keep theirs.
+fn is_out_of_files(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// Refuses a connection with status 503, unless that would block.

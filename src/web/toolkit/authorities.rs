@@ -4,7 +4,6 @@ use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use secrecy::{ExposeSecret, SecretSlice};
-use tracing::warn;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
@@ -13,6 +12,7 @@ use super::certificate::{
 };
 use super::error::WebFileError;
 use super::file::Pem;
+use super::tls_warning::TlsWarning;
 
 /// The option that names the bundle.
 const KEY: &str = "client_ca_file";
@@ -35,7 +35,11 @@ impl Authorities {
     ///
     /// # Errors
     /// If no certificate can be used.
-    pub(super) fn parse(origin: &Pem, bytes: &SecretSlice<u8>) -> Result<Self, WebFileError> {
+    pub(super) fn parse(
+        origin: &Pem,
+        bytes: &SecretSlice<u8>,
+        warnings: &mut Vec<TlsWarning>,
+    ) -> Result<Self, WebFileError> {
         let (mut listed, mut problems) = (Vec::new(), Vec::new());
         for (index, section) in pem_sections(bytes.expose_secret()).into_iter().enumerate() {
             let usable = match CertificateDer::pem_slice_iter(section).next() {
@@ -55,23 +59,18 @@ impl Authorities {
             };
             return Err(origin.error(KEY, &problem));
         }
-        for (section, problem) in problems {
-            warn!(file = origin.name(KEY), section, %problem, "certificate of a CA bundle skipped");
-        }
+        let skipped = |(section, problem)| TlsWarning::CertificateSkipped { file: origin.name(KEY), section, problem };
+        warnings.extend(problems.into_iter().map(skipped));
         Ok(Self { listed })
     }
 
-    /// Loads the certificates that the system trusts.
-    pub(super) fn of_system() -> Self {
+    /// Loads the certificates that the system trusts, with a warning if there are none.
+    pub(super) fn of_system(warnings: &mut Vec<TlsWarning>) -> Self {
         let loaded = rustls_native_certs::load_native_certs();
         let listed: Vec<_> = loaded.certs.into_iter().filter_map(|certificate| list(certificate).ok()).collect();
         if listed.is_empty() {
             let error = loaded.errors.first().map(ToString::to_string).unwrap_or_default();
-            warn!(
-                error,
-                "the system has no CA certificates, so every client certificate is rejected; \
-                 install ca-certificates or set client_ca_file"
-            );
+            warnings.push(TlsWarning::NoSystemAuthorities { error });
         }
         Self { listed }
     }
@@ -158,7 +157,8 @@ ukYux4iMxC1u6DUwsZgQfUVdVPnXAeCM9qRl9PlAvsA0
 
     fn parse(bundle: &str) -> Result<Authorities, String> {
         let origin = Pem::File("clients.pem".into());
-        Authorities::parse(&origin, &bundle.as_bytes().to_vec().into()).map_err(|error| error.to_string())
+        Authorities::parse(&origin, &bundle.as_bytes().to_vec().into(), &mut Vec::new())
+            .map_err(|error| error.to_string())
     }
 
     #[test]

@@ -16,15 +16,19 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::authorities::Authorities;
 use super::file::TlsSettings;
+use super::tls_warning::TlsWarning;
 
-/// Returns the verifier for the settings; `authorities` are those of `client_ca_file`, if it is configured.
+/// Returns the verifier for the settings; `authorities` are those of `client_ca_file`, if it is configured, else those
+/// of the system, which may cause a warning.
 pub(super) fn build_verifier(
     tls: &TlsSettings,
     authorities: Option<Authorities>,
     provider: Arc<CryptoProvider>,
+    warnings: &mut Vec<TlsWarning>,
 ) -> Arc<dyn ClientCertVerifier> {
     let root_hints = authorities.as_ref().map(Authorities::subjects).unwrap_or_default();
-    let authorities = tls.client_auth.verifies().then(|| authorities.unwrap_or_else(Authorities::of_system));
+    let authorities =
+        tls.client_auth.verifies().then(|| authorities.unwrap_or_else(|| Authorities::of_system(warnings)));
     Arc::new(ClientVerifier {
         authorities,
         is_mandatory: tls.requires_client_certificate(),

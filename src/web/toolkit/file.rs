@@ -27,6 +27,13 @@ pub(super) struct Settings {
     pub(super) rate_limit: Option<RateLimit>,
 }
 
+impl Settings {
+    /// Returns whether there is TLS or a user.
+    pub(super) fn protects(&self) -> bool {
+        self.tls.is_some() || !self.users.is_empty()
+    }
+}
+
 /// PEM data, inline in the file or in a file that it names.
 #[derive(Debug, Clone)]
 pub(super) enum Pem {

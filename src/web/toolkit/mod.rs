@@ -15,6 +15,7 @@ mod error;
 mod file;
 mod rate;
 mod tls;
+mod tls_warning;
 mod users;
 mod web_file;
 

@@ -9,7 +9,6 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use secrecy::{ExposeSecret, SecretSlice};
-use tracing::warn;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::authorities::Authorities;
@@ -17,6 +16,7 @@ use super::client_auth;
 use super::disk::read_file;
 use super::error::WebFileError;
 use super::file::{ClientAuth, Pem, TlsSettings};
+use super::tls_warning::TlsWarning;
 
 /// What begins the encryption header of a private key in PEM, or names its section (RFC 1421, RFC 7468).
 const ENCRYPTED: &[u8] = b"ENCRYPTED";
@@ -25,6 +25,7 @@ const ENCRYPTED: &[u8] = b"ENCRYPTED";
 pub(super) struct LoadedTls {
     pem: PemBytes,
     config: Arc<ServerConfig>,
+    warnings: Vec<TlsWarning>,
 }
 
 /// Certificates and a key as PEM, from the web configuration file or the files that it names.
@@ -73,7 +74,13 @@ impl LoadedTls {
         self.config.clone()
     }
 
+    /// Returns the warnings about the certificates.
+    pub(super) fn warnings(&self) -> &[TlsWarning] {
+        &self.warnings
+    }
+
     fn from_pem(pem: PemBytes, tls: &TlsSettings, http2: bool) -> Result<Self, WebFileError> {
+        let mut warnings = Vec::new();
         let provider = Arc::new(CryptoProvider {
             cipher_suites: tls.suites.clone(),
             kx_groups: tls.groups.clone(),
@@ -82,13 +89,15 @@ impl LoadedTls {
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&tls.versions)
             .map_err(|error| tls.certificate.error("cert_file", &error.to_string()))?;
-        let certified_key = certify_key(&pem, tls, &provider)?;
+        let certified_key = certify_key(&pem, tls, &provider, &mut warnings)?;
         let builder = if tls.client_auth == ClientAuth::NoClientCert {
             builder.with_no_client_auth()
         } else {
             let client_authority = tls.client_authority.as_ref().zip(pem.client_authority.as_ref());
-            let authorities = client_authority.map(|(origin, bytes)| Authorities::parse(origin, bytes)).transpose()?;
-            builder.with_client_cert_verifier(client_auth::build_verifier(tls, authorities, provider))
+            let authorities =
+                client_authority.map(|(origin, bytes)| Authorities::parse(origin, bytes, &mut warnings)).transpose()?;
+            let verifier = client_auth::build_verifier(tls, authorities, provider, &mut warnings);
+            builder.with_client_cert_verifier(verifier)
         };
         let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified_key)));
         config.ignore_client_order = tls.own_order;
@@ -99,17 +108,26 @@ impl LoadedTls {
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
-        Ok(Self { pem, config: Arc::new(config) })
+        Ok(Self { pem, config: Arc::new(config), warnings })
     }
 }
 
 /// Returns the server's certificate chain with its key.
-fn certify_key(pem: &PemBytes, tls: &TlsSettings, provider: &CryptoProvider) -> Result<CertifiedKey, WebFileError> {
+fn certify_key(
+    pem: &PemBytes,
+    tls: &TlsSettings,
+    provider: &CryptoProvider,
+    warnings: &mut Vec<TlsWarning>,
+) -> Result<CertifiedKey, WebFileError> {
     let chain = parse_certificates("cert_file", &tls.certificate, &pem.certificate)?;
     let invalid_certificate = |error: &str| tls.certificate.error("cert_file", error);
     let parsed = chain.first().and_then(|certificate| X509Certificate::from_der(certificate).ok());
     let (_, certificate) = parsed.ok_or_else(|| invalid_certificate("cannot be parsed; issue it again"))?;
-    warn_if_expired(&certificate);
+    let validity = certificate.validity();
+    if !validity.is_valid() {
+        let (not_before, not_after) = (validity.not_before.to_string(), validity.not_after.to_string());
+        warnings.push(TlsWarning::NotValidNow { not_before, not_after });
+    }
 
     let invalid_key = |error: &str| tls.key.error("key_file", error);
     let key = PrivateKeyDer::from_pem_slice(pem.key.expose_secret()).map_err(|error| {
@@ -128,16 +146,6 @@ fn certify_key(pem: &PemBytes, tls: &TlsSettings, provider: &CryptoProvider) -> 
         return Err(invalid_certificate("does not match the key; replace both together"));
     }
     Ok(CertifiedKey::new(chain, key))
-}
-
-/// Logs a warning if the certificate is not valid now. Clients notice, too, but their errors do not reach the
-/// operator of the exporter.
-fn warn_if_expired(certificate: &X509Certificate<'_>) {
-    let validity = certificate.validity();
-    if !validity.is_valid() {
-        let (from, to) = (validity.not_before, validity.not_after);
-        warn!(not_before = %from, not_after = %to, "TLS certificate has expired or is not valid yet");
-    }
 }
 
 /// Returns the content of a PEM; an error names the option `key`.

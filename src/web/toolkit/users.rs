@@ -20,8 +20,8 @@ use crate::web::throttled_log::ThrottledLog;
 /// The bcrypt hashes of the users' passwords, by name.
 pub(super) type Hashes = BTreeMap<String, SecretString>;
 
-/// Maximum number of cached results of each kind.
-const MAX_CACHED_RESULTS: usize = 100;
+/// Maximum number of rejected credentials that are cached. Accepted ones are cached for every user.
+const MAX_REJECTED: usize = 100;
 
 /// Maximum number of bcrypt computations that run or wait.
 const MAX_COMPUTATIONS: usize = 8;
@@ -85,27 +85,42 @@ type CacheKey = [u8; 32];
 
 #[derive(Debug, Default)]
 struct VerificationCache {
-    accepted: HashSet<CacheKey>,
-    /// Kept separately, so that guesses do not displace accepted passwords.
+    /// The last accepted password of each user, so that no user displaces the password of another one.
+    accepted: HashMap<String, CacheKey>,
     rejected: HashSet<CacheKey>,
 }
 
 impl VerificationCache {
-    fn get(&self, key: &CacheKey) -> Option<bool> {
-        if self.accepted.contains(key) { Some(true) } else { self.rejected.contains(key).then_some(false) }
+    /// Returns whether the credentials of a user were accepted; `None` if that is not known.
+    fn get(&self, user: Option<&str>, key: &CacheKey) -> Option<bool> {
+        if user.is_some_and(|user| self.accepted.get(user) == Some(key)) {
+            Some(true)
+        } else {
+            self.rejected.contains(key).then_some(false)
+        }
     }
 
-    fn insert(&mut self, key: CacheKey, is_accepted: bool) {
-        let keys = if is_accepted { &mut self.accepted } else { &mut self.rejected };
-        if keys.len() >= MAX_CACHED_RESULTS {
+    fn insert_accepted(&mut self, user: String, key: CacheKey) {
+        self.accepted.insert(user, key);
+    }
+
+    fn insert_rejected(&mut self, key: CacheKey) {
+        if self.rejected.len() >= MAX_REJECTED {
             // The order of a set is random, so this drops a random tenth.
             let mut retained = 0;
-            keys.retain(|_| {
+            self.rejected.retain(|_| {
                 retained += 1;
-                retained <= MAX_CACHED_RESULTS - MAX_CACHED_RESULTS / 10
+                retained <= MAX_REJECTED - MAX_REJECTED / 10
             });
         }
-        keys.insert(key);
+        self.rejected.insert(key);
+    }
+
+    /// Removes the passwords of users that do not exist any more.
+    fn retain_users(&mut self, users: &Hashes) {
+        if self.accepted.len() > users.len() {
+            self.accepted.retain(|user, _| users.contains_key(user));
+        }
     }
 }
 
@@ -163,9 +178,9 @@ impl PasswordVerifier {
         let Some(key) = state.digest([name, hash.expose_secret().as_bytes(), password.expose_secret()]) else {
             return Lookup::Busy;
         };
-        if let Some(is_accepted) = state.cache.get(&key) {
-            // A user may have been removed whose hash was the placeholder.
-            return Lookup::Cached(is_accepted && user.is_some());
+        state.cache.retain_users(users);
+        if let Some(is_accepted) = state.cache.get(user, &key) {
+            return Lookup::Cached(is_accepted);
         }
         if let Some(computation) = state.computations.get(&key) {
             return Lookup::Pending(computation.result.clone());
@@ -175,7 +190,7 @@ impl PasswordVerifier {
         let computation = Computation { user: user.map(str::to_owned), turn: turn.clone(), result: result.clone() };
         state.computations.insert(key, computation);
         drop(state);
-        let is_user = user.is_some();
+        let user = user.map(str::to_owned);
         let shared = self.state.clone();
         // A task, so that a client that does not wait for the result neither loses it nor makes room for another guess.
         tokio::spawn(async move {
@@ -183,10 +198,14 @@ impl PasswordVerifier {
             let _turn = turn.acquire().await;
             let verify = move || bcrypt::verify(password.expose_secret(), hash.expose_secret());
             let verified = tokio::task::spawn_blocking(verify).await;
-            let is_accepted = is_user && matches!(verified, Ok(Ok(true)));
+            let accepted_user = user.filter(|_| matches!(verified, Ok(Ok(true))));
+            let is_accepted = accepted_user.is_some();
             let mut state = lock(&shared);
             state.computations.remove(&key);
-            state.cache.insert(key, is_accepted);
+            match accepted_user {
+                Some(user) => state.cache.insert_accepted(user, key),
+                None => state.cache.insert_rejected(key),
+            }
             drop(state);
             sender.send_replace(Some(is_accepted));
         });
@@ -322,12 +341,28 @@ mod tests {
     #[test]
     fn wrong_guesses_do_not_displace_accepted_passwords() {
         let mut cache = VerificationCache::default();
-        cache.insert([255; 32], true);
-        for guess in 0..3 * MAX_CACHED_RESULTS {
-            cache.insert(std::array::from_fn(|at| u8::try_from((guess >> at) & 1).unwrap()), false);
+        cache.insert_accepted("ann".to_owned(), [255; 32]);
+        for guess in 0..3 * MAX_REJECTED {
+            cache.insert_rejected(std::array::from_fn(|at| u8::try_from((guess >> at) & 1).unwrap()));
         }
-        assert_eq!(cache.get(&[255; 32]), Some(true));
-        assert!((MAX_CACHED_RESULTS / 2..=MAX_CACHED_RESULTS).contains(&cache.rejected.len()));
+        assert_eq!(cache.get(Some("ann"), &[255; 32]), Some(true));
+        assert!((MAX_REJECTED / 2..=MAX_REJECTED).contains(&cache.rejected.len()));
+    }
+
+    #[test]
+    fn one_password_of_each_user_is_cached_while_the_user_exists() {
+        let mut cache = VerificationCache::default();
+        for (user, key) in [("ann", 1), ("bob", 2), ("ann", 3)] {
+            cache.insert_accepted(user.to_owned(), [key; 32]);
+        }
+        let known = |cache: &VerificationCache, user, key| cache.get(Some(user), &[key; 32]);
+        assert_eq!(
+            [("ann", 1), ("ann", 3), ("bob", 2)].map(|(user, key)| known(&cache, user, key)),
+            [None, Some(true), Some(true)]
+        );
+        assert_eq!((known(&cache, "bob", 3), cache.get(None, &[3; 32])), (None, None), "of another user");
+        cache.retain_users(&hashes(&[("bob", "")]));
+        assert_eq!((known(&cache, "ann", 3), known(&cache, "bob", 2)), (None, Some(true)));
     }
 
     #[test]
