@@ -83,7 +83,6 @@ fn process_with_a_full_disk() {
     assert_eq!((store.status().errors, store.status().last_write_at), (3, written_at));
     store.save(life.poll(Some(number_states([(2, 0, 115, 0), (3, 0, 115, 0)]))), WAIT);
     store.save(life.poll(None), WAIT);
-    assert!(store.status().last_write_at == written_at || store.status().errors < 5);
 
     fs::remove_file(&filler).unwrap();
     store.save(life.poll(None), WAIT);

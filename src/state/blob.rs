@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn million_numbers_take_less_than_eight_bytes_each() {
+    fn million_numbers_take_less_than_four_bytes_each() {
         let mut random = fastrand::Rng::with_seed(7);
         let classes = (0..10).map(|class| NumberState {
             country: ["US", "CA", "GB", "DE", "FR"][class % 5].into(),
@@ -396,16 +396,8 @@ mod tests {
         numbers.dedup_by_key(|number| number.e164);
         let states = NumberStates::new(classes.collect(), assignments, numbers).unwrap();
 
-        let start = std::time::Instant::now();
         let blob = encode_numbers(&states).unwrap();
-        let encoded = start.elapsed();
-        let decoded = decode_numbers(&blob).unwrap();
-        let times = format!("encoded in {encoded:?}, decoded in {:?}", start.elapsed() - encoded);
-        let size = blob.len() as f64 / states.numbers().len() as f64;
-        assert!(is_same(&decoded, &states));
-        // Shown if the test fails, or with `--nocapture`.
-        std::io::Write::write_all(&mut std::io::stderr(), format!("{size:.2} bytes each, {times}\n").as_bytes())
-            .unwrap();
-        assert!(size < 8.0, "{size}");
+        assert!(is_same(&decode_numbers(&blob).unwrap(), &states));
+        assert!(blob.len() < 4 * states.numbers().len(), "{} bytes", blob.len());
     }
 }

@@ -88,7 +88,7 @@ mod tests {
         for at in days.flat_map(|at| (0..times).map(move |_| at)) {
             let sql = "INSERT INTO changes (time, account, e164, kind, country, type, monthly_fee, currency)
                 VALUES (?1, 'main', '+14155550123', 'added', 'US', 'local', '1.15', 'USD')";
-            transaction.execute(sql, [to_millis(day(at))]).unwrap();
+            transaction.prepare_cached(sql).unwrap().execute([to_millis(day(at))]).unwrap();
         }
         transaction.commit().unwrap();
         connection
@@ -101,7 +101,7 @@ mod tests {
     }
 
     fn prune(connection: &Connection, now: SystemTime, retention: Duration) -> u32 {
-        (0..).find(|_| !step(connection, now, retention).unwrap()).unwrap()
+        (0..1000).find(|_| !step(connection, now, retention).unwrap()).unwrap()
     }
 
     fn count(connection: &Connection, table: &str) -> u32 {
@@ -138,11 +138,12 @@ mod tests {
     fn file_becomes_smaller_when_most_of_it_is_unused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.db");
-        let connection = database(path.to_str().unwrap(), 0..100, 1000);
+        let connection = database(path.to_str().unwrap(), 0..100, 600);
+        connection.pragma_update(None, "synchronous", "OFF").unwrap();
         let size = || path.metadata().unwrap().len();
         let before = size();
-        assert!(prune(&connection, day(99), DAY) > 50);
-        assert!(size() < before / 2, "{} of {before} bytes", size());
+        assert!(prune(&connection, day(99), DAY) > 30);
+        assert!(size() < before * 2 / 3, "{} of {before} bytes", size());
         let (free, all): (i64, i64) = ["freelist_count", "page_count"]
             .map(|name| connection.pragma_query_value(None, name, |row| row.get(0)).unwrap())
             .into();
