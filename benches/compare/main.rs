@@ -10,6 +10,7 @@
 
 mod measure;
 mod process;
+mod state;
 mod table;
 
 use std::path::{Path, PathBuf};

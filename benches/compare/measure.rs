@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Runtime;
 
 use crate::process::{EXPORTER, ServerProcess, count_series, first_value, get, successful_polls};
+use crate::state::measure_state;
 use crate::table::Row;
 
 /// How much is measured.
@@ -15,11 +16,11 @@ pub(crate) struct Workload {
     /// Size of the account whose polls are measured.
     numbers: usize,
     /// Size of the large account.
-    large_numbers: usize,
+    pub(crate) large_numbers: usize,
     /// How often a measurement is repeated; the median is reported.
-    rounds: usize,
+    pub(crate) rounds: usize,
     /// How many polls are measured in each round.
-    polls: f64,
+    pub(crate) polls: f64,
     /// How long the servers are loaded in each round.
     load_duration: Duration,
     /// How long scrapes are timed while the large account is polled.
@@ -53,23 +54,24 @@ impl Workload {
 type Measurement = fn(&Path, &Workload) -> Vec<Row>;
 
 /// All measurements by the names that select them on the command line.
-pub(crate) const MEASUREMENTS: [(&str, Measurement); 6] = [
+pub(crate) const MEASUREMENTS: [(&str, Measurement); 7] = [
     ("poll", measure_polls),
     ("latency", measure_polls_with_latency),
     ("scrapes", measure_scrape_rate),
     ("lateness", measure_scrape_latency),
     ("memory", measure_memory),
+    ("state", measure_state),
     ("start", measure_startup),
 ];
 
 /// Enables the collectors that are disabled by default.
-const ALL_COLLECTORS: [&str; 3] = ["--collector.region", "--collector.trunk", "--collector.application"];
+pub(crate) const ALL_COLLECTORS: [&str; 3] = ["--collector.region", "--collector.trunk", "--collector.application"];
 
 /// The `Accept` header of Prometheus 2.
 const ACCEPT: &str = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
     text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
@@ -87,10 +89,10 @@ fn measure_polls(binary: &Path, workload: &Workload) -> Vec<Row> {
     // The two take turns, so that other load on the machine affects both alike.
     for _ in 0..workload.rounds {
         let exporter = ServerProcess::exporter(&api, &[&["--poll.interval=1s"], &ALL_COLLECTORS[..]].concat());
-        exporter_costs.push(poll_cost(&exporter, workload));
+        exporter_costs.push(poll_cost(&exporter, workload.polls));
         drop(exporter);
         let reference = start_reference(binary, &api, &["-interval", "1s"]);
-        reference_costs.push(poll_cost(&reference, workload));
+        reference_costs.push(poll_cost(&reference, workload.polls));
     }
     let row = |what: &str, cost: fn(&PollCost) -> f64, target, limit: f64| {
         let [exporter, reference] =
@@ -111,19 +113,19 @@ fn measure_polls(binary: &Path, workload: &Workload) -> Vec<Row> {
 }
 
 /// What one poll costs.
-struct PollCost {
+pub(crate) struct PollCost {
     /// CPU time of the process, in seconds.
-    cpu_seconds: f64,
+    pub(crate) cpu_seconds: f64,
     /// Duration of the poll, in seconds.
     seconds: f64,
 }
 
 /// Measures the polls after the first one, which has no earlier listing to compare with.
-fn poll_cost(exporter: &ServerProcess, workload: &Workload) -> PollCost {
+pub(crate) fn poll_cost(exporter: &ServerProcess, polls: f64) -> PollCost {
     let first_poll = successful_polls(&exporter.wait_for_polls(1.0));
     let (mut last_poll, cpu_before) = (first_poll, exporter.cpu_seconds());
     let mut durations = Vec::new();
-    while last_poll < first_poll + workload.polls {
+    while last_poll < first_poll + polls {
         let metrics = exporter.wait_for_polls(last_poll + 1.0);
         last_poll = successful_polls(&metrics);
         durations.push(first_value(&metrics, "tryvox_last_poll_duration_seconds").unwrap());
@@ -137,7 +139,7 @@ fn measure_polls_with_latency(_: &Path, workload: &Workload) -> Vec<Row> {
     let (latency, pages, in_flight) = (0.04, 200, 8);
     let api = ServerProcess::simulator(&[&format!("--numbers={}", pages * 100), "--latency=40ms"]);
     let exporter = ServerProcess::exporter(&api, &["--poll.interval=2s", &format!("--tryvox.concurrency={in_flight}")]);
-    let seconds = poll_cost(&exporter, workload).seconds;
+    let seconds = poll_cost(&exporter, workload.polls).seconds;
     let minimum = f64::from((pages + in_flight - 1) / in_flight) * latency;
     vec![Row {
         measurement: format!("poll of {pages} pages, 40 ms latency, {in_flight} requests in flight"),
