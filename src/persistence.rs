@@ -69,7 +69,11 @@ fn restore(poller: &Poller, stored: StoredAccount) -> Option<Arc<Listing>> {
     for RecentChanges { at, first, count } in recent_changes {
         history.add_changes(at, first, count);
     }
-    let listing = listing.zip(poll.last_success_at).map(|(StoredListing { listing, numbers }, listed_at)| {
+    let collector = poller.account.config().collector.clone();
+    let listing = listing.zip(poll.last_success_at).map(|(StoredListing { mut listing, numbers }, listed_at)| {
+        // The limits may be lower than those of the earlier run.
+        let inventory = listing.inventory.with_number_limit(collector.number_limit);
+        listing.inventory = inventory.with_label_limit(collector.label_limit);
         let overview = Arc::new(InventorySummary::new(&listing.inventory));
         (Arc::new(listing), RestoredListing { overview, listed_at, numbers: Arc::new(numbers) })
     });

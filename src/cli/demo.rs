@@ -96,5 +96,5 @@ async fn run(options: &Options, stop: CancellationToken) -> Result<(), CommandEr
         account = account_id,
         target = page.trim_start_matches("http://"),
     ));
-    Ok(serve::serve(&config, listeners, None, None, stop).await?)
+    Ok(serve::serve(&config, listeners, None, None, None, stop).await?)
 }

@@ -19,7 +19,7 @@ use crate::blocking::run_blocking;
 use crate::config::{CommandSpec, Config, ConfigSource, Options, ProcessEnvironment, WebOptions};
 use crate::metrics::{AccountMetrics, ConfigStatus, ExporterMetrics};
 use crate::poller::{ExporterSource, FleetManager, Poller, PollerFactory, PollingThread, ReloadObserver, Reloader};
-use crate::state::StateStore;
+use crate::state::{StateOptions, StateStore};
 use crate::web::toolkit::WebFile;
 use crate::web::{AppState, Listener, Server, take_systemd_sockets};
 use crate::{persistence, plural};
@@ -71,12 +71,25 @@ async fn run(
     // Reading the configuration has only checked this file.
     let web_file = config.options.web.config_file().map(WebFile::open).transpose();
     let web_file = web_file.map_err(anyhow::Error::new)?.map(Arc::new);
+    let store = open_state(&config.options.state)?;
     let listeners = if config.options.web.systemd_socket {
         take_systemd_sockets().context("--web.systemd-socket")?
     } else {
         bind(&config.options.web.listen_addresses)?
     };
-    Ok(serve(&config, listeners, web_file, Some(source), stop).await?)
+    Ok(serve(&config, listeners, web_file, store, Some(source), stop).await?)
+}
+
+/// Opens the state file, if one is configured.
+fn open_state(options: &StateOptions) -> Result<Option<Arc<StateStore>>, CommandError> {
+    if options.file.is_none() {
+        return Ok(None);
+    }
+    match StateStore::open(options, SystemTime::now) {
+        Ok(store) => Ok(Some(Arc::new(store))),
+        Err(error) if error.is_usage() => Err(CommandError::Usage(error.to_string())),
+        Err(error) => Err(anyhow::Error::new(error).into()),
+    }
 }
 
 /// Prints the result of `--config.check` for a valid configuration.
@@ -130,12 +143,11 @@ pub(super) async fn serve(
     config: &Config,
     listeners: Vec<Listener>,
     web_file: Option<Arc<WebFile>>,
+    store: Option<Arc<StateStore>>,
     source: Option<ExporterSource>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let started = Instant::now();
-    let store = config.options.state.file.is_some().then(|| StateStore::open(&config.options.state, SystemTime::now));
-    let store = store.transpose().map_err(anyhow::Error::new)?.map(Arc::new);
     let polling =
         PollingThread::start().context("cannot start the polling thread; check the limits on processes and memory")?;
     let exporter = ExporterMetrics::new(config_status(config));

@@ -131,6 +131,15 @@ pub struct FoldedListing {
 }
 
 impl Inventory {
+    /// Limits the numbers that get per-number series to `limit`; the least recently updated ones are kept.
+    #[must_use]
+    pub fn with_number_limit(mut self, limit: usize) -> Self {
+        let excess = self.numbers.len().saturating_sub(limit);
+        self.numbers.truncate(limit);
+        self.truncated_numbers = self.truncated_numbers.map(|truncated| truncated + excess as u64);
+        self
+    }
+
     /// Limits each label of each table to `limit` distinct values. The values that most numbers have are kept, the
     /// others become `other`, and entries whose labels become equal are added up. Documented statuses are always
     /// kept. Totals over a whole table do not change.

@@ -111,9 +111,9 @@ impl LastListing {
         }
     }
 
-    /// Returns the same listing, stale since `now`.
-    pub(super) fn stale_since(self, now: Instant) -> Self {
-        Self { stale_at: now, overdue_at: now, ..self }
+    /// Returns the same listing, stale from `stale_at` on, whether polls fail or not.
+    pub(super) fn stale_since(self, stale_at: Instant) -> Self {
+        Self { stale_at, overdue_at: stale_at, ..self }
     }
 }
 

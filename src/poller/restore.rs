@@ -36,8 +36,8 @@ pub struct RestoredListing {
 }
 
 impl Poller {
-    /// Restores the state of the account, which has not been polled yet. Its listing is stale if it would be had the
-    /// process kept running.
+    /// Restores the state of the account, which has not been polled yet. Its listing is stale once it is older than
+    /// `--poll.stale-after`, because nothing is known of polls since.
     pub fn restore(&self, restored: RestoredAccount) {
         let RestoredAccount { polls, changes, history, listing } = restored;
         let config = self.account.config();
@@ -48,7 +48,8 @@ impl Poller {
             let now = Instant::now();
             let restored = |listed_at| LastListing::new(overview.clone(), listed_at, suspended, &config.poll);
             // The clock may have begun after the listing.
-            now.checked_sub(age).map_or_else(|| restored(now).stale_since(now), restored)
+            let stale_at = now.checked_sub(age).map_or(now, |listed_at| restored(listed_at).stale_at);
+            restored(now.checked_sub(age).unwrap_or(now)).stale_since(stale_at)
         });
         let snapshot = AccountSnapshot { polls, changes, last_listing, history };
         self.account.restore(snapshot, listing.map(|listing| listing.numbers));
