@@ -11,7 +11,7 @@ use super::file::{ACCOUNT_FIELDS, AccountEntry, Document};
 use super::options::{Options, PollOptions};
 use super::shard::shard_of;
 use super::values::{Environment, OptionText, Values, key_from_environment, parse};
-use crate::inventory::{CollectorOptions, Money};
+use crate::inventory::{CollectorOptions, Money, Owners, WatchedNumber};
 use crate::tryvox::{ApiKeySource, KeyFile, ListingFilter, STATUSES, TryvoxOptions};
 
 /// Everything that polling one account needs, validated.
@@ -31,6 +31,10 @@ pub struct AccountConfig {
     pub collector: Arc<CollectorOptions>,
     /// Maximum monthly fees by currency, in units of it.
     pub budget: BTreeMap<String, Money>,
+    /// Who uses its numbers.
+    pub owners: Arc<Owners>,
+    /// Numbers that must work.
+    pub watch: Arc<[WatchedNumber]>,
 }
 
 impl AccountConfig {
@@ -45,6 +49,8 @@ impl AccountConfig {
             poll: options.poll.clone(),
             collector: Arc::new(options.collector.clone()),
             budget: BTreeMap::new(),
+            owners: Arc::default(),
+            watch: Arc::default(),
         }
     }
 
@@ -206,6 +212,8 @@ impl<'a, E: Environment> Accounts<'a, E> {
             poll,
             collector: self.collector.clone(),
             budget,
+            owners: Arc::default(),
+            watch: Arc::default(),
         })
     }
 

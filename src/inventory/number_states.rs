@@ -162,7 +162,7 @@ impl NumberStates {
         self.numbers = numbers;
     }
 
-    fn get(&self, e164: E164) -> Option<&StatedNumber> {
+    pub(super) fn get(&self, e164: E164) -> Option<&StatedNumber> {
         let index = self.numbers.binary_search_by_key(&e164, |number| number.e164).ok()?;
         self.numbers.get(index)
     }

@@ -23,22 +23,47 @@ pub type RenderedListing = Vec<Arc<CachedText>>;
 pub fn render_listing(account: &str, listing: &Listing, previous: Option<&RenderedListing>) -> RenderedListing {
     let mut compressors = Compressors::default();
     let previous = previous.map_or(&[][..], Vec::as_slice);
-    let texts = INVENTORY.iter().enumerate().map(|(index, metric)| {
-        let mut text = String::new();
-        (metric.fill)(listing, &mut Samples::new(&metric.family, Some(account), Format::Text, &mut text));
-        let previous = previous.get(index);
-        if let Some(unchanged) = previous.filter(|previous| previous.bytes() == text.as_bytes()) {
-            return unchanged.clone();
+    let texts = INVENTORY.iter().enumerate();
+    texts
+        .map(|(index, metric)| render_family(account, metric, listing, previous.get(index), &mut compressors))
+        .collect()
+}
+
+/// Renders the families that follow from the configuration and the numbers of a listing; the others stay as they are.
+pub(super) fn with_configured(account: &str, listing: &Listing, previous: &RenderedListing) -> RenderedListing {
+    let mut compressors = Compressors::default();
+    let mut render = |(metric, text): (&Metric<Listing>, &Arc<CachedText>)| {
+        if CONFIGURED.iter().any(|prefix| metric.family.name.starts_with(prefix)) {
+            render_family(account, metric, listing, Some(text), &mut compressors)
+        } else {
+            text.clone()
         }
-        let text = CachedText::from(text);
-        for encoding in Encoding::COMPRESSED {
-            if previous.is_some_and(|previous| previous.has_compressed(encoding)) {
-                text.encoded(encoding, CompressionLevel::Small, &mut compressors);
-            }
+    };
+    INVENTORY.iter().zip(previous).map(&mut render).collect()
+}
+
+/// The beginnings of the names of families that follow from the configuration and the numbers of a listing.
+const CONFIGURED: [&str; 2] = ["tryvox_owner_", "tryvox_watched_number_"];
+
+fn render_family(
+    account: &str,
+    metric: &Metric<Listing>,
+    listing: &Listing,
+    previous: Option<&Arc<CachedText>>,
+    compressors: &mut Compressors,
+) -> Arc<CachedText> {
+    let mut text = String::new();
+    (metric.fill)(listing, &mut Samples::new(&metric.family, Some(account), Format::Text, &mut text));
+    if let Some(unchanged) = previous.filter(|previous| previous.bytes() == text.as_bytes()) {
+        return unchanged.clone();
+    }
+    let text = CachedText::from(text);
+    for encoding in Encoding::COMPRESSED {
+        if previous.is_some_and(|previous| previous.has_compressed(encoding)) {
+            text.encoded(encoding, CompressionLevel::Small, compressors);
         }
-        Arc::new(text)
-    });
-    texts.collect()
+    }
+    Arc::new(text)
 }
 
 /// The families that a collector makes, by the beginning of their names, and whether it is enabled.
@@ -72,7 +97,11 @@ mod tests {
 
     #[test]
     fn unchanged_families_are_shared_and_changed_ones_compressed_as_requested_before() {
-        let listing = |listed| Listing { inventory: Inventory { listed, ..Inventory::default() }, reported: 7 };
+        let listing = |listed| Listing {
+            inventory: Inventory { listed, ..Inventory::default() },
+            reported: 7,
+            ..Listing::default()
+        };
         let index = |name: &str| INVENTORY.iter().position(|metric| metric.family.name == name).unwrap();
         let [listed, reported] = ["tryvox_listed_numbers", "tryvox_reported_numbers"].map(index);
         let first = render_listing("a", &listing(7), None);

@@ -5,11 +5,11 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-use super::account::{AccountSnapshot, LastListing, PollStats};
+use super::account::{AccountSnapshot, LastListing, ListingContent, PollStats};
 use super::history::History;
 use super::suspension::SuspensionTimer;
 use super::task::Poller;
-use crate::inventory::{ChangeCounters, InventorySummary, NumberStates};
+use crate::inventory::{ChangeCounters, Listing, NumberStates, WatchedStatus};
 
 /// What is known of an account that has not been polled by this process.
 #[derive(Debug)]
@@ -27,8 +27,8 @@ pub struct RestoredAccount {
 /// A valid listing of an earlier run.
 #[derive(Debug)]
 pub struct RestoredListing {
-    /// The numbers and fees that the status page shows.
-    pub overview: Arc<InventorySummary>,
+    /// The listing.
+    pub listing: Listing,
     /// When its poll ended.
     pub listed_at: SystemTime,
     /// The state of each number.
@@ -37,20 +37,32 @@ pub struct RestoredListing {
 
 impl Poller {
     /// Restores the state of the account, which has not been polled yet. Its listing is stale if it would be had the
-    /// process kept running.
-    pub fn restore(&self, restored: RestoredAccount) {
+    /// process kept running. Returns the listing as the current configuration shows it.
+    pub fn restore(&self, restored: RestoredAccount) -> Option<Arc<Listing>> {
         let RestoredAccount { polls, changes, history, listing } = restored;
         let config = self.account.config();
-        let last_listing = listing.as_ref().map(|RestoredListing { overview, listed_at, .. }| {
-            // If the clock was set back, the listing is in the future; that must not keep it for ever.
-            let age = (self.now)().duration_since(*listed_at).unwrap_or_else(|error| error.duration());
-            let suspended = SuspensionTimer::start(self.suspended);
-            let now = Instant::now();
-            let restored = |listed_at| LastListing::new(overview.clone(), listed_at, suspended, &config.poll);
-            // The clock may have begun after the listing.
-            now.checked_sub(age).map_or_else(|| restored(now).stale_since(now), restored)
+        let restored = listing.map(|RestoredListing { mut listing, listed_at, numbers }| {
+            listing.owners = config.owners.totals(&numbers, config.collector.label_limit);
+            listing.watched = WatchedStatus::of_listing(&config.watch, &numbers, listing.is_exact(), &[]);
+            let content = Arc::new(ListingContent::new(&listing, &numbers));
+            (Arc::new(listing), self.last_listing(content, listed_at))
         });
-        let snapshot = AccountSnapshot { polls, changes, last_listing, history };
-        self.account.restore(snapshot, listing.map(|listing| listing.numbers));
+        let (listing, last_listing) = restored.unzip();
+        let numbers = last_listing.as_ref().map(|last| last.content.numbers.clone());
+        self.account.restore(AccountSnapshot { polls, changes, last_listing, history }, numbers);
+        listing
+    }
+
+    /// Returns a listing whose poll ended at `listed_at`.
+    fn last_listing(&self, content: Arc<ListingContent>, listed_at: SystemTime) -> LastListing {
+        // If the clock was set back, the listing is in the future; that must not keep it for ever.
+        let age = (self.now)().duration_since(listed_at).unwrap_or_else(|error| error.duration());
+        let (now, options) = (Instant::now(), &self.account.config().poll);
+        let listing = |at| LastListing::new(content, at, SuspensionTimer::start(self.suspended), options);
+        match now.checked_sub(age) {
+            Some(listed_at) => listing(listed_at),
+            // The clock began after the listing.
+            None => listing(now).stale_since(now),
+        }
     }
 }
