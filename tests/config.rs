@@ -344,7 +344,7 @@ owners:
         "c.yml:26:5: owners.name: support: is already the name of the owner at c.yml:19:5; choose another name",
         "c.yml:29:5: the owner has no name; set one, like `name: support`",
         "c.yml:30:12: owners.name:  : must be 1 to 256 bytes without control characters",
-        "c.yml:31:12: owners.name has no value; set one or remove the key",
+        "c.yml:31:10: owners.name has no value; set one or remove the key",
         "c.yml:32:23: owners.trunks has no value; set one or remove the key",
         "c.yml:32:42: owners.monthly_budget must be like {USD: 200}",
         "c.yml:33:5: owners must be a list of mappings, like `name: support`",

@@ -252,7 +252,7 @@ fn documented_units_match_the_names() {
         let name = family.name_in(Format::OpenMetrics);
         assert_eq!(family.unit.ends_with("seconds"), name.ends_with("_seconds"), "{name}");
         assert_eq!(family.unit == "Unix time in seconds", name.ends_with("_timestamp_seconds"), "{name}");
-        let is_amount = name.ends_with("_fees") || name.ends_with("_fee") || name.ends_with("_budget");
+        let is_amount = name.contains("_fees") || name.ends_with("_fee") || name.ends_with("_budget");
         assert_eq!(family.unit == "units of the currency", is_amount, "{name}");
     }
 }

@@ -65,8 +65,9 @@ pub(super) fn read_owners(path: &Path, node: &Node, problems: &mut Vec<Problem>)
     let mut reader = ListReader { path, name: "owners", example: "name: support", problems };
     let mut owners = Vec::new();
     let mut positions: HashMap<String, Position> = HashMap::new();
-    for (position, mapping) in reader.mappings(node) {
-        let Some(owner) = reader.owner(position, mapping) else { continue };
+    for node in reader.nodes(node) {
+        let position = node.position;
+        let Some(owner) = reader.mapping(node).and_then(|mapping| reader.owner(position, mapping)) else { continue };
         match positions.get(&owner.name) {
             Some(first) => {
                 let problem = format!("is already the name of the owner at {}; choose another name", reader.at(*first));
@@ -84,8 +85,10 @@ pub(super) fn read_watch(path: &Path, node: &Node, problems: &mut Vec<Problem>) 
     let example = "{number: +18005550100, name: support hotline}";
     let mut reader = ListReader { path, name: "watch", example, problems };
     let (mut numbers, mut known) = (Vec::new(), HashSet::new());
-    for (position, mapping) in reader.mappings(node) {
-        let Some(number) = reader.watched_number(position, mapping) else { continue };
+    for node in reader.nodes(node) {
+        let position = node.position;
+        let number = reader.mapping(node).and_then(|mapping| reader.watched_number(position, mapping));
+        let Some(number) = number else { continue };
         if known.insert(number.e164) {
             numbers.push(number);
         } else {
@@ -108,28 +111,27 @@ struct ListReader<'a> {
 }
 
 impl ListReader<'_> {
-    /// Returns the elements that are mappings.
-    fn mappings<'a>(&mut self, node: &'a Node) -> Vec<(Position, &'a Mapping)> {
+    /// Returns the elements of the list, which must not be empty.
+    fn nodes<'a>(&mut self, node: &'a Node) -> &'a [Node] {
         let (name, example) = (self.name, self.example);
-        let nodes = match &node.value {
-            Value::List(nodes) if !nodes.is_empty() => nodes.as_slice(),
+        match &node.value {
+            Value::List(nodes) if !nodes.is_empty() => return nodes,
             Value::List(_) | Value::Null => {
                 self.report(node.position, format!("{name} is empty; add one like `{example}` or remove the key"));
-                &[]
             }
-            _ => {
-                self.report(node.position, format!("{name} must be a list, each begun with `- `"));
-                &[]
-            }
-        };
-        let mut mappings = Vec::with_capacity(nodes.len());
-        for node in nodes {
-            match &node.value {
-                Value::Mapping(mapping) => mappings.push((node.position, mapping)),
-                _ => self.report(node.position, format!("{name} must be a list of mappings, like `{example}`")),
-            }
+            _ => self.report(node.position, format!("{name} must be a list, each begun with `- `")),
         }
-        mappings
+        &[]
+    }
+
+    /// Returns the mapping that an element of the list is.
+    fn mapping<'a>(&mut self, node: &'a Node) -> Option<&'a Mapping> {
+        if let Value::Mapping(mapping) = &node.value {
+            return Some(mapping);
+        }
+        let (name, example) = (self.name, self.example);
+        self.report(node.position, format!("{name} must be a list of mappings, like `{example}`"));
+        None
     }
 
     /// Reads an owner; `None` if it has no valid name.

@@ -53,8 +53,8 @@ pub static POLLING: &[PollingMetric] = &[
     PollingMetric::counter(
         "tryvox_number_status_changes_total",
         &["account", "from", "to"],
-        "Total number of status changes of phone numbers between successive valid listings; pairs with an undocumented \
-         status are absent until the first such change.",
+        "Total number of status changes of phone numbers between successive valid listings; pairs of documented \
+         statuses and of those seen so far are present.",
         |status, samples| {
             for ([from, to], count) in &status.snapshot.changes.statuses {
                 samples.push([from, to], *count);
