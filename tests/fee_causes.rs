@@ -103,8 +103,12 @@ impl Model {
             match (readable(old), readable(new)) {
                 (Some(old), Some(new)) if cause == "repricing" => self.add(new.currency, cause, new.fee - old.fee),
                 (old, new) => {
-                    old.into_iter().for_each(|old| self.add(old.currency, cause, -old.fee));
-                    new.into_iter().for_each(|new| self.add(new.currency, cause, new.fee));
+                    if let Some(old) = old {
+                        self.add(old.currency, cause, -old.fee);
+                    }
+                    if let Some(new) = new {
+                        self.add(new.currency, cause, new.fee);
+                    }
                 }
             }
         }

@@ -375,8 +375,12 @@ impl ModelCounters {
                 }
                 (old, new) => {
                     let causes = if old.is_some() && new.is_some() { ["currency"; 2] } else { ["release", "purchase"] };
-                    old.into_iter().for_each(|old| self.move_fee(old.currency, causes[0], -old.fee));
-                    new.into_iter().for_each(|new| self.move_fee(new.currency, causes[1], new.fee));
+                    if let Some(old) = old {
+                        self.move_fee(old.currency, causes[0], -old.fee);
+                    }
+                    if let Some(new) = new {
+                        self.move_fee(new.currency, causes[1], new.fee);
+                    }
                 }
             }
         }

@@ -142,9 +142,11 @@ fn random_listing(rng: &mut Rng) -> Listing {
     numbers.insert("+19".to_owned(), Number { status: "suspended", has_trunk: false, is_valid: true });
     numbers.insert("+20".to_owned(), Number { status: "suspended", has_trunk: false, is_valid: true });
     if rng.bool() {
-        numbers.values_mut().for_each(|number| number.is_valid = true);
+        for number in numbers.values_mut() {
+            number.is_valid = true;
+        }
     }
-    Listing { numbers, surplus: if rng.u8(0..3) == 0 { 1 } else { 0 } }
+    Listing { numbers, surplus: usize::from(rng.u8(0..3) == 0) }
 }
 
 /// Numbers 5 to 8 of the life are watched, one of them is never listed.

@@ -216,7 +216,8 @@ mod tests {
             let lists = [numbers, trunks, applications, accounts, countries];
             let keys = ["numbers", "trunks", "applications", "accounts", "countries"];
             let fields = keys.iter().zip(lists).filter(|(_, list)| !list.is_empty());
-            fields.map(|(key, list)| format!(", {key}: [{}]", list.join(", "))).collect()
+            let fields: Vec<_> = fields.map(|(key, list)| format!(", {key}: [{}]", list.join(", "))).collect();
+            fields.concat()
         }
     }
 
