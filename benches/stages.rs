@@ -44,7 +44,7 @@ const REQUESTED: u8 = PER_PAGE as u8;
 
 /// Folds decoded pages.
 fn fold(pages: &[ListingPage<'_>], options: &Arc<CollectorOptions>) -> FoldedListing {
-    let mut fold = ListingFold::new(options.clone(), STATUSES.map(Arc::from).to_vec(), HashSet::new());
+    let mut fold = ListingFold::new(options.clone(), Arc::default(), STATUSES.map(Arc::from).to_vec(), HashSet::new());
     for (page, page_number) in pages.iter().zip(1..) {
         fold.add_page(page_number, page, |_| {});
     }
@@ -92,6 +92,8 @@ fn new_poller(pages: Pages, collector: Arc<CollectorOptions>) -> Poller {
         poll,
         collector,
         budget: BTreeMap::new(),
+        owners: Arc::default(),
+        watch: Arc::default(),
     };
     Poller {
         account: Arc::new(Account::new(config, client)),
@@ -133,7 +135,7 @@ fn bench_poll_stages(c: &mut Criterion) {
     group.bench_function("numbers", |b| b.iter(|| ListingDifference::between(&before, &after)));
     group.finish();
 
-    let listing = Listing { reported: inventory.listed, inventory };
+    let listing = Listing { reported: inventory.listed, inventory, ..Listing::default() };
     let families = render_listing("acc_demo", &listing, None);
     let mut group = c.benchmark_group("encode");
     group.throughput(Throughput::Bytes(families.iter().map(|family| family.bytes().len() as u64).sum()));

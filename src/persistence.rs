@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::AccountConfig;
-use crate::inventory::{InventorySummary, Listing};
+use crate::inventory::Listing;
 use crate::poller::{
     History, LastPoll, PollReaction, PollStats, Poller, Publication, RestoredAccount, RestoredListing,
 };
@@ -69,18 +69,13 @@ fn restore(poller: &Poller, stored: StoredAccount) -> Option<Arc<Listing>> {
     for RecentChanges { at, first, count } in recent_changes {
         history.add_changes(at, first, count);
     }
-    let collector = poller.account.config().collector.clone();
-    let listing = listing.zip(poll.last_success_at).map(|(StoredListing { mut listing, numbers }, listed_at)| {
-        // The limits may be lower than those of the earlier run.
-        let inventory = listing.inventory.with_number_limit(collector.number_limit);
-        listing.inventory = inventory.with_label_limit(collector.label_limit);
-        let overview = Arc::new(InventorySummary::new(&listing.inventory));
-        (Arc::new(listing), RestoredListing { overview, listed_at, numbers: Arc::new(numbers) })
+    let listing = listing.zip(poll.last_success_at);
+    let listing = listing.map(|(StoredListing { listing, numbers }, listed_at)| RestoredListing {
+        listing,
+        listed_at,
+        numbers: Arc::new(numbers),
     });
-    let (listing, restored_listing) = listing.unzip();
-    let polls = restored_polls(poll);
-    poller.restore(RestoredAccount { polls, changes: counters, history, listing: restored_listing });
-    listing
+    poller.restore(RestoredAccount { polls: restored_polls(poll), changes: counters, history, listing })
 }
 
 /// Returns how polling went in an earlier run. Polls of this run are counted from 0.

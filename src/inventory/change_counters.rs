@@ -1,12 +1,12 @@
 //! Counts of all changes of an account.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::serialized::entries;
-use super::{ListingDifference, OTHER};
+use super::{FeeMovements, ListingDifference, NumberStates, OTHER};
 use crate::tryvox::STATUSES;
 
 /// Counts of the changes between successive valid listings, since the start or since a state file was created.
@@ -27,13 +27,23 @@ pub struct ChangeCounters {
     pub fee_decreases: u64,
     /// Numbers whose trunk or application changed.
     pub assignment_changes: u64,
+    /// Why the sums of the monthly fees changed. Every currency that was seen is present.
+    pub fees: FeeMovements,
 }
 
 impl Default for ChangeCounters {
     fn default() -> Self {
         let pairs = STATUSES.into_iter().flat_map(|from| STATUSES.map(|to| [from, to]));
         let statuses = pairs.filter(|[from, to]| from != to).map(|pair| (pair.map(Arc::from), 0)).collect();
-        Self { added: 0, removed: 0, statuses, fee_increases: 0, fee_decreases: 0, assignment_changes: 0 }
+        Self {
+            added: 0,
+            removed: 0,
+            statuses,
+            fee_increases: 0,
+            fee_decreases: 0,
+            assignment_changes: 0,
+            fees: FeeMovements::default(),
+        }
     }
 }
 
@@ -46,14 +56,31 @@ impl ChangeCounters {
         self.fee_increases += difference.fee_increases;
         self.fee_decreases += difference.fee_decreases;
         self.assignment_changes += difference.assignment_changes;
+        self.fees.add_all(&difference.fees, label_limit);
         for (pair, count) in &difference.status_changes {
-            let pair = if self.statuses.contains_key(pair) || self.statuses.len() < label_limit.max(STATUSES.len() * 2)
-            {
-                pair.clone()
-            } else {
-                [OTHER, OTHER].map(Arc::from)
-            };
+            let pair = self.limited(pair, label_limit);
             *self.statuses.entry(pair).or_default() += count;
         }
+    }
+
+    /// Makes every currency and status of a listing present, so that their series begin at 0.
+    pub fn add_labels(&mut self, numbers: &NumberStates, label_limit: usize) {
+        let mut statuses: BTreeSet<_> = self.statuses.keys().flatten().cloned().collect();
+        for state in numbers.classes() {
+            self.fees.add_currency(&state.currency, label_limit);
+            statuses.insert(state.status.clone());
+        }
+        for from in &statuses {
+            for to in statuses.iter().filter(|to| *to != from) {
+                let pair = self.limited(&[from.clone(), to.clone()], label_limit);
+                self.statuses.entry(pair).or_default();
+            }
+        }
+    }
+
+    /// Returns the label values for a pair of statuses: its own, or `other` beyond the limit.
+    fn limited(&self, pair: &[Arc<str>; 2], limit: usize) -> [Arc<str>; 2] {
+        let is_within = self.statuses.len() < limit.max(STATUSES.len() * 2);
+        if is_within || self.statuses.contains_key(pair) { pair.clone() } else { [OTHER, OTHER].map(Arc::from) }
     }
 }

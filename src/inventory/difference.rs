@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Assignment, E164, Money, NumberState, NumberStates, StatedNumber};
+use super::{Assignment, E164, FeeMovements, Money, NumberState, NumberStates, StatedNumber};
 
 /// One change of one number between two listings.
 #[derive(Debug, Clone, PartialEq)]
@@ -164,6 +164,8 @@ pub struct ListingDifference {
     pub currency_changes: u64,
     /// Numbers whose trunk or application changed.
     pub assignment_changes: u64,
+    /// Why the sums of the monthly fees changed.
+    pub fees: FeeMovements,
     /// The first [`Self::MAX_CHANGES`] changes, in ascending order of their numbers.
     pub changes: Vec<NumberChange>,
 }
@@ -176,7 +178,10 @@ impl ListingDifference {
     #[must_use]
     pub fn between(before: &NumberStates, after: &NumberStates) -> Self {
         let mut difference = Self::default();
-        changes(before, after).for_each(|change| difference.add(change));
+        for pair @ (old, new) in differing_numbers(before, after) {
+            difference.fees.add_number(old.and_then(|old| before.state(old)), new.and_then(|new| after.state(new)));
+            changes_of(before, after, pair).into_iter().flatten().for_each(|change| difference.add(change));
+        }
         difference
     }
 

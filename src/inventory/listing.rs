@@ -1,16 +1,24 @@
 //! A complete listing of an account.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use super::Inventory;
+use super::{Inventory, OwnerTotals, WatchedStatus};
 
 /// One complete read of an account's numbers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
     /// What the records add up to.
     pub inventory: Inventory,
     /// The number of numbers that the API reported.
     pub reported: u64,
+    /// Totals by owner. Not serialized, because they follow from the numbers and the configuration.
+    #[serde(skip)]
+    pub owners: OwnerTotals,
+    /// The watched numbers. Not serialized, like the owners.
+    #[serde(skip)]
+    pub watched: Arc<[WatchedStatus]>,
 }
 
 impl Listing {
@@ -18,5 +26,12 @@ impl Listing {
     #[must_use]
     pub fn discrepancy(&self) -> u64 {
         (self.inventory.listed + self.inventory.invalid).abs_diff(self.reported)
+    }
+
+    /// Returns whether the listing has as many numbers as the API reported, all of whose records are valid, so that a
+    /// number that is not in it does not exist.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        self.inventory.invalid == 0 && self.discrepancy() == 0
     }
 }

@@ -2,7 +2,7 @@
 //! once, in [`Money::to_f64`].
 
 use std::fmt;
-use std::ops::{AddAssign, Mul};
+use std::ops::{AddAssign, Mul, Neg, Sub};
 use std::str::FromStr;
 
 use bigdecimal::BigDecimal;
@@ -89,6 +89,22 @@ impl TryFrom<String> for Money {
 impl AddAssign for Money {
     fn add_assign(&mut self, other: Self) {
         self.0 += other.0;
+    }
+}
+
+impl Sub for Money {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self(self.0 - other.0)
+    }
+}
+
+impl Neg for Money {
+    type Output = Self;
+
+    fn neg(self) -> Self {
+        Self(-self.0)
     }
 }
 

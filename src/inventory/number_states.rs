@@ -185,7 +185,7 @@ impl NumberStates {
         (self.numbers, self.pairs) = (numbers, pairs.pairs);
     }
 
-    fn get(&self, e164: E164) -> Option<StatedNumber> {
+    pub(super) fn get(&self, e164: E164) -> Option<StatedNumber> {
         let index = self.numbers.binary_search_by_key(&e164, |(e164, _)| *e164).ok()?;
         self.numbers.get(index).map(|number| self.resolve(*number))
     }

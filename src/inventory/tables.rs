@@ -5,13 +5,13 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Range};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::serialized::entries;
-use super::{E164, Money, NumberStates};
+use super::{E164, Money, NumberStates, WatchedNumber};
 use crate::tryvox::{Deviation, OptionalField, STATUSES};
 
 /// The label value that replaces all values beyond a limit.
@@ -56,6 +56,9 @@ pub struct NumberDetails {
     pub monthly_fee: Money,
     /// Unix timestamp in seconds; `None` if unknown.
     pub updated_at: Option<u32>,
+    /// Unix timestamp in seconds; `None` if unknown.
+    #[serde(default)]
+    pub created_at: Option<u32>,
 }
 
 /// What one complete listing of an account contains. The tables of disabled collectors are empty.
@@ -75,15 +78,15 @@ pub struct Inventory {
     /// Totals by assignment (`trunk`, `application`, `both` or `none`), status and currency. Setup fees are always 0.
     #[serde(with = "entries")]
     pub assignments: LabelTable<3, GroupTotals>,
-    /// Numbers by country, region and status.
+    /// Totals by country, region, status and currency. Setup fees are always 0, here and in the next two tables.
     #[serde(with = "entries")]
-    pub regions: LabelTable<3, u64>,
-    /// Numbers by trunk and status.
+    pub regions: LabelTable<4, GroupTotals>,
+    /// Totals by trunk, status and currency.
     #[serde(with = "entries")]
-    pub trunks: LabelTable<2, u64>,
-    /// Numbers by application and status.
+    pub trunks: LabelTable<3, GroupTotals>,
+    /// Totals by application, status and currency.
     #[serde(with = "entries")]
-    pub applications: LabelTable<2, u64>,
+    pub applications: LabelTable<3, GroupTotals>,
     /// Unix timestamp in seconds of the oldest `updated_at`, by status.
     pub oldest_update: BTreeMap<Arc<str>, u32>,
     /// Unix timestamp in seconds of the newest `created_at`.
@@ -131,12 +134,18 @@ pub struct FoldedListing {
 }
 
 impl Inventory {
-    /// Limits the numbers that get per-number series to `limit`; the least recently updated ones are kept.
+    /// Limits the numbers that get per-number series, apart from the watched ones, to `limit`; the least recently updated
+    /// ones are kept.
     #[must_use]
-    pub fn with_number_limit(mut self, limit: usize) -> Self {
-        let excess = self.numbers.len().saturating_sub(limit);
-        self.numbers.truncate(limit);
-        self.truncated_numbers = self.truncated_numbers.map(|truncated| truncated + excess as u64);
+    pub fn with_number_limit(mut self, limit: usize, watched: &[WatchedNumber]) -> Self {
+        let (mut kept, before) = (0, self.numbers.len());
+        self.numbers.retain(|number| {
+            let is_watched = watched.iter().any(|watched| watched.e164 == number.e164);
+            kept += usize::from(!is_watched);
+            is_watched || kept <= limit
+        });
+        let removed = (before - self.numbers.len()) as u64;
+        self.truncated_numbers = self.truncated_numbers.map(|truncated| truncated + removed);
         self
     }
 
@@ -145,12 +154,12 @@ impl Inventory {
     /// kept. Totals over a whole table do not change.
     #[must_use]
     pub fn with_label_limit(mut self, limit: usize) -> Self {
-        limit_label_values(&mut self.groups, limit, |totals: &GroupTotals| totals.numbers);
-        limit_label_values(&mut self.assignments, limit, |totals: &GroupTotals| totals.numbers);
-        limit_label_values(&mut self.capabilities, limit, |numbers: &u64| *numbers);
-        limit_label_values(&mut self.regions, limit, |numbers: &u64| *numbers);
-        limit_label_values(&mut self.trunks, limit, |numbers: &u64| *numbers);
-        limit_label_values(&mut self.applications, limit, |numbers: &u64| *numbers);
+        limit_label_values(&mut self.groups, 0..4, limit, |totals: &GroupTotals| totals.numbers);
+        limit_label_values(&mut self.assignments, 0..3, limit, |totals: &GroupTotals| totals.numbers);
+        limit_label_values(&mut self.capabilities, 0..2, limit, |numbers: &u64| *numbers);
+        limit_label_values(&mut self.regions, 0..4, limit, |totals: &GroupTotals| totals.numbers);
+        limit_label_values(&mut self.trunks, 0..3, limit, |totals: &GroupTotals| totals.numbers);
+        limit_label_values(&mut self.applications, 0..3, limit, |totals: &GroupTotals| totals.numbers);
         // This table does not count the numbers of a status, so it keeps the statuses that the groups keep.
         let statuses: HashSet<Arc<str>> = self.groups.keys().map(|[_, _, status, _]| status.clone()).collect();
         for (status, updated_at) in std::mem::take(&mut self.oldest_update) {
@@ -162,13 +171,17 @@ impl Inventory {
     }
 }
 
-/// Limits each label of one table, see [`Inventory::with_label_limit`]. `count` returns how many numbers a value of the
+/// Limits some labels of one table, see [`Inventory::with_label_limit`]. `count` returns how many numbers a value of the
 /// table stands for.
-fn limit_label_values<const N: usize, V>(table: &mut LabelTable<N, V>, limit: usize, count: fn(&V) -> u64)
-where
+pub(super) fn limit_label_values<const N: usize, V>(
+    table: &mut LabelTable<N, V>,
+    labels: Range<usize>,
+    limit: usize,
+    count: fn(&V) -> u64,
+) where
     V: AddAssign + Default,
 {
-    for label in 0..N {
+    for label in labels {
         let mut numbers_by_value: BTreeMap<Arc<str>, u64> = BTreeMap::new();
         for (labels, value) in &*table {
             *numbers_by_value.entry(labels[label].clone()).or_default() += count(value);

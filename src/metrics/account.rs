@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
 use super::previous::PreviousAccount;
-use super::render::{RenderedListing, render_listing, without_disabled};
+use super::render::{RenderedListing, render_listing, with_configured, without_disabled};
 use super::text::CachedText;
 use crate::inventory::Listing;
 use crate::poller::{
@@ -63,7 +63,8 @@ impl AccountMetrics {
     /// Removes the samples of collectors that have been disabled since the listing began. Those of collectors that have
     /// been enabled come with the next listing, because the tables of this one are not kept.
     fn without_disabled(&self, listing: RenderedListing) -> RenderedListing {
-        without_disabled(listing, &self.account.config().collector)
+        let config = self.account.config();
+        without_disabled(listing, &config.collector, &config.watch)
     }
 
     /// Completes the metrics after a first poll that failed by those of an earlier run: the time of the last success,
@@ -81,9 +82,9 @@ impl AccountMetrics {
         let is_carried = previous.has_inventory() && !time_left.is_zero();
         let suspended = SuspensionTimer::start(total_suspended_time);
         let stale_at = Instant::now() + if is_carried { time_left } else { Duration::ZERO };
-        let overview = Arc::default();
+        let content = Arc::default();
         let last_listing =
-            LastListing { overview, listed_at: Instant::now(), stale_at, overdue_at: stale_at, suspended };
+            LastListing { content, listed_at: Instant::now(), stale_at, overdue_at: stale_at, suspended };
         let polls = PollStats { last_success_at: Some(last_success_at), ..snapshot.polls.clone() };
         let snapshot =
             Arc::new(AccountSnapshot { polls, last_listing: Some(last_listing), ..AccountSnapshot::clone(snapshot) });
@@ -106,9 +107,18 @@ impl PollReaction for AccountMetrics {
         self.view.store(Arc::new(AccountView { snapshot: publication.snapshot.clone(), listing }));
     }
 
-    fn config_changed(&self, _: &Account, snapshot: &Arc<AccountSnapshot>) {
-        let previous = self.view.load_full();
-        let listing = previous.listing.as_deref().map(|rendered| Arc::new(self.without_disabled(rendered.clone())));
+    fn config_changed(&self, account: &Account, snapshot: &Arc<AccountSnapshot>) {
+        let (previous, config) = (self.view.load_full(), account.config());
+        let listing = previous.listing.as_deref().map(|rendered| {
+            let content = snapshot.last_listing.as_ref().map(|last| &*last.content);
+            let configured = content.map(|content| Listing {
+                owners: config.owners.totals(&content.numbers, config.collector.label_limit),
+                watched: content.watched.clone(),
+                ..Listing::default()
+            });
+            let rendered = with_configured(account.name(), &configured.unwrap_or_default(), rendered);
+            Arc::new(self.without_disabled(rendered))
+        });
         self.view.store(Arc::new(AccountView { snapshot: snapshot.clone(), listing }));
     }
 }
@@ -167,7 +177,6 @@ mod tests {
 
     use super::*;
     use crate::config::{AccountConfig, PollOptions};
-    use crate::inventory::Inventory;
     use crate::metrics::{INVENTORY, PreviousMetrics, seal};
     use crate::poller::{LastPoll, NewListing, PollStats};
     use crate::tryvox::{
@@ -200,6 +209,8 @@ mod tests {
             poll: PollOptions::default(),
             collector: Arc::default(),
             budget: BTreeMap::new(),
+            owners: Arc::default(),
+            watch: Arc::default(),
         };
         let client = TryvoxClient::new("a", "acc", TryvoxOptions::default(), context);
         AccountMetrics::new(Arc::new(Account::new(config, client)))
@@ -215,10 +226,10 @@ mod tests {
         assert_eq!(samples(now), 0, "the account has not been polled");
 
         let (stale_at, suspended) = (now + Duration::from_mins(15), SuspensionTimer::start(|| Duration::ZERO));
-        let overview = Arc::default();
-        let last_listing = LastListing { overview, listed_at: now, stale_at, overdue_at: stale_at, suspended };
+        let content = Arc::default();
+        let last_listing = LastListing { content, listed_at: now, stale_at, overdue_at: stale_at, suspended };
         let succeeded = Arc::new(AccountSnapshot { last_listing: Some(last_listing), ..AccountSnapshot::default() });
-        let listing = Arc::new(Listing { inventory: Inventory::default(), reported: 7 });
+        let listing = Arc::new(Listing { reported: 7, ..Listing::default() });
         let new_listing = Some(NewListing { listing: &listing, numbers: &Arc::default(), previous: None });
         metrics.poll_ended(&Publication { account: &metrics.account, snapshot: &succeeded, new_listing });
         assert_eq!(samples(now), 4, "the families of the whole listing");

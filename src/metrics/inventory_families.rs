@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use super::exposition::Samples;
 use super::metric::Metric;
-use crate::inventory::Listing;
-use crate::inventory::{GroupTotals, LabelTable, Money, NumberDetails};
-use crate::tryvox::OptionalField;
+use crate::inventory::{GroupTotals, LabelTable, Listing, MISSING, Money, NumberDetails, WatchedStatus};
+use crate::tryvox::{OptionalField, STATUSES};
 
 const NUMBERS: &str = "numbers";
 const MONEY: &str = "units of the currency";
@@ -30,14 +29,7 @@ pub static INVENTORY: &[ListingMetric] = &[
         "tryvox_numbers",
         &["account", "country", "type", "status"],
         help!("Number of phone numbers in the last valid listing"),
-        |listing, samples| {
-            let groups: Vec<_> = listing.inventory.groups.iter().collect();
-            for currencies in groups.chunk_by(|(a, _), (b, _)| a[..3] == b[..3]) {
-                let ([country, kind, status, _], _) = currencies[0];
-                let numbers: u64 = currencies.iter().map(|(_, sum)| sum.numbers).sum();
-                samples.push([country, kind, status], numbers);
-            }
-        },
+        |listing, samples| push_numbers(&listing.inventory.groups, samples, |[country, kind, status, _]| [country, kind, status]),
     )
     .unit(NUMBERS)
     .example("Countries with suspended numbers", "sum by (country) (tryvox_numbers{status=\"suspended\"}) > 0"),
@@ -82,14 +74,7 @@ pub static INVENTORY: &[ListingMetric] = &[
             "Number of phone numbers in the last valid listing by assignment: trunk, application, both or none",
             "--collector.assignment is false"
         ),
-        |listing, samples| {
-            let groups: Vec<_> = listing.inventory.assignments.iter().collect();
-            for currencies in groups.chunk_by(|(a, _), (b, _)| a[..2] == b[..2]) {
-                let ([assignment, status, _], _) = currencies[0];
-                let numbers: u64 = currencies.iter().map(|(_, sum)| sum.numbers).sum();
-                samples.push([assignment, status], numbers);
-            }
-        },
+        |listing, samples| push_numbers(&listing.inventory.assignments, samples, |[assignment, status, _]| [assignment, status]),
     )
     .unit(NUMBERS)
     .example("Unassigned numbers of each account", "sum by (account) (tryvox_assignment_numbers{assignment=\"none\"})"),
@@ -115,11 +100,20 @@ pub static INVENTORY: &[ListingMetric] = &[
             "Number of phone numbers in the last valid listing by region (the label is empty for numbers without one)",
             "--collector.region is not set"
         ),
-        |listing, samples| push_counts(&listing.inventory.regions, samples),
+        |listing, samples| push_numbers(&listing.inventory.regions, samples, |[country, region, status, _]| [country, region, status]),
     )
     .unit(NUMBERS)
     .opt_in()
     .example("Ten regions with the most numbers", "topk(10, sum by (country, region) (tryvox_region_numbers))"),
+    ListingMetric::gauge(
+        "tryvox_region_monthly_fees",
+        &["account", "country", "region", "status", "currency"],
+        help!("Sum of the monthly fees of the phone numbers in the last valid listing by region, in units of the currency (different currencies must not be added)", "--collector.region is not set"),
+        |listing, samples| push_fees(&listing.inventory.regions, samples, |sum| &sum.monthly_fees),
+    )
+    .unit(MONEY)
+    .opt_in()
+    .example("Ten most expensive regions of each currency", "topk by (currency) (10, sum by (country, region, currency) (tryvox_region_monthly_fees))"),
     ListingMetric::gauge(
         "tryvox_trunk_numbers",
         &["account", "trunk_id", "status"],
@@ -127,7 +121,7 @@ pub static INVENTORY: &[ListingMetric] = &[
             "Number of phone numbers in the last valid listing by trunk (the label is empty for numbers without one)",
             "--collector.trunk is not set"
         ),
-        |listing, samples| push_counts(&listing.inventory.trunks, samples),
+        |listing, samples| push_numbers(&listing.inventory.trunks, samples, |[trunk, status, _]| [trunk, status]),
     )
     .unit(NUMBERS)
     .opt_in()
@@ -136,17 +130,73 @@ pub static INVENTORY: &[ListingMetric] = &[
         "sum by (trunk_id) (tryvox_trunk_numbers{status!=\"active\"})",
     ),
     ListingMetric::gauge(
+        "tryvox_trunk_monthly_fees",
+        &["account", "trunk_id", "status", "currency"],
+        help!("Sum of the monthly fees of the phone numbers in the last valid listing by trunk, in units of the currency (different currencies must not be added)", "--collector.trunk is not set"),
+        |listing, samples| push_fees(&listing.inventory.trunks, samples, |sum| &sum.monthly_fees),
+    )
+    .unit(MONEY)
+    .opt_in()
+    .example("Monthly fees of each trunk by currency", "sum by (trunk_id, currency) (tryvox_trunk_monthly_fees)"),
+    ListingMetric::gauge(
         "tryvox_application_numbers",
         &["account", "application_id", "status"],
         help!(
             "Number of phone numbers in the last valid listing by application (the label is empty for numbers without one)",
             "--collector.application is not set"
         ),
-        |listing, samples| push_counts(&listing.inventory.applications, samples),
+        |listing, samples| push_numbers(&listing.inventory.applications, samples, |[application, status, _]| [application, status]),
     )
     .unit(NUMBERS)
     .opt_in()
     .example("Numbers of each application", "sum by (application_id) (tryvox_application_numbers)"),
+    ListingMetric::gauge(
+        "tryvox_application_monthly_fees",
+        &["account", "application_id", "status", "currency"],
+        help!("Sum of the monthly fees of the phone numbers in the last valid listing by application, in units of the currency (different currencies must not be added)", "--collector.application is not set"),
+        |listing, samples| push_fees(&listing.inventory.applications, samples, |sum| &sum.monthly_fees),
+    )
+    .unit(MONEY)
+    .opt_in()
+    .example("Monthly fees of each application by currency", "sum by (application_id, currency) (tryvox_application_monthly_fees)"),
+    ListingMetric::gauge(
+        "tryvox_owner_numbers",
+        &["account", "owner", "status"],
+        help!("Number of phone numbers in the last valid listing by owner (the label is empty for numbers without one); only owners that have numbers in the account", "no owners are configured"),
+        |listing, samples| push_numbers(&listing.owners, samples, |[owner, status, _]| [owner, status]),
+    )
+    .unit(NUMBERS)
+    .opt_in()
+    .example("Numbers of each owner", "sum by (owner) (tryvox_owner_numbers)"),
+    ListingMetric::gauge(
+        "tryvox_owner_monthly_fees",
+        &["account", "owner", "status", "currency"],
+        help!("Sum of the monthly fees of the phone numbers in the last valid listing by owner, in units of the currency (different currencies must not be added)", "no owners are configured"),
+        |listing, samples| push_fees(&listing.owners, samples, |sum| &sum.monthly_fees),
+    )
+    .unit(MONEY)
+    .opt_in()
+    .example("Monthly fees of each owner by currency", "sum by (owner, currency) (tryvox_owner_monthly_fees)"),
+    ListingMetric::gauge(
+        "tryvox_watched_number_status",
+        &["account", "e164", "name", "status"],
+        help!("Whether a watched number has the status (1) or not (0); missing means that the account does not have the number", "the number is not watched"),
+        push_watched_statuses,
+    )
+    .opt_in()
+    .example("Watched numbers that are not active", "tryvox_watched_number_status{status=\"active\"} == 0"),
+    ListingMetric::gauge(
+        "tryvox_watched_number_assigned",
+        &["account", "e164", "name"],
+        help!("Whether a watched number has a trunk or an application (1) or not (0)", "the number is not watched"),
+        |listing, samples| {
+            for WatchedStatus { number, is_assigned, .. } in &*listing.watched {
+                samples.push([&*number.e164.to_string(), &*number.name], *is_assigned);
+            }
+        },
+    )
+    .opt_in()
+    .example("Watched numbers without trunk and application", "tryvox_watched_number_assigned == 0"),
     ListingMetric::gauge(
         "tryvox_oldest_update_timestamp_seconds",
         &["account", "status"],
@@ -181,9 +231,9 @@ pub static INVENTORY: &[ListingMetric] = &[
         "tryvox_number_info",
         &["account", "e164", "country", "type", "region", "status", "trunk_id", "application_id"],
         help!(
-            "Properties of a phone number with per-number series (see --collector.number.statuses), as labels of the \
+            "Properties of a phone number with per-number series (see --collector.number.statuses and watch), as labels of the \
              value 1",
-            "--collector.number.statuses is none"
+            "--collector.number.statuses is none and the number is not watched"
         ),
         |listing, samples| {
             for number in &listing.inventory.numbers {
@@ -200,7 +250,7 @@ pub static INVENTORY: &[ListingMetric] = &[
         help!(
             "Monthly fee of a phone number with per-number series, in units of the currency (different currencies must \
              not be added)",
-            "--collector.number.statuses is none"
+            "--collector.number.statuses is none and the number is not watched"
         ),
         |listing, samples| {
             for number in &listing.inventory.numbers {
@@ -214,7 +264,7 @@ pub static INVENTORY: &[ListingMetric] = &[
         "tryvox_number_updated_timestamp_seconds",
         &["account", "e164"],
         "Unix timestamp in seconds of the updated_at of a phone number with per-number series; absent if it has none, \
-         there is no valid listing, it is stale, or --collector.number.statuses is none.",
+         there is no valid listing, it is stale, or --collector.number.statuses is none and the number is not watched.",
         |listing, samples| {
             for number in &listing.inventory.numbers {
                 if let Some(updated) = number.updated_at {
@@ -227,6 +277,24 @@ pub static INVENTORY: &[ListingMetric] = &[
     .example(
         "Numbers not updated for a week",
         "time() - tryvox_number_updated_timestamp_seconds > 7 * 86400",
+    ),
+    ListingMetric::gauge(
+        "tryvox_number_created_timestamp_seconds",
+        &["account", "e164"],
+        "Unix timestamp in seconds of the created_at of a phone number with per-number series; absent if it has none, \
+         there is no valid listing, it is stale, or --collector.number.statuses is none and the number is not watched.",
+        |listing, samples| {
+            for number in &listing.inventory.numbers {
+                if let Some(created) = number.created_at {
+                    samples.push([&*number.e164.to_string()], u64::from(created));
+                }
+            }
+        },
+    )
+    .unit(TIMESTAMP)
+    .example(
+        "Numbers with per-number series that were purchased within a week",
+        "time() - tryvox_number_created_timestamp_seconds < 7 * 86400",
     ),
     ListingMetric::gauge(
         "tryvox_number_series_truncated",
@@ -295,6 +363,34 @@ fn push_fees<const N: usize>(
 ) {
     for (labels, sum) in table {
         samples.push(values(labels), amount(sum).to_f64());
+    }
+}
+
+/// Pushes the numbers of each group, over all currencies: the labels without the currency are those that `labels`
+/// returns.
+fn push_numbers<const N: usize, const M: usize>(
+    table: &LabelTable<N, GroupTotals>,
+    samples: &mut Samples<'_>,
+    labels: for<'a> fn([&'a str; N]) -> [&'a str; M],
+) {
+    // Currency comes last, so groups that differ only in currency are neighbors.
+    let groups: Vec<_> = table.iter().collect();
+    for currencies in groups.chunk_by(|(a, _), (b, _)| a[..M] == b[..M]) {
+        let (group, _) = currencies[0];
+        samples.push(labels(values(group)), currencies.iter().map(|(_, sum)| sum.numbers).sum::<u64>());
+    }
+}
+
+/// Pushes a sample of each watched number for each documented status, the missing one, and an undocumented one that it
+/// has.
+fn push_watched_statuses(listing: &Listing, samples: &mut Samples<'_>) {
+    for WatchedStatus { number, status, .. } in &*listing.watched {
+        let e164 = number.e164.to_string();
+        let known = STATUSES.into_iter().chain([MISSING]);
+        let undocumented = Some(&**status).filter(|status| known.clone().all(|known| known != *status));
+        for value in known.clone().chain(undocumented) {
+            samples.push([&*e164, &*number.name, value], *value == **status);
+        }
     }
 }
 

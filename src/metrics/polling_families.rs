@@ -5,7 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
+use super::exposition::Samples;
 use super::metric::Metric;
+use crate::inventory::{FeeMovement, Money};
 use crate::poller::{Account, AccountSnapshot};
 use crate::tryvox::{DURATION_BUCKETS, FailureReason, RequestStats};
 
@@ -51,8 +53,8 @@ pub static POLLING: &[PollingMetric] = &[
     PollingMetric::counter(
         "tryvox_number_status_changes_total",
         &["account", "from", "to"],
-        "Total number of status changes of phone numbers between successive valid listings; pairs with an undocumented \
-         status are absent until the first such change.",
+        "Total number of status changes of phone numbers between successive valid listings; pairs of documented \
+         statuses and of those seen so far are present.",
         |status, samples| {
             for ([from, to], count) in &status.snapshot.changes.statuses {
                 samples.push([from, to], *count);
@@ -88,6 +90,31 @@ pub static POLLING: &[PollingMetric] = &[
     .example(
         "Accounts whose numbers were reassigned in a day",
         "increase(tryvox_number_assignment_changes_total[1d]) > 0",
+    ),
+    PollingMetric::counter(
+        "tryvox_monthly_fees_added_total",
+        &["account", "currency", "cause"],
+        "Total amount by which the monthly fees increased between successive valid listings, by cause, in units of the \
+         currency (different currencies must not be added); added minus removed is the change of the sum of \
+         tryvox_monthly_fees.",
+        |status, samples| push_fee_movements(status, samples, |movement| &movement.added),
+    )
+    .unit("units of the currency")
+    .example(
+        "Why monthly fees increased in a week, by currency",
+        "sum by (currency, cause) (increase(tryvox_monthly_fees_added_total[1w])) > 0",
+    ),
+    PollingMetric::counter(
+        "tryvox_monthly_fees_removed_total",
+        &["account", "currency", "cause"],
+        "Total amount by which the monthly fees decreased between successive valid listings, by cause, in units of the \
+         currency (different currencies must not be added).",
+        |status, samples| push_fee_movements(status, samples, |movement| &movement.removed),
+    )
+    .unit("units of the currency")
+    .example(
+        "Monthly fees of numbers released in a week, by currency",
+        "sum by (currency) (increase(tryvox_monthly_fees_removed_total{cause=\"release\"}[1w]))",
     ),
     PollingMetric::gauge(
         "tryvox_up",
@@ -243,6 +270,13 @@ pub static POLLING: &[PollingMetric] = &[
     .unit("requests")
     .example("Retries per second by reason", "sum by (reason) (rate(tryvox_api_retries_total[5m]))"),
 ];
+
+/// Pushes one of the amounts of each currency and cause.
+fn push_fee_movements(status: &PollingStatus, samples: &mut Samples<'_>, amount: fn(&FeeMovement) -> &Money) {
+    for (currency, cause, movement) in status.snapshot.changes.fees.iter() {
+        samples.push([currency, cause.as_str()], amount(movement).to_f64());
+    }
+}
 
 /// Returns the seconds since the epoch, 0 for a time before it.
 pub(super) fn timestamp(at: SystemTime) -> f64 {

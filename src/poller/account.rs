@@ -14,7 +14,9 @@ use tokio::time::Instant;
 use super::history::History;
 use super::suspension::SuspensionTimer;
 use crate::config::{AccountConfig, PollOptions};
-use crate::inventory::{ChangeCounters, InventorySummary, ListingDifference, NumberStates};
+use crate::inventory::{
+    ChangeCounters, CollectorOptions, InventorySummary, Listing, ListingDifference, NumberStates, WatchedStatus,
+};
 use crate::tryvox::{Failure, FailureReason, ListingProgress, RequestStats, TryvoxClient};
 
 /// Counts of the polls of an account since the start, and how the last one went, maybe before the start.
@@ -79,8 +81,8 @@ impl PollStats {
 /// [`NewListing`](super::NewListing) has them.
 #[derive(Debug, Clone)]
 pub struct LastListing {
-    /// The numbers and fees that the status page shows.
-    pub overview: Arc<InventorySummary>,
+    /// What it contains.
+    pub content: Arc<ListingContent>,
     /// When its poll ended.
     pub listed_at: Instant,
     /// When it becomes stale if polls fail.
@@ -91,10 +93,35 @@ pub struct LastListing {
     pub suspended: SuspensionTimer,
 }
 
+/// What an account keeps of the content of its last valid listing.
+#[derive(Debug, Clone, Default)]
+pub struct ListingContent {
+    /// The numbers and fees that the status page shows.
+    pub overview: Arc<InventorySummary>,
+    /// The state of each number.
+    pub numbers: Arc<NumberStates>,
+    /// Whether a number that is not in the listing does not exist.
+    pub is_exact: bool,
+    /// The watched numbers.
+    pub watched: Arc<[WatchedStatus]>,
+}
+
+impl ListingContent {
+    /// Returns what an account keeps of a listing.
+    pub(super) fn new(listing: &Listing, numbers: &Arc<NumberStates>) -> Self {
+        Self {
+            overview: Arc::new(InventorySummary::new(&listing.inventory)),
+            numbers: numbers.clone(),
+            is_exact: listing.is_exact(),
+            watched: listing.watched.clone(),
+        }
+    }
+}
+
 impl LastListing {
     /// Creates the state of a listing whose poll ended at `listed_at`, when `suspended` was started.
     pub(super) fn new(
-        overview: Arc<InventorySummary>,
+        content: Arc<ListingContent>,
         listed_at: Instant,
         suspended: SuspensionTimer,
         options: &PollOptions,
@@ -102,13 +129,7 @@ impl LastListing {
         let stale_after = options.stale_after();
         // However short that is, a listing is shown until the next poll has ended.
         let overdue_after = stale_after.max(options.interval + options.timeout());
-        Self {
-            overview,
-            listed_at,
-            stale_at: listed_at + stale_after,
-            overdue_at: listed_at + overdue_after,
-            suspended,
-        }
+        Self { content, listed_at, stale_at: listed_at + stale_after, overdue_at: listed_at + overdue_after, suspended }
     }
 
     /// Returns the same listing, stale from `stale_at` on, whether polls fail or not.
@@ -146,21 +167,26 @@ impl AccountSnapshot {
         poll: LastPoll,
         listing: LastListing,
         difference: Option<&ListingDifference>,
-        label_limit: usize,
+        collector: &CollectorOptions,
     ) -> Self {
         let (mut changes, mut history) = (self.changes.clone(), self.history.clone());
+        changes.add_labels(&listing.content.numbers, collector.label_limit);
         if let Some(difference) = difference {
-            changes.add(difference, label_limit);
+            changes.add(difference, collector.label_limit);
             history.add_difference(poll.ended_at, difference);
         }
         Self { polls: self.polls.after_success(poll), changes, last_listing: Some(listing), history }
     }
 
-    /// Returns the snapshot that follows this one when the options change: it only becomes stale at another time.
-    pub(super) fn with_options(&self, options: &PollOptions) -> Self {
-        let last_listing = self.last_listing.as_ref();
-        let last_listing =
-            last_listing.map(|last| LastListing::new(last.overview.clone(), last.listed_at, last.suspended, options));
+    /// Returns the snapshot that follows this one when the configuration changes: it becomes stale at another time, and
+    /// other numbers may be watched.
+    pub(super) fn with_config(&self, config: &AccountConfig) -> Self {
+        let last_listing = self.last_listing.as_ref().map(|last| {
+            let ListingContent { numbers, is_exact, watched, .. } = &*last.content;
+            let watched = WatchedStatus::of_listing(&config.watch, numbers, *is_exact, watched);
+            let content = ListingContent { watched, ..ListingContent::clone(&last.content) };
+            LastListing::new(Arc::new(content), last.listed_at, last.suspended, &config.poll)
+        });
         Self { last_listing, ..self.clone() }
     }
 

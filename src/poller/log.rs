@@ -51,7 +51,7 @@ pub(super) fn log_changes(account: &str, difference: &ListingDifference) {
 
 /// Logs a successful poll: at debug level if the account was up before and the listing is complete.
 pub(super) fn log_success(account: &str, was_up: bool, listing: &Listing, poll: LastPoll) {
-    let Listing { inventory, reported } = listing;
+    let Listing { inventory, reported, .. } = listing;
     let (numbers, invalid_records, pages) = (inventory.listed, inventory.invalid, poll.pages);
     let duration = tracing::field::display(duration::format(poll.duration));
     if was_up && listing.discrepancy() == 0 {

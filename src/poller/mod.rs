@@ -28,7 +28,7 @@ mod suspension;
 mod task;
 mod thread;
 
-pub use account::{Account, AccountSnapshot, LastListing, LastPoll, PollPhase, PollStats};
+pub use account::{Account, AccountSnapshot, LastListing, LastPoll, ListingContent, PollPhase, PollStats};
 pub use build::{PollerFactory, build_pollers};
 pub use fleet::{Fleet, FleetChange, FleetManager};
 pub use history::{ChangeEvent, FailureStreak, History};

@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, warn};
@@ -159,7 +159,8 @@ impl<'a> Poll<'a> {
         added_during_previous_listing: HashSet<E164>,
     ) -> Result<ListingAttempt, Failure> {
         let (options, statuses) = (self.config.collector.clone(), self.config.listed_statuses());
-        let fold = Mutex::new(ListingFold::new(options, statuses, added_during_previous_listing));
+        let watched = Arc::new(self.config.watch.iter().map(|number| number.e164).collect());
+        let fold = Mutex::new(ListingFold::new(options, watched, statuses, added_during_previous_listing));
         let (mut pages_before, mut reported, mut is_total_stable, mut lacks_numbers) = (0_u32, 0_u64, true, false);
         for filter in &self.config.filters() {
             let add_page = |number: u32, page: ListingPage<'_>| {
@@ -179,7 +180,7 @@ impl<'a> Poll<'a> {
         let FoldedListing { inventory, number_states: numbers, added_during_listing, unreadable_numbers: unreadable } =
             run_blocking(move || fold.finish()).await;
         lacks_numbers |= reported > 0 && inventory.listed == 0;
-        let listing = Listing { inventory, reported };
+        let listing = Listing { inventory, reported, ..Listing::default() };
         let listed = ListedNumbers { listing, numbers, unreadable, is_total_stable, lacks_numbers };
         Ok(ListingAttempt { listed, added_during_listing })
     }

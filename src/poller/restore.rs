@@ -5,11 +5,11 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-use super::account::{AccountSnapshot, LastListing, PollStats};
+use super::account::{AccountSnapshot, LastListing, ListingContent, PollStats};
 use super::history::History;
 use super::suspension::SuspensionTimer;
 use super::task::Poller;
-use crate::inventory::{ChangeCounters, InventorySummary, NumberStates};
+use crate::inventory::{ChangeCounters, Listing, NumberStates, WatchedStatus};
 
 /// What is known of an account that has not been polled by this process.
 #[derive(Debug)]
@@ -27,8 +27,8 @@ pub struct RestoredAccount {
 /// A valid listing of an earlier run.
 #[derive(Debug)]
 pub struct RestoredListing {
-    /// The numbers and fees that the status page shows.
-    pub overview: Arc<InventorySummary>,
+    /// The listing.
+    pub listing: Listing,
     /// When its poll ended.
     pub listed_at: SystemTime,
     /// The state of each number.
@@ -37,21 +37,36 @@ pub struct RestoredListing {
 
 impl Poller {
     /// Restores the state of the account, which has not been polled yet. Its listing is stale once it is older than
-    /// `--poll.stale-after`, because nothing is known of polls since.
-    pub fn restore(&self, restored: RestoredAccount) {
+    /// `--poll.stale-after`, because nothing is known of polls since. Returns the listing as the current configuration
+    /// shows it.
+    pub fn restore(&self, restored: RestoredAccount) -> Option<Arc<Listing>> {
         let RestoredAccount { polls, changes, history, listing } = restored;
         let config = self.account.config();
-        let last_listing = listing.as_ref().map(|RestoredListing { overview, listed_at, .. }| {
-            // If the clock was set back, the listing is in the future; that must not keep it for ever.
-            let age = (self.now)().duration_since(*listed_at).unwrap_or_else(|error| error.duration());
-            let suspended = SuspensionTimer::start(self.suspended);
-            let now = Instant::now();
-            let restored = |listed_at| LastListing::new(overview.clone(), listed_at, suspended, &config.poll);
-            // The clock may have begun after the listing.
-            let stale_at = now.checked_sub(age).map_or(now, |listed_at| restored(listed_at).stale_at);
-            restored(now.checked_sub(age).unwrap_or(now)).stale_since(stale_at)
+        let restored = listing.map(|RestoredListing { mut listing, listed_at, numbers }| {
+            // The limits may be lower than those of the earlier run.
+            let inventory = listing.inventory.with_number_limit(config.collector.number_limit, &config.watch);
+            listing.inventory = inventory.with_label_limit(config.collector.label_limit);
+            listing.owners = config.owners.totals(&numbers, config.collector.label_limit);
+            listing.watched = WatchedStatus::of_listing(&config.watch, &numbers, listing.is_exact(), &[]);
+            let content = Arc::new(ListingContent::new(&listing, &numbers));
+            (Arc::new(listing), self.last_listing(content, listed_at))
         });
-        let snapshot = AccountSnapshot { polls, changes, last_listing, history };
-        self.account.restore(snapshot, listing.map(|listing| listing.numbers));
+        let (listing, last_listing) = restored.unzip();
+        let numbers = last_listing.as_ref().map(|last| last.content.numbers.clone());
+        self.account.restore(AccountSnapshot { polls, changes, last_listing, history }, numbers);
+        listing
+    }
+
+    /// Returns a listing whose poll ended at `listed_at`.
+    fn last_listing(&self, content: Arc<ListingContent>, listed_at: SystemTime) -> LastListing {
+        // If the clock was set back, the listing is in the future; that must not keep it for ever.
+        let age = (self.now)().duration_since(listed_at).unwrap_or_else(|error| error.duration());
+        let (now, options) = (Instant::now(), &self.account.config().poll);
+        let suspended = SuspensionTimer::start(self.suspended);
+        // The clock may have begun after the listing.
+        let (listed_at, is_known) = now.checked_sub(age).map_or((now, false), |listed_at| (listed_at, true));
+        let listing = LastListing::new(content, listed_at, suspended, options);
+        let stale_at = if is_known { listing.stale_at } else { now };
+        listing.stale_since(stale_at)
     }
 }

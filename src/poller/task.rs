@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::account::{Account, LastListing, LastPoll, PollPhase, PollStats};
+use super::account::{Account, LastListing, LastPoll, ListingContent, PollPhase, PollStats};
 use super::log::{log_changes, log_failure, log_success};
 use super::poll::{ListedNumbers, Poll};
 use super::publication::{NewListing, PollReaction, PreviousListing, Publication};
@@ -19,7 +19,7 @@ use super::schedule::Schedule;
 use super::suspension::SuspensionTimer;
 use crate::blocking::run_blocking;
 use crate::config::AccountConfig;
-use crate::inventory::{InventorySummary, Listing, ListingDifference, NumberStates};
+use crate::inventory::{Listing, ListingDifference, NumberStates, WatchedStatus};
 use crate::tryvox::{ApiKeySource, Failure, FailureReason, PollKey};
 
 /// Time between two attempts to read a key after a poll that failed because it cannot be read.
@@ -63,8 +63,7 @@ struct PollOutcome {
 
 /// A valid listing and what follows from it.
 struct ValidListing {
-    listing: Arc<Listing>,
-    overview: Arc<InventorySummary>,
+    listing: Listing,
     numbers: Arc<NumberStates>,
     /// The previous valid listing and the changes since, if there is one.
     previous: Option<(Arc<NumberStates>, ListingDifference)>,
@@ -134,7 +133,7 @@ impl Poller {
     pub fn reconfigure(&self, config: AccountConfig) {
         let account = &self.account;
         let publishing = account.start_publishing();
-        let snapshot = Arc::new(account.snapshot().with_options(&config.poll));
+        let snapshot = Arc::new(account.snapshot().with_config(&config));
         account.set_config(Arc::new(config));
         for reaction in &self.reactions {
             survives_panic(|| reaction.config_changed(account, &snapshot));
@@ -169,11 +168,10 @@ impl Poller {
         let last_poll = LastPoll { ended_at: (self.now)(), duration: started_at.elapsed(), pages };
         let poller = self.clone();
         run_blocking(move || match result {
-            Ok(valid) if poller.publish_success(last_poll, &valid) => Some(valid.numbers),
-            Ok(_) => {
+            Ok(valid) => poller.publish_success(last_poll, valid).or_else(|| {
                 poller.publish_failure(last_poll, &internal_failure());
                 previous
-            }
+            }),
             Err(failure) => {
                 poller.publish_failure(last_poll, &failure);
                 previous
@@ -202,29 +200,33 @@ impl Poller {
         }
     }
 
-    /// Publishes a successful poll. Returns false, and publishes nothing, if a reaction panics.
-    fn publish_success(&self, poll: LastPoll, valid: &ValidListing) -> bool {
-        let ValidListing { listing, overview, numbers, previous } = valid;
+    /// Publishes a successful poll and returns its numbers. Returns `None`, and publishes nothing, if a reaction panics.
+    fn publish_success(&self, poll: LastPoll, valid: ValidListing) -> Option<Arc<NumberStates>> {
+        let ValidListing { mut listing, numbers, previous } = valid;
         let previous = previous.as_ref().map(|(numbers, difference)| PreviousListing { numbers, difference });
         let difference = previous.map(|previous| previous.difference);
         let publishing = self.account.start_publishing();
         let (before, config) = (self.account.snapshot(), self.account.config());
+        let watched_before = before.last_listing.as_ref().map_or(&[][..], |last| &last.content.watched);
+        listing.owners = config.owners.totals(&numbers, config.collector.label_limit);
+        listing.watched = WatchedStatus::of_listing(&config.watch, &numbers, listing.is_exact(), watched_before);
+        let content = Arc::new(ListingContent::new(&listing, &numbers));
         let suspended = SuspensionTimer::start(self.suspended);
-        let last_listing = LastListing::new(overview.clone(), Instant::now(), suspended, &config.poll);
-        let label_limit = config.collector.label_limit;
-        let snapshot = Arc::new(before.after_success(poll, last_listing, difference, label_limit));
-        let new_listing = Some(NewListing { listing, numbers, previous });
+        let last_listing = LastListing::new(content, Instant::now(), suspended, &config.poll);
+        let snapshot = Arc::new(before.after_success(poll, last_listing, difference, &config.collector));
+        let listing = Arc::new(listing);
+        let new_listing = Some(NewListing { listing: &listing, numbers: &numbers, previous });
         let publication = Publication { account: &self.account, snapshot: &snapshot, new_listing };
         if !self.reactions.iter().all(|reaction| survives_panic(|| reaction.poll_ended(&publication))) {
-            return false;
+            return None;
         }
         self.account.publish(snapshot);
         drop(publishing);
         if let Some(difference) = difference {
             log_changes(self.account.name(), difference);
         }
-        log_success(self.account.name(), before.polls.is_up(), listing, poll);
-        true
+        log_success(self.account.name(), before.polls.is_up(), &listing, poll);
+        Some(numbers)
     }
 
     /// Publishes a failed poll, also to the reactions after one that panics.
@@ -257,8 +259,7 @@ impl ValidListing {
             (previous, difference)
         });
         listing.inventory = listing.inventory.with_label_limit(label_limit);
-        let overview = Arc::new(InventorySummary::new(&listing.inventory));
-        Self { listing: Arc::new(listing), overview, numbers: Arc::new(numbers), previous }
+        Self { listing, numbers: Arc::new(numbers), previous }
     }
 }
 
@@ -369,6 +370,8 @@ mod tests {
             poll: PollOptions::default(),
             collector: Arc::default(),
             budget: BTreeMap::new(),
+            owners: Arc::default(),
+            watch: Arc::default(),
         };
         Poller {
             first_interval: config.poll.interval,

@@ -282,10 +282,7 @@ mod tests {
     #[test]
     fn combined_saves_keep_the_first_baseline_and_the_last_listing() {
         let listing = |ended_at| super::super::pending::PendingListing {
-            listing: std::sync::Arc::new(crate::inventory::Listing {
-                inventory: crate::inventory::Inventory::default(),
-                reported: 0,
-            }),
+            listing: std::sync::Arc::default(),
             numbers: std::sync::Arc::default(),
             ended_at,
         };

@@ -22,7 +22,8 @@ pub(crate) fn listing(bytes: &[u8]) {
     let response_date = SystemTime::UNIX_EPOCH + Duration::from_secs(1_762_105_212);
     page.generated = Some(GenerationWindow::of_response(response_date, Duration::from_secs(1)));
 
-    let mut fold = ListingFold::new(Arc::new(all_collectors()), STATUSES.map(Arc::from).to_vec(), HashSet::new());
+    let mut fold =
+        ListingFold::new(Arc::new(all_collectors()), Arc::default(), STATUSES.map(Arc::from).to_vec(), HashSet::new());
     let mut logged_records = 0;
     fold.add_page(1, &page, |_| logged_records += 1);
     fold.add_page(2, &page, |_| logged_records += 1);
@@ -43,7 +44,7 @@ pub(crate) fn listing(bytes: &[u8]) {
     assert_eq!(inventory.invalid_by_kind.values().map(|kind| kind.count).sum::<u64>(), inventory.invalid);
     assert!(inventory.invalid_by_kind.values().all(|kind| kind.example.len() <= 256));
     assert_eq!(inventory.groups.values().map(|group| group.numbers).sum::<u64>(), inventory.listed);
-    let listing = Listing { inventory, reported };
+    let listing = Listing { inventory, reported, ..Listing::default() };
     for family in render_listing("a", &listing, None) {
         let family = std::str::from_utf8(family.bytes()).unwrap();
         for line in family.lines() {

@@ -198,6 +198,8 @@ pub(crate) fn build_poller(options: &HarnessOptions, key: ApiKey, transport: Arc
         poll,
         collector: Arc::new(options.collector.clone()),
         budget: BTreeMap::new(),
+        owners: Arc::default(),
+        watch: Arc::default(),
     };
     Poller {
         account: Arc::new(Account::new(config, client)),

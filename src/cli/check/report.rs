@@ -165,9 +165,8 @@ impl AccountReport {
         }
         self.totals = Totals::new(&self.totals_by_currency);
         self.problems.extend(problems(&listing));
-        let Listing { inventory, reported } = listing;
         let label_limit = poller.account.config().collector.label_limit;
-        let limited = Listing { inventory: inventory.with_label_limit(label_limit), reported };
+        let limited = Listing { inventory: listing.inventory.with_label_limit(label_limit), ..listing };
         let rendered = render_listing(poller.account.name(), &limited, None);
         self.series += rendered.iter().flat_map(|family| &**family.bytes()).filter(|byte| **byte == b'\n').count();
     }

@@ -118,7 +118,7 @@ impl<'a> PageAccount<'a> {
             (Some(_), _) if snapshot.polls.is_up() => AccountStatus::Up,
             _ => AccountStatus::Down,
         };
-        let overview = current.map(|listing| listing.overview.clone());
+        let overview = current.map(|listing| listing.content.overview.clone());
         Self { account, snapshot, status, overview }
     }
 

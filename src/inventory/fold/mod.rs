@@ -4,6 +4,8 @@
 //! its class, the index of its optional labels and the time of its last update. Counts and sums follow from how many
 //! numbers each class has, so fees are multiplied once per class instead of being added once per number.
 
+mod tabulate;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -12,16 +14,16 @@ use std::time::SystemTime;
 use foldhash::fast::RandomState;
 use indexmap::{IndexMap, IndexSet};
 
-use super::assignment_table::AssignmentTable;
-use super::class::{NumberClass, OptionalLabels, RawNumberClass};
-use super::interner::{StringId, StringInterner};
-use super::listed_number::{ListedNumber, UNKNOWN_TIME, dedup_keeping_last, unix_seconds};
-use super::unreadable::UnreadableRecords;
-use super::{
-    CollectorOptions, E164, FoldedListing, GroupTotals, InvalidRecord, InvalidRecords, Inventory, LabelTable, Money,
-    NumberDetails, NumberState, NumberStates, StatedNumber,
+use crate::inventory::assignment_table::AssignmentTable;
+use crate::inventory::class::{NumberClass, OptionalLabels, RawNumberClass};
+use crate::inventory::interner::{StringId, StringInterner};
+use crate::inventory::listed_number::{ListedNumber, UNKNOWN_TIME, dedup_keeping_last, unix_seconds};
+use crate::inventory::unreadable::UnreadableRecords;
+use crate::inventory::{
+    CollectorOptions, E164, FoldedListing, InvalidRecord, InvalidRecords, Inventory, NumberState, NumberStates,
+    StatedNumber,
 };
-use crate::tryvox::{Deviation, GenerationWindow, ListingPage, NumberRecord, OptionalField};
+use crate::tryvox::{Deviation, GenerationWindow, ListingPage, NumberRecord};
 
 /// Folds the pages of one listing into the inventory as of its first page.
 ///
@@ -35,6 +37,8 @@ use crate::tryvox::{Deviation, GenerationWindow, ListingPage, NumberRecord, Opti
 #[derive(Debug)]
 pub struct ListingFold {
     options: Arc<CollectorOptions>,
+    /// Numbers that get per-number series whatever their status.
+    watched: Arc<HashSet<E164>>,
     /// The documented statuses that the listing can contain.
     statuses: Vec<Arc<str>>,
     strings: StringInterner,
@@ -54,6 +58,8 @@ pub struct ListingFold {
     added_during_previous_listing: HashSet<E164>,
     /// The earliest time at which the first page of the current query can have been requested; `None` if unknown.
     query_started_at: Option<SystemTime>,
+    /// Unix timestamps in seconds of the purchases of the candidates for per-number series.
+    created_at: HashMap<E164, u32, RandomState>,
     /// Unix timestamp in seconds of the newest `created_at`.
     newest_creation: Option<u32>,
     /// Invalid records by [`InvalidRecord::kind`].
@@ -73,17 +79,20 @@ const MAX_RESERVED: usize = 4 << 20;
 impl ListingFold {
     /// Creates an empty fold.
     ///
-    /// `statuses` are the documented statuses that the listing can contain. `added_during_previous_listing`
+    /// `watched` are numbers that get per-number series whatever their status. `statuses` are the documented statuses that
+    /// the listing can contain. `added_during_previous_listing`
     /// is [`FoldedListing::added_during_listing`] of the listing before this one, or empty: these numbers cannot have
     /// been purchased during this listing, even if their `created_at` is later than its start.
     #[must_use]
     pub fn new(
         options: Arc<CollectorOptions>,
+        watched: Arc<HashSet<E164>>,
         statuses: Vec<Arc<str>>,
         added_during_previous_listing: HashSet<E164>,
     ) -> Self {
         Self {
             options,
+            watched,
             statuses,
             strings: StringInterner::default(),
             classes: IndexMap::default(),
@@ -94,6 +103,7 @@ impl ListingFold {
             added_numbers: Vec::new(),
             added_during_previous_listing,
             query_started_at: None,
+            created_at: HashMap::default(),
             newest_creation: None,
             invalid_by_kind: BTreeMap::new(),
             unreadable_records: UnreadableRecords::default(),
@@ -178,17 +188,22 @@ impl ListingFold {
             let requirements = class.requirements;
             (self.classes.insert_full(self.class_key.as_slice().into(), class).0, requirements)
         };
+        let needs_details = requirements.has_number_series || self.watched.contains(&e164);
         let mut intern =
             |text: &Option<Cow<'_, str>>| text.as_deref().map_or(StringId::EMPTY, |text| self.strings.intern(text));
         let labels = OptionalLabels {
-            region: if requirements.needs_region { intern(&record.region) } else { StringId::EMPTY },
+            region: if requirements.needs_region || needs_details { intern(&record.region) } else { StringId::EMPTY },
             trunk: intern(&record.trunk_id),
             application: intern(&record.application_id),
         };
         let optional_labels = self.optional_labels.insert_full(labels).0;
         let index = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
-        let updated_at = if requirements.needs_updated_at { unix_seconds(record.updated_at) } else { UNKNOWN_TIME };
+        let updated_at =
+            if requirements.needs_updated_at || needs_details { unix_seconds(record.updated_at) } else { UNKNOWN_TIME };
         let (class, optional_labels) = (index(class), index(optional_labels));
+        if needs_details && let Some(created_at) = record.created_at {
+            self.created_at.insert(e164, unix_seconds(Some(created_at)));
+        }
         let number = ListedNumber { e164, page, class, optional_labels, updated_at };
         self.page_numbers.push((number, record.created_at));
         Ok(())
@@ -233,12 +248,7 @@ impl ListingFold {
             deviations: std::mem::take(&mut self.deviations),
             ..Inventory::default()
         };
-        self.count_by_class(&mut inventory);
-        self.count_by_optional_labels(&mut inventory);
-        if self.options.lifecycle {
-            self.find_lifecycle_timestamps(&mut inventory);
-        }
-        self.select_numbers(&mut inventory);
+        self.tabulate(&mut inventory);
         let number_states = self.into_number_states();
         FoldedListing { inventory, number_states, added_during_listing, unreadable_numbers }
     }
@@ -256,14 +266,6 @@ impl ListingFold {
         numbers.retain(|e164| self.numbers.binary_search_by_key(e164, |number| number.e164).is_err());
         numbers.shrink_to_fit();
         numbers
-    }
-
-    fn class(&self, number: &ListedNumber) -> Option<&NumberClass> {
-        self.classes.get_index(number.class as usize).map(|(_, class)| class)
-    }
-
-    fn optional_labels(&self, number: &ListedNumber) -> Option<&OptionalLabels> {
-        self.optional_labels.get_index(number.optional_labels as usize)
     }
 
     /// Returns the state of each number. `self.numbers` must be sorted.
@@ -287,135 +289,4 @@ impl ListingFold {
         let numbers = self.numbers.into_iter().map(state_of).collect();
         NumberStates::collect(classes, assignments.into_assignments(), numbers)
     }
-
-    /// Fills the tables that follow from the number of numbers in each class.
-    fn count_by_class(&self, inventory: &mut Inventory) {
-        let mut counts = vec![0_u64; self.classes.len()];
-        for number in &self.numbers {
-            if let Some(count) = counts.get_mut(number.class as usize) {
-                *count += 1;
-            }
-        }
-        for (class, numbers) in self.classes.values().zip(counts) {
-            // All records of this class were superseded by records on later pages.
-            if numbers == 0 {
-                continue;
-            }
-            for (field, count) in OptionalField::ALL.into_iter().zip(&mut inventory.unreadable_fields) {
-                *count += if class.unreadable.contains(field) { numbers } else { 0 };
-            }
-            if class.has_string_fee {
-                inventory.deviations.insert(Deviation::FeeAsString);
-            }
-            let [country, kind, status, currency] =
-                [class.country, class.kind, class.status, class.currency].map(|id| &self.strings[id]);
-            let group = |status: &Arc<str>| [country, kind, status, currency].map(Arc::clone);
-            for documented_status in &self.statuses {
-                inventory.groups.entry(group(documented_status)).or_default();
-            }
-            let total = |fee: &Money| fee.clone() * numbers;
-            let (monthly_fees, setup_fees) = (total(&class.monthly_fee), total(&class.setup_fee));
-            if self.options.assignment {
-                let assignment = [class.assignment, status, currency].map(Arc::from);
-                *inventory.assignments.entry(assignment).or_default() +=
-                    GroupTotals { numbers, monthly_fees: monthly_fees.clone(), ..GroupTotals::default() };
-            }
-            *inventory.groups.entry(group(status)).or_default() += GroupTotals { numbers, monthly_fees, setup_fees };
-            if self.options.capability {
-                for capability in &class.capabilities {
-                    *inventory.capabilities.entry([capability, status].map(Arc::clone)).or_default() += numbers;
-                }
-            }
-        }
-    }
-
-    /// Fills the tables by region, trunk and application, if their collectors are enabled.
-    fn count_by_optional_labels(&self, inventory: &mut Inventory) {
-        let CollectorOptions { region, trunk, application, .. } = *self.options;
-        if !(region || trunk || application) {
-            return;
-        }
-        let (mut regions, mut trunks, mut applications) = <(LabelCounts<3>, LabelCounts<2>, LabelCounts<2>)>::default();
-        for number in &self.numbers {
-            let (Some(class), Some(labels)) = (self.class(number), self.optional_labels(number)) else { continue };
-            if region {
-                *regions.entry([class.country, labels.region, class.status]).or_default() += 1;
-            }
-            if trunk {
-                *trunks.entry([labels.trunk, class.status]).or_default() += 1;
-            }
-            if application {
-                *applications.entry([labels.application, class.status]).or_default() += 1;
-            }
-        }
-        inventory.regions = self.resolve(regions);
-        inventory.trunks = self.resolve(trunks);
-        inventory.applications = self.resolve(applications);
-    }
-
-    /// Replaces the ids of label values by the values.
-    fn resolve<const N: usize>(&self, counts: LabelCounts<N>) -> LabelTable<N, u64> {
-        counts.into_iter().map(|(labels, numbers)| (labels.map(|id| self.strings[id].clone()), numbers)).collect()
-    }
-
-    /// Fills in the newest creation and the oldest update of each status.
-    fn find_lifecycle_timestamps(&self, inventory: &mut Inventory) {
-        inventory.newest_creation = self.newest_creation;
-        // `UNKNOWN_TIME` is later than every known time.
-        let mut oldest_by_class = vec![UNKNOWN_TIME; self.classes.len()];
-        for number in &self.numbers {
-            if let Some(oldest) = oldest_by_class.get_mut(number.class as usize) {
-                *oldest = number.updated_at.min(*oldest);
-            }
-        }
-        for (class, updated_at) in self.classes.values().zip(oldest_by_class) {
-            if updated_at != UNKNOWN_TIME {
-                let status = self.strings[class.status].clone();
-                let oldest = inventory.oldest_update.entry(status).or_insert(updated_at);
-                *oldest = updated_at.min(*oldest);
-            }
-        }
-    }
-
-    /// Selects the numbers that get per-number series: the least recently updated ones in the configured statuses, so
-    /// that the selection changes little from poll to poll.
-    fn select_numbers(&self, inventory: &mut Inventory) {
-        let limit = self.options.number_limit;
-        if self.options.number_statuses.is_empty() {
-            return;
-        }
-        let is_candidate =
-            |number: &&ListedNumber| self.class(number).is_some_and(|class| class.requirements.has_number_series);
-        let mut selected: Vec<&ListedNumber> = self.numbers.iter().filter(is_candidate).collect();
-        let truncated = selected.len().saturating_sub(limit);
-        let order = |number: &&ListedNumber| (number.updated_at, number.e164);
-        if truncated > 0 {
-            selected.select_nth_unstable_by_key(limit, order);
-            selected.truncate(limit);
-        }
-        selected.sort_unstable_by_key(order);
-        inventory.truncated_numbers = Some(truncated as u64);
-        inventory.numbers = selected.into_iter().filter_map(|number| self.details(number)).collect();
-    }
-
-    fn details(&self, number: &ListedNumber) -> Option<NumberDetails> {
-        let (class, labels) = (self.class(number)?, self.optional_labels(number)?);
-        let text = |id| self.strings[id].clone();
-        Some(NumberDetails {
-            e164: number.e164,
-            country: text(class.country),
-            kind: text(class.kind),
-            region: text(labels.region),
-            status: text(class.status),
-            trunk: text(labels.trunk),
-            application: text(labels.application),
-            currency: text(class.currency),
-            monthly_fee: class.monthly_fee.clone(),
-            updated_at: Some(number.updated_at).filter(|updated_at| *updated_at != UNKNOWN_TIME),
-        })
-    }
 }
-
-/// How many numbers have a combination of label values. Ids are counted and resolved at the end, because hashing them
-/// is cheaper than comparing strings for every number.
-type LabelCounts<const N: usize> = HashMap<[StringId; N], u64, RandomState>;
