@@ -11,6 +11,7 @@ mod accounts;
 mod alerting;
 mod arbitrary;
 mod auto_reload;
+mod changes;
 mod command_line;
 mod common;
 mod config;

@@ -119,6 +119,7 @@ mod tests {
         examples: &[],
         options: &["poll.*"],
         defaults: &[],
+        formats: &[],
         requires_keys: true,
     };
 
