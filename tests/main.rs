@@ -47,6 +47,8 @@ mod shift;
 mod sizing;
 mod soak;
 mod sockets;
+mod state_faults;
+mod state_file;
 mod suspension;
 mod systemd;
 mod textfile;

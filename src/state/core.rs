@@ -15,7 +15,7 @@ use super::times::to_millis;
 use super::{AccountKey, StateError, StoredAccount, accounts, prune, restore};
 
 /// The numbers of an account that has not been saved for this long are no longer kept in memory.
-const FORGET_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+const FORGET_AFTER: Duration = Duration::from_hours(24);
 
 /// How often work on a corrupt or replaced file is tried with a new one.
 const ATTEMPTS: usize = 3;
@@ -61,10 +61,9 @@ impl Core {
             Err(Fault::Refused(error)) => return Err(error),
             Err(fault) => {
                 report.write_failed(core.path(), &fault.to_string());
-                match core.database.open_reader() {
-                    Err(Fault::Refused(error)) => return Err(error),
-                    // There is nothing to restore, which is already reported.
-                    Ok(()) | Err(_) => {}
+                // Other errors are already reported.
+                if let Err(Fault::Refused(error)) = core.database.open_reader() {
+                    return Err(error);
                 }
             }
         }

@@ -145,7 +145,6 @@ impl Writer {
         // SQLite gives its side files the mode of the file. No other connection of this process may be open here,
         // because closing `file` releases their locks.
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(MODE).open(path)?;
-        restrict_modes(path);
         let size = file.metadata()?.len();
         let mut header = Vec::new();
         file.by_ref().take(HEADER_SIZE).read_to_end(&mut header)?;
@@ -153,6 +152,7 @@ impl Writer {
         if size > 0 {
             check_header(path, &header)?;
         }
+        restrict_modes(path);
 
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags)?;

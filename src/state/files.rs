@@ -70,7 +70,9 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 /// Removes permissions that go beyond [`MODE`] from a state file and its side files, as far as they exist.
 pub(super) fn restrict_modes(path: &Path) {
     restrict_mode(path);
-    SIDE_FILES.iter().for_each(|suffix| restrict_mode(&with_suffix(path, suffix)));
+    for suffix in SIDE_FILES {
+        restrict_mode(&with_suffix(path, suffix));
+    }
 }
 
 /// Removes permissions that go beyond [`MODE`].

@@ -9,22 +9,11 @@ use rusqlite::{Connection, Row, named_params};
 use super::database::{check_owner, has_wal, open_read_only};
 use super::fault::Fault;
 use super::times::to_millis;
-use super::{StateError, changes, schema};
-use crate::inventory::{ChangeKind, ChangeRecord};
+use super::{RecordedChange, StateError, changes, schema};
+use crate::inventory::ChangeKind;
 
 /// Rows that are read at once. In between the file is free, so that a reader that pauses does not let its WAL grow.
 const ROWS: u32 = 1000;
-
-/// A change of a number, as recorded.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RecordedChange {
-    /// When the poll that found it ended.
-    pub at: SystemTime,
-    /// The name of the account.
-    pub account: String,
-    /// The change.
-    pub change: ChangeRecord,
-}
 
 /// Which changes to read.
 #[derive(Debug, Clone, PartialEq)]

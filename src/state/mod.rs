@@ -11,6 +11,7 @@ mod blob;
 mod changes;
 mod core;
 mod database;
+mod error;
 mod fault;
 mod files;
 mod journal;
@@ -28,9 +29,12 @@ mod stored;
 mod times;
 mod writer;
 
-pub use journal::{ChangeFilter, Journal, JournalError, RecordedChange};
+pub use error::StateError;
+pub use journal::{ChangeFilter, Journal, JournalError};
 pub use options::StateOptions;
 pub use record::{
-    AccountKey, RecentChanges, Save, SavedListing, StoredAccount, StoredFailure, StoredListing, StoredPoll,
+    AccountKey, RecentChanges, RecordedChange, Save, SavedListing, StoredAccount, StoredFailure, StoredListing,
+    StoredPoll,
 };
-pub use store::{StateError, StateStatus, StateStore};
+pub use report::StateStatus;
+pub use store::StateStore;

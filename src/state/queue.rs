@@ -18,7 +18,7 @@ const SLOW_FAILURE: Duration = Duration::from_millis(500);
 const FIRST_MAINTENANCE: Duration = Duration::from_secs(5);
 
 /// Time between two maintenances.
-const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(60 * 60);
+const MAINTENANCE_INTERVAL: Duration = Duration::from_hours(1);
 
 /// What the pollers and the writer share.
 #[derive(Debug, Default)]
@@ -45,6 +45,8 @@ struct Inner {
     /// When the write that is running began.
     running_since: Option<Instant>,
     failure: Option<Failure>,
+    /// Whether a save has waited in vain since the last write that succeeded or failed.
+    is_stuck: bool,
     maintain_at: Option<Instant>,
     is_closing: bool,
     is_closed: bool,
@@ -94,13 +96,13 @@ impl Queue {
         let save = inner.saves;
         self.changed.notify_all();
         // While storing is slow, waiting would only delay the polls of all accounts.
-        if inner.failure.as_ref().is_some_and(|failure| failure.was_slow)
-            || inner.running_since.is_some_and(|since| since.elapsed() >= timeout)
-        {
+        if inner.is_stuck || inner.failure.as_ref().is_some_and(|failure| failure.was_slow) {
             return;
         }
         let is_waiting = |inner: &mut Inner| inner.attempted < save && !inner.is_closed;
-        drop(self.done.wait_timeout_while(inner, timeout, is_waiting));
+        let waited = self.done.wait_timeout_while(inner, timeout, is_waiting);
+        let mut inner = waited.unwrap_or_else(PoisonError::into_inner).0;
+        inner.is_stuck = is_waiting(&mut inner);
     }
 
     /// Notes that an account has been restored.
@@ -117,8 +119,7 @@ impl Queue {
                 return Task::Close(inner.take(now));
             }
             let retry_at = inner.failure.as_ref().map(|failure| failure.at + RETRY_INTERVAL);
-            let is_due = inner.taken < inner.saves || retry_at.is_some_and(|retry_at| retry_at <= now);
-            if is_due && !inner.pending.is_empty() {
+            if inner.taken < inner.saves || retry_at.is_some_and(|retry_at| retry_at <= now) {
                 return Task::Write(inner.take(now));
             }
             if inner.maintain_at.is_some_and(|at| at <= now) {
@@ -152,7 +153,9 @@ impl Queue {
         // Nothing is deleted before it can be written who was seen.
         inner.maintain_at = inner.maintain_at.map(|at| at.max(Instant::now() + RETRY_INTERVAL));
         let newer = std::mem::replace(&mut inner.pending, work.saves);
-        newer.into_values().for_each(|pending| inner.add(pending));
+        for pending in newer.into_values() {
+            inner.add(pending);
+        }
         inner.seen.extend(work.seen);
         self.attempted(&mut inner);
     }
@@ -181,6 +184,7 @@ impl Queue {
 
     fn attempted(&self, inner: &mut Inner) {
         inner.running_since = None;
+        inner.is_stuck = false;
         inner.attempted = inner.taken;
         self.done.notify_all();
     }
@@ -205,5 +209,98 @@ impl Inner {
         self.taken = self.saves;
         self.running_since = Some(now);
         Work { saves: std::mem::take(&mut self.pending), seen: std::mem::take(&mut self.seen) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::inventory::{ChangeCounters, NumberStates};
+    use crate::state::{AccountKey, StoredPoll};
+
+    const TIMEOUT: Duration = Duration::from_millis(100);
+
+    fn pending(name: &str, pages: u32) -> Pending {
+        let poll = StoredPoll {
+            ended_at: SystemTime::UNIX_EPOCH,
+            duration: Duration::ZERO,
+            pages,
+            failure: None,
+            last_success_at: None,
+        };
+        let account = AccountKey { name: name.to_owned(), source: String::new() };
+        Pending { account, poll, counters: ChangeCounters::default(), listing: None, baseline: None }
+    }
+
+    fn work(queue: &Queue) -> Work {
+        match queue.next() {
+            Task::Write(work) => work,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn only_the_first_save_waits_for_a_writer_that_is_stuck() {
+        let queue = Queue::default();
+        let start = Instant::now();
+        queue.save(pending("one", 1), TIMEOUT);
+        assert!(start.elapsed() >= TIMEOUT);
+        for pages in 0..1000 {
+            queue.save(pending("one", pages), Duration::from_mins(1));
+        }
+        assert!(start.elapsed() < Duration::from_secs(30));
+
+        assert_eq!(work(&queue).saves["one"].poll.pages, 999);
+        queue.written();
+        let start = Instant::now();
+        queue.save(pending("two", 1), TIMEOUT);
+        assert!(start.elapsed() >= TIMEOUT, "it does not wait although the writer has recovered");
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_taken_again_with_the_next_save() {
+        let queue = Queue::default();
+        queue.save(pending("one", 1), Duration::ZERO);
+        queue.save(pending("two", 1), Duration::ZERO);
+        queue.mark_seen("three".to_owned());
+        let first = work(&queue);
+        queue.save(pending("two", 2), Duration::ZERO);
+        queue.failed(first);
+        let second = work(&queue);
+        assert_eq!((second.saves["one"].poll.pages, second.saves["two"].poll.pages), (1, 2));
+        assert!(second.seen.contains("three"));
+        queue.written();
+        assert!(!queue.close(Duration::ZERO));
+        queue.save(pending("late", 1), Duration::from_mins(1));
+        assert!(matches!(queue.next(), Task::Close(work) if work.is_empty()));
+        queue.closed();
+        assert!(queue.close(Duration::from_mins(1)));
+    }
+
+    #[test]
+    fn combined_saves_keep_the_first_baseline_and_the_last_listing() {
+        let listing = |ended_at| super::super::pending::PendingListing {
+            listing: std::sync::Arc::default(),
+            numbers: std::sync::Arc::default(),
+            ended_at,
+        };
+        let [first, second]: [std::sync::Arc<NumberStates>; 2] = Default::default();
+        let later = SystemTime::UNIX_EPOCH + TIMEOUT;
+        let one = || Pending { listing: Some(listing(SystemTime::UNIX_EPOCH)), ..pending("one", 1) };
+        let two = || Pending { listing: Some(listing(later)), baseline: Some(second.clone()), ..pending("one", 2) };
+        let failed = pending("one", 3);
+
+        let combined = Pending { baseline: Some(first.clone()), ..one() }.followed_by(two()).followed_by(failed);
+        assert_eq!(combined.poll.pages, 3);
+        assert_eq!(combined.listing.unwrap().ended_at, later);
+        assert!(std::sync::Arc::ptr_eq(&combined.baseline.unwrap(), &first));
+        // The first listing of an account has nothing to be compared with, but the second one has.
+        assert!(std::sync::Arc::ptr_eq(&one().followed_by(two()).baseline.unwrap(), &second));
+        let mut other = two();
+        other.account.source.push('2');
+        other.baseline = None;
+        assert!(Pending { baseline: Some(first), ..one() }.followed_by(other).baseline.is_none());
     }
 }

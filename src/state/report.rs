@@ -1,15 +1,22 @@
 //! How storing goes: counted, and logged at a limited rate.
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{error, info};
 
-use super::StateStatus;
-
 /// Minimum time between two messages about the same error.
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
+const LOG_INTERVAL: Duration = Duration::from_mins(1);
+
+/// How storing goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct StateStatus {
+    /// Errors so far.
+    pub errors: u64,
+    /// When the last transaction was committed.
+    pub last_write_at: Option<SystemTime>,
+}
 
 /// Counts and logs errors of a state file.
 #[derive(Debug, Default)]
@@ -66,7 +73,7 @@ impl Report {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,7 +11,7 @@ use super::stored::{Stored, StoredBlobs};
 use super::{AccountKey, StoredAccount, StoredListing, accounts, blob, changes};
 
 /// An older listing is neither served nor compared.
-const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const MAX_AGE: Duration = Duration::from_hours(7 * 24);
 
 /// The state of an account.
 #[derive(Debug)]

@@ -1,10 +1,21 @@
 //! The thread that writes a state file.
 
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
+use super::core::Core;
 use super::fault::Fault;
-use super::queue::{Task, Work};
-use super::store::Shared;
+use super::queue::{Queue, Task, Work};
+use super::report::Report;
+
+/// What the store and its writer share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) core: Mutex<Core>,
+    pub(super) queue: Queue,
+    pub(super) report: Report,
+    pub(super) retention: Duration,
+}
 
 /// Writes what is saved until the store is closed.
 pub(super) fn run(shared: &Shared) {

@@ -69,15 +69,15 @@ pub(super) struct JsonRow<'a> {
 impl<'a> Row<'a> {
     /// Creates the row of a number.
     pub(super) fn new(account: &'a AccountConfig, e164: E164, record: &'a StoredRecord<'a>) -> Self {
+        let AccountConfig { name, owners, .. } = account;
         let id = |id: &Option<Cow<'_, str>>| id.as_deref().map(Into::into);
-        let owners = &account.owners;
         let owner = if owners.is_empty() {
             None
         } else {
             let assignment = Assignment { trunk: id(&record.trunk_id), application: id(&record.application_id) };
-            owners.owner_of(e164, &record.country, &assignment).map(|owner| &**owner)
+            owners.owner_of(e164, &record.country, &assignment)
         };
-        Self { account: &account.name, e164, record, owner }
+        Self { account: name, e164, record, owner: owner.map(|owner| &**owner) }
     }
 
     /// Returns whether the filters select the number.

@@ -146,7 +146,7 @@ impl Spool {
         if let Some(error) = self.error {
             return Err(write_error(error));
         }
-        let e164s: Vec<E164> = numbers.numbers().iter().map(|number| number.e164).collect();
+        let e164s: Vec<E164> = numbers.numbers().map(|number| number.e164).collect();
         drop(numbers);
         let Some(file) = self.file else {
             return if e164s.is_empty() { Ok(SpooledListing::default()) } else { Err(missing_record()) };
