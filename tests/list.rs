@@ -389,7 +389,7 @@ async fn file_is_replaced_atomically_or_not_at_all() {
     assert_eq!(new, success(list(&simulator.url(), &["--output=json"]).await));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left behind");
     // A failure, and a path that cannot be replaced, which is reported before anything is requested.
-    simulator.set_faults("status=403").await;
+    simulator.set_faults("403").await;
     let failed = list(&simulator.url(), &arguments).await;
     assert_eq!((failed.status.code(), stderr_lines(&failed).len()), (Some(1), 1));
     assert_eq!(std::fs::read_to_string(&path).unwrap(), new);
@@ -587,7 +587,7 @@ async fn memory_is_that_of_a_poll() {
 #[tokio::test]
 async fn failing_requests_are_retried() {
     let simulator = ServerProcess::simulator(500, seed(), &[]).await;
-    simulator.set_faults("status=503 page=3 times=2").await;
+    simulator.set_faults("503 page=3 times=2").await;
     assert_eq!(parse_csv(&success(list(&simulator.url(), &["--output=csv"]).await)).len(), 500);
     let down = MockApi::start(|_| async { StatusCode::BAD_GATEWAY.into_response() }).await;
     let failed = list(&down.url(), &["--tryvox.retry-for=0s", "--output=json"]).await;
