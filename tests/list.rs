@@ -317,7 +317,8 @@ async fn numbers_have_the_owners_of_the_configuration() {
                   - {name: germany, countries: [DE]}\n";
     let file = ConfigFile::new(&format!("{}{owners}", config_text(&api.url(), [0, 1])));
     let rows = async |arguments: &[&str]| {
-        let arguments = [&["list", &*file.flag(), "--output=csv"], arguments].concat();
+        let flag = file.flag();
+        let arguments = [&["list", &*flag, "--output=csv"], arguments].concat();
         parse_csv(&success(output(&arguments, ENVIRONMENT).await))
     };
     let all = rows(&[]).await;

@@ -107,7 +107,7 @@ impl AccountLife {
             self.poll.last_success_at = Some(self.poll.ended_at);
             let listed = numbers.numbers().len() as u64;
             let inventory = Inventory { listed, truncated_numbers: Some(0), ..Inventory::default() };
-            let listing = Arc::new(Listing { inventory, reported: listed });
+            let listing = Arc::new(Listing { inventory, reported: listed, ..Listing::default() });
             let previous = self.listing.replace((Arc::clone(&listing), Arc::clone(&numbers)));
             let previous = previous.map(|(_, numbers)| numbers);
             if let Some(before) = &previous {
