@@ -586,6 +586,15 @@ async fn memory_is_that_of_a_poll() {
 }
 
 #[tokio::test]
+async fn a_folder_for_temporary_files_that_is_not_writable_is_replaced_by_shared_memory() {
+    let simulator = ServerProcess::simulator(500, seed(), &[]).await;
+    let url = format!("--tryvox.url={}", simulator.url());
+    let environment = [ENVIRONMENT, &[("TMPDIR", "/missing")]].concat();
+    let listed = output(&["list", &url, ACCOUNT, "--output=csv"], &environment).await;
+    assert_eq!(parse_csv(&success(listed)).len(), 500);
+}
+
+#[tokio::test]
 async fn failing_requests_are_retried() {
     let simulator = ServerProcess::simulator(500, seed(), &[]).await;
     simulator.set_faults("503 page=3 times=2").await;
