@@ -99,7 +99,9 @@ impl Report {
         }
         let totals = Totals { numbers: accounts.iter().map(|account| account.numbers).sum(), ..Totals::new(&totals) };
         let mut savings = Savings::default();
-        accounts.iter().for_each(|account| savings.add(&account.exact_savings));
+        for account in &accounts {
+            savings.add(&account.exact_savings);
+        }
         let groups = accounts.iter().flat_map(|account| {
             account.groups.iter().map(|group| (&*account.account, group, &group.exact_monthly_fees))
         });

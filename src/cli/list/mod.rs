@@ -97,7 +97,9 @@ async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandErro
         Some(Err(error)) => return Err(anyhow::Error::new(error).into()),
         None => return Err(anyhow!("interrupted before all accounts were listed").into()),
     };
-    warnings.iter().for_each(|warning| warn(warning));
+    for warning in &warnings {
+        warn(warning);
+    }
     let is_anything_listed = failures.len() < config.accounts.len() || failures.is_empty();
     if let (Some(file), Some(path), true) = (file, path, is_anything_listed) {
         file.replace().with_context(|| file_error(path))?;
@@ -189,7 +191,7 @@ fn warnings(name: &str, listing: &Listing) -> Vec<String> {
     }
     if listing.discrepancy() > 0 {
         let reported = listing.reported;
-        warnings.push(format!("{name}: the API reports {reported} numbers but listed {} valid ones", listed));
+        warnings.push(format!("{name}: the API reports {reported} numbers but listed {listed} valid ones"));
     }
     warnings
 }

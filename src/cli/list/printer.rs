@@ -15,7 +15,7 @@ pub(super) struct Printer<W: Write> {
 }
 
 enum FormatPrinter<W: Write> {
-    Table(TablePrinter<BufWriter<W>, COLUMNS>),
+    Table(Box<TablePrinter<BufWriter<W>, COLUMNS>>),
     Csv { writer: csv::Writer<W>, has_header: bool },
     Json(BufWriter<W>),
 }
@@ -25,7 +25,9 @@ impl<W: Write> Printer<W> {
     pub(super) fn new(format: OutputFormat, is_terminal: bool, out: W) -> Self {
         let is_sanitized = is_terminal || format == OutputFormat::Table;
         let format = match format {
-            OutputFormat::Table => FormatPrinter::Table(TablePrinter::new(FIELDS, AMOUNTS, BufWriter::new(out))),
+            OutputFormat::Table => {
+                FormatPrinter::Table(Box::new(TablePrinter::new(FIELDS, AMOUNTS, BufWriter::new(out))))
+            }
             OutputFormat::Csv => {
                 // Every cell is quoted, so that no program takes a phone number for a number without being told to.
                 let writer = csv::WriterBuilder::new().quote_style(csv::QuoteStyle::Always).from_writer(out);
