@@ -16,7 +16,7 @@ pub(super) struct Printer<W: Write> {
 
 enum FormatPrinter<W: Write> {
     Table(Box<TablePrinter<BufWriter<W>, COLUMNS>>),
-    Csv { writer: csv::Writer<W>, has_header: bool },
+    Csv { writer: Box<csv::Writer<W>>, has_header: bool },
     Json(BufWriter<W>),
 }
 
@@ -31,7 +31,7 @@ impl<W: Write> Printer<W> {
             OutputFormat::Csv => {
                 // Every cell is quoted, so that no program takes a phone number for a number without being told to.
                 let writer = csv::WriterBuilder::new().quote_style(csv::QuoteStyle::Always).from_writer(out);
-                FormatPrinter::Csv { writer, has_header: false }
+                FormatPrinter::Csv { writer: Box::new(writer), has_header: false }
             }
             OutputFormat::Json => FormatPrinter::Json(BufWriter::new(out)),
         };
