@@ -195,7 +195,7 @@ fn help(option: &Arg) -> String {
 /// Names the commands that have an option, unless all that poll accounts have it. `healthcheck` has those of `serve`.
 fn commands_of(option: &Arg) -> String {
     let has = |command: &CommandSpec| command.options().any(|other| other.get_id() == option.get_id());
-    if ["serve", "demo", "check", "once"].map(command).into_iter().all(has) {
+    if ["serve", "demo", "check", "once", "list"].map(command).into_iter().all(has) {
         return String::new();
     }
     let commands = commands().filter(|command| command.name != "healthcheck" && has(command));

@@ -28,6 +28,7 @@ mod http;
 mod key_secrecy;
 mod keys;
 mod large_bodies;
+mod list;
 mod listening;
 mod model;
 mod mutations;

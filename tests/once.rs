@@ -1,6 +1,7 @@
 //! `once` and `check` list every account once, for files, scripts and people; `healthcheck`,
 //! `completions` and `man`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -12,7 +13,7 @@ use tokio::process::Command;
 use tryvox_exporter::cli::commands;
 use tryvox_exporter::config::Options;
 
-use crate::common::accounts::{AccountBehavior, ConfigFile, config_text, start_api};
+use crate::common::accounts::{AccountBehavior, ConfigFile, config_text, records, start_api};
 use crate::common::api::{MockApi, page, record};
 use crate::common::{
     BINARY, KEY, Scrape, ServerProcess, TEST_TIMEOUT, command, expected, output, output_to_closed_pipe, seed,
@@ -85,6 +86,98 @@ async fn check_reports_numbers_problems_and_advice() {
     assert!(table.contains("13 pages in ") && table.contains(", interval 5m, about "), "{table}");
     assert!(table.contains("numbers  monthly fees  setup fees  currency\n"), "{table}");
     assert!(!table.contains("advice:"), "{table}");
+}
+
+/// Returns the number of these records and their monthly fees by currency, in thousandths.
+fn fees_of(records: &[Value], select: impl Fn(&Value) -> bool) -> (u64, BTreeMap<String, i64>) {
+    let (mut numbers, mut fees) = (0, BTreeMap::new());
+    for record in records.iter().filter(|record| select(record)) {
+        numbers += 1;
+        *fees.entry(record["currency"].as_str().unwrap().to_owned()).or_default() +=
+            thousandths(&record["monthly_fee"]);
+    }
+    (numbers, fees)
+}
+
+/// Returns an amount, which is a number or a decimal in a string, in thousandths.
+fn thousandths(amount: &Value) -> i64 {
+    let text = amount.as_str().map_or_else(|| amount.to_string(), str::to_owned);
+    let (units, decimals) = text.split_once('.').unwrap_or((&text, ""));
+    format!("{units}{decimals:0<3}").parse().unwrap()
+}
+
+#[tokio::test]
+async fn check_reports_savings_and_the_most_expensive_groups() {
+    let api = start_api(400, |account| match account {
+        2 => AccountBehavior::Unauthorized,
+        _ => AccountBehavior::Valid,
+    })
+    .await;
+    let records = |account| -> Vec<Value> {
+        let record = |json: String| serde_json::from_str::<Value>(&json).unwrap();
+        records(account, 400).into_iter().map(record).collect()
+    };
+    let file = ConfigFile::new(&config_text(&api.url(), [0, 1, 2]));
+    let mut reports = Vec::new();
+    for collector in ["--collector.assignment=true", "--collector.assignment=false"] {
+        let checked = output(&["check", &file.flag(), "--output=json", collector], &[("TRYVOX_API_KEY", KEY)]).await;
+        assert_eq!(checked.status.code(), Some(1));
+        reports.push(serde_json::from_slice::<Value>(&checked.stdout).unwrap());
+    }
+    let (with, without) = (&reports[0], &reports[1]);
+    assert_eq!((&with["savings"], &with["expensive_groups"]), (&without["savings"], &without["expensive_groups"]));
+    let series = |report: &Value| report["accounts"][0]["series"].as_u64().unwrap();
+    assert!(series(without) < series(with), "the table that an exporter would not have has no series");
+    assert_eq!(with["accounts"][2]["savings"], Value::Null);
+
+    let all = [records(0), records(1)].concat();
+    for (savings, records) in [(&with["accounts"][0]["savings"], &records(0)), (&with["savings"], &all)] {
+        let is_unassigned = |record: &Value| record["trunk_id"].is_null() && record["application_id"].is_null();
+        for (name, (numbers, fees)) in [
+            ("unassigned", fees_of(records, is_unassigned)),
+            ("suspended", fees_of(records, |record| record["status"] == "suspended")),
+            ("pending", fees_of(records, |record| record["status"] == "pending")),
+        ] {
+            assert!(numbers > 50 && fees.len() == 2, "{name}");
+            assert_eq!(savings[name]["numbers"], numbers);
+            let reported = savings[name]["monthly_fees"].as_object().unwrap().iter();
+            assert_eq!(reported.map(|(c, amount)| (c.clone(), thousandths(amount))).collect::<BTreeMap<_, _>>(), fees);
+        }
+    }
+    let expensive = with["expensive_groups"].as_array().unwrap();
+    let groups: Vec<(&str, &Value)> = with["accounts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|account| {
+            let name = account["account"].as_str().unwrap();
+            account["groups"].as_array().unwrap().iter().map(move |group| (name, group))
+        })
+        .collect();
+    for currency in ["EUR", "USD"] {
+        let fees = |group: &Value| thousandths(&group["monthly_fees"]);
+        let mut most: Vec<_> =
+            groups.iter().filter(|(_, group)| group["currency"] == currency).map(|(_, group)| fees(group)).collect();
+        most.sort_unstable_by_key(|fees| std::cmp::Reverse(*fees));
+        most.truncate(10);
+        let reported: Vec<_> = expensive.iter().filter(|group| group["currency"] == currency).collect();
+        assert_eq!(reported.iter().map(|group| fees(group)).collect::<Vec<_>>(), most);
+        for group in reported {
+            let same = |(account, other): &(&str, &Value)| {
+                *account == group["account"].as_str().unwrap()
+                    && other.as_object().unwrap().iter().all(|(field, value)| group[field] == *value)
+            };
+            assert!(groups.iter().any(same), "{group}");
+        }
+    }
+    let checked = output(&["check", &file.flag()], &[("TRYVOX_API_KEY", KEY)]).await;
+    let table = String::from_utf8(checked.stdout).unwrap();
+    let (suspended, _) = fees_of(&all, |record| record["status"] == "suspended");
+    for line in
+        [&*format!("  suspended: {suspended} numbers, "), "  unassigned: 800 numbers, ", "most expensive groups\n"]
+    {
+        assert!(table.contains(line), "{line}: {table}");
+    }
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use super::commands;
 use crate::config::{CommandSpec, Options, is_boolean, variable};
 
 /// The commands that poll accounts. An option that all of them have is listed without its commands.
-const POLLING_COMMANDS: [&str; 4] = ["serve", "demo", "check", "once"];
+const POLLING_COMMANDS: [&str; 5] = ["serve", "demo", "check", "once", "list"];
 
 /// The command that accepts the options of `serve` so that it can be given the same ones.
 const HEALTHCHECK: &str = "healthcheck";
@@ -51,8 +51,8 @@ pub(super) fn render(definition: &clap::Command) -> String {
     page.control("SH", ["DESCRIPTION"]);
     page.text([roman(
         "The exporter lists the phone numbers of each configured account at an interval and serves counts, fees and \
-         changes as Prometheus metrics. The other commands check a configuration, write the metrics to a file, print \
-         recorded changes, and run a simulated API.",
+         changes as Prometheus metrics. The other commands check a configuration, write the metrics to a file, list \
+         the numbers, print recorded changes, and run a simulated API.",
     )]);
 
     page.control("SH", ["COMMANDS"]);
@@ -65,7 +65,7 @@ pub(super) fn render(definition: &clap::Command) -> String {
     page.control("SH", ["OPTIONS"]);
     page.text([roman(format!(
         "A flag takes precedence over the environment, which takes precedence over the configuration file. Options for \
-         which no commands are named apply to serve, demo, check and once. {HEALTHCHECK} accepts the options of serve, so \
+         which no commands are named apply to serve, demo, check, once and list. {HEALTHCHECK} accepts the options of serve, so \
          that it can be run with the same configuration.",
     ))]);
     let mut heading = None;

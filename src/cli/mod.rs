@@ -9,9 +9,13 @@ mod check;
 mod demo;
 mod health_target;
 mod healthcheck;
+mod list;
 mod log;
 mod man;
 mod once;
+mod output_file;
+mod progress;
+mod rows;
 mod serve;
 mod simulate;
 mod systemd;
@@ -42,6 +46,8 @@ pub enum CommandError {
     Checked(ConfigError),
     /// The work failed: status 1.
     Failed(anyhow::Error),
+    /// Accounts could not be listed: status 1, and one line for each.
+    FailedAccounts(Vec<String>),
 }
 
 impl CommandError {
@@ -52,6 +58,7 @@ impl CommandError {
             Self::Usage(message) => (2, vec![message.clone()]),
             Self::Checked(error) => (2, error.problems().map(str::to_owned).collect()),
             Self::Failed(error) => (1, vec![format!("{error:#}")]),
+            Self::FailedAccounts(failures) => (1, failures.clone()),
         };
         for message in messages {
             // If stderr is closed, only the exit status remains.
@@ -80,12 +87,13 @@ struct CommandEntry {
 }
 
 /// Every command that has options; the first is the default.
-static COMMANDS: [&CommandEntry; 7] = [
+static COMMANDS: [&CommandEntry; 8] = [
     &serve::COMMAND,
     &demo::COMMAND,
     &simulate::COMMAND,
     &check::COMMAND,
     &once::COMMAND,
+    &list::COMMAND,
     &changes::COMMAND,
     &healthcheck::COMMAND,
 ];
@@ -212,6 +220,12 @@ fn local_url(address: SocketAddr) -> String {
     } else {
         format!("http://{address}")
     }
+}
+
+/// Prints a warning to stderr, in one line.
+fn warn(message: &str) {
+    // If stderr is closed, only the exit status remains.
+    _ = writeln!(std::io::stderr(), "tryvox-exporter: warning: {}", message.replace('\n', " "));
 }
 
 /// Prints to stdout. A closed pipe is not an error.

@@ -1,7 +1,8 @@
 //! Tables for terminals: columns as wide as their content, amounts aligned at their decimal points, and no control
 //! characters.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{self, Write};
 
 /// The widths of the columns of a table, in characters.
 pub(super) struct Columns<const N: usize> {
@@ -31,6 +32,71 @@ impl<const N: usize> Columns<N> {
         line.truncate(line.trim_end().len());
         line.push('\n');
         line
+    }
+}
+
+/// Number of rows that decide how wide the columns are. It bounds the memory that a table takes, because rows that
+/// follow are written at once.
+const MEASURED_ROWS: usize = 1000;
+
+/// Writes a table row by row.
+pub(super) struct TablePrinter<W, const N: usize> {
+    out: W,
+    header: [&'static str; N],
+    /// The columns of amounts, which are aligned at their decimal points.
+    amounts: &'static [usize],
+    /// The first rows, until they are measured.
+    rows: Vec<[String; N]>,
+    layout: Option<Layout<N>>,
+}
+
+/// How rows are aligned.
+struct Layout<const N: usize> {
+    columns: Columns<N>,
+    /// Decimals of the amounts of each column.
+    decimals: [usize; N],
+}
+
+impl<W: Write, const N: usize> TablePrinter<W, N> {
+    /// Returns a printer of a table with this header and these columns of amounts.
+    pub(super) fn new(header: [&'static str; N], amounts: &'static [usize], out: W) -> Self {
+        Self { out, header, amounts, rows: Vec::new(), layout: None }
+    }
+
+    /// Prints a row.
+    pub(super) fn print(&mut self, mut row: [String; N]) -> io::Result<()> {
+        if let Some(Layout { columns, decimals }) = &self.layout {
+            for column in self.amounts {
+                pad_decimals(&mut row[*column], decimals[*column]);
+            }
+            return self.out.write_all(columns.line(&row).as_bytes());
+        }
+        self.rows.push(row);
+        if self.rows.len() < MEASURED_ROWS { Ok(()) } else { self.write_measured() }
+    }
+
+    /// Prints what is buffered. A table without rows is empty.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        if self.layout.is_none() && !self.rows.is_empty() {
+            self.write_measured()?;
+        }
+        self.out.flush()
+    }
+
+    /// Measures and writes the rows so far.
+    fn write_measured(&mut self) -> io::Result<()> {
+        let mut rows = std::mem::take(&mut self.rows);
+        let mut decimals = [0; N];
+        for column in self.amounts {
+            decimals[*column] = max_decimals(rows.iter().map(|row| &row[*column]));
+            for row in &mut rows {
+                pad_decimals(&mut row[*column], decimals[*column]);
+            }
+        }
+        rows.insert(0, self.header.map(str::to_owned));
+        let Layout { columns, .. } =
+            self.layout.insert(Layout { columns: Columns::new(&rows, self.amounts), decimals });
+        rows.iter().try_for_each(|row| self.out.write_all(columns.line(row).as_bytes()))
     }
 }
 

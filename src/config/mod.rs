@@ -8,6 +8,7 @@
 mod accounts;
 mod command;
 mod file;
+mod list_options;
 mod listen_address;
 mod options;
 mod owner_assignment;
@@ -22,6 +23,7 @@ mod values;
 pub use accounts::AccountConfig;
 pub use command::CommandSpec;
 pub use file::{ACCOUNT_FIELDS, AccountField, ContentHash};
+pub use list_options::ListOptions;
 pub use listen_address::ListenAddress;
 pub use options::{
     ChangesOptions, ConfigOptions, LogFormat, LogLevel, LogOptions, Options, OutputFormat, OutputOptions, PollOptions,

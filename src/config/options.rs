@@ -8,6 +8,7 @@ use clap::builder::{OsStringValueParser, ValueParser};
 use clap::{Arg, ArgAction, Args, ValueEnum};
 
 use super::ListenAddress;
+use super::list_options::ListOptions;
 use super::route_prefix::{RoutePrefix, is_plain_path};
 use super::shard::Shard;
 use super::since::Since;
@@ -38,6 +39,8 @@ pub struct Options {
     pub shard: ShardOptions,
     #[command(flatten)]
     pub changes: ChangesOptions,
+    #[command(flatten)]
+    pub list: ListOptions,
     #[command(flatten)]
     pub output: OutputOptions,
     #[command(flatten)]
@@ -203,7 +206,7 @@ pub struct OutputOptions {
     /// Output format
     #[arg(id = "output", long, value_name = "FORMAT", default_value = "table", value_enum)]
     pub format: OutputFormat,
-    /// Write the metrics to this file atomically instead of printing them
+    /// Write the output to this file atomically instead of printing it
     #[arg(id = "output.file", long, value_name = "PATH")]
     pub file: Option<PathBuf>,
 }

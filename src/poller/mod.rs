@@ -32,9 +32,10 @@ pub use account::{Account, AccountSnapshot, LastListing, LastPoll, ListingConten
 pub use build::{PollerFactory, build_pollers};
 pub use fleet::{Fleet, FleetChange, FleetManager};
 pub use history::{ChangeEvent, FailureStreak, History};
+pub use poll::RecordSink;
 pub use publication::{NewListing, PollReaction, PreviousListing, Publication};
 pub use reload::{ExporterSource, ReloadHandle, ReloadObserver, Reloader};
 pub use restore::{RestoredAccount, RestoredListing};
 pub use suspension::{SuspensionTimer, total_suspended_time};
-pub use task::{ListingOutcome, Poller};
+pub use task::{ListedRecords, ListingOutcome, Poller};
 pub use thread::PollingThread;

@@ -20,7 +20,7 @@ use crate::inventory::{
     E164, FoldedListing, InvalidRecord, InvalidRecords, Inventory, Listing, ListingFold, NumberStates,
 };
 use crate::plural;
-use crate::tryvox::{Failure, FailureReason, ListingPage, PollKey};
+use crate::tryvox::{Failure, FailureReason, ListingPage, NumberRecord, PollKey};
 
 /// Maximum number of times that an account is listed in one poll.
 const MAX_ATTEMPTS: u32 = 3;
@@ -28,8 +28,21 @@ const MAX_ATTEMPTS: u32 = 3;
 /// Maximum number of invalid records that are logged in one poll.
 const MAX_LOGGED_RECORDS: u64 = 5;
 
-/// A poll in progress.
-pub(super) struct Poll<'a> {
+/// Receives the records of one attempt to list an account.
+pub trait RecordSink: Send {
+    /// Adds the record of a number on a page. If several pages have the same number, the record on the page with the
+    /// highest number is the one that the listing has, in whatever order they are added. A number that the listing does
+    /// not have in the end may have been added, too.
+    fn add(&mut self, page: u32, record: &NumberRecord<'_>);
+}
+
+/// Drops the records.
+impl RecordSink for () {
+    fn add(&mut self, _: u32, _: &NumberRecord<'_>) {}
+}
+
+/// A poll in progress, each of whose attempts has a sink for its records.
+pub(super) struct Poll<'a, S = ()> {
     account: &'a Account,
     config: &'a AccountConfig,
     started_at: Instant,
@@ -40,12 +53,15 @@ pub(super) struct Poll<'a> {
     attempts: AtomicU32,
     /// Invalid records found so far, over all attempts.
     invalid_records: AtomicU64,
+    new_sink: fn() -> S,
 }
 
 /// A listing and the state of each of its numbers.
-pub(super) struct ListedNumbers {
+pub(super) struct ListedNumbers<S = ()> {
     pub(super) listing: Listing,
     pub(super) numbers: NumberStates,
+    /// The sink of the attempt.
+    pub(super) sink: S,
     /// The numbers that have only invalid records, in ascending order.
     pub(super) unreadable: Vec<E164>,
     /// Whether every page reported the same total.
@@ -54,7 +70,7 @@ pub(super) struct ListedNumbers {
     lacks_numbers: bool,
 }
 
-impl ListedNumbers {
+impl<S> ListedNumbers<S> {
     /// Returns a value that is lower the less the listing differs from what the API reports.
     fn inconsistency(&self) -> (bool, u64) {
         (self.lacks_numbers, self.listing.discrepancy())
@@ -62,15 +78,22 @@ impl ListedNumbers {
 }
 
 /// The result of listing an account once.
-struct ListingAttempt {
-    listed: ListedNumbers,
+struct ListingAttempt<S> {
+    listed: ListedNumbers<S>,
     /// The numbers that may have been purchased during the attempt, which are not in the listing.
     added_during_listing: HashSet<E164>,
 }
 
 impl<'a> Poll<'a> {
-    /// Starts a poll; its deadline is `--poll.timeout` from now.
+    /// Starts a poll that drops the records; its deadline is `--poll.timeout` from now.
     pub(super) fn new(account: &'a Account, config: &'a AccountConfig) -> Self {
+        Self::with_sinks(account, config, || ())
+    }
+}
+
+impl<'a, S: RecordSink> Poll<'a, S> {
+    /// Starts a poll each of whose attempts adds its records to a new sink.
+    pub(super) fn with_sinks(account: &'a Account, config: &'a AccountConfig, new_sink: fn() -> S) -> Self {
         let started_at = Instant::now();
         Self {
             account,
@@ -80,6 +103,7 @@ impl<'a> Poll<'a> {
             pages: AtomicU32::new(0),
             attempts: AtomicU32::new(0),
             invalid_records: AtomicU64::new(0),
+            new_sink,
         }
     }
 
@@ -98,7 +122,7 @@ impl<'a> Poll<'a> {
     /// # Errors
     /// If the key or a page cannot be read, the deadline passes, too many records are invalid, or no attempt is
     /// consistent enough.
-    pub(super) async fn listing(&self) -> Result<ListedNumbers, Failure> {
+    pub(super) async fn listing(&self) -> Result<ListedNumbers<S>, Failure> {
         let listing = timeout_at(self.deadline, self.list_until_consistent()).await;
         listing.unwrap_or_else(|_| Err(self.deadline_failure()))
     }
@@ -114,10 +138,10 @@ impl<'a> Poll<'a> {
         Failure::new(FailureReason::Timeout, format!("{cause}; {remedy}"))
     }
 
-    async fn list_until_consistent(&self) -> Result<ListedNumbers, Failure> {
+    async fn list_until_consistent(&self) -> Result<ListedNumbers<S>, Failure> {
         // Read again at each poll, so that a new key file needs no restart.
         let key = PollKey::read(&self.config.key).await?;
-        let mut best: Result<ListedNumbers, _> =
+        let mut best: Result<ListedNumbers<S>, _> =
             Err(Failure::new(FailureReason::Internal, "no listing was attempted; please report this bug"));
         let mut added_during_previous_listing = HashSet::new();
         for attempt in 1..=MAX_ATTEMPTS {
@@ -157,31 +181,34 @@ impl<'a> Poll<'a> {
         &self,
         key: &PollKey,
         added_during_previous_listing: HashSet<E164>,
-    ) -> Result<ListingAttempt, Failure> {
+    ) -> Result<ListingAttempt<S>, Failure> {
         let (options, statuses) = (self.config.collector.clone(), self.config.listed_statuses());
         let watched = Arc::new(self.config.watch.iter().map(|number| number.e164).collect());
-        let fold = Mutex::new(ListingFold::new(options, watched, statuses, added_during_previous_listing));
+        let fold = ListingFold::new(options, watched, statuses, added_during_previous_listing);
+        let attempt = Mutex::new((fold, (self.new_sink)()));
         let (mut pages_before, mut reported, mut is_total_stable, mut lacks_numbers) = (0_u32, 0_u64, true, false);
         for filter in &self.config.filters() {
             let add_page = |number: u32, page: ListingPage<'_>| {
                 self.pages.fetch_add(1, Ordering::Relaxed);
-                let mut fold = fold.lock().unwrap_or_else(PoisonError::into_inner);
-                fold.add_page(number.saturating_add(pages_before), &page, |error| self.log_invalid(number, &error));
+                let (fold, sink) = &mut *attempt.lock().unwrap_or_else(PoisonError::into_inner);
+                let page_number = number.saturating_add(pages_before);
+                let on_invalid = |error| self.log_invalid(number, &error);
+                fold.add_page_with(page_number, &page, on_invalid, |record| sink.add(page_number, record));
             };
-            fold.lock().unwrap_or_else(PoisonError::into_inner).start_query();
+            attempt.lock().unwrap_or_else(PoisonError::into_inner).0.start_query();
             let summary = self.account.client().list(key, filter, self.deadline, add_page).await?;
             pages_before = summary.pages.saturating_add(pages_before);
             reported = summary.reported_total.saturating_add(reported);
             is_total_stable &= summary.is_total_stable;
-            let has_records = fold.lock().unwrap_or_else(PoisonError::into_inner).query_has_records();
+            let has_records = attempt.lock().unwrap_or_else(PoisonError::into_inner).0.query_has_records();
             lacks_numbers |= summary.highest_total > 0 && !has_records;
         }
-        let fold = fold.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (fold, sink) = attempt.into_inner().unwrap_or_else(PoisonError::into_inner);
         let FoldedListing { inventory, number_states: numbers, added_during_listing, unreadable_numbers: unreadable } =
             run_blocking(move || fold.finish()).await;
         lacks_numbers |= reported > 0 && inventory.listed == 0;
         let listing = Listing { inventory, reported, ..Listing::default() };
-        let listed = ListedNumbers { listing, numbers, unreadable, is_total_stable, lacks_numbers };
+        let listed = ListedNumbers { listing, numbers, sink, unreadable, is_total_stable, lacks_numbers };
         Ok(ListingAttempt { listed, added_during_listing })
     }
 
@@ -235,7 +262,7 @@ impl<'a> Poll<'a> {
     }
 
     /// Checks that an inconsistent listing is near enough to what the API reports.
-    fn check_consistency(&self, listed: &ListedNumbers) -> Result<(), Failure> {
+    fn check_consistency(&self, listed: &ListedNumbers<S>) -> Result<(), Failure> {
         let ListedNumbers { listing, is_total_stable, lacks_numbers, .. } = listed;
         let (discrepancy, allowed, reported) = (listing.discrepancy(), self.allowed(listing), listing.reported);
         let Inventory { listed, invalid, .. } = listing.inventory;

@@ -13,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::account::{Account, LastListing, LastPoll, ListingContent, PollPhase, PollStats};
 use super::log::{log_changes, log_failure, log_success};
-use super::poll::{ListedNumbers, Poll};
+use super::poll::{ListedNumbers, Poll, RecordSink};
 use super::publication::{NewListing, PollReaction, PreviousListing, Publication};
 use super::schedule::Schedule;
 use super::suspension::SuspensionTimer;
@@ -52,6 +52,17 @@ pub struct ListingOutcome {
     pub pages: u32,
     /// How many times the account was listed.
     pub attempts: u32,
+}
+
+/// A valid listing and its records.
+#[derive(Debug)]
+pub struct ListedRecords<S> {
+    /// The listing.
+    pub listing: Listing,
+    /// The numbers in the listing.
+    pub numbers: NumberStates,
+    /// The sink of the attempt that the listing is from.
+    pub sink: S,
 }
 
 /// The end of a poll, successful or not.
@@ -154,6 +165,17 @@ impl Poller {
         let poll = Poll::new(&self.account, &config);
         let result = poll.listing().await.map(|listed| listed.listing);
         ListingOutcome { result, pages: poll.pages(), attempts: poll.attempts() }
+    }
+
+    /// Lists the account like a poll, without publishing anything. Each attempt adds its records to a new sink.
+    ///
+    /// # Errors
+    /// If there is no valid listing.
+    pub async fn records<S: RecordSink>(&self, new_sink: fn() -> S) -> Result<ListedRecords<S>, Failure> {
+        let config = self.account.config();
+        let listed = Poll::with_sinks(&self.account, &config, new_sink).listing().await?;
+        let ListedNumbers { listing, numbers, sink, .. } = listed;
+        Ok(ListedRecords { listing, numbers, sink })
     }
 
     /// Polls once, compares the numbers with the `previous` valid listing and publishes the result. Returns the

@@ -4,10 +4,10 @@ use std::io::{self, BufWriter, Write};
 use std::time::SystemTime;
 
 use serde::Serialize;
-use serde_json::value::RawValue;
 
-use super::super::table::sanitize;
-use super::table::TablePrinter;
+use super::super::rows::{exact_number, io_error};
+use super::super::table::{TablePrinter, sanitize};
+use super::table;
 use crate::config::OutputFormat;
 use crate::inventory::ChangeRecord;
 use crate::state::RecordedChange;
@@ -59,8 +59,15 @@ pub(super) struct Printer<W: Write> {
 }
 
 enum FormatPrinter<W: Write> {
-    Table(TablePrinter<BufWriter<W>>),
-    Csv { writer: csv::Writer<W>, has_header: bool },
+    Table {
+        printer: TablePrinter<BufWriter<W>, { table::COLUMNS }>,
+        /// The time that the times of changes are relative to; `None` if they are absolute.
+        relative_to: Option<SystemTime>,
+    },
+    Csv {
+        writer: csv::Writer<W>,
+        has_header: bool,
+    },
     Json(BufWriter<W>),
 }
 
@@ -69,7 +76,10 @@ impl<W: Write> Printer<W> {
     pub(super) fn new(format: OutputFormat, terminal_time: Option<SystemTime>, out: W) -> Self {
         let is_sanitized = terminal_time.is_some() || format == OutputFormat::Table;
         let format = match format {
-            OutputFormat::Table => FormatPrinter::Table(TablePrinter::new(terminal_time, BufWriter::new(out))),
+            OutputFormat::Table => FormatPrinter::Table {
+                printer: TablePrinter::new(table::HEADER, table::AMOUNTS, BufWriter::new(out)),
+                relative_to: terminal_time,
+            },
             OutputFormat::Csv => {
                 let writer = csv::WriterBuilder::new().has_headers(false).from_writer(out);
                 FormatPrinter::Csv { writer, has_header: false }
@@ -86,7 +96,7 @@ impl<W: Write> Printer<W> {
     pub(super) fn print(&mut self, change: RecordedChange) -> io::Result<()> {
         let change = if self.is_sanitized { sanitized(&change) } else { change };
         match &mut self.format {
-            FormatPrinter::Table(table) => table.print(&change),
+            FormatPrinter::Table { printer, relative_to } => printer.print(table::row(&change, *relative_to)),
             FormatPrinter::Csv { writer, has_header } => {
                 write_header(writer, has_header)?;
                 writer.serialize(Row::new(&change, &*change.change.monthly_fee)).map_err(io_error)
@@ -104,7 +114,7 @@ impl<W: Write> Printer<W> {
     /// If the output cannot be written.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         match &mut self.format {
-            FormatPrinter::Table(table) => table.finish(),
+            FormatPrinter::Table { printer, .. } => printer.finish(),
             FormatPrinter::Csv { writer, has_header } => {
                 write_header(writer, has_header)?;
                 writer.flush()
@@ -120,20 +130,6 @@ fn write_header(writer: &mut csv::Writer<impl Write>, has_header: &mut bool) -> 
         writer.write_record(FIELDS).map_err(io_error)?;
     }
     Ok(())
-}
-
-/// Returns the I/O error itself, whose kind the conversion that `csv` has would hide.
-fn io_error(error: csv::Error) -> io::Error {
-    match error.into_kind() {
-        csv::ErrorKind::Io(error) => error,
-        other => io::Error::other(format!("{other:?}")),
-    }
-}
-
-/// Returns the digits of an amount as a JSON number; `None` if they are none.
-fn exact_number(amount: &str) -> Option<Box<RawValue>> {
-    serde_json::from_str::<serde_json::Number>(amount).ok()?;
-    RawValue::from_string(amount.to_owned()).ok()
 }
 
 /// Returns a change without control characters.

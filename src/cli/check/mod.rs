@@ -4,6 +4,7 @@
 
 mod problems;
 mod report;
+mod savings;
 mod table;
 
 use std::io::IsTerminal;
@@ -12,17 +13,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use futures_util::future::join_all;
-use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
+use super::progress::PageProgress;
 use super::{CommandEntry, CommandError, print, with_config};
 use crate::config::{CommandSpec, Config, Options, OutputFormat};
 use crate::duration;
-use crate::poller::{Account, Poller, build_pollers};
+use crate::inventory::CollectorOptions;
+use crate::poller::{Poller, build_pollers};
 use report::{AccountReport, Report};
-
-/// Time between two updates of the progress bar.
-const REFRESH_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(super) static COMMAND: CommandEntry = CommandEntry {
     spec: CommandSpec {
@@ -45,7 +44,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
 /// # Errors
 /// If an account cannot be listed, or `stop` is cancelled.
 async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandError> {
-    let pollers = build_pollers(config).map_err(anyhow::Error::msg)?;
+    let pollers = build_pollers(&with_assignments(config)).map_err(anyhow::Error::msg)?;
     let reports = join_all(pollers.iter().map(|poller| check(poller, &config.options)));
     let progress = std::io::stderr().is_terminal().then(|| PageProgress::start(&pollers, stop.child_token()));
     let reports = stop.run_until_cancelled(reports).await;
@@ -68,6 +67,16 @@ async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandErro
             Err(anyhow!("{failed} of {accounts} could not be listed; see the errors in the output").into())
         }
     }
+}
+
+/// Returns the configuration with the collector of assignments enabled, from whose table savings follow.
+fn with_assignments(config: &Config) -> Config {
+    let mut config = config.clone();
+    for account in &mut config.accounts {
+        account.collector =
+            Arc::new(CollectorOptions { assignment: true, ..CollectorOptions::clone(&account.collector) });
+    }
+    config
 }
 
 /// Formats a count of things whose plural ends in `s`.
@@ -94,50 +103,6 @@ async fn check(poller: &Poller, options: &Options) -> AccountReport {
 /// Returns whether to print colors: only to a terminal, and not if the user opted out (<https://no-color.org>).
 fn is_colored() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
-/// A progress bar on stderr that counts the pages of all accounts.
-struct PageProgress {
-    stop: CancellationToken,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl PageProgress {
-    /// Draws the bar until it is finished or `stop` is cancelled.
-    fn start(pollers: &[Poller], stop: CancellationToken) -> Self {
-        let accounts: Vec<Arc<Account>> = pollers.iter().map(|poller| poller.account.clone()).collect();
-        let stopped = stop.clone();
-        let task = tokio::spawn(async move {
-            let bar = ProgressBar::new(0);
-            let style = "{bar:30} {pos}/{len} pages, {per_sec}, {eta} left, {msg}";
-            if let Ok(style) = ProgressStyle::with_template(style) {
-                bar.set_style(style);
-            }
-            loop {
-                let (mut read, mut total, mut started) = (0, 0, 0);
-                for progress in accounts.iter().map(|account| account.progress()) {
-                    read += u64::from(progress.done);
-                    total += u64::from(progress.total);
-                    started += usize::from(progress.total > 0);
-                }
-                bar.set_length(total);
-                bar.set_position(read);
-                bar.set_message(format!("{started}/{} accounts started", accounts.len()));
-                if stopped.run_until_cancelled(tokio::time::sleep(REFRESH_INTERVAL)).await.is_none() {
-                    break;
-                }
-            }
-            bar.finish_and_clear();
-        });
-        Self { stop, task }
-    }
-
-    /// Removes the bar.
-    async fn finish(self) {
-        self.stop.cancel();
-        // It fails only if the task has panicked, which does not matter to the report.
-        _ = self.task.await;
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::problems::problems;
+use super::savings::{ExpensiveGroup, Savings, SavingsReport, expensive_groups};
 use super::{format_elapsed, plural};
 use crate::config::Options;
 use crate::duration;
@@ -25,6 +26,10 @@ const LISTINGS_PER_POLL: f64 = 3.0;
 pub(super) struct Report {
     pub(super) accounts: Vec<AccountReport>,
     pub(super) totals: Totals,
+    /// What numbers cost that may not be needed.
+    pub(super) savings: SavingsReport,
+    /// The groups with the highest monthly fees of each currency.
+    pub(super) expensive_groups: Vec<ExpensiveGroup>,
 }
 
 /// Sums over groups of numbers, by currency. Amounts are decimals in strings, so that they stay exact.
@@ -49,6 +54,8 @@ pub(super) struct AccountReport {
     pub(super) interval_seconds: f64,
     pub(super) groups: Vec<GroupReport>,
     pub(super) totals: Totals,
+    /// What numbers cost that may not be needed; `None` without a listing.
+    pub(super) savings: Option<SavingsReport>,
     /// Unexpected properties of the listing.
     pub(super) problems: Vec<String>,
     /// Recommended changes to the configuration.
@@ -58,6 +65,8 @@ pub(super) struct AccountReport {
     #[serde(skip)]
     /// The totals by currency, exact.
     totals_by_currency: BTreeMap<String, GroupTotals>,
+    #[serde(skip)]
+    exact_savings: Savings,
 }
 
 /// Why an account could not be listed.
@@ -68,7 +77,7 @@ pub(super) struct FailureReport {
 }
 
 /// The numbers with the same country, type, status and currency.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(super) struct GroupReport {
     pub(super) country: String,
     #[serde(rename = "type")]
@@ -78,6 +87,8 @@ pub(super) struct GroupReport {
     pub(super) numbers: u64,
     pub(super) monthly_fees: String,
     pub(super) setup_fees: String,
+    #[serde(skip)]
+    exact_monthly_fees: Money,
 }
 
 impl Report {
@@ -87,7 +98,15 @@ impl Report {
             *totals.entry(currency.clone()).or_default() += sum.clone();
         }
         let totals = Totals { numbers: accounts.iter().map(|account| account.numbers).sum(), ..Totals::new(&totals) };
-        Self { accounts, totals }
+        let mut savings = Savings::default();
+        for account in &accounts {
+            savings.add(&account.exact_savings);
+        }
+        let groups = accounts.iter().flat_map(|account| {
+            account.groups.iter().map(|group| (&*account.account, group, &group.exact_monthly_fees))
+        });
+        let expensive_groups = expensive_groups(groups);
+        Self { accounts, totals, savings: savings.report(), expensive_groups }
     }
 }
 
@@ -121,13 +140,15 @@ impl AccountReport {
             interval_seconds: interval.as_secs_f64(),
             groups: Vec::new(),
             totals: Totals::default(),
+            savings: None,
             problems: Vec::new(),
             advice: Vec::new(),
             series: POLLING_SERIES,
             totals_by_currency: BTreeMap::new(),
+            exact_savings: Savings::default(),
         };
         match result {
-            Ok(listing) => report.add_listing(poller, listing),
+            Ok(listing) => report.add_listing(poller, listing, options),
             Err(failure) => {
                 report.error = Some(FailureReport { reason: failure.reason.as_str(), message: failure.to_string() });
             }
@@ -148,7 +169,7 @@ impl AccountReport {
     }
 
     /// Adds the contents of the listing and its problems.
-    fn add_listing(&mut self, poller: &Poller, listing: Listing) {
+    fn add_listing(&mut self, poller: &Poller, mut listing: Listing, options: &Options) {
         let inventory = &listing.inventory;
         (self.numbers, self.reported) = (inventory.listed, listing.reported);
         for ([country, kind, status, currency], sum) in inventory.groups.iter().filter(|(_, sum)| sum.numbers > 0) {
@@ -161,10 +182,17 @@ impl AccountReport {
                 numbers: sum.numbers,
                 monthly_fees: sum.monthly_fees.to_string(),
                 setup_fees: sum.setup_fees.to_string(),
+                exact_monthly_fees: sum.monthly_fees.clone(),
             });
         }
         self.totals = Totals::new(&self.totals_by_currency);
+        self.exact_savings = Savings::new(inventory);
+        self.savings = Some(self.exact_savings.report());
         self.problems.extend(problems(&listing));
+        if !options.collector.assignment {
+            // An exporter would not have this table.
+            listing.inventory.assignments.clear();
+        }
         let label_limit = poller.account.config().collector.label_limit;
         let limited = Listing { inventory: listing.inventory.with_label_limit(label_limit), ..listing };
         let rendered = render_listing(poller.account.name(), &limited, None);

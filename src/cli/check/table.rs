@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::super::table::{Columns, max_decimals, pad_decimals, sanitize};
 use super::report::{AccountReport, Report, Totals};
+use super::savings::{ExpensiveGroup, Saving, SavingsReport};
 use super::{format_elapsed, plural};
 use crate::duration;
 
@@ -51,8 +52,38 @@ pub(super) fn render(report: &Report, is_colored: bool) -> String {
         _ = writeln!(out, "{}  {}", paint("all accounts", BOLD), plural(*numbers, "number"));
         _ = writeln!(out, "  monthly fees: {}", join_amounts(monthly_fees));
         _ = writeln!(out, "  setup fees: {}", join_amounts(setup_fees));
+        out.push('\n');
+    }
+    if !report.expensive_groups.is_empty() {
+        _ = writeln!(out, "{}  monthly fees of numbers that may not be needed", paint("savings", BOLD));
+        let SavingsReport { unassigned, suspended, pending } = &report.savings;
+        for (name, Saving { numbers, monthly_fees }) in
+            [("unassigned", unassigned), ("suspended", suspended), ("pending", pending)]
+        {
+            _ = writeln!(out, "  {name}: {}, {}", plural(*numbers, "number"), join_amounts(monthly_fees));
+        }
+        _ = writeln!(out, "\n{}", paint("most expensive groups", BOLD));
+        out.push_str(&expensive_table(&report.expensive_groups));
     }
     out
+}
+
+/// Renders the most expensive groups.
+fn expensive_table(groups: &[ExpensiveGroup]) -> String {
+    let header = ["account", "country", "type", "status", "numbers", "monthly fees", "currency"].map(str::to_owned);
+    let row = |ExpensiveGroup { account, group }: &ExpensiveGroup| {
+        [
+            sanitize(account),
+            sanitize(&group.country),
+            sanitize(&group.kind),
+            sanitize(&group.status),
+            group.numbers.to_string(),
+            group.monthly_fees.clone(),
+            sanitize(&group.currency),
+        ]
+    };
+    let rows = std::iter::once(header).chain(groups.iter().map(row)).collect();
+    render_rows(rows, &[5], &[4, 5])
 }
 
 /// Renders the groups of an account and their totals.
@@ -84,14 +115,18 @@ fn group_table(account: &AccountReport) -> String {
             sanitize(currency),
         ]);
     }
-    for column in [4, 5] {
-        let amounts = &mut rows[1..];
-        let decimals = max_decimals(amounts.iter().map(|row| &row[column]));
-        for row in amounts {
-            pad_decimals(&mut row[column], decimals);
+    render_rows(rows, &[4, 5], &[3, 4, 5])
+}
+
+/// Renders rows, the first of which is the header, with columns of amounts and columns that are aligned at the right.
+fn render_rows<const N: usize>(mut rows: Vec<[String; N]>, amounts: &[usize], right: &'static [usize]) -> String {
+    for column in amounts {
+        let decimals = max_decimals(rows.iter().skip(1).map(|row| &row[*column]));
+        for row in rows.iter_mut().skip(1) {
+            pad_decimals(&mut row[*column], decimals);
         }
     }
-    let columns = Columns::new(&rows, &[3, 4, 5]);
+    let columns = Columns::new(&rows, right);
     rows.iter().map(|row| columns.line(row)).collect()
 }
 

@@ -5,7 +5,7 @@
 
 mod file;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -14,7 +14,8 @@ use anyhow::{Context, anyhow};
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
-use super::{CommandEntry, CommandError, print, with_config};
+use super::output_file::OutputFile;
+use super::{CommandEntry, CommandError, print, warn, with_config};
 use crate::config::{CommandSpec, Config};
 use crate::metrics::{AccountMetrics, ConfigStatus, ExporterMetrics, Format, Scrape, seal};
 use crate::plural;
@@ -44,7 +45,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
 /// If a poll fails, the file cannot be written, or `stop` is cancelled.
 async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandError> {
     let output = config.options.output.file.as_deref();
-    output.map(file::check).transpose()?;
+    output.map(OutputFile::check).transpose()?;
     let mut pollers = build_pollers(config).map_err(anyhow::Error::msg)?;
     let accounts: Vec<_> = pollers.iter_mut().map(AccountMetrics::attach).collect();
     let polls = join_all(pollers.iter().map(Poller::once));
@@ -61,7 +62,7 @@ async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandErro
     let sources = config.accounts.iter().map(|account| (&*account.name, account.source()));
     let text = seal(scrape.without_exporter().text(Format::Text), sources);
     match output {
-        Some(path) => file::replace(path, &text).with_context(|| {
+        Some(path) => replace(path, &text).with_context(|| {
             format!("cannot write {}; check that its directory exists and is writable", path.display())
         })?,
         None => print(&text),
@@ -81,6 +82,12 @@ async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandErro
     }
 }
 
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let file = OutputFile::new(path)?;
+    file.content().write_all(text.as_bytes())?;
+    file.replace()
+}
+
 /// Completes the metrics of the accounts whose poll failed by those in the file of an earlier run. Returns how many
 /// accounts have inventory from there.
 fn carry_over(path: &Path, pollers: &[Poller], accounts: &[Arc<AccountMetrics>]) -> usize {
@@ -90,8 +97,7 @@ fn carry_over(path: &Path, pollers: &[Poller], accounts: &[Arc<AccountMetrics>])
              --output.file and restore it",
             path.display()
         );
-        // If stderr is closed, only the exit status remains.
-        _ = writeln!(std::io::stderr(), "tryvox-exporter: warning: {}", message.replace('\n', " "));
+        warn(&message);
         None
     });
     let Some(previous) = previous else { return 0 };

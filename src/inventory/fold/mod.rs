@@ -48,8 +48,8 @@ pub struct ListingFold {
     optional_labels: IndexSet<OptionalLabels, RandomState>,
     /// A buffer for the key of the current record.
     class_key: Vec<u8>,
-    /// A buffer for the numbers of the current page and when they were purchased; empty between pages.
-    page_numbers: Vec<(ListedNumber, Option<SystemTime>)>,
+    /// A buffer for the numbers of the current page and the indexes of their records; empty between pages.
+    page_numbers: Vec<(ListedNumber, usize)>,
     /// The numbers of all pages. A number that is on several pages occurs several times.
     numbers: Vec<ListedNumber>,
     /// Numbers that were added during the listing, with the Unix timestamp in seconds of their purchase.
@@ -129,7 +129,19 @@ impl ListingFold {
     ///
     /// A record that lacks something that every group needs is only counted as invalid. `on_invalid` is called with the
     /// reason.
-    pub fn add_page(&mut self, page_number: u32, page: &ListingPage<'_>, mut on_invalid: impl FnMut(InvalidRecord)) {
+    pub fn add_page(&mut self, page_number: u32, page: &ListingPage<'_>, on_invalid: impl FnMut(InvalidRecord)) {
+        self.add_page_with(page_number, page, on_invalid, |_| {});
+    }
+
+    /// Adds a page like [`ListingFold::add_page`], and calls `on_number` with the record of each number of the page that
+    /// the inventory will have. If several pages have the same number, it is called for each of them.
+    pub fn add_page_with(
+        &mut self,
+        page_number: u32,
+        page: &ListingPage<'_>,
+        mut on_invalid: impl FnMut(InvalidRecord),
+        mut on_number: impl FnMut(&NumberRecord<'_>),
+    ) {
         if self.query_started_at.is_none() {
             self.query_started_at = page.generated.map(|generated| generated.earliest);
             // One reservation for everything, with a margin for numbers that a shifting list shows twice. Memory that
@@ -150,8 +162,8 @@ impl ListingFold {
         for record in &page.malformed {
             add_invalid(self, record.e164.as_deref(), InvalidRecord::Malformed(record.error.clone()));
         }
-        for record in &page.records {
-            if let Err(invalid) = self.add_record(page_number, record) {
+        for (index, record) in page.records.iter().enumerate() {
+            if let Err(invalid) = self.add_record(page_number, index, record) {
                 add_invalid(self, Some(&*record.e164), invalid);
             }
         }
@@ -160,9 +172,14 @@ impl ListingFold {
         page_numbers.sort_by_key(|(number, _)| number.e164);
         dedup_keeping_last(&mut page_numbers, |(number, _)| number.e164);
         self.reserve(page_numbers.len());
-        for (number, created_at) in page_numbers.drain(..) {
-            let timestamp = unix_seconds(created_at);
-            if self.is_added_during_listing(created_at, page.generated) {
+        for (number, index) in page_numbers.drain(..) {
+            let Some(record) = page.records.get(index) else { continue };
+            let timestamp = unix_seconds(record.created_at);
+            let is_added = self.is_added_during_listing(record.created_at, page.generated);
+            if !is_added || self.added_during_previous_listing.contains(&number.e164) {
+                on_number(record);
+            }
+            if is_added {
                 self.added_numbers.push((number, timestamp));
             } else {
                 self.numbers.push(number);
@@ -173,8 +190,8 @@ impl ListingFold {
         self.page_numbers = page_numbers;
     }
 
-    /// Adds a record to `page_numbers`.
-    fn add_record(&mut self, page: u32, record: &NumberRecord<'_>) -> Result<(), InvalidRecord> {
+    /// Adds the record at an index of the page to `page_numbers`.
+    fn add_record(&mut self, page: u32, record_index: usize, record: &NumberRecord<'_>) -> Result<(), InvalidRecord> {
         let e164 = record.e164.parse()?;
         let raw_class = RawNumberClass::new(record);
         if raw_class.is_too_long() {
@@ -205,7 +222,7 @@ impl ListingFold {
             self.created_at.insert(e164, unix_seconds(Some(created_at)));
         }
         let number = ListedNumber { e164, page, class, optional_labels, updated_at };
-        self.page_numbers.push((number, record.created_at));
+        self.page_numbers.push((number, record_index));
         Ok(())
     }
 

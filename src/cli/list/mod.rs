@@ -1,0 +1,216 @@
+//! `list`: prints every number of every account, one row each.
+//!
+//! The records of an account are spooled to a temporary file while its pages arrive, and printed when the listing is known to
+//! be valid. Accounts are listed concurrently and printed in the order of the configuration.
+
+mod printer;
+mod row;
+mod spool;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+use futures_util::{StreamExt, stream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::output_file::OutputFile;
+use super::progress::PageProgress;
+use super::{CommandEntry, CommandError, warn, with_config};
+use crate::blocking::run_blocking;
+use crate::config::{AccountConfig, CommandSpec, Config, ListOptions, OutputFormat};
+use crate::inventory::Listing;
+use crate::plural;
+use crate::poller::{ListedRecords, Poller, build_pollers};
+use printer::Printer;
+use row::Row;
+use spool::{Spool, SpooledListing};
+
+pub(super) static COMMAND: CommandEntry = CommandEntry {
+    spec: CommandSpec {
+        name: "list",
+        about: "List every number of every account, one row each",
+        examples: &[
+            "tryvox-exporter list --config.file=tryvox-exporter.yml --status=suspended",
+            "tryvox-exporter list --config.file=tryvox-exporter.yml --output=csv --output.file=numbers.csv",
+        ],
+        options: &[
+            "config.file",
+            "tryvox.*",
+            "poll.*",
+            "shard",
+            "total-shards",
+            "log.*",
+            "country",
+            "status",
+            "type",
+            "assignment",
+            "owner",
+            "output",
+            "output.file",
+        ],
+        defaults: &[
+            // What fails is in the last lines of stderr.
+            ("log.level", "error"),
+        ],
+        formats: &[OutputFormat::Table, OutputFormat::Csv, OutputFormat::Json],
+        requires_keys: false,
+    },
+    run: |source| with_config(&source, run),
+};
+
+/// Maximum number of accounts that are being listed or wait for an earlier one to be printed. It bounds the number of
+/// temporary files.
+const MAX_ACCOUNTS_AHEAD: usize = 256;
+
+/// Why printing ended early.
+#[derive(Debug, thiserror::Error)]
+enum PrintError {
+    /// The output cannot be written.
+    #[error("cannot write the output")]
+    Output(#[from] io::Error),
+    /// The records cannot be read.
+    #[error(transparent)]
+    Records(#[from] anyhow::Error),
+}
+
+/// Prints the numbers of all accounts.
+///
+/// # Errors
+/// If an account cannot be listed, the output cannot be written, or `stop` is cancelled. A closed pipe is not an error.
+async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandError> {
+    let path = config.options.output.file.as_deref();
+    path.map(OutputFile::check).transpose()?;
+    let file = path.map(|path| OutputFile::new(path).with_context(|| file_error(path))).transpose()?;
+    let pollers = build_pollers(config).map_err(anyhow::Error::msg)?;
+    // A table on the same terminal would be mixed up with the bar.
+    let has_progress = io::stderr().is_terminal() && (file.is_some() || !io::stdout().is_terminal());
+    let progress = has_progress.then(|| PageProgress::start(&pollers, stop.child_token()));
+    let printed = stop.run_until_cancelled(print_accounts(config, pollers, file.as_ref())).await;
+    if let Some(progress) = progress {
+        progress.finish().await;
+    }
+    let AccountResults { rows, warnings, failures } = match printed {
+        Some(Ok(results)) => results,
+        Some(Err(PrintError::Output(error))) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+        Some(Err(error)) => return Err(anyhow::Error::new(error).into()),
+        None => return Err(anyhow!("interrupted before all accounts were listed").into()),
+    };
+    for warning in &warnings {
+        warn(warning);
+    }
+    let is_anything_listed = failures.len() < config.accounts.len() || failures.is_empty();
+    if let (Some(file), Some(path), true) = (file, path, is_anything_listed) {
+        file.replace().with_context(|| file_error(path))?;
+    }
+    if !failures.is_empty() {
+        return Err(CommandError::FailedAccounts(failures));
+    }
+    if rows == 0 {
+        // If stderr is closed, only the exit status remains.
+        _ = writeln!(io::stderr(), "tryvox-exporter: no numbers, or none that the filters select");
+    }
+    Ok(())
+}
+
+fn file_error(path: &Path) -> String {
+    format!("cannot write {}; check that its directory exists and is writable", path.display())
+}
+
+/// What was printed, and what is to be said about the accounts, in one line each.
+#[derive(Debug, Default)]
+struct AccountResults {
+    /// Number of rows printed.
+    rows: u64,
+    /// Why rows may be missing although their account was listed.
+    warnings: Vec<String>,
+    /// The accounts that could not be listed.
+    failures: Vec<String>,
+}
+
+/// Prints the accounts to a file or to stdout, in the order of the configuration.
+async fn print_accounts(
+    config: &Config,
+    pollers: Vec<Poller>,
+    file: Option<&OutputFile>,
+) -> Result<AccountResults, PrintError> {
+    let (out, is_terminal): (Box<dyn Write + Send>, _) = match file {
+        Some(file) => (Box::new(file.content().try_clone()?), false),
+        None => (Box::new(io::stdout()), io::stdout().is_terminal()),
+    };
+    let mut printer = Printer::new(config.options.output.format, is_terminal, out);
+    let mut results = AccountResults::default();
+    // Tasks of their own, because requests go on while an earlier account is printed to a slow reader.
+    let listings = pollers.into_iter().map(|poller| async {
+        let name = poller.account.name().to_owned();
+        let listing = AbortOnDropHandle::new(tokio::spawn(async move { list(&poller).await })).await;
+        listing.unwrap_or_else(|_| Err(format!("{name}: listing it panicked; please report this bug")))
+    });
+    let mut listings = stream::iter(listings).buffered(MAX_ACCOUNTS_AHEAD).zip(stream::iter(&config.accounts));
+    while let Some((listing, account)) = listings.next().await {
+        match listing {
+            Ok((listing, warnings)) => {
+                let (account, filters) = (account.clone(), config.options.list.clone());
+                let result;
+                (printer, result) = run_blocking(move || {
+                    let result = print_account(&mut printer, &account, listing, &filters);
+                    (printer, result)
+                })
+                .await;
+                results.rows += result?;
+                results.warnings.extend(warnings);
+            }
+            Err(failure) => results.failures.push(failure),
+        }
+    }
+    run_blocking(move || printer.finish()).await?;
+    Ok(results)
+}
+
+/// Returns the numbers of an account and warnings, or why it cannot be listed.
+async fn list(poller: &Poller) -> Result<(SpooledListing, Vec<String>), String> {
+    let name = poller.account.name();
+    let ListedRecords { listing, numbers, sink } = poller
+        .records(Spool::default)
+        .await
+        .map_err(|failure| format!("{name}: {failure} ({}); its numbers are left out", failure.reason.as_str()))?;
+    let warnings = warnings(name, &listing);
+    drop(listing);
+    let spooled = run_blocking(move || sink.finish(numbers)).await;
+    Ok((spooled.map_err(|error| format!("{name}: {error:#}; its numbers are left out"))?, warnings))
+}
+
+/// Returns why rows may be missing although the listing is valid.
+fn warnings(name: &str, listing: &Listing) -> Vec<String> {
+    let (listed, invalid) = (listing.inventory.listed, listing.inventory.invalid);
+    let mut warnings = Vec::new();
+    if invalid > 0 {
+        let records = plural::choose(invalid, "invalid record is", "invalid records are");
+        warnings.push(format!("{name}: {invalid} {records} left out; tryvox-exporter check says what is wrong"));
+    }
+    if listing.discrepancy() > 0 {
+        let reported = listing.reported;
+        warnings.push(format!("{name}: the API reports {reported} numbers but listed {listed} valid ones"));
+    }
+    warnings
+}
+
+/// Prints the numbers of an account that the filters select, and returns how many there are.
+fn print_account(
+    printer: &mut Printer<impl Write>,
+    account: &AccountConfig,
+    listing: SpooledListing,
+    filters: &ListOptions,
+) -> Result<u64, PrintError> {
+    let mut rows = 0;
+    listing.for_each(|e164, record| {
+        let row = Row::new(account, e164, record);
+        if row.is_selected(filters) {
+            printer.print(&row)?;
+            rows += 1;
+        }
+        Ok::<_, PrintError>(())
+    })?;
+    Ok(rows)
+}
