@@ -138,6 +138,7 @@ pub(super) async fn serve(
     let polling =
         PollingThread::start().context("cannot start the polling thread; check the limits on processes and memory")?;
     let exporter = ExporterMetrics::new(config_status(config));
+    exporter.set_owner_budgets(config.owner_budgets.clone());
     let exporter = Arc::new(match &store {
         Some(store) => exporter.with_state(store.clone()),
         None => exporter,
@@ -256,6 +257,9 @@ impl ReloadObserver for ReloadStatus {
         });
         for (group, _) in is_changed.into_iter().flatten().filter(|(_, is_changed)| *is_changed) {
             warn!("changed {group} options take effect after a restart");
+        }
+        if let Some(config) = applied {
+            self.exporter.set_owner_budgets(config.owner_budgets.clone());
         }
         let invalid = ConfigStatus { is_valid: false, ..self.exporter.config_status() };
         self.exporter.set_config_status(applied.map_or(invalid, config_status));

@@ -9,8 +9,9 @@ use super::API_KEY_VARIABLE;
 use super::command::CommandSpec;
 use super::file::{ACCOUNT_FIELDS, AccountEntry, Document};
 use super::options::{Options, PollOptions};
+use super::owners::WatchEntry;
 use super::shard::shard_of;
-use super::values::{Environment, OptionText, Values, key_from_environment, parse};
+use super::values::{Environment, OptionText, Values, amount, check_name, key_from_environment, parse};
 use crate::inventory::{CollectorOptions, Money, Owners, WatchedNumber};
 use crate::tryvox::{ApiKeySource, KeyFile, ListingFilter, STATUSES, TryvoxOptions};
 
@@ -169,8 +170,7 @@ impl<'a, E: Environment> Accounts<'a, E> {
         let mut accounts = Vec::with_capacity(entries.len());
         for entry in entries {
             accounts.extend(self.entry(entry));
-            let name = entry.fields.get("name").or_else(|| entry.fields.get("account_id"));
-            let Some(name) = name.map(|name| &*name.text) else { continue };
+            let Some(name) = entry.name() else { continue };
             if let Some(first) = origins.get(name) {
                 let origin = &entry.origin;
                 self.report(format!("{origin}: the name {name:?} is already used at {first}; choose another name"));
@@ -185,6 +185,7 @@ impl<'a, E: Environment> Accounts<'a, E> {
     fn entry(&mut self, entry: &AccountEntry) -> Option<AccountConfig> {
         let problems = self.problems.len();
         let mut values = self.overlay(entry);
+        self.check_watch(entry, &values);
         let options: Result<AccountOptions, _> = parse(&mut self.parser, &mut values, self.problems);
         let options = options.map_err(|problem| self.report(problem)).ok();
         let account_id = entry.fields.get("account_id").map(|value| value.text.clone());
@@ -213,8 +214,19 @@ impl<'a, E: Environment> Accounts<'a, E> {
             collector: self.collector.clone(),
             budget,
             owners: Arc::default(),
-            watch: Arc::default(),
+            watch: entry.watch.as_ref().map(|watch| watch.numbers.clone()).unwrap_or_default(),
         })
+    }
+
+    /// Reports numbers that are watched in an account that does not list all statuses.
+    fn check_watch(&mut self, entry: &AccountEntry, values: &Values) {
+        if let (Some(WatchEntry { origin, .. }), Some(statuses)) = (&entry.watch, values.get("tryvox.statuses")) {
+            let place = statuses.position();
+            self.report(format!(
+                "{origin}: watch needs an account that lists all statuses, because a watched number with another status \
+                 would seem to be missing, but {place} is set; remove one of them"
+            ));
+        }
     }
 
     /// Returns the values of an account's options. A flag or a variable applies to all accounts, but each account
@@ -344,45 +356,4 @@ fn key_of_file(file: &OptionText, need: KeyNeed) -> Result<ApiKeySource, String>
         source.read().map_err(|error| format!("{}: {error}", file.position()))?;
     }
     Ok(source)
-}
-
-/// Checks the name of an account, which is a label value.
-fn check_name(text: &str) -> Result<(), String> {
-    if text.trim().is_empty() || text.len() > 256 || text.chars().any(char::is_control) {
-        Err("must be 1 to 256 bytes without control characters".to_owned())
-    } else {
-        Ok(())
-    }
-}
-
-/// Parses an amount of money in a currency (ISO 4217), at least 0.
-fn amount(currency: &str, text: &str) -> Result<Money, String> {
-    if currency.len() != 3 || !currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
-        return Err("the currency must be an ISO 4217 code, like USD".to_owned());
-    }
-    text.parse::<Money>()
-        .ok()
-        .filter(|money| *money >= Money::default())
-        .ok_or_else(|| "must be an amount of at least 0, like 500 or 99.95".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn budgets_are_amounts_in_a_currency() {
-        assert_eq!(amount("USD", "500"), Ok("500".parse().unwrap()));
-        for (currency, text) in [("usd", "5"), ("DOLLAR", "5"), ("USD", "-1"), ("USD", "much"), ("USD", "")] {
-            assert!(amount(currency, text).is_err(), "{currency} {text}");
-        }
-    }
-
-    #[test]
-    fn names_are_printable() {
-        assert_eq!(check_name("production"), Ok(()));
-        for invalid in ["", " ", "a\nb"] {
-            assert!(check_name(invalid).is_err(), "{invalid:?}");
-        }
-    }
 }

@@ -13,6 +13,7 @@ use clap::Arg;
 
 use super::ListenAddress;
 use super::command::{declared_options, selects};
+use super::owners::{OwnerEntry, WatchEntry, read_owners, read_watch};
 use super::shard::stable_hash;
 use super::values::{OptionText, Origin, Values};
 use crate::options::List;
@@ -22,7 +23,9 @@ use crate::yaml::{self, Key, Mapping, Node, Position, Problem, Value};
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
 const ACCOUNTS: &str = "accounts";
+const OWNERS: &str = "owners";
 const BUDGET: &str = "monthly_budget";
+const WATCH: &str = "watch";
 
 /// A field of an account in the file.
 #[derive(Debug)]
@@ -40,7 +43,7 @@ const fn field(name: &'static str, option: Option<&'static str>, help: &'static 
 }
 
 /// Every field of an account, in the order of the documentation.
-pub static ACCOUNT_FIELDS: [AccountField; 11] = [
+pub static ACCOUNT_FIELDS: [AccountField; 12] = [
     field("name", None, "Value of the `account` label; by default the account ID"),
     field("account_id", Some("tryvox.account-id"), "ID in the API's paths"),
     field("api_key_file", Some("tryvox.api-key-file"), "File with the API key, read again at each poll"),
@@ -52,6 +55,7 @@ pub static ACCOUNT_FIELDS: [AccountField; 11] = [
     field("countries", Some("tryvox.countries"), "List only numbers of these countries"),
     field("statuses", Some("tryvox.statuses"), "List only numbers with these statuses"),
     field(BUDGET, None, "Maximum monthly fees by currency, as in `{USD: 500}`"),
+    field(WATCH, None, "Numbers that must work, as in `[{number: +18005550100, name: support hotline}]`"),
 ];
 
 /// The content of a file.
@@ -61,6 +65,8 @@ pub(super) struct Document {
     pub(super) values: Values,
     /// `None` if the file has no `accounts`.
     pub(super) accounts: Option<Vec<AccountEntry>>,
+    /// Who uses the numbers, in the order of the file.
+    pub(super) owners: Vec<OwnerEntry>,
     /// Whether there is no file or it could be read and parsed.
     pub(super) is_complete: bool,
     /// `None` if there is no file.
@@ -93,16 +99,26 @@ impl ContentHash {
 pub(super) struct AccountEntry {
     /// The file and the position of the entry, for messages.
     pub(super) origin: String,
-    /// By the name of the field, without `monthly_budget`.
+    /// By the name of the field, without `monthly_budget` and `watch`.
     pub(super) fields: BTreeMap<&'static str, OptionText>,
     /// `monthly_budget` by currency.
     pub(super) budget: BTreeMap<String, OptionText>,
+    /// `watch`, if it is valid.
+    pub(super) watch: Option<WatchEntry>,
+}
+
+impl AccountEntry {
+    /// Returns the name of the account, whether it is valid or not.
+    pub(super) fn name(&self) -> Option<&str> {
+        let name = self.fields.get("name").or_else(|| self.fields.get("account_id"))?;
+        Some(&name.text)
+    }
 }
 
 impl Document {
     /// Returns a document without content.
     pub(super) fn empty(is_complete: bool) -> Self {
-        Self { values: Values::new(), accounts: None, is_complete, content: None }
+        Self { values: Values::new(), accounts: None, owners: Vec::new(), is_complete, content: None }
     }
 }
 
@@ -158,6 +174,9 @@ impl Reader<'_> {
             Ok(root) => {
                 for (key, node) in &root {
                     match &node.value {
+                        _ if key.text == OWNERS => {
+                            document.owners = read_owners(self.path, node, &mut self.problems);
+                        }
                         _ if key.text != ACCOUNTS => self.option("", key, node, &mut document.values),
                         Value::List(nodes) => {
                             document.accounts = Some(nodes.iter().filter_map(|node| self.account(node)).collect());
@@ -200,7 +219,7 @@ impl Reader<'_> {
             let ids = self.options.iter().filter_map(|option| option.get_id().as_str().strip_prefix(group));
             let mut known: Vec<_> =
                 ids.filter_map(|id| id.split('.').next()).map(|key| key.replace('-', "_")).collect();
-            known.extend(group.is_empty().then(|| ACCOUNTS.to_owned()));
+            known.extend([ACCOUNTS, OWNERS].into_iter().filter(|_| group.is_empty()).map(str::to_owned));
             known.dedup();
             self.problems.push(yaml::unknown_key(group, key, &known));
         }
@@ -212,7 +231,7 @@ impl Reader<'_> {
             return None;
         };
         let origin = format!("{}:{}", self.path.display(), node.position);
-        let mut entry = AccountEntry { origin, fields: BTreeMap::new(), budget: BTreeMap::new() };
+        let mut entry = AccountEntry { origin, fields: BTreeMap::new(), budget: BTreeMap::new(), watch: None };
         for (key, node) in mapping {
             match (ACCOUNT_FIELDS.iter().find(|field| field.name == key.text), &node.value) {
                 (None, _) => {
@@ -222,6 +241,9 @@ impl Reader<'_> {
                 (Some(AccountField { name: BUDGET, .. }), Value::Mapping(budget)) => self.budget(budget, &mut entry),
                 (Some(AccountField { name: BUDGET, .. }), _) => {
                     self.report(node.position, "monthly_budget must be like {USD: 500}");
+                }
+                (Some(AccountField { name: WATCH, .. }), _) => {
+                    entry.watch = read_watch(self.path, node, &mut self.problems);
                 }
                 (Some(field), _) => {
                     let id = field.option.unwrap_or_default();

@@ -10,6 +10,9 @@ mod command;
 mod file;
 mod listen_address;
 mod options;
+mod owner_assignment;
+mod owner_coverage;
+mod owners;
 mod route_prefix;
 mod shard;
 mod source;
@@ -23,6 +26,8 @@ pub use options::{
     ConfigOptions, LogFormat, LogLevel, LogOptions, Options, OutputFormat, OutputOptions, PollOptions, ShardOptions,
     WebOptions, is_boolean, variable,
 };
+pub use owner_assignment::OwnerBudgets;
+pub use owners::{FieldHelp, OWNER_FIELDS};
 pub use route_prefix::RoutePrefix;
 pub use shard::{Shard, shard_of, stable_hash};
 pub use source::{ConfigSource, Flags};
@@ -30,11 +35,13 @@ pub use values::{Environment, ProcessEnvironment, key_from_environment};
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use indexmap::IndexSet;
 use reqwest::Url;
 use url::{Host, Origin};
 
+use self::owner_assignment::OwnerSettings;
 use crate::tryvox::{ApiKeySource, check_proxy};
 
 /// A validated configuration.
@@ -48,6 +55,8 @@ pub struct Config {
     pub total_accounts: usize,
     /// The ordinal of this shard.
     pub shard: u32,
+    /// Maximum monthly fees of owners.
+    pub owner_budgets: Arc<OwnerBudgets>,
     /// What is valid, but should be known.
     pub warnings: Vec<String>,
     /// The content of the configuration file; `None` if there is no file.
@@ -56,7 +65,13 @@ pub struct Config {
 
 impl Config {
     /// Keeps the accounts of this shard.
-    fn assemble(options: Options, shard: u32, mut accounts: Vec<AccountConfig>, content: Option<ContentHash>) -> Self {
+    fn assemble(
+        options: Options,
+        shard: u32,
+        mut accounts: Vec<AccountConfig>,
+        owners: OwnerSettings,
+        content: Option<ContentHash>,
+    ) -> Self {
         let total_accounts = accounts.len();
         accounts.retain(|account| shard_of(&account.name, options.shard.total_shards) == shard);
         let mut warnings = warnings(&accounts);
@@ -68,14 +83,16 @@ impl Config {
                     .to_owned(),
             );
         }
-        Self { options, accounts, total_accounts, shard, warnings, content }
+        warnings.extend(owners.warnings);
+        let owner_budgets = Arc::new(owners.budgets);
+        Self { options, accounts, total_accounts, shard, owner_budgets, warnings, content }
     }
 
     /// Returns the configuration of one account whose key is known.
     #[must_use]
     pub fn of_account(options: Options, account_id: String, key: ApiKeySource) -> Self {
         let account = AccountConfig::new(&options, account_id, key);
-        Self::assemble(options, 0, vec![account], None)
+        Self::assemble(options, 0, vec![account], OwnerSettings::default(), None)
     }
 }
 

@@ -6,6 +6,7 @@ use super::accounts::Accounts;
 use super::command::CommandSpec;
 use super::file::{self, ContentHash, Document};
 use super::options::{Options, variable};
+use super::owner_assignment::assign_owners;
 use super::values::{Environment, OptionText, Origin, Values, parse, variable_text};
 use super::{Config, ConfigError, proxy_problems};
 
@@ -44,13 +45,15 @@ impl<E: Environment> ConfigSource<E> {
             shard.as_ref().ok().copied(),
             &mut problems,
         );
-        let accounts = accounts.read(&document);
+        let mut accounts = accounts.read(&document);
+        let path = values.get("config.file").map_or("", |path| &*path.text);
+        let owners = assign_owners(path, &document, &mut accounts, &mut problems);
         problems.extend((self.check_files)(&options));
         let shard = shard.unwrap_or_else(|problem| {
             problems.push(problem);
             0
         });
-        let config = Config::assemble(options, shard, accounts, document.content);
+        let config = Config::assemble(options, shard, accounts, owners, document.content);
         problems.extend(proxy_problems(&config.accounts, &self.environment));
         ConfigError::unless_empty(problems, document.content).map_or(Ok(config), Err)
     }

@@ -10,6 +10,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, FromArgMatches};
 use secrecy::SecretString;
 
+use crate::inventory::Money;
 use crate::tryvox::ApiKey;
 use crate::yaml::Position;
 
@@ -133,6 +134,26 @@ pub fn key_from_environment(environment: &impl Environment, name: &str) -> Resul
     variable_text(environment, name)?.map(key).transpose()
 }
 
+/// Checks a name, which is a label value.
+pub(super) fn check_name(text: &str) -> Result<(), String> {
+    if text.trim().is_empty() || text.len() > 256 || text.chars().any(char::is_control) {
+        Err("must be 1 to 256 bytes without control characters".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+/// Parses an amount of money in a currency (ISO 4217), at least 0.
+pub(super) fn amount(currency: &str, text: &str) -> Result<Money, String> {
+    if currency.len() != 3 || !currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        return Err("the currency must be an ISO 4217 code, like USD".to_owned());
+    }
+    text.parse::<Money>()
+        .ok()
+        .filter(|money| *money >= Money::default())
+        .ok_or_else(|| "must be an amount of at least 0, like 500 or 99.95".to_owned())
+}
+
 /// The environment variables; a map in tests.
 pub trait Environment {
     /// Returns the value of a variable that is set.
@@ -168,6 +189,22 @@ mod tests {
             ("a@b", "a@b"),
         ] {
             assert_eq!(without_password(text), shown);
+        }
+    }
+
+    #[test]
+    fn budgets_are_amounts_in_a_currency() {
+        assert_eq!(amount("USD", "500"), Ok("500".parse().unwrap()));
+        for (currency, text) in [("usd", "5"), ("DOLLAR", "5"), ("USD", "-1"), ("USD", "much"), ("USD", "")] {
+            assert!(amount(currency, text).is_err(), "{currency} {text}");
+        }
+    }
+
+    #[test]
+    fn names_are_printable() {
+        assert_eq!(check_name("production"), Ok(()));
+        for invalid in ["", " ", "a\nb"] {
+            assert!(check_name(invalid).is_err(), "{invalid:?}");
         }
     }
 }

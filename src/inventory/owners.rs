@@ -2,10 +2,11 @@
 //!
 //! A listing has many numbers and few owners, so what can be decided for many numbers is decided once: patterns become
 //! segments of the sorted numbers, which are walked together, and the owners of a trunk or an application are looked up
-//! once per assignment.
+//! once per assignment. All accounts share what is compiled, and differ in which owners apply to them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -80,7 +81,7 @@ impl NumberPattern {
 
 /// Which numbers of one account belong to an owner: those in its countries, if any are given, that match any of its
 /// numbers, trunks and applications, if any are given.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct OwnerMatcher {
     /// The value of the `owner` label.
     pub name: Arc<str>,
@@ -111,6 +112,16 @@ type OwnerIndex = u32;
 /// The owners of the numbers of one account; the first that matches a number has it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Owners {
+    compiled: Arc<CompiledOwners>,
+    /// The owners that apply to the account; `None` if all do.
+    applicable: Option<OwnerSet>,
+}
+
+/// Owners as they are looked up.
+#[derive(Debug, Default)]
+struct CompiledOwners {
+    /// A hash of the matchers. Many accounts are compared at a reload, so their owners are not compared one by one.
+    fingerprint: u64,
     matchers: Vec<OwnerMatcher>,
     /// Disjoint segments of [`E164::integer`] in ascending order, each with the owners whose patterns match all of it,
     /// in order.
@@ -123,7 +134,38 @@ pub struct Owners {
     of_countries: Vec<OwnerIndex>,
 }
 
+impl PartialEq for CompiledOwners {
+    fn eq(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint && self.matchers.len() == other.matchers.len()
+    }
+}
+
+/// A set of owners, in one bit each.
 #[derive(Debug, Clone, PartialEq)]
+struct OwnerSet(Box<[u64]>);
+
+impl OwnerSet {
+    fn contains(&self, owner: OwnerIndex) -> bool {
+        self.0.get((owner / u64::BITS) as usize).is_some_and(|bits| bits >> (owner % u64::BITS) & 1 == 1)
+    }
+}
+
+impl FromIterator<bool> for OwnerSet {
+    /// Returns the set of the owners at whose index there is `true`.
+    fn from_iter<I: IntoIterator<Item = bool>>(flags: I) -> Self {
+        let mut bits: Vec<u64> = Vec::new();
+        for (index, flag) in flags.into_iter().enumerate() {
+            let (word, bit) = (index / u64::BITS as usize, index % u64::BITS as usize);
+            bits.resize(bits.len().max(word + 1), 0);
+            if let Some(word) = bits.get_mut(word) {
+                *word |= u64::from(flag) << bit;
+            }
+        }
+        Self(bits.into())
+    }
+}
+
+#[derive(Debug)]
 struct Segment {
     start: u64,
     /// The first integer that is not in the segment.
@@ -134,11 +176,10 @@ struct Segment {
 /// Totals by owner, status and currency. The owner is empty for numbers without one. Setup fees are always 0.
 pub type OwnerTotals = LabelTable<3, GroupTotals>;
 
-impl Owners {
-    /// Compiles the owners of an account, in the order of the configuration.
-    #[must_use]
-    pub fn new(matchers: Vec<OwnerMatcher>) -> Self {
-        let mut owners = Self::default();
+impl CompiledOwners {
+    fn new(matchers: Vec<OwnerMatcher>) -> Self {
+        let fingerprint = BuildHasherDefault::<DefaultHasher>::new().hash_one(&matchers);
+        let mut owners = Self { fingerprint, ..Self::default() };
         let mut ranges = Vec::new();
         for (index, matcher) in matchers.iter().enumerate() {
             let index = OwnerIndex::try_from(index).unwrap_or(OwnerIndex::MAX);
@@ -158,24 +199,47 @@ impl Owners {
         owners
     }
 
-    /// Returns whether no owners are configured for the account.
+    /// Returns the owners that name the trunk or the application, in order.
+    fn of_assignment(&self, assignment: &Assignment) -> Vec<OwnerIndex> {
+        let ids = [(&self.by_trunk, &assignment.trunk), (&self.by_application, &assignment.application)];
+        let named = ids.into_iter().filter_map(|(owners, id)| owners.get(&**id.as_ref()?)).flatten();
+        let owners: BTreeSet<_> = named.copied().collect();
+        owners.into_iter().collect()
+    }
+}
+
+impl Owners {
+    /// Compiles owners, in the order of the configuration. All of them apply.
+    #[must_use]
+    pub fn new(matchers: Vec<OwnerMatcher>) -> Self {
+        Self { compiled: Arc::new(CompiledOwners::new(matchers)), applicable: None }
+    }
+
+    /// Returns the same owners, of which only those apply for whose index `applies` returns true.
+    #[must_use]
+    pub fn restricted(&self, applies: impl FnMut(usize) -> bool) -> Self {
+        let applicable = (0..self.compiled.matchers.len()).map(applies).collect();
+        Self { compiled: self.compiled.clone(), applicable: Some(applicable) }
+    }
+
+    /// Returns whether no owners are configured, not even ones that do not apply.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.matchers.is_empty()
+        self.compiled.matchers.is_empty()
     }
 
     /// Returns the owner of a number; `None` if it has none.
     #[must_use]
     pub fn owner_of(&self, e164: E164, country: &str, assignment: &Assignment) -> Option<&Arc<str>> {
         let integer = e164.integer();
-        let after = self.segments.partition_point(|segment| segment.start <= integer);
-        let segment = after.checked_sub(1).and_then(|index| self.segments.get(index));
-        let by_number = segment.filter(|segment| integer < segment.end).map_or(&[][..], |segment| &segment.owners);
-        let owner = [by_number, &self.of_assignment(assignment), &self.of_countries]
+        let CompiledOwners { matchers, segments, of_countries, .. } = &*self.compiled;
+        let by_number = segments_from(segments, integer).first().filter(|segment| segment.start <= integer);
+        let by_number = by_number.map_or(&[][..], |segment| &segment.owners);
+        let owner = [by_number, &self.compiled.of_assignment(assignment), of_countries]
             .into_iter()
-            .filter_map(|candidates| self.first_in_country(candidates, country))
+            .filter_map(|candidates| self.first_applicable(candidates, country))
             .min()?;
-        self.matchers.get(owner as usize).map(|matcher| &matcher.name)
+        matchers.get(owner as usize).map(|matcher| &matcher.name)
     }
 
     /// Returns the totals of a listing by owner. Numbers whose records are invalid are not counted. Statuses and currencies
@@ -185,26 +249,28 @@ impl Owners {
         if self.is_empty() {
             return OwnerTotals::new();
         }
-        let by_assignment: Vec<_> = numbers.assignments().map(|assignment| self.of_assignment(assignment)).collect();
+        let CompiledOwners { matchers, segments, of_countries, .. } = &*self.compiled;
+        let by_assignment: Vec<_> =
+            numbers.assignments().map(|assignment| self.compiled.of_assignment(assignment)).collect();
         let mut counts: HashMap<(Option<OwnerIndex>, u32), u64, RandomState> = HashMap::default();
-        let mut segments = self.segments.iter().peekable();
+        let mut segments = &segments[..];
         for number in numbers.numbers() {
             let Some(state) = numbers.state(number).filter(|state| !state.is_unreadable) else { continue };
             let integer = number.e164.integer();
-            while segments.next_if(|segment| segment.end <= integer).is_some() {}
-            let by_number = segments.peek().filter(|segment| segment.start <= integer);
+            segments = segments_from(segments, integer);
+            let by_number = segments.first().filter(|segment| segment.start <= integer);
             let by_number = by_number.map_or(&[][..], |segment| &segment.owners);
             let by_assignment = by_assignment.get(number.assignment as usize).map_or(&[][..], Vec::as_slice);
-            let owner = [by_number, by_assignment, &self.of_countries]
+            let owner = [by_number, by_assignment, of_countries]
                 .into_iter()
-                .filter_map(|candidates| self.first_in_country(candidates, &state.country))
+                .filter_map(|candidates| self.first_applicable(candidates, &state.country))
                 .min();
             *counts.entry((owner, number.class)).or_default() += 1;
         }
         let mut totals = OwnerTotals::new();
         for ((owner, class), count) in counts {
             let Some(state) = numbers.classes().get(class as usize) else { continue };
-            let matcher = owner.and_then(|owner| self.matchers.get(owner as usize));
+            let matcher = owner.and_then(|owner| matchers.get(owner as usize));
             let name = matcher.map_or_else(|| Arc::from(""), |matcher| matcher.name.clone());
             *totals.entry([name, state.status.clone(), state.currency.clone()]).or_default() += GroupTotals {
                 numbers: count,
@@ -217,20 +283,26 @@ impl Owners {
         totals
     }
 
-    /// Returns the owners that name the trunk or the application, in order.
-    fn of_assignment(&self, assignment: &Assignment) -> Vec<OwnerIndex> {
-        let ids = [(&self.by_trunk, &assignment.trunk), (&self.by_application, &assignment.application)];
-        let named = ids.into_iter().filter_map(|(owners, id)| owners.get(&**id.as_ref()?)).flatten();
-        let owners: BTreeSet<_> = named.copied().collect();
-        owners.into_iter().collect()
-    }
-
-    fn first_in_country(&self, candidates: &[OwnerIndex], country: &str) -> Option<OwnerIndex> {
-        let matches = |owner: &OwnerIndex| {
-            self.matchers.get(*owner as usize).is_some_and(|matcher| matcher.matches_country(country))
+    /// Returns the first of the owners that applies to the account and has numbers in the country.
+    fn first_applicable(&self, candidates: &[OwnerIndex], country: &str) -> Option<OwnerIndex> {
+        let applies = |owner: &OwnerIndex| {
+            self.applicable.as_ref().is_none_or(|applicable| applicable.contains(*owner))
+                && self.compiled.matchers.get(*owner as usize).is_some_and(|matcher| matcher.matches_country(country))
         };
-        candidates.iter().copied().find(matches)
+        candidates.iter().copied().find(applies)
     }
+}
+
+/// Returns the segments without those before `integer`, in as many steps as the logarithm of their number: of a small
+/// account not many are looked at, and of a large one each is at most once or twice.
+fn segments_from(segments: &[Segment], integer: u64) -> &[Segment] {
+    let is_before = |segment: &Segment| segment.end <= integer;
+    let mut bound = 1;
+    while segments.get(bound - 1).is_some_and(is_before) {
+        bound *= 2;
+    }
+    let bounded = &segments[..bound.min(segments.len())];
+    &segments[bounded.partition_point(is_before)..]
 }
 
 /// Splits overlapping ranges into disjoint segments, each with the owners of all ranges that contain it.
@@ -309,11 +381,18 @@ mod tests {
         fn first_match_in_the_order_of_the_configuration_wins(
             mut matchers in prop::collection::vec(matcher(), 0..8),
             numbers in prop::collection::btree_map(r"\+[12]{1,6}", (0..4_u8, 0..4_u8, any::<bool>()), 0..40),
+            excluded in prop::collection::vec(any::<bool>(), 0..8),
         ) {
             for (index, matcher) in matchers.iter_mut().enumerate() {
                 matcher.name = format!("owner {index}").into();
             }
+            let has_owners = !matchers.is_empty();
             let owners = Owners::new(matchers.clone());
+            let applies = |index: usize| excluded.get(index) != Some(&true);
+            let is_restricted = excluded.contains(&true);
+            let owners = if is_restricted { owners.restricted(applies) } else { owners };
+            let mut index = 0..;
+            matchers.retain(|_| index.next().is_none_or(applies));
             let state = |country: &str| NumberState {
                 country: country.into(),
                 kind: "local".into(),
@@ -341,10 +420,10 @@ mod tests {
             for ([owner, ..], group) in owners.totals(&states, 300) {
                 *totals.entry(owner.to_string()).or_default() += group.numbers;
             }
-            if matchers.is_empty() {
-                prop_assert!(totals.is_empty());
-            } else {
+            if has_owners {
                 prop_assert_eq!(totals, expected);
+            } else {
+                prop_assert!(totals.is_empty());
             }
         }
 
@@ -357,6 +436,23 @@ mod tests {
             let is_within = |(start, end): &(u64, u64)| matched(one).iter().any(|(s, e)| s <= start && end <= e);
             prop_assert_eq!(one.covers(other), matched(other).iter().all(is_within));
         }
+    }
+
+    #[test]
+    fn owners_are_equal_if_they_match_the_same_numbers_and_apply_to_the_same_accounts() {
+        let owners = |pattern: &str| {
+            let numbers = vec![pattern.parse().unwrap()];
+            let names = (0..70).map(|index: u8| format!("owner {index}").into());
+            Owners::new(
+                names.map(|name| OwnerMatcher { name, numbers: numbers.clone(), ..Default::default() }).collect(),
+            )
+        };
+        assert_eq!(owners("+1*"), owners("+1*"));
+        assert_ne!(owners("+1*"), owners("+1"));
+        let restricted = |excluded| owners("+1*").restricted(|index| index != excluded);
+        assert_eq!(restricted(69), restricted(69));
+        assert_ne!(restricted(69), restricted(68));
+        assert_ne!(restricted(69), owners("+1*"));
     }
 
     #[test]

@@ -63,7 +63,8 @@ impl AccountMetrics {
     /// Removes the samples of collectors that have been disabled since the listing began. Those of collectors that have
     /// been enabled come with the next listing, because the tables of this one are not kept.
     fn without_disabled(&self, listing: RenderedListing) -> RenderedListing {
-        without_disabled(listing, &self.account.config().collector)
+        let config = self.account.config();
+        without_disabled(listing, &config.collector, &config.watch)
     }
 
     /// Completes the metrics after a first poll that failed by those of an earlier run: the time of the last success,

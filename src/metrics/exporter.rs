@@ -17,6 +17,7 @@ use super::http::HttpMetrics;
 use super::polling_families::{POLLING, PollingStatus};
 use super::process::{PROCESS, ProcessStatus, read_start_time};
 use super::text::CachedText;
+use crate::config::OwnerBudgets;
 use crate::state::StateStore;
 
 /// The size from which a text is complete; all but the last are at least this large. A rendering of several texts,
@@ -29,6 +30,7 @@ pub struct ExporterMetrics {
     /// When the process started, in seconds since the epoch.
     started_at: Option<f64>,
     config_status: ArcSwap<ConfigStatus>,
+    owner_budgets: ArcSwap<OwnerBudgets>,
     state: Option<Arc<StateStore>>,
     http: Arc<HttpMetrics>,
     cache: RenderCache,
@@ -41,6 +43,7 @@ impl ExporterMetrics {
         Self {
             started_at: read_start_time(),
             config_status: ArcSwap::from_pointee(config_status),
+            owner_budgets: ArcSwap::default(),
             state: None,
             http: Arc::default(),
             cache: RenderCache::default(),
@@ -64,6 +67,11 @@ impl ExporterMetrics {
         self.config_status.store(Arc::new(config_status));
     }
 
+    /// Sets the maximum monthly fees of owners.
+    pub fn set_owner_budgets(&self, budgets: Arc<OwnerBudgets>) {
+        self.owner_budgets.store(budgets);
+    }
+
     /// Returns the metrics of the web server, which counts its requests and connections in them.
     #[must_use]
     pub fn http(&self) -> &Arc<HttpMetrics> {
@@ -81,7 +89,8 @@ impl ExporterMetrics {
     ) -> LiveTexts {
         let versions = accounts.iter().map(|scraped| scraped.version).collect();
         let state = self.state.as_ref().map(|state| state.status()).unwrap_or_default();
-        let key = RenderKey { accounts: versions, exporter: ExporterStatus { config: self.config_status(), state } };
+        let (config, owner_budgets) = (self.config_status(), self.owner_budgets.load_full());
+        let key = RenderKey { accounts: versions, exporter: ExporterStatus { config, owner_budgets, state } };
         if let Some(text) = self.cache.get(&key, format, now).filter(|_| has_exporter) {
             return LiveTexts::Cached(Some(text));
         }
@@ -230,6 +239,11 @@ mod tests {
         metrics.set_config_status(ConfigStatus { is_valid: false, ..metrics.config_status() });
         let third = text(&metrics, Format::Text, now);
         assert!(!Arc::ptr_eq(&second, &third), "a reload shows at once");
+        let budget = [("USD".to_owned(), "5.5".parse().unwrap())];
+        metrics.set_owner_budgets(Arc::new([("support".into(), budget.into())].into()));
+        let third = text(&metrics, Format::Text, now);
+        let budget = "tryvox_owner_monthly_budget{owner=\"support\",currency=\"USD\"} 5.5\n";
+        assert!(String::from_utf8_lossy(third.bytes()).contains(budget));
 
         metrics.live(Vec::new(), Format::Text, now, false).for_each(drop);
         assert!(Arc::ptr_eq(&third, &text(&metrics, Format::Text, now)), "a scrape of some accounts replaces nothing");

@@ -1,9 +1,11 @@
-//! The families of the exporter itself: its build and its configuration.
+//! The families without the `account` label: the exporter's build, and what it knows of its configuration and state.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::metric::Metric;
 use super::polling_families::timestamp;
+use crate::config::OwnerBudgets;
 use crate::state::StateStatus;
 
 /// The status of the configuration.
@@ -20,17 +22,19 @@ pub struct ConfigStatus {
 }
 
 /// The status of the exporter itself.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ExporterStatus {
     /// The configuration.
     pub config: ConfigStatus,
+    /// Maximum monthly fees of owners.
+    pub owner_budgets: Arc<OwnerBudgets>,
     /// The state file.
     pub state: StateStatus,
 }
 
 type ExporterMetric = Metric<ExporterStatus>;
 
-/// The families of the exporter itself, which have no `account` label, in the order of the exposition.
+/// The families without the `account` label, in the order of the exposition.
 pub static EXPORTER: &[ExporterMetric] = &[
     ExporterMetric::info(
         "tryvox_exporter_build_info",
@@ -106,5 +110,24 @@ pub static EXPORTER: &[ExporterMetric] = &[
     .example(
         "Age of the state file's content, in seconds",
         "time() - tryvox_exporter_state_last_write_timestamp_seconds",
+    ),
+    ExporterMetric::gauge(
+        "tryvox_owner_monthly_budget",
+        &["owner", "currency"],
+        "Maximum monthly fees of an owner over all accounts, in units of the currency (different currencies must not be \
+         added); absent if monthly_budget of the owner is not set.",
+        |status, samples| {
+            for (owner, budget) in &*status.owner_budgets {
+                for (currency, amount) in budget {
+                    samples.push([&**owner, currency], amount.to_f64());
+                }
+            }
+        },
+    )
+    .unit("units of the currency")
+    .opt_in()
+    .example(
+        "Owners whose monthly fees exceed their budget, and their share of it",
+        "sum by (owner, currency) (tryvox_owner_monthly_fees) / max by (owner, currency) (tryvox_owner_monthly_budget) > 1",
     ),
 ];

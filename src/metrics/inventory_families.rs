@@ -231,9 +231,9 @@ pub static INVENTORY: &[ListingMetric] = &[
         "tryvox_number_info",
         &["account", "e164", "country", "type", "region", "status", "trunk_id", "application_id"],
         help!(
-            "Properties of a phone number with per-number series (see --collector.number.statuses), as labels of the \
+            "Properties of a phone number with per-number series (see --collector.number.statuses and watch), as labels of the \
              value 1",
-            "--collector.number.statuses is none"
+            "--collector.number.statuses is none and the number is not watched"
         ),
         |listing, samples| {
             for number in &listing.inventory.numbers {
@@ -250,7 +250,7 @@ pub static INVENTORY: &[ListingMetric] = &[
         help!(
             "Monthly fee of a phone number with per-number series, in units of the currency (different currencies must \
              not be added)",
-            "--collector.number.statuses is none"
+            "--collector.number.statuses is none and the number is not watched"
         ),
         |listing, samples| {
             for number in &listing.inventory.numbers {
@@ -264,7 +264,7 @@ pub static INVENTORY: &[ListingMetric] = &[
         "tryvox_number_updated_timestamp_seconds",
         &["account", "e164"],
         "Unix timestamp in seconds of the updated_at of a phone number with per-number series; absent if it has none, \
-         there is no valid listing, it is stale, or --collector.number.statuses is none.",
+         there is no valid listing, it is stale, or --collector.number.statuses is none and the number is not watched.",
         |listing, samples| {
             for number in &listing.inventory.numbers {
                 if let Some(updated) = number.updated_at {
@@ -282,7 +282,7 @@ pub static INVENTORY: &[ListingMetric] = &[
         "tryvox_number_created_timestamp_seconds",
         &["account", "e164"],
         "Unix timestamp in seconds of the created_at of a phone number with per-number series; absent if it has none, \
-         there is no valid listing, it is stale, or --collector.number.statuses is none.",
+         there is no valid listing, it is stale, or --collector.number.statuses is none and the number is not watched.",
         |listing, samples| {
             for number in &listing.inventory.numbers {
                 if let Some(created) = number.created_at {

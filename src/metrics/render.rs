@@ -1,5 +1,6 @@
 //! Rendering of a listing, once for each listing rather than for each scrape.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::encoding::{CompressionLevel, Compressors, Encoding};
@@ -8,8 +9,7 @@ use super::format::Format;
 use super::inventory_families::INVENTORY;
 use super::metric::Metric;
 use super::text::CachedText;
-use crate::inventory::CollectorOptions;
-use crate::inventory::Listing;
+use crate::inventory::{CollectorOptions, Listing, WatchedNumber};
 
 /// The samples of a listing: one text for each family of [`INVENTORY`], empty if the family has no samples. They have
 /// no headers, and gauges look the same in all formats.
@@ -80,12 +80,27 @@ const COLLECTORS: [CollectorFamilies; 8] = [
     ("tryvox_number_", |options| !options.number_statuses.is_empty()),
 ];
 
-/// Removes the samples of collectors that are disabled.
-pub(super) fn without_disabled(listing: RenderedListing, options: &CollectorOptions) -> RenderedListing {
+/// Removes the samples of collectors that are disabled. The per-number series of watched numbers need no collector.
+pub(super) fn without_disabled(
+    listing: RenderedListing,
+    options: &CollectorOptions,
+    watched: &[WatchedNumber],
+) -> RenderedListing {
     let is_disabled =
         |name: &str| COLLECTORS.iter().any(|(prefix, is_enabled)| name.starts_with(prefix) && !is_enabled(options));
+    let watched: HashSet<String> = watched.iter().map(|number| number.e164.to_string()).collect();
+    let is_watched = |sample: &&str| {
+        // Quotes in label values are escaped, so this is in none of them.
+        let e164 = sample.split(",e164=\"").nth(1).and_then(|rest| rest.split('"').next());
+        e164.is_some_and(|e164| watched.contains(e164))
+    };
     let keep = |(metric, text): (&Metric<Listing>, Arc<CachedText>)| {
-        if is_disabled(metric.family.name) && !text.bytes().is_empty() { Arc::new(String::new().into()) } else { text }
+        if !is_disabled(metric.family.name) || text.bytes().is_empty() {
+            return text;
+        }
+        let samples = String::from_utf8_lossy(text.bytes());
+        let kept: String = samples.split_inclusive('\n').filter(is_watched).collect();
+        if kept.len() == samples.len() { text } else { Arc::new(kept.into()) }
     };
     INVENTORY.iter().zip(listing).map(keep).collect()
 }
@@ -93,7 +108,7 @@ pub(super) fn without_disabled(listing: RenderedListing, options: &CollectorOpti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::Inventory;
+    use crate::inventory::{Inventory, NumberDetails};
 
     #[test]
     fn unchanged_families_are_shared_and_changed_ones_compressed_as_requested_before() {
@@ -112,5 +127,51 @@ mod tests {
         assert!(Arc::ptr_eq(&second[reported], &first[reported]));
         assert_eq!(&second[listed].bytes()[..], b"tryvox_listed_numbers{account=\"a\"} 8\n");
         assert!(second[listed].has_compressed(Encoding::Gzip) && !second[listed].has_compressed(Encoding::Zstd));
+    }
+
+    #[test]
+    fn per_number_series_of_watched_numbers_need_no_collector() {
+        let number = |e164: &str| NumberDetails {
+            e164: e164.parse().unwrap(),
+            country: "US".into(),
+            kind: "local".into(),
+            region: r#",e164="+11""#.into(),
+            status: "suspended".into(),
+            trunk: "".into(),
+            application: "".into(),
+            currency: "USD".into(),
+            monthly_fee: "1".parse().unwrap(),
+            updated_at: Some(1),
+            created_at: None,
+        };
+        let numbers = vec![number("+11"), number("+12")];
+        let inventory = Inventory { numbers, truncated_numbers: Some(0), ..Inventory::default() };
+        let rendered = render_listing(r#"a,e164="+12","#, &Listing { inventory, ..Listing::default() }, None);
+        let watched = [WatchedNumber { e164: "+11".parse().unwrap(), name: "hotline".into() }];
+        let lines = |listing: &RenderedListing| -> Vec<String> {
+            let families =
+                INVENTORY.iter().zip(listing).filter(|(metric, _)| metric.family.name.starts_with("tryvox_number_"));
+            families
+                .flat_map(|(_, text)| {
+                    String::from_utf8_lossy(text.bytes()).lines().map(str::to_owned).collect::<Vec<_>>()
+                })
+                .collect()
+        };
+        let all = lines(&rendered);
+        assert_eq!(all.len(), 3 * 2 + 1);
+        let enabled = without_disabled(rendered.clone(), &CollectorOptions::default(), &watched);
+        assert_eq!(lines(&enabled), all);
+        let none = CollectorOptions { number_statuses: Vec::new(), ..CollectorOptions::default() };
+        let mut kept = all;
+        kept.retain(|line| line.contains(",e164=\"+11\""));
+        assert_eq!(kept.len(), 3);
+        let disabled = without_disabled(rendered.clone(), &none, &watched);
+        assert_eq!(lines(&disabled), kept);
+        assert!(lines(&without_disabled(rendered, &none, &[])).is_empty());
+        let again = without_disabled(disabled.clone(), &none, &watched);
+        assert!(
+            again.iter().zip(&disabled).all(|(again, before)| Arc::ptr_eq(again, before)),
+            "compressed forms are kept"
+        );
     }
 }
