@@ -121,9 +121,9 @@ async fn status_page_shows_each_account_and_escapes_hostile_input() {
     let watched = text.split_once(r#"<div id="watched""#).unwrap().1.split_once("</section>").unwrap().0;
     let rows: Vec<_> = watched.split("<tr class=\"").skip(1).collect();
     let expected = [
+        ("bad", "removed line", "+14155559999", "missing", "no"),
         ("bad", "suspended line", "+14155550000", "suspended", "yes"),
         ("bad", "hotline", "+14155550001", "bold", "yes"),
-        ("bad", "removed line", "+14155559999", "missing", "no"),
         ("good", "always active", "+14155550002", "active", "yes"),
     ];
     assert_eq!(rows.len(), expected.len(), "{watched}");

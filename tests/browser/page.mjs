@@ -75,7 +75,7 @@ const checkContent = async (page, label) => {
   assert.ok(await page.locator('svg.chart rect').count() >= 2, 'the charts have no bars');
   // Watched numbers that are not active come first, and look different.
   const watched = page.locator('#watched tbody tr');
-  assert.deepEqual(await watched.locator('.badge').allInnerTexts(), ['suspended', '<b>bold</b>', 'missing', 'active']);
+  assert.deepEqual(await watched.locator('.badge').allInnerTexts(), ['missing', 'suspended', '<b>bold</b>', 'active']);
   const colors = await watched.evaluateAll((rows) => rows.map((row) => getComputedStyle(row.cells[0]).backgroundColor));
   assert.equal(new Set(colors.slice(0, 3)).size, 1, colors.join());
   assert.notEqual(colors[0], colors[3]);

@@ -8,6 +8,7 @@ import {
   highest,
   increase,
   offsetBy,
+  processMetric,
   sum,
   withEmptyLabelAs,
 } from './kit/queries';
@@ -106,7 +107,7 @@ export const costs = buildDashboard({
           {
             title: 'Monthly budget used',
             description: `Monthly fees as a percentage of the account's monthly_budget in the configuration file; the 20 highest. Orange from 80%, red above 100%, when TryvoxBudgetExceeded fires: release numbers that are not needed or raise the budget. ${ignoresCountry}`,
-            size: [12, 8],
+            size: [8, 8],
             ...shareUnit,
             noValue: 'No data: requires monthly_budget',
             thresholds: ['green', [0.8, 'orange'], [1, 'red']],
@@ -116,13 +117,27 @@ export const costs = buildDashboard({
             legend: '{{currency}} {{account}}',
           },
         ),
+        barGauge(
+          {
+            title: 'Monthly budget used by owner',
+            description: `Monthly fees of an owner in the selected accounts as a percentage of the owner's monthly_budget in the configuration file; the 20 highest. Orange from 80%, red above 100%: release numbers that are not needed or raise the budget. ${ignoresCountry}`,
+            size: [8, 8],
+            ...shareUnit,
+            noValue: 'No data: requires monthly_budget of owners',
+            thresholds: ['green', [0.8, 'orange'], [1, 'red']],
+          },
+          {
+            expr: `sort_desc(topk(20, ${sum(['owner', 'currency'], gauge('tryvox_owner_monthly_fees', currencyMatcher))} / (max by (owner, currency) (${processMetric('tryvox_owner_monthly_budget', currencyMatcher)}) > 0)))`,
+            legend: '{{currency}} {{owner}}',
+          },
+        ),
         timeSeries(
           {
             title: 'Fee increases and decreases',
             description:
               'Number of phone numbers whose monthly fee increased or decreased, per step of the graph. If many fees increase at once, compare them with the price list of TryVox. Ignores the Country and Currency variables.',
             noValue: noAccountText,
-            size: [12, 8],
+            size: [8, 8],
             unit: 'locale',
             decimals: 0,
             interval: '1h',
