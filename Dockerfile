@@ -17,7 +17,8 @@ COPY src src
 # Version and commit, as reported by `--version`, tryvox_exporter_build_info and the image labels.
 ARG VERSION=0.1.0
 ARG REVISION=unknown
-RUN touch src/lib.rs src/main.rs \
+RUN mkdir /state \
+    && touch src/lib.rs src/main.rs \
     && TRYVOX_EXPORTER_REVISION="$REVISION" cargo build --locked --release --target "$(uname -m)-unknown-linux-musl" \
     && mv target/*-musl/release/tryvox-exporter /tryvox-exporter \
     && case "$(/tryvox-exporter --version)" in "tryvox-exporter $VERSION (revision $REVISION,"*) ;; *) /tryvox-exporter --version; exit 1 ;; esac
@@ -33,6 +34,8 @@ LABEL org.opencontainers.image.title="tryvox-exporter" \
       org.opencontainers.image.revision="$REVISION"
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /tryvox-exporter /usr/bin/tryvox-exporter
+# For a state file: a new volume that is mounted here belongs to the user of the image.
+COPY --from=build --chown=65532:65532 /state /var/lib/tryvox-exporter
 USER 65532:65532
 EXPOSE 10869
 STOPSIGNAL SIGTERM

@@ -17,6 +17,7 @@ pub mod plural;
 pub mod poller;
 pub mod simulator;
 pub mod state;
+pub mod timestamp;
 pub mod tryvox;
 pub mod web;
 pub mod yaml;

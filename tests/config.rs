@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use clap::Arg;
 use tryvox_exporter::cli::commands;
 use tryvox_exporter::config::{CommandSpec, Config, ConfigSource, Flags, Options, variable};
+use tryvox_exporter::inventory::Assignment;
 
 use crate::common::{KEY, output};
 
@@ -225,6 +226,198 @@ accounts:
     }
     assert_eq!(lines.len(), expected.len(), "{lines:#?}");
     assert!(!lines.join("").contains(KEY));
+}
+
+#[tokio::test]
+async fn owners_and_watched_numbers_keep_their_texts() {
+    let text = "
+accounts:
+  - account_id: acc_1
+    watch:
+      - {number: +18005550100, name: support hotline}
+      - number: \"+18005550101\"
+  - account_id: acc_2
+owners:
+  - name: support
+    numbers: [+18005550100, \"+1415555*\", +0123*]
+    trunks: [trk_9f2c, 0x10]
+    applications: [yes]
+    accounts: [acc_1]
+    countries: [NO, US]
+    monthly_budget: {USD: 200, EUR: 0.5}
+  - name: 7
+";
+    let (status, lines) = check(text, &[], &[("TRYVOX_API_KEY", KEY)]).await;
+    assert_eq!((status, lines), (0, vec!["The configuration is valid: 2 accounts".to_owned()]));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yml");
+    std::fs::write(&path, text).unwrap();
+    let config = read(&[("config.file", &path.display().to_string())], &[]);
+    let owner_of = |account: usize, e164: &str, country: &str, trunk: &str, application: &str| {
+        let assignment = Assignment { trunk: Some(trunk.into()), application: Some(application.into()) };
+        config.accounts[account].owners.owner_of(e164.parse().unwrap(), country, &assignment).map(ToString::to_string)
+    };
+    let support = Some("support".to_owned());
+    for (e164, country, trunk, application, expected) in [
+        ("+18005550100", "US", "", "", true),
+        ("+14155559999", "NO", "", "", true),
+        ("+0123", "NO", "", "", true),
+        ("+123", "NO", "", "", false),
+        ("+18005550100", "DE", "", "", false),
+        ("+44", "US", "0x10", "", true),
+        ("+44", "US", "", "yes", true),
+        ("+44", "US", "yes", "0x10", false),
+    ] {
+        let other = Some("7".to_owned());
+        let owner = owner_of(0, e164, country, trunk, application);
+        assert_eq!(owner, if expected { support.clone() } else { other.clone() }, "{e164} {country}");
+        assert_eq!(owner_of(1, e164, country, trunk, application), other, "the owner has one account");
+    }
+    let watch: Vec<_> =
+        config.accounts[0].watch.iter().map(|number| format!("{} {}", number.e164, number.name)).collect();
+    assert_eq!(watch, ["+18005550100 support hotline", "+18005550101 +18005550101"]);
+    assert!(config.accounts[1].watch.is_empty());
+    assert_eq!(config.owner_budgets["support"]["EUR"], "0.5".parse().unwrap());
+    assert_eq!(config.owner_budgets.len(), 1);
+}
+
+#[tokio::test]
+async fn check_reports_every_problem_of_owners_and_watched_numbers() {
+    let text = "
+accounts:
+  - account_id: acc_1
+    watch:
+      - {number: 18005550100, name: hotline}
+      - {name: hotline}
+      - {number: +18005550100, nam: hotline}
+      - {number: +18005550100}
+      - {number: +1, name: \"a\\nb\"}
+      - +1
+  - account_id: acc_2
+    watch: []
+  - account_id: acc_3
+    statuses: active
+    watch: [{number: +12}]
+  - account_id: acc_4
+    watch: {number: +12}
+owners:
+  - name: support
+    numbers: [\"1415*\", +1*5, \"+1234567890123456\", [+1]]
+    trunks: []
+    applications: \"\"
+    accounts: [acc_1, acc_9]
+    countries: [us, USA]
+    monthly_budget: {USD: -1, usd: 1, EUR: [1]}
+  - name: support
+    trunk: [trk_1]
+    applications: [\"\"]
+  - numbers: [+1]
+  - {name: \" \"}
+  - {name: }
+  - {name: a, trunks: ~, monthly_budget: 5}
+  - other
+";
+    let (status, lines) = check(text, &[], &[("TRYVOX_API_KEY", KEY)]).await;
+    assert_eq!(status, 2);
+    let expected = [
+        "c.yml:5:18: watch.number: 18005550100: must be a number like +18005550100: a plus sign and 1 to 15 digits",
+        "c.yml:6:9: the watched number has no number; write it like `{number: +18005550100, name: support hotline}`",
+        "c.yml:7:32: watch.nam is not known; did you mean name?",
+        "c.yml:8:9: watch.number: +18005550100: is watched twice in this account; remove one",
+        "c.yml:9:28: watch.name: a\\nb: must be 1 to 256 bytes without control characters",
+        "c.yml:10:9: watch must be a list of mappings, like `{number: +18005550100, name: support hotline}`",
+        "c.yml:12:12: watch is empty; add one like",
+        "c.yml:17:12: watch must be a list, each begun with `- `",
+        "c.yml:20:15: owners.numbers: 1415*: must be a number like +18005550100 or a prefix like +1415555*",
+        "c.yml:20:24: owners.numbers: +1*5: must be a number",
+        "c.yml:20:30: owners.numbers: +1234567890123456: must be a number",
+        "c.yml:20:51: owners.numbers must be a single value",
+        "c.yml:21:13: owners.trunks has no value; set one or remove the key",
+        "c.yml:22:19: owners.applications must be a list, in brackets and separated by commas",
+        "c.yml:24:17: owners.countries: us: is not a country code; write it like US",
+        "c.yml:24:21: owners.countries: USA: is not a country code",
+        "c.yml:25:27: owners.monthly_budget.USD: -1: must be an amount of at least 0",
+        "c.yml:25:36: owners.monthly_budget.usd: 1: the currency must be an ISO 4217 code",
+        "c.yml:25:44: owners.monthly_budget.EUR must be a single value",
+        "c.yml:27:5: owners.trunk is not known; did you mean trunks?",
+        "c.yml:28:20: owners.applications: : must be 1 to 256 bytes",
+        "c.yml:26:5: owners.name: support: is already the name of the owner at c.yml:19:5; choose another name",
+        "c.yml:29:5: the owner has no name; set one, like `name: support`",
+        "c.yml:30:12: owners.name:  : must be 1 to 256 bytes without control characters",
+        "c.yml:31:12: owners.name has no value; set one or remove the key",
+        "c.yml:32:23: owners.trunks has no value; set one or remove the key",
+        "c.yml:32:42: owners.monthly_budget must be like {USD: 200}",
+        "c.yml:33:5: owners must be a list of mappings, like `name: support`",
+        "c.yml:15:12: watch needs an account that lists all statuses, because a watched number with another status would \
+         seem to be missing, but c.yml:14:15: statuses is set; remove one of them",
+        "c.yml:23:23: owners.accounts: acc_9: is not the name of an account in this file; correct or remove it",
+    ];
+    for (line, expected) in lines.iter().zip(expected) {
+        assert!(line.contains(expected), "{expected}\nis not in\n{line}");
+    }
+    assert_eq!(lines.len(), expected.len(), "{lines:#?}");
+    for (text, arguments, words) in [
+        ("owners: []\naccounts: [{account_id: a}]", &[][..], "c.yml:1:9: owners is empty; add one like"),
+        ("owners: {name: a}\naccounts: [{account_id: a}]", &[], "c.yml:1:9: owners must be a list"),
+        ("owner: []\naccounts: [{account_id: a}]", &[], "did you mean owners?"),
+        (
+            "accounts: [{account_id: a, watch: [{number: +1}]}]",
+            &["--tryvox.statuses=active"],
+            "c.yml:1:35: watch needs an account that lists all statuses",
+        ),
+        (
+            "accounts: [{account_id: a, name: x}]\nowners: [{name: o, accounts: [a]}]",
+            &[],
+            "a: is not the name of an account",
+        ),
+    ] {
+        let (status, lines) = check(text, arguments, &[("TRYVOX_API_KEY", KEY)]).await;
+        assert!(status == 2 && lines.len() == 1 && lines[0].contains(words), "{text} {arguments:?}: {lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn owners_can_name_accounts_of_all_shards() {
+    let text =
+        "accounts: [{account_id: a}, {account_id: b}, {account_id: c}]\nowners: [{name: o, accounts: [a, b, c]}]\n";
+    for shard in 0..3 {
+        let shard = format!("--shard={shard}");
+        let (status, lines) = check(text, &["--total-shards=3", &shard], &[("TRYVOX_API_KEY", KEY)]).await;
+        assert_eq!((status, lines.len()), (0, 1), "{lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn check_warns_of_matchers_that_never_match() {
+    let text = "
+accounts: [{account_id: a}, {account_id: b}]
+owners:
+  - {name: support, numbers: [\"+1415*\", +1800], trunks: [t1], countries: [US, CA]}
+  - name: sales
+    numbers: [+14155550100, +1416, \"+14*\", \"+1800*\"]
+    trunks: [t1, t2]
+    applications: [t1]
+    countries: [US]
+  - {name: everywhere, numbers: [+14155550100]}
+  - {name: rest of a, accounts: [a]}
+  - {name: late, numbers: [+49], accounts: [a], countries: [DE]}
+  - {name: both, trunks: [t9], accounts: [b, a]}
+  - {name: last, trunks: [t9]}
+";
+    let (status, lines) = check(text, &[], &[("TRYVOX_API_KEY", KEY)]).await;
+    let cause = r#"because the owner "support" at c.yml:4:5 comes before it and has"#;
+    let expected = [
+        format!("warning: c.yml:6:15: +14155550100 of the owner \"sales\" never matches, {cause} +1415*; move it up or remove it"),
+        format!("warning: c.yml:7:14: t1 of the owner \"sales\" never matches, {cause} t1; move it up or remove it"),
+        "warning: c.yml:12:5: the owner \"late\" never has a number, because the owner \"rest of a\" at c.yml:11:5 comes \
+         before it and has every number of the same accounts and countries; move it up or remove it"
+            .to_owned(),
+        "warning: c.yml:14:27: t9 of the owner \"last\" never matches, because the owner \"both\" at c.yml:13:5 comes before \
+         it and has t9; move it up or remove it"
+            .to_owned(),
+        "The configuration is valid: 2 accounts".to_owned(),
+    ];
+    assert_eq!((status, lines), (0, expected.to_vec()));
 }
 
 #[tokio::test]

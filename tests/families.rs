@@ -22,8 +22,15 @@ const EXPECTED_FAMILIES: &[(&str, &str, &[&str])] = &[
     ("tryvox_assignment_numbers", "gauge", &["account", "assignment", "status"]),
     ("tryvox_assignment_monthly_fees", "gauge", &["account", "assignment", "status", "currency"]),
     ("tryvox_region_numbers", "gauge", &["account", "country", "region", "status"]),
+    ("tryvox_region_monthly_fees", "gauge", &["account", "country", "region", "status", "currency"]),
     ("tryvox_trunk_numbers", "gauge", &["account", "trunk_id", "status"]),
+    ("tryvox_trunk_monthly_fees", "gauge", &["account", "trunk_id", "status", "currency"]),
     ("tryvox_application_numbers", "gauge", &["account", "application_id", "status"]),
+    ("tryvox_application_monthly_fees", "gauge", &["account", "application_id", "status", "currency"]),
+    ("tryvox_owner_numbers", "gauge", &["account", "owner", "status"]),
+    ("tryvox_owner_monthly_fees", "gauge", &["account", "owner", "status", "currency"]),
+    ("tryvox_watched_number_status", "gauge", &["account", "e164", "name", "status"]),
+    ("tryvox_watched_number_assigned", "gauge", &["account", "e164", "name"]),
     ("tryvox_oldest_update_timestamp_seconds", "gauge", &["account", "status"]),
     ("tryvox_newest_creation_timestamp_seconds", "gauge", &["account"]),
     (
@@ -33,6 +40,7 @@ const EXPECTED_FAMILIES: &[(&str, &str, &[&str])] = &[
     ),
     ("tryvox_number_monthly_fee", "gauge", &["account", "e164", "currency"]),
     ("tryvox_number_updated_timestamp_seconds", "gauge", &["account", "e164"]),
+    ("tryvox_number_created_timestamp_seconds", "gauge", &["account", "e164"]),
     ("tryvox_number_series_truncated", "gauge", &["account"]),
     ("tryvox_listed_numbers", "gauge", &["account"]),
     ("tryvox_reported_numbers", "gauge", &["account"]),
@@ -43,6 +51,8 @@ const EXPECTED_FAMILIES: &[(&str, &str, &[&str])] = &[
     ("tryvox_number_status_changes_total", "counter", &["account", "from", "to"]),
     ("tryvox_number_fee_changes_total", "counter", &["account", "direction"]),
     ("tryvox_number_assignment_changes_total", "counter", &["account"]),
+    ("tryvox_monthly_fees_added_total", "counter", &["account", "currency", "cause"]),
+    ("tryvox_monthly_fees_removed_total", "counter", &["account", "currency", "cause"]),
     ("tryvox_up", "gauge", &["account"]),
     ("tryvox_polls_total", "counter", &["account"]),
     ("tryvox_poll_errors_total", "counter", &["account", "reason"]),
@@ -62,18 +72,21 @@ const EXPECTED_FAMILIES: &[(&str, &str, &[&str])] = &[
     ("tryvox_exporter_total_shards", "gauge", &[]),
     ("tryvox_exporter_state_errors_total", "counter", &[]),
     ("tryvox_exporter_state_last_write_timestamp_seconds", "gauge", &[]),
+    ("tryvox_owner_monthly_budget", "gauge", &["owner", "currency"]),
     ("tryvox_exporter_http_requests_total", "counter", &["handler", "code"]),
     ("tryvox_exporter_http_connections", "gauge", &[]),
     ("tryvox_exporter_http_connections_refused_total", "counter", &[]),
 ];
 
-/// Starts an exporter with every collector and a budget, so that it serves every family, and its simulator.
+/// Starts an exporter with every collector, budgets, owners and watched numbers, so that it serves every family, and its
+/// simulator.
 async fn start_full_exporter() -> (ServerProcess, ServerProcess) {
     let simulator = ServerProcess::simulator(800, seed(), &[]).await;
     let file = ConfigFile::new(&format!(
         "tryvox: {{url: '{}', rate_limit: 0}}\nstate: {{file: state.db}}\n\
          collector: {{region: true, trunk: true, application: true, number: {{statuses: [suspended, pending]}}}}\n\
-         accounts: [{{account_id: acc_demo, monthly_budget: {{USD: 5}}}}]\n",
+         accounts:\n- account_id: acc_demo\n  monthly_budget: {{USD: 5}}\n  watch: [{{number: +1}}, {{number: +12, name: a}}]\n\
+         owners:\n- {{name: one, numbers: ['+1*'], monthly_budget: {{USD: 5, EUR: 6}}}}\n- {{name: gb, countries: [GB]}}\n",
         simulator.url()
     ));
     let flag = file.flag();
@@ -253,7 +266,9 @@ fn help_texts_are_sentences_that_name_unit_and_absence() {
         assert!(!unit.ends_with("seconds") || help.contains("in seconds"), "{name}: {help}");
         let has_warning = help.contains("in units of the currency (different currencies must not be added)");
         assert_eq!(labels.contains(&"currency"), has_warning, "{name}: {help}");
-        assert_eq!(*is_opt_in, help.contains("is not set."), "{name}: {help}");
+        let conditions = ["is not set.", "no owners are configured.", "the number is not watched."];
+        let is_conditional = conditions.iter().any(|condition| help.ends_with(condition));
+        assert_eq!(*is_opt_in, is_conditional && !help.contains(" is none and "), "{name}: {help}");
     }
     for metric in INVENTORY {
         let help = metric.family.help;
@@ -293,17 +308,34 @@ async fn collectors_have_as_many_series_as_documented() {
         "tryvox_number_info",
         "tryvox_number_monthly_fee",
         "tryvox_number_updated_timestamp_seconds",
+        "tryvox_number_created_timestamp_seconds",
         "tryvox_number_series_truncated",
     ];
-    assert_eq!(count(&per_number), 3 * numbers + 1);
-    for (family, label) in [("tryvox_trunk_numbers", "trunk_id"), ("tryvox_application_numbers", "application_id")] {
-        assert!(count(&[family]) <= statuses * distinct(family, &[label]));
+    assert_eq!(count(&per_number), 4 * numbers + 1);
+    let mut optional = 0;
+    for (by, labels) in [
+        ("region", &["country", "region"][..]),
+        ("trunk", &["trunk_id"]),
+        ("application", &["application_id"]),
+        ("owner", &["owner"]),
+    ] {
+        let [by_number, by_fee] = ["numbers", "monthly_fees"].map(|what| format!("tryvox_{by}_{what}"));
+        let groups = distinct(&by_number, labels);
+        assert_eq!(groups, distinct(&by_fee, labels), "{by}");
+        assert!(count(&[&by_number]) <= statuses * groups, "{by}");
+        assert!(count(&[&by_fee]) <= statuses * currencies * groups, "{by}");
+        optional += count(&[&by_number, &by_fee]);
     }
-    assert!(count(&["tryvox_region_numbers"]) <= statuses * distinct("tryvox_region_numbers", &["country", "region"]));
+    // Two owners and the numbers without one.
+    assert_eq!(distinct("tryvox_owner_numbers", &["owner"]), 3);
+    let watched = ["tryvox_watched_number_status", "tryvox_watched_number_assigned"];
+    assert_eq!(count(&watched), 2 * 4 + 2);
+    let movements = ["tryvox_monthly_fees_added_total", "tryvox_monthly_fees_removed_total"];
+    assert_eq!(count(&movements), 10 * currencies);
 
     let all = scrape.0.lines().filter(|line| line.starts_with("tryvox_") && line.contains("account=")).count();
-    let optional = count(&["tryvox_region_numbers", "tryvox_trunk_numbers", "tryvox_application_numbers"]);
     let grouped = count(&["tryvox_numbers", "tryvox_capability_numbers"]) + fees + assignment;
-    let rest = all - grouped - count(&lifecycle) - count(&per_number) - optional;
+    let named = optional + count(&watched) + count(&movements);
+    let rest = all - grouped - count(&lifecycle) - count(&per_number) - named;
     assert!((64..=80).contains(&rest), "{rest} series besides those of the collectors");
 }

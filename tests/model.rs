@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use reqwest::header::HeaderValue;
 use reqwest::{StatusCode, Url};
 use tokio_util::sync::CancellationToken;
-use tryvox_exporter::inventory::CollectorOptions;
+use tryvox_exporter::inventory::{CollectorOptions, OwnerMatcher, Owners, WatchedNumber};
 use tryvox_exporter::metrics::{AccountMetrics, ConfigStatus, ExporterMetrics, INVENTORY};
 use tryvox_exporter::tryvox::{ApiKey, ApiResponse, Failure, Transport};
 
@@ -47,6 +47,44 @@ struct ModelNumber {
 
 /// The numbers of an account by E.164 number.
 type ModelAccount = BTreeMap<u64, ModelNumber>;
+
+/// What the configuration says of single numbers.
+#[derive(Debug, Clone, Default)]
+struct ModelConfig {
+    /// Whether the owners are those of [`owner`].
+    has_owners: bool,
+    /// Numbers that are watched, each with its own number as its name.
+    watched: Vec<u64>,
+}
+
+/// Returns the owner of a number.
+fn owner(e164: u64, number: &ModelNumber) -> &'static str {
+    let text = e164.to_string();
+    if number.country == "US" && (text.starts_with('1') || text.starts_with("23") || text == "3000000") {
+        "america"
+    } else if number.trunk == Some(1) || number.application == Some(2) {
+        "switchboard"
+    } else if text.starts_with('1') || number.trunk == Some(1) {
+        "ones"
+    } else if number.country == "DE" {
+        "germany"
+    } else {
+        ""
+    }
+}
+
+/// Returns the same owners as [`owner`].
+fn owners() -> Owners {
+    let numbers = |numbers: &[&str]| numbers.iter().map(|number| number.parse().unwrap()).collect();
+    let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
+    let matcher = |name: &str| OwnerMatcher { name: name.into(), ..OwnerMatcher::default() };
+    Owners::new(vec![
+        OwnerMatcher { countries: ids(&["US"]), numbers: numbers(&["+1*", "+23*", "+3000000"]), ..matcher("america") },
+        OwnerMatcher { trunks: ids(&["trk_1"]), applications: ids(&["app_2"]), ..matcher("switchboard") },
+        OwnerMatcher { numbers: numbers(&["+1*"]), trunks: ids(&["trk_1"]), ..matcher("ones") },
+        OwnerMatcher { countries: ids(&["DE"]), ..matcher("germany") },
+    ])
+}
 
 fn choose<T: Copy>(rng: &mut Rng, values: &[T]) -> T {
     values[rng.usize(..values.len())]
@@ -170,10 +208,20 @@ impl Sums {
         let labels = labels.concat();
         *self.0.entry(format!("{family}{{account=\"acc_demo\"{labels}}}")).or_default() += amount;
     }
+
+    fn set(&mut self, family: &str, labels: &[(&str, &str)], amount: i128) {
+        let mut series = Self::default();
+        series.add(family, labels, amount);
+        self.0.extend(series.0);
+    }
+
+    fn series(&self) -> Series {
+        self.0.iter().map(|(series, sum)| (series.clone(), format!("{sum}e-3").parse().unwrap())).collect()
+    }
 }
 
 /// Returns the series that every inventory family must have.
-fn expected_inventory(account: &ModelAccount) -> Series {
+fn expected_inventory(account: &ModelAccount, config: &ModelConfig) -> Series {
     let mut sums = Sums::default();
     for (name, amount) in [("listed", account.len()), ("reported", account.len())] {
         sums.add(&format!("tryvox_{name}_numbers"), &[], amount as i128 * 1000);
@@ -182,7 +230,7 @@ fn expected_inventory(account: &ModelAccount) -> Series {
     for field in ["region", "trunk_id", "application_id", "capabilities", "created_at", "updated_at"] {
         sums.add("tryvox_unreadable_fields", &[("field", field)], 0);
     }
-    for number in account.values() {
+    for (e164, number) in account {
         let group = [("country", number.country), ("type", number.kind)];
         let documented = ["active", "pending", "suspended"];
         let undocumented = Some(number.status).filter(|status| !documented.contains(status));
@@ -211,19 +259,39 @@ fn expected_inventory(account: &ModelAccount) -> Series {
         sums.add("tryvox_assignment_monthly_fees", &[assignment, status, currency], number.fee.into());
         let region = ("region", number.region.unwrap_or(""));
         sums.add("tryvox_region_numbers", &[group[0], region, status], 1000);
-        sums.add("tryvox_trunk_numbers", &[("trunk_id", &id_text("trk", number.trunk)), status], 1000);
-        sums.add(
-            "tryvox_application_numbers",
-            &[("application_id", &id_text("app", number.application)), status],
-            1000,
-        );
+        sums.add("tryvox_region_monthly_fees", &[group[0], region, status, currency], number.fee.into());
+        let (trunk, application) = (id_text("trk", number.trunk), id_text("app", number.application));
+        let owner = config.has_owners.then(|| owner(*e164, number));
+        for (by, label) in [
+            ("trunk", Some(("trunk_id", &*trunk))),
+            ("application", Some(("application_id", &*application))),
+            ("owner", owner.map(|owner| ("owner", owner))),
+        ] {
+            let Some(label) = label else { continue };
+            sums.add(&format!("tryvox_{by}_numbers"), &[label, status], 1000);
+            sums.add(&format!("tryvox_{by}_monthly_fees"), &[label, status, currency], number.fee.into());
+        }
+    }
+    for watched in &config.watched {
+        let (text, number) = (format!("+{watched}"), account.get(watched));
+        let status = number.map_or("missing", |number| number.status);
+        let labels = [("e164", &*text), ("name", &*text)];
+        for value in ["active", "pending", "suspended", "missing", status] {
+            let amount = if value == status { 1000 } else { 0 };
+            let series = [labels[0], labels[1], ("status", value)];
+            sums.set("tryvox_watched_number_status", &series, amount);
+        }
+        let is_assigned = number.is_some_and(|number| number.trunk.is_some() || number.application.is_some());
+        sums.add("tryvox_watched_number_assigned", &labels, i128::from(is_assigned) * 1000);
     }
 
+    let is_watched = |e164: &u64| config.watched.contains(e164);
     let mut with_series: Vec<_> =
-        account.iter().filter(|(_, number)| NUMBER_STATUSES.contains(&number.status)).collect();
+        account.iter().filter(|(e164, number)| NUMBER_STATUSES.contains(&number.status) && !is_watched(e164)).collect();
     with_series.sort_by_key(|(e164, number)| (number.updated, **e164));
     sums.add("tryvox_number_series_truncated", &[], with_series.len().saturating_sub(NUMBER_LIMIT) as i128 * 1000);
-    for (e164, number) in with_series.into_iter().take(NUMBER_LIMIT) {
+    let watched = account.iter().filter(|(e164, _)| is_watched(e164));
+    for (e164, number) in with_series.into_iter().take(NUMBER_LIMIT).chain(watched) {
         let text = format!("+{e164}");
         let (trunk, application) = (id_text("trk", number.trunk), id_text("app", number.application));
         let e164 = ("e164", &*text);
@@ -239,6 +307,7 @@ fn expected_inventory(account: &ModelAccount) -> Series {
         sums.add("tryvox_number_info", &labels, 1000);
         sums.add("tryvox_number_monthly_fee", &[e164, ("currency", number.currency)], number.fee.into());
         sums.add("tryvox_number_updated_timestamp_seconds", &[e164], i128::from(number.updated) * 1000);
+        sums.add("tryvox_number_created_timestamp_seconds", &[e164], i128::from(number.created) * 1000);
     }
     for status in account.values().map(|number| number.status).collect::<BTreeSet<_>>() {
         let updates = account.values().filter(|number| number.status == status).map(|number| number.updated);
@@ -248,11 +317,11 @@ fn expected_inventory(account: &ModelAccount) -> Series {
     if let Some(created) = account.values().map(|number| number.created).max() {
         sums.add("tryvox_newest_creation_timestamp_seconds", &[], i128::from(created) * 1000);
     }
-    sums.0.into_iter().map(|(series, sum)| (series, format!("{sum}e-3").parse().unwrap())).collect()
+    sums.series()
 }
 
-/// The counters of changes between successive listings.
-struct ModelCounters(Sums);
+/// The counters of changes between successive listings, and the statuses that were seen.
+struct ModelCounters(Sums, BTreeSet<&'static str>);
 
 impl ModelCounters {
     fn new() -> Self {
@@ -265,18 +334,52 @@ impl ModelCounters {
         for direction in ["increase", "decrease"] {
             sums.add("tryvox_number_fee_changes_total", &[("direction", direction)], 0);
         }
-        for from in ["active", "pending", "suspended"] {
-            for to in ["active", "pending", "suspended"] {
-                if from != to {
-                    sums.add("tryvox_number_status_changes_total", &[("from", from), ("to", to)], 0);
+        let mut counters = Self(sums, ["active", "pending", "suspended"].into());
+        counters.see(&ModelAccount::new());
+        counters
+    }
+
+    /// Makes the labels of a listing present.
+    fn see(&mut self, account: &ModelAccount) {
+        let Self(sums, statuses) = self;
+        statuses.extend(account.values().map(|number| number.status));
+        for from in &*statuses {
+            for to in statuses.iter().filter(|to| *to != from) {
+                sums.add("tryvox_number_status_changes_total", &[("from", from), ("to", to)], 0);
+            }
+        }
+        for currency in account.values().map(|number| number.currency) {
+            for cause in ["purchase", "release", "repricing", "currency", "unreadable"] {
+                for direction in ["added", "removed"] {
+                    let labels = [("currency", currency), ("cause", cause)];
+                    sums.add(&format!("tryvox_monthly_fees_{direction}_total"), &labels, 0);
                 }
             }
         }
-        Self(sums)
+    }
+
+    /// Counts that the sum of a currency changed by an amount.
+    fn move_fee(&mut self, currency: &str, cause: &str, amount: i64) {
+        let direction = if amount < 0 { "removed" } else { "added" };
+        let labels = [("currency", currency), ("cause", cause)];
+        self.0.add(&format!("tryvox_monthly_fees_{direction}_total"), &labels, amount.unsigned_abs().into());
     }
 
     /// Counts the changes from one listing to the next.
     fn count_changes(&mut self, before: &ModelAccount, after: &ModelAccount) {
+        self.see(after);
+        for e164 in before.keys().chain(after.keys()).collect::<BTreeSet<_>>() {
+            match (before.get(e164), after.get(e164)) {
+                (Some(old), Some(new)) if old.currency == new.currency => {
+                    self.move_fee(new.currency, "repricing", new.fee - old.fee);
+                }
+                (old, new) => {
+                    let causes = if old.is_some() && new.is_some() { ["currency"; 2] } else { ["release", "purchase"] };
+                    old.into_iter().for_each(|old| self.move_fee(old.currency, causes[0], -old.fee));
+                    new.into_iter().for_each(|new| self.move_fee(new.currency, causes[1], new.fee));
+                }
+            }
+        }
         let sums = &mut self.0;
         let removed = before.keys().filter(|e164| !after.contains_key(e164)).count();
         sums.add("tryvox_numbers_removed_total", &[], removed as i128 * 1000);
@@ -300,7 +403,7 @@ impl ModelCounters {
     }
 
     fn series(&self) -> Series {
-        self.0.0.iter().map(|(series, sum)| (series.clone(), *sum as f64 / 1000.0)).collect()
+        self.0.series()
     }
 }
 
@@ -309,12 +412,14 @@ fn series_of(scrape: &Scrape, names: &[&str]) -> Series {
     names.iter().flat_map(|name| scrape.family(name)).collect()
 }
 
-const CHANGE_COUNTERS: [&str; 5] = [
+const CHANGE_COUNTERS: [&str; 7] = [
     "tryvox_numbers_added_total",
     "tryvox_numbers_removed_total",
     "tryvox_number_status_changes_total",
     "tryvox_number_fee_changes_total",
     "tryvox_number_assignment_changes_total",
+    "tryvox_monthly_fees_added_total",
+    "tryvox_monthly_fees_removed_total",
 ];
 
 fn inventory_families() -> Vec<&'static str> {
@@ -354,6 +459,7 @@ async fn binary_matches_the_model_over_sockets() {
     exporter.wait_for_polls(1).await;
     let mut counters = ModelCounters::new();
     let mut before = account.lock().unwrap().clone();
+    counters.see(&before);
     for _ in 0..8 {
         let now = {
             // Keep the lock, so that no listing has only some of the changes.
@@ -369,7 +475,7 @@ async fn binary_matches_the_model_over_sockets() {
         exporter.wait_for_polls(polls + 2).await;
         counters.count_changes(&before, &now);
         let scraped = exporter.scrape().await;
-        assert_eq!(series_of(&scraped, &inventory_families()), expected_inventory(&now));
+        assert_eq!(series_of(&scraped, &inventory_families()), expected_inventory(&now, &ModelConfig::default()));
         assert_eq!(series_of(&scraped, &CHANGE_COUNTERS), counters.series());
         before = now;
     }
@@ -405,6 +511,15 @@ async fn every_family_matches_the_model_after_each_poll() {
             shard: 0,
             total_shards: 1,
         }));
+        let mut watched: BTreeSet<_> = account.lock().unwrap().keys().copied().filter(|_| rng.u8(0..20) == 0).collect();
+        watched.insert(rng.u64(1_000_000..9_999_999));
+        let config = ModelConfig { has_owners: true, watched: watched.into_iter().collect() };
+        let mut poller_config = (*poller.account.config()).clone();
+        poller_config.owners = Arc::new(owners());
+        let watch =
+            |e164: &u64| WatchedNumber { e164: format!("+{e164}").parse().unwrap(), name: format!("+{e164}").into() };
+        poller_config.watch = config.watched.iter().map(watch).collect();
+        poller.reconfigure(poller_config);
         tokio::spawn(poller.run(stop.clone()));
 
         let mut counters = ModelCounters::new();
@@ -413,13 +528,14 @@ async fn every_family_matches_the_model_after_each_poll() {
             // Halfway between two polls; the first poll starts immediately.
             tokio::time::sleep(options.interval / 2).await;
             let now = account.lock().unwrap().clone();
-            if let Some(before) = &before {
-                counters.count_changes(before, &now);
+            match &before {
+                Some(before) => counters.count_changes(before, &now),
+                None => counters.see(&now),
             }
             let scraped = scrape_account(&metrics, &exporter);
             assert_eq!(scraped.successful_polls(), f64::from(poll) + 1.0);
             let series = series_of(&scraped, &inventory);
-            assert_eq!(series, expected_inventory(&now), "poll {poll}");
+            assert_eq!(series, expected_inventory(&now, &config), "poll {poll}");
             assert_eq!(series_of(&scraped, &CHANGE_COUNTERS), counters.series(), "poll {poll}");
             seen.extend(series.keys().map(|series| series.split('{').next().unwrap().to_owned()));
             if poll == 9 {

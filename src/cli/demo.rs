@@ -44,6 +44,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
             ("latency", "20ms"),
             ("life", "3s"),
         ],
+        formats: &[],
         requires_keys: true,
     },
     run: |source| with_options(&source, run),

@@ -61,6 +61,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
             "log.*",
         ],
         defaults: &[],
+        formats: &[],
         requires_keys: true,
     },
     run: |source| {

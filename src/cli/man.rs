@@ -51,8 +51,8 @@ pub(super) fn render(definition: &clap::Command) -> String {
     page.control("SH", ["DESCRIPTION"]);
     page.text([roman(
         "The exporter lists the phone numbers of each configured account at an interval and serves counts, fees and \
-         changes as Prometheus metrics. The other commands check a configuration, write the metrics to a file, and run \
-         a simulated API.",
+         changes as Prometheus metrics. The other commands check a configuration, write the metrics to a file, print \
+         recorded changes, and run a simulated API.",
     )]);
 
     page.control("SH", ["COMMANDS"]);
@@ -123,24 +123,24 @@ fn option_tag(option: &Arg) -> Vec<Inline> {
 /// Returns what an option means, its possible values, its defaults and the commands that have it.
 fn describe(option: &Arg) -> String {
     let mut text = format!("{}.", text_of(option.get_help()));
-    let values: Vec<_> = option.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
-    if !values.is_empty() && !is_boolean(option) {
-        // Writing to a string cannot fail.
-        _ = write!(text, " Values: {}.", values.join(", "));
-    }
-    let default = default_of(option);
-    let has = |command: &&CommandSpec| command.options().any(|other| other.get_id() == option.get_id());
-    let others: Vec<_> = commands()
-        .filter_map(|command| {
+    // What is different for a command follows in parentheses.
+    let with_differences = |of: fn(&Arg) -> Option<String>| {
+        let shared = of(option)?;
+        let differing = commands().filter_map(|command| {
             let own = command.options().find(|other| other.get_id() == option.get_id())?;
-            let own = default_of(&own).filter(|own| Some(own) != default.as_ref())?;
-            Some(format!("{}: {own}", command.name))
-        })
-        .collect();
-    if let Some(default) = default {
-        let others = if others.is_empty() { String::new() } else { format!(" ({})", others.join(", ")) };
-        _ = write!(text, " Default: {default}{others}.");
+            Some(format!("{}: {}", command.name, of(&own).filter(|own| *own != shared)?))
+        });
+        let differing = differing.collect::<Vec<_>>().join("; ");
+        Some(if differing.is_empty() { shared } else { format!("{shared} ({differing})") })
+    };
+    // Writing to a string cannot fail.
+    if let Some(values) = with_differences(values_of) {
+        _ = write!(text, " Values: {values}.");
     }
+    if let Some(default) = with_differences(default_of) {
+        _ = write!(text, " Default: {default}.");
+    }
+    let has = |command: &&CommandSpec| command.options().any(|other| other.get_id() == option.get_id());
     let names: Vec<_> = commands().filter(has).map(|command| command.name).collect();
     if !POLLING_COMMANDS.iter().all(|name| names.contains(name)) {
         let names: Vec<_> = names.into_iter().filter(|name| *name != HEALTHCHECK).collect();
@@ -148,6 +148,12 @@ fn describe(option: &Arg) -> String {
         _ = write!(text, " {noun}: {}.", names.join(", "));
     }
     text
+}
+
+/// Returns the values that an option accepts, if only some are.
+fn values_of(option: &Arg) -> Option<String> {
+    let values: Vec<_> = option.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
+    (!values.is_empty() && !is_boolean(option)).then(|| values.join(", "))
 }
 
 fn default_of(option: &Arg) -> Option<String> {

@@ -4,6 +4,7 @@
 //! failed, 2 if the command line or the configuration is invalid. Only this layer prints and exits.
 
 mod arguments;
+mod changes;
 mod check;
 mod demo;
 mod health_target;
@@ -14,6 +15,7 @@ mod once;
 mod serve;
 mod simulate;
 mod systemd;
+mod table;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -78,8 +80,15 @@ struct CommandEntry {
 }
 
 /// Every command that has options; the first is the default.
-static COMMANDS: [&CommandEntry; 6] =
-    [&serve::COMMAND, &demo::COMMAND, &simulate::COMMAND, &check::COMMAND, &once::COMMAND, &healthcheck::COMMAND];
+static COMMANDS: [&CommandEntry; 7] = [
+    &serve::COMMAND,
+    &demo::COMMAND,
+    &simulate::COMMAND,
+    &check::COMMAND,
+    &once::COMMAND,
+    &changes::COMMAND,
+    &healthcheck::COMMAND,
+];
 
 /// Returns every command that has options; the first is the default.
 pub fn commands() -> impl Iterator<Item = &'static CommandSpec> {

@@ -45,6 +45,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
             "log.*",
         ],
         defaults: &[],
+        formats: &[],
         requires_keys: true,
     },
     run: run_or_check,

@@ -31,6 +31,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
             "log.*",
         ],
         defaults: &[("web.listen-address", "127.0.0.1:10870")],
+        formats: &[],
         requires_keys: true,
     },
     run: |source| with_options(&source, async |options, stop| run(options, &source.environment, stop).await),

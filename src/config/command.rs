@@ -1,8 +1,9 @@
 //! Which options a command has, and with which defaults.
 
-use clap::{Arg, ArgAction, Args, Command};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Arg, ArgAction, Args, Command, ValueEnum};
 
-use super::options::Options;
+use super::options::{Options, OutputFormat};
 
 /// A command as the configuration sees it.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub struct CommandSpec {
     pub options: &'static [&'static str],
     /// The defaults that differ from those that the options declare, by the ID of the option.
     pub defaults: &'static [(&'static str, &'static str)],
+    /// The formats of `--output`; empty if the command does not have it.
+    pub formats: &'static [OutputFormat],
     /// Whether the configuration of a single account is invalid if its key cannot be read; if not, its poll fails. An
     /// account of a configuration file never makes the others fail.
     pub requires_keys: bool,
@@ -40,6 +43,8 @@ impl CommandSpec {
 
     fn all_options(&self) -> impl Iterator<Item = Arg> {
         declared_options().map(|option| {
+            let has_formats = option.get_id() == "output" && !self.formats.is_empty();
+            let option = if has_formats { option.value_parser(format_parser(self.formats)) } else { option };
             let default = self.defaults.iter().find(|(id, _)| option.get_id() == *id);
             match default {
                 Some((_, default)) => option.default_value(*default),
@@ -47,6 +52,12 @@ impl CommandSpec {
             }
         })
     }
+}
+
+/// Returns a parser that accepts only these formats.
+fn format_parser(formats: &'static [OutputFormat]) -> impl TypedValueParser<Value = OutputFormat> {
+    let values = formats.iter().filter_map(ValueEnum::to_possible_value);
+    PossibleValuesParser::new(values).try_map(|name| OutputFormat::from_str(&name, false))
 }
 
 /// Returns every option as declared.

@@ -15,6 +15,7 @@ mod owner_coverage;
 mod owners;
 mod route_prefix;
 mod shard;
+mod since;
 mod source;
 mod values;
 
@@ -23,13 +24,14 @@ pub use command::CommandSpec;
 pub use file::{ACCOUNT_FIELDS, AccountField, ContentHash};
 pub use listen_address::ListenAddress;
 pub use options::{
-    ConfigOptions, LogFormat, LogLevel, LogOptions, Options, OutputFormat, OutputOptions, PollOptions, ShardOptions,
-    WebOptions, is_boolean, variable,
+    ChangesOptions, ConfigOptions, LogFormat, LogLevel, LogOptions, Options, OutputFormat, OutputOptions, PollOptions,
+    ShardOptions, WebOptions, is_boolean, variable,
 };
 pub use owner_assignment::OwnerBudgets;
 pub use owners::{FieldHelp, OWNER_FIELDS};
 pub use route_prefix::RoutePrefix;
 pub use shard::{Shard, shard_of, stable_hash};
+pub use since::Since;
 pub use source::{ConfigSource, Flags};
 pub use values::{Environment, ProcessEnvironment, key_from_environment};
 

@@ -10,9 +10,10 @@ use clap::{Arg, ArgAction, Args, ValueEnum};
 use super::ListenAddress;
 use super::route_prefix::{RoutePrefix, is_plain_path};
 use super::shard::Shard;
+use super::since::Since;
 use crate::duration;
-use crate::inventory::CollectorOptions;
-use crate::options::{List, defaults, integer};
+use crate::inventory::{ChangeKind, CollectorOptions};
+use crate::options::{List, defaults, integer, list};
 use crate::simulator::SimulatorOptions;
 use crate::state::StateOptions;
 use crate::tryvox::TryvoxOptions;
@@ -35,6 +36,8 @@ pub struct Options {
     pub web: WebOptions,
     #[command(flatten)]
     pub shard: ShardOptions,
+    #[command(flatten)]
+    pub changes: ChangesOptions,
     #[command(flatten)]
     pub output: OutputOptions,
     #[command(flatten)]
@@ -178,7 +181,22 @@ impl ShardOptions {
     }
 }
 
-/// What `check` and `once` write.
+/// Which recorded changes `changes` prints.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(next_help_heading = "Changes")]
+pub struct ChangesOptions {
+    /// Print changes since this time: a duration before now, a date in UTC, or a time like 2026-11-24T08:00:00Z
+    #[arg(id = "since", long, value_name = "TIME", default_value = "7d")]
+    pub since: Since,
+    /// Print only changes of these accounts, comma-separated or repeated; by default of all
+    #[arg(id = "account", long, value_name = "NAMES", action = ArgAction::Append, value_parser = account_names)]
+    pub accounts: Option<List<String>>,
+    /// Print only changes of these kinds: added, removed, status, fee or assignment, comma-separated or repeated
+    #[arg(id = "kind", long, value_name = "KINDS", action = ArgAction::Append, value_parser = change_kinds)]
+    pub kinds: Option<List<ChangeKind>>,
+}
+
+/// What commands that print or write something write.
 #[derive(Debug, Clone, PartialEq, Args)]
 #[command(next_help_heading = "Output")]
 pub struct OutputOptions {
@@ -221,11 +239,12 @@ pub enum LogFormat {
     Json,
 }
 
-/// The output format of `check`.
+/// An output format; each command has some of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[expect(missing_docs, reason = "the names are their meaning")]
 pub enum OutputFormat {
     Table,
+    Csv,
     Json,
 }
 
@@ -235,6 +254,21 @@ fn share(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|share| (0.0..=1.0).contains(share))
         .ok_or_else(|| "must be a number from 0 to 1, like 0.01 for one in a hundred".to_owned())
+}
+
+/// Parses names of accounts.
+fn account_names(text: &str) -> Result<List<String>, String> {
+    list(text, |name| !name.is_empty(), "not the name of an account; write it like production or production,staging")
+}
+
+/// Parses kinds of changes.
+fn change_kinds(text: &str) -> Result<List<ChangeKind>, String> {
+    let known = ChangeKind::ALL.map(ChangeKind::as_str);
+    let kind = |name: &str| {
+        let kind = ChangeKind::ALL.into_iter().find(|kind| kind.as_str() == name);
+        kind.ok_or_else(|| format!("{name:?} is not one of {}", known.join(", ")))
+    };
+    text.split(',').map(str::trim).map(kind).collect()
 }
 
 /// Parses the path of the metrics, which must not be one of the exporter's other paths.

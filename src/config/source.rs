@@ -122,6 +122,7 @@ mod tests {
         examples: &[],
         options: &["poll.*"],
         defaults: &[],
+        formats: &[],
         requires_keys: true,
     };
 

@@ -225,14 +225,14 @@ pub fn is_same(before: &NumberStates, after: &NumberStates) -> bool {
 }
 
 /// A number in the earlier and in the later listing, at least in one of them.
-type Pair<'a> = (Option<&'a StatedNumber>, Option<&'a StatedNumber>);
+type Pair = (Option<StatedNumber>, Option<StatedNumber>);
 
 /// Returns the numbers that are in only one of the listings or whose states differ, in ascending order.
-fn differing_numbers<'a>(before: &'a NumberStates, after: &'a NumberStates) -> impl Iterator<Item = Pair<'a>> + 'a {
+fn differing_numbers<'a>(before: &'a NumberStates, after: &'a NumberStates) -> impl Iterator<Item = Pair> + 'a {
     // Neighbors often have the same states, so the last comparison that found no difference is remembered.
     let mut last_equal = None;
     pairs(before, after).filter(move |pair| {
-        let (Some(old), Some(new)) = pair else { return true };
+        let (Some(old), Some(new)) = *pair else { return true };
         let indexes = [old.class, new.class, old.assignment, new.assignment];
         let is_equal = last_equal == Some(indexes)
             || (before.state(old) == after.state(new) && before.assignment(old) == after.assignment(new));
@@ -244,8 +244,8 @@ fn differing_numbers<'a>(before: &'a NumberStates, after: &'a NumberStates) -> i
 }
 
 /// Joins two listings by number.
-fn pairs<'a>(before: &'a NumberStates, after: &'a NumberStates) -> impl Iterator<Item = Pair<'a>> + 'a {
-    let (mut old_numbers, mut new_numbers) = (before.numbers.iter().peekable(), after.numbers.iter().peekable());
+fn pairs<'a>(before: &'a NumberStates, after: &'a NumberStates) -> impl Iterator<Item = Pair> + 'a {
+    let (mut old_numbers, mut new_numbers) = (before.numbers().peekable(), after.numbers().peekable());
     std::iter::from_fn(move || {
         let order = match (old_numbers.peek(), new_numbers.peek()) {
             (None, None) => return None,
@@ -260,7 +260,7 @@ fn pairs<'a>(before: &'a NumberStates, after: &'a NumberStates) -> impl Iterator
 }
 
 /// Returns what changed of a number: its status, its fee and its assignment, or all at once.
-fn changes_of(before: &NumberStates, after: &NumberStates, (old, new): Pair<'_>) -> [Option<NumberChange>; 3] {
+fn changes_of(before: &NumberStates, after: &NumberStates, (old, new): Pair) -> [Option<NumberChange>; 3] {
     let Some(e164) = new.or(old).map(|number| number.e164) else { return [None, None, None] };
     let single = |change, state: &NumberState| [Some(NumberChange { e164, change, state: state.clone() }), None, None];
     let (old_state, new_state) = match (old.and_then(|old| before.state(old)), new.and_then(|new| after.state(new))) {

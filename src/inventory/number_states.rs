@@ -9,16 +9,21 @@ use serde::{Deserialize, Serialize};
 
 use super::{E164, Money};
 
-/// The state of every number in a listing, in 16 bytes each.
+/// The state of every number in a listing, in 12 bytes each.
 #[derive(Debug, Clone, Default)]
 pub struct NumberStates {
     /// The distinct states; several may be equal.
-    pub(super) classes: Vec<NumberState>,
+    classes: Vec<NumberState>,
     /// The distinct assignments.
-    pub(super) assignments: IndexSet<Assignment, RandomState>,
-    /// All numbers in ascending order without duplicates.
-    pub(super) numbers: Vec<StatedNumber>,
+    assignments: IndexSet<Assignment, RandomState>,
+    /// The distinct pairs of a class and an assignment.
+    pairs: Vec<StatePair>,
+    /// All numbers in ascending order without duplicates, each with the index of its pair.
+    numbers: Vec<(E164, u32)>,
 }
+
+/// The index of a class and of an assignment.
+type StatePair = (u32, u32);
 
 /// A number, its state and its assignment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +37,7 @@ pub struct StatedNumber {
 }
 
 // Between polls this is nearly all of the memory that an account takes.
-const _: () = assert!(size_of::<StatedNumber>() == 16);
+const _: () = assert!(size_of::<(E164, u32)>() == 12);
 
 /// The fields of a number whose changes are counted or recorded, apart from its assignment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -94,7 +99,23 @@ impl NumberStates {
         if !numbers.is_sorted_by(|a, b| a.e164 < b.e164) || !numbers.iter().all(has_indexes) {
             return Err(InvalidNumberStates);
         }
-        Ok(Self { classes, assignments, numbers })
+        Ok(Self::collect(classes, assignments, numbers))
+    }
+
+    /// Creates the states of numbers that are in ascending order without duplicates and whose indexes are in range. If they
+    /// are the items of a vector, its memory is used for the result.
+    pub(super) fn collect(
+        classes: Vec<NumberState>,
+        assignments: IndexSet<Assignment, RandomState>,
+        numbers: Vec<StatedNumber>,
+    ) -> Self {
+        let mut pairs = PairTable::default();
+        let mut numbers: Vec<_> = numbers
+            .into_iter()
+            .map(|number| (number.e164, pairs.index_of((number.class, number.assignment))))
+            .collect();
+        numbers.shrink_to_fit();
+        Self { classes, assignments, pairs: pairs.pairs, numbers }
     }
 
     /// Returns the distinct states, to which [`StatedNumber::class`] refers; several may be equal.
@@ -110,9 +131,8 @@ impl NumberStates {
     }
 
     /// Returns all numbers in ascending order without duplicates.
-    #[must_use]
-    pub fn numbers(&self) -> &[StatedNumber] {
-        &self.numbers
+    pub fn numbers(&self) -> impl ExactSizeIterator<Item = StatedNumber> + Clone {
+        self.numbers.iter().map(|number| self.resolve(*number))
     }
 
     /// Takes over from an earlier listing what this one could not read.
@@ -126,6 +146,7 @@ impl NumberStates {
             return;
         }
         let mut classes = HashMap::new();
+        let mut pairs = PairTable::new(std::mem::take(&mut self.pairs));
         // A buffer that doubles would take three times its size while it is copied.
         self.numbers.reserve_exact(unreadable.len());
         for e164 in unreadable {
@@ -136,9 +157,10 @@ impl NumberStates {
                 index(self.classes.len() - 1)
             });
             let assignment = index(self.assignments.insert_full(assignment.clone()).0);
-            self.numbers.push(StatedNumber { e164: *e164, class, assignment });
+            self.numbers.push((*e164, pairs.index_of((class, assignment))));
         }
-        self.numbers.sort_unstable_by_key(|number| number.e164);
+        self.pairs = pairs.pairs;
+        self.numbers.sort_unstable_by_key(|(e164, _)| *e164);
         self.numbers.shrink_to_fit();
     }
 
@@ -147,32 +169,68 @@ impl NumberStates {
             return;
         }
         let mut numbers = std::mem::take(&mut self.numbers);
-        for number in &mut numbers {
-            let Some(assignment) = self.assignment(number).filter(|assignment| !assignment.is_known()) else {
-                continue;
-            };
-            let Some(before) = earlier.get(number.e164).and_then(|number| earlier.assignment(number)) else { continue };
+        let mut pairs = PairTable::new(std::mem::take(&mut self.pairs));
+        for (e164, pair) in &mut numbers {
+            let Some(&(class, assignment)) = pairs.pairs.get(*pair as usize) else { continue };
+            let assignment = self.assignments.get_index(assignment as usize);
+            let Some(assignment) = assignment.filter(|assignment| !assignment.is_known()) else { continue };
+            let Some(before) = earlier.get(*e164).and_then(|number| earlier.assignment(number)) else { continue };
             let (trunk, application) = (&assignment.trunk, &assignment.application);
             let completed = Assignment {
                 trunk: trunk.as_ref().or(before.trunk.as_ref()).cloned(),
                 application: application.as_ref().or(before.application.as_ref()).cloned(),
             };
-            number.assignment = index(self.assignments.insert_full(completed).0);
+            *pair = pairs.index_of((class, index(self.assignments.insert_full(completed).0)));
         }
-        self.numbers = numbers;
+        (self.numbers, self.pairs) = (numbers, pairs.pairs);
     }
 
-    pub(super) fn get(&self, e164: E164) -> Option<&StatedNumber> {
-        let index = self.numbers.binary_search_by_key(&e164, |number| number.e164).ok()?;
-        self.numbers.get(index)
+    pub(super) fn get(&self, e164: E164) -> Option<StatedNumber> {
+        let index = self.numbers.binary_search_by_key(&e164, |(e164, _)| *e164).ok()?;
+        self.numbers.get(index).map(|number| self.resolve(*number))
     }
 
-    pub(super) fn state(&self, number: &StatedNumber) -> Option<&NumberState> {
+    fn resolve(&self, (e164, pair): (E164, u32)) -> StatedNumber {
+        // The index is in range.
+        let (class, assignment) = self.pairs.get(pair as usize).copied().unwrap_or((u32::MAX, u32::MAX));
+        StatedNumber { e164, class, assignment }
+    }
+
+    pub(super) fn state(&self, number: StatedNumber) -> Option<&NumberState> {
         self.classes.get(number.class as usize)
     }
 
-    pub(super) fn assignment(&self, number: &StatedNumber) -> Option<&Assignment> {
+    pub(super) fn assignment(&self, number: StatedNumber) -> Option<&Assignment> {
         self.assignments.get_index(number.assignment as usize)
+    }
+}
+
+/// The pairs of a class and an assignment that occur, and their indexes.
+#[derive(Default)]
+struct PairTable {
+    pairs: Vec<StatePair>,
+    indexes: HashMap<StatePair, u32, RandomState>,
+    /// Neighbors often have the same pair.
+    last: Option<(StatePair, u32)>,
+}
+
+impl PairTable {
+    fn new(pairs: Vec<StatePair>) -> Self {
+        let indexes = pairs.iter().enumerate().map(|(position, pair)| (*pair, index(position))).collect();
+        Self { pairs, indexes, last: None }
+    }
+
+    /// Returns the index of a pair, adding it if it is new.
+    fn index_of(&mut self, pair: StatePair) -> u32 {
+        if let Some((_, index)) = self.last.filter(|(last, _)| *last == pair) {
+            return index;
+        }
+        let index = *self.indexes.entry(pair).or_insert_with(|| {
+            self.pairs.push(pair);
+            index(self.pairs.len() - 1)
+        });
+        self.last = Some((pair, index));
+        index
     }
 }
 
@@ -230,11 +288,12 @@ mod tests {
 
     #[test]
     fn parts_that_do_not_belong_together_are_rejected() {
-        let NumberStates { classes, assignments, numbers } = states(&[("+11", Some("a")), ("+12", Some("b"))]);
+        let valid = states(&[("+11", Some("a")), ("+12", Some("b"))]);
+        let numbers: Vec<_> = valid.numbers().collect();
         let unsorted = numbers.iter().rev().copied().collect();
         let out_of_range = |class, assignment| vec![StatedNumber { class, assignment, ..numbers[0] }];
         for numbers in [unsorted, out_of_range(1, 0), out_of_range(0, 2), vec![numbers[0]; 2]] {
-            let states = NumberStates::new(classes.clone(), assignments.clone(), numbers);
+            let states = NumberStates::new(valid.classes.clone(), valid.assignments.clone(), numbers);
             assert_eq!(states.unwrap_err(), InvalidNumberStates);
         }
     }

@@ -1,20 +1,19 @@
 //! The journal of changes, read by anyone.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::inventory::{ChangeKind, ChangeRecord};
+use rusqlite::{Connection, Row, named_params};
 
-/// A change of a number, as recorded.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RecordedChange {
-    /// When the poll that found it ended.
-    pub at: SystemTime,
-    /// The name of the account.
-    pub account: String,
-    /// The change.
-    pub change: ChangeRecord,
-}
+use super::database::{check_owner, has_wal, open_read_only};
+use super::fault::Fault;
+use super::times::to_millis;
+use super::{RecordedChange, StateError, changes, schema};
+use crate::inventory::ChangeKind;
+
+/// Rows that are read at once. In between the file is free, so that a reader that pauses does not let its WAL grow.
+const ROWS: u32 = 1000;
 
 /// Which changes to read.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,13 +30,54 @@ pub struct ChangeFilter {
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// The file does not exist.
-    #[error("placeholder")]
+    #[error("cannot read state file {0}: it does not exist; set --state.file to the file of an exporter or to a copy")]
     Missing(PathBuf),
+    /// The file is something else.
+    #[error(
+        "cannot read state file {0}: it is not a state file; set --state.file to the file of an exporter or to a copy"
+    )]
+    NotAStateFile(PathBuf),
+    /// A newer exporter has written the file.
+    #[error(
+        "cannot read state file {path}: its schema version is {found}, but this program supports at most {supported}; use a newer one"
+    )]
+    Newer {
+        /// The path of the file.
+        path: PathBuf,
+        /// The version of its schema.
+        found: u32,
+        /// The version that this program reads.
+        supported: u32,
+    },
+    /// The changes of a copy are not complete without its WAL, which cannot be read here.
+    #[error(
+        "cannot read state file {0}: {0}-wal has data, but the folder is not writable; copy both files to another folder"
+    )]
+    WalUnreadable(PathBuf),
+    /// The file is corrupt.
+    #[error("cannot read state file {path}: {problem}; an exporter that uses it replaces it")]
+    Corrupt {
+        /// The path of the file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The file cannot be read.
+    #[error("cannot read state file {path}: {cause}")]
+    Unreadable {
+        /// The path of the file.
+        path: PathBuf,
+        /// The cause, and the remedy.
+        cause: String,
+    },
 }
 
 /// The journal of a state file, which may be in use by an exporter, or a copy of one.
 #[derive(Debug)]
-pub struct Journal {}
+pub struct Journal {
+    connection: Connection,
+    path: PathBuf,
+}
 
 impl Journal {
     /// Opens the journal of a state file for reading.
@@ -45,8 +85,28 @@ impl Journal {
     /// # Errors
     /// If the file does not exist, is not a state file, or cannot be read.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
-        _ = path;
-        Ok(Self {})
+        match path.metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(JournalError::Missing(path.to_owned())),
+            Err(error) => return Err(JournalError::new(path, error.into())),
+            Ok(metadata) if !metadata.is_file() || metadata.len() == 0 => {
+                return Err(JournalError::NotAStateFile(path.to_owned()));
+            }
+            Ok(_) => {}
+        }
+        let open = || {
+            let (connection, ignores_wal) = open_read_only(path)?;
+            check_owner(path, &connection)?;
+            let version = schema::version(&connection)?;
+            Ok::<_, Fault>((connection, ignores_wal, version))
+        };
+        let (connection, ignores_wal, version) = open().map_err(|fault| JournalError::new(path, fault))?;
+        if version == 0 {
+            return Err(JournalError::NotAStateFile(path.to_owned()));
+        }
+        if ignores_wal && has_wal(path) {
+            return Err(JournalError::WalUnreadable(path.to_owned()));
+        }
+        Ok(Self { connection, path: path.to_owned() })
     }
 
     /// Calls `on_change` with each change that the filter selects, the earliest first, until it returns an error.
@@ -56,9 +116,65 @@ impl Journal {
     pub fn read<E: From<JournalError>>(
         &self,
         filter: &ChangeFilter,
-        on_change: impl FnMut(RecordedChange) -> Result<(), E>,
+        mut on_change: impl FnMut(RecordedChange) -> Result<(), E>,
     ) -> Result<(), E> {
-        _ = (filter, on_change);
-        Ok(())
+        // The last row that was read.
+        let mut last = (to_millis(filter.since).saturating_sub(1), i64::MAX);
+        loop {
+            let rows = self.rows_after(last, filter).map_err(|error| JournalError::new(&self.path, error.into()))?;
+            let is_last = rows.len() < ROWS as usize;
+            for (position, change) in rows {
+                last = position;
+                on_change(change)?;
+            }
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Returns the next rows after a position, with their positions.
+    fn rows_after(
+        &self,
+        (time, id): (i64, i64),
+        filter: &ChangeFilter,
+    ) -> rusqlite::Result<Vec<((i64, i64), RecordedChange)>> {
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT {} FROM changes
+             WHERE (time, id) > (:time, :id)
+                 AND (:accounts IS NULL OR account IN (SELECT value FROM json_each(:accounts)))
+                 AND (:kinds IS NULL OR kind IN (SELECT value FROM json_each(:kinds)))
+             ORDER BY time, id LIMIT :rows",
+            changes::COLUMNS
+        ))?;
+        let kinds: Vec<_> = filter.kinds.iter().map(|kind| kind.as_str()).collect();
+        let accounts: Vec<_> = filter.accounts.iter().map(String::as_str).collect();
+        let parameters = named_params! {
+            ":time": time,
+            ":id": id,
+            ":accounts": json_array(&accounts),
+            ":kinds": json_array(&kinds),
+            ":rows": ROWS,
+        };
+        let read = |row: &Row<'_>| Ok(((row.get("time")?, row.get("id")?), changes::read(row)?));
+        statement.query_map(parameters, read)?.collect()
+    }
+}
+
+/// Returns a JSON array; `None` if there are no items.
+fn json_array(items: &[&str]) -> Option<String> {
+    (!items.is_empty()).then(|| serde_json::json!(items).to_string())
+}
+
+impl JournalError {
+    fn new(path: &Path, fault: Fault) -> Self {
+        let path = path.to_owned();
+        match fault {
+            Fault::Refused(StateError::Newer { path, found, supported }) => Self::Newer { path, found, supported },
+            Fault::Refused(StateError::Foreign(path)) => Self::NotAStateFile(path),
+            Fault::Corrupt(problem) | Fault::InvalidValue(problem) => Self::Corrupt { path, problem },
+            Fault::Passing { message: cause, .. } => Self::Unreadable { path, cause },
+            fault => Self::Unreadable { path, cause: format!("{fault}; try again") },
+        }
     }
 }

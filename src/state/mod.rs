@@ -3,15 +3,38 @@
 //!
 //! A [`StateStore`] belongs to a running exporter: accounts are restored from it at the start, and polls are saved when
 //! they end. A [`Journal`] only reads changes, also while an exporter writes. Nothing here knows polls, metrics or HTTP.
+//!
+//! Saves wait in a queue, of which one thread writes everything that waits in one transaction.
 
+mod accounts;
+mod blob;
+mod changes;
+mod core;
+mod database;
+mod error;
+mod fault;
+mod files;
 mod journal;
+mod lock;
 mod options;
+mod pending;
+mod prune;
+mod queue;
 mod record;
+mod report;
+mod restore;
+mod schema;
 mod store;
+mod stored;
+mod times;
+mod writer;
 
-pub use journal::{ChangeFilter, Journal, JournalError, RecordedChange};
+pub use error::StateError;
+pub use journal::{ChangeFilter, Journal, JournalError};
 pub use options::StateOptions;
 pub use record::{
-    AccountKey, RecentChanges, Save, SavedListing, StoredAccount, StoredFailure, StoredListing, StoredPoll,
+    AccountKey, RecentChanges, RecordedChange, Save, SavedListing, StoredAccount, StoredFailure, StoredListing,
+    StoredPoll,
 };
-pub use store::{StateError, StateStatus, StateStore};
+pub use report::StateStatus;
+pub use store::StateStore;

@@ -96,3 +96,14 @@ pub struct RecentChanges {
     /// How many there are.
     pub count: u64,
 }
+
+/// A change of a number, as recorded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordedChange {
+    /// When the poll that found it ended.
+    pub at: SystemTime,
+    /// The name of the account.
+    pub account: String,
+    /// The change.
+    pub change: ChangeRecord,
+}

@@ -13,6 +13,7 @@ pub(crate) mod history;
 pub(crate) mod https;
 pub(crate) mod prometheus;
 pub(crate) mod promql;
+pub(crate) mod state;
 pub(crate) mod web;
 
 use std::collections::BTreeMap;

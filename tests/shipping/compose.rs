@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::command::run;
 use crate::repository::{files, root};
@@ -44,6 +44,9 @@ fn compose_file_is_valid_and_refers_to_existing_files_and_volumes() {
         }
     }
     assert_eq!(services["exporter"]["image"], "ghcr.io/tryvox-exporter/tryvox-exporter:latest");
+    // Only the state file is written.
+    assert_eq!(services["exporter"]["read_only"], true);
+    assert_eq!(services["exporter"]["volumes"], json!(["exporter:/var/lib/tryvox-exporter"]));
     let build = services["exporter"]["build"].as_str().unwrap();
     assert!(root().join(FOLDER).join(build).join("Dockerfile").exists());
 }

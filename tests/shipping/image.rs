@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::command::{output_text, wait_for};
-use crate::machine::{IMAGE, Machine};
+use crate::machine::{ACCOUNT, IMAGE, Machine};
 use crate::repository::{read, revision};
 
 #[test]
@@ -39,14 +39,42 @@ fn image_is_labelled_and_contains_only_the_binary_and_the_ca_certificates() {
     assert_eq!(config["Entrypoint"], json!(["/usr/bin/tryvox-exporter"]));
     assert_eq!(config["ExposedPorts"], json!({"10869/tcp": {}}));
 
-    let script =
-        format!("podman create --name=exported {IMAGE}:latest >/dev/null && podman export exported | tar --list");
+    let script = format!(
+        "podman create --name=exported {IMAGE}:latest >/dev/null && podman export --output=exported.tar exported
+         tar --list --file=exported.tar"
+    );
     let listed = machine.run(&script);
     // podman adds these mount points to every container.
     let added = ["dev/", "proc/", "run/", "sys/", "etc/hosts", "etc/hostname", "etc/mtab", "etc/resolv.conf"];
     let is_of_image = |path: &&str| !path.ends_with('/') && !added.iter().any(|prefix| path.starts_with(prefix));
     let files: Vec<_> = listed.lines().filter(is_of_image).collect();
     assert_eq!(files, ["etc/ssl/certs/ca-certificates.crt", "usr/bin/tryvox-exporter"]);
+    // The folder for the state file belongs to the user of the image.
+    let folder = machine.run("tar --list --verbose --numeric-owner --file=exported.tar var/lib/tryvox-exporter");
+    assert!(folder.starts_with("drwxr-xr-x 65532/65532 "), "{folder}");
+}
+
+#[test]
+fn container_keeps_its_state_in_a_volume() {
+    let machine = Machine::boot_with_image();
+    let volume = "--volume=state:/var/lib/tryvox-exporter";
+    let options = format!("--detach --read-only --read-only-tmpfs=false --cap-drop=all --publish=10869:10869 {volume}");
+    let run = format!(
+        "podman run {options} --name=exporter --env=TRYVOX_API_KEY=$KEY {IMAGE}:latest \
+         --tryvox.account-id={ACCOUNT} --state.file=/var/lib/tryvox-exporter/state.db"
+    );
+    for _ in 0..2 {
+        machine.run(&run);
+        machine.wait_for_listing(ACCOUNT);
+        machine.run("podman stop --time=10 exporter && podman rm exporter");
+        // A volume belongs to the user of the image, and outlives the container.
+        let state =
+            machine.run("stat --format='%u %a' $(podman volume inspect state --format='{{.Mountpoint}}')/state.db");
+        assert_eq!(state.trim(), "65532 600");
+    }
+    machine.run(&format!(
+        "podman run --rm {volume}:ro {IMAGE}:latest changes --state.file=/var/lib/tryvox-exporter/state.db"
+    ));
 }
 
 #[test]

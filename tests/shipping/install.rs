@@ -104,6 +104,8 @@ fn kubernetes_manifests_install_as_documented() {
     kubernetes::run_first_pod(&machine);
     assert_built_from_this_commit(&machine.wait_for_listing("production"));
     assert!(!machine.run("podman logs $(podman ps --quiet --filter name=exporter) 2>&1").contains(API_KEY));
+    // The state file is in the volume, and belongs to the user of the pod.
+    assert_eq!(machine.run("stat --format='%u %a' /var/volumes/state/state.db").trim(), "65532 600");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! runs their pod on a test machine in place of a cluster.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -12,7 +13,7 @@ use crate::machine::Machine;
 use crate::repository::read;
 use crate::tools::{parse_yaml, tool, validate};
 
-const OVERLAYS: [&str; 3] = ["single", "sharded", "operator"];
+const OVERLAYS: [&str; 4] = ["single", "sharded", "persistent", "operator"];
 /// The oldest version in which everything the manifests use is stable, and the newest with a published schema.
 const KUBERNETES_VERSIONS: [&str; 2] = ["1.28.0", "1.37.0"];
 
@@ -185,6 +186,43 @@ fn selectors_match_the_pod_and_the_service() {
     assert_eq!(monitor["endpoints"][0]["port"], service["spec"]["ports"][0]["name"]);
 }
 
+/// A state file must never be used by two pods.
+#[test]
+fn each_pod_has_a_volume_of_its_own_for_the_state_file() {
+    for overlay in OVERLAYS {
+        let objects = render(overlay);
+        let set = &object(&objects, "StatefulSet")["spec"];
+        let pod = &set["template"]["spec"];
+        let mount = mount(pod, "state");
+        assert_eq!(mount["readOnly"], Value::Null);
+        let config = objects.iter().find_map(|object| object["data"]["tryvox-exporter.yml"].as_str());
+        let config = parse_yaml(config.unwrap());
+        let path = Path::new(config[0]["state"]["file"].as_str().unwrap());
+        assert_eq!(path.parent(), mount["mountPath"].as_str().map(Path::new));
+        let volume = pod["volumes"].as_array().unwrap().iter().find(|volume| volume["name"] == "state");
+        let claims = set["volumeClaimTemplates"].as_array().map_or(&[][..], Vec::as_slice);
+        if overlay == "persistent" {
+            let [claim] = claims else { panic!("{claims:?}") };
+            assert_eq!((volume, &claim["metadata"]["name"]), (None, &json!("state")));
+            assert_eq!(claim["spec"]["accessModes"], json!(["ReadWriteOnce"]));
+            assert!(claim["spec"]["resources"]["requests"]["storage"].is_string());
+        } else {
+            assert!(claims.is_empty());
+            assert_eq!(volume, Some(&json!({"name": "state", "emptyDir": {}})));
+        }
+        // The files stay private to the user, although the group owns the volume.
+        let security = &pod["securityContext"];
+        assert_eq!(security["fsGroup"], security["runAsUser"]);
+        assert_eq!(security["fsGroupChangePolicy"], "OnRootMismatch");
+    }
+}
+
+/// Returns how a pod mounts the volume of this name.
+fn mount<'a>(pod: &'a Value, volume: &str) -> &'a Value {
+    let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
+    mounts.iter().find(|mount| mount["name"] == volume).unwrap()
+}
+
 #[test]
 fn operator_overlay_contains_every_dashboard_unchanged() {
     let objects = render("operator");
@@ -242,7 +280,8 @@ pub(crate) fn run_first_pod(machine: &Machine) {
         let volumes = pod["volumes"].as_array().unwrap();
         let volume = volumes.iter().find(|volume| volume["name"] == mount["name"]).unwrap();
         let folder = create_volume(machine, &objects, volume, &security["fsGroup"]);
-        write!(script, " --volume={folder}:{}:ro", mount["mountPath"].as_str().unwrap()).unwrap();
+        let access = if mount["readOnly"] == true { "ro" } else { "rw" };
+        write!(script, " --volume={folder}:{}:{access}", mount["mountPath"].as_str().unwrap()).unwrap();
     }
     write!(script, " {}", container["image"].as_str().unwrap()).unwrap();
     for argument in container["args"].as_array().unwrap() {
@@ -256,8 +295,13 @@ pub(crate) fn run_first_pod(machine: &Machine) {
     }
 }
 
-/// Writes the files of a config map or secret volume on the machine, and returns their folder.
+/// Creates a volume on the machine, with the files of its config map or secret, and returns its folder.
 fn create_volume(machine: &Machine, objects: &[Value], volume: &Value, group: &Value) -> String {
+    let folder = format!("/var/volumes/{}", volume["name"].as_str().unwrap());
+    if !volume["emptyDir"].is_null() {
+        machine.run(&format!("mkdir -p {folder} && chgrp {group} {folder} && chmod 2777 {folder}"));
+        return folder;
+    }
     let (kind, name, decode) = if volume["secret"].is_null() {
         ("ConfigMap", &volume["configMap"]["name"], "cat")
     } else {
@@ -265,7 +309,6 @@ fn create_volume(machine: &Machine, objects: &[Value], volume: &Value, group: &V
     };
     let is_source = |object: &&Value| object["kind"] == kind && object["metadata"]["name"] == *name;
     let source = objects.iter().find(is_source).unwrap();
-    let folder = format!("/var/volumes/{}", volume["name"].as_str().unwrap());
     let mode = volume["secret"]["defaultMode"].as_u64().unwrap_or(0o644);
     for (file, text) in source["data"].as_object().unwrap() {
         machine.write_file("/tmp/text", text.as_str().unwrap());

@@ -42,6 +42,12 @@ fn package_is_installed_upgraded_removed_and_purged() {
     write_api_key(&machine);
     machine.run("systemctl start tryvox-exporter");
     machine.wait_for_listing("production");
+    // The state file is private to the service. Root can read it through the configuration file that the package has.
+    let state =
+        machine.run("stat --dereference --format='%a' /var/lib/tryvox-exporter /var/lib/tryvox-exporter/state.db");
+    assert_eq!(state, "700\n600\n");
+    assert!(!machine.output("setpriv --reuid=nobody cat /var/lib/tryvox-exporter/state.db").status.success());
+    machine.run("tryvox-exporter changes --config.file=/etc/tryvox-exporter/tryvox-exporter.yml");
     // Other users cannot read the key.
     let denied = machine.output("setpriv --reuid=nobody cat /run/credentials/tryvox-exporter.service/keys_production");
     let text = output_text(&denied);
@@ -59,11 +65,14 @@ fn package_is_installed_upgraded_removed_and_purged() {
     assert_eq!(machine.run("dpkg-query --show --showformat='${Version}' tryvox-exporter"), "999.0.0-1");
     assert_ne!(service_property(&machine, "MainPID"), process_before);
     machine.wait_for_listing("production");
+    let journal = machine.run("journalctl --no-pager --unit=tryvox-exporter");
+    assert!(!journal.contains("level=error"), "{journal}");
 
     machine.run("apt-get remove -y tryvox-exporter 2>&1");
     machine.run("test -s /etc/tryvox-exporter/keys/production && ! pgrep tryvox-exporter");
+    machine.run("test -s /var/lib/tryvox-exporter/state.db");
     machine.run("apt-get purge -y tryvox-exporter 2>&1");
-    let remaining = machine.run("find /etc /usr /var/lib/systemd -xdev -name '*tryvox*'");
+    let remaining = machine.run("find /etc /usr /var/lib -xdev -name '*tryvox*'");
     assert_eq!(remaining, "", "files remain after the purge");
     assert!(!machine.run("journalctl --no-pager").contains(API_KEY), "the key is in the journal");
 }

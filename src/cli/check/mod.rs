@@ -34,6 +34,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
             // What fails is in the output and in the last line of stderr.
             ("log.level", "error"),
         ],
+        formats: &[OutputFormat::Table, OutputFormat::Json],
         requires_keys: false,
     },
     run: |source| with_config(&source, run),
@@ -53,7 +54,8 @@ async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandErro
     }
     let report = Report::new(reports.ok_or_else(|| anyhow!("interrupted before all accounts were listed"))?);
     match config.options.output.format {
-        OutputFormat::Table => print(&table::render(&report, is_colored())),
+        // CSV is not a format of this command.
+        OutputFormat::Table | OutputFormat::Csv => print(&table::render(&report, is_colored())),
         OutputFormat::Json => {
             let json = serde_json::to_string_pretty(&report).map_err(anyhow::Error::new)?;
             print(&format!("{json}\n"));

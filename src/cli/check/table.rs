@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::super::table::{Columns, max_decimals, pad_decimals, sanitize};
 use super::report::{AccountReport, Report, Totals};
 use super::{format_elapsed, plural};
 use crate::duration;
@@ -83,69 +84,19 @@ fn group_table(account: &AccountReport) -> String {
             sanitize(currency),
         ]);
     }
-    align_decimal_points(&mut rows, 4);
-    align_decimal_points(&mut rows, 5);
-    align_columns(&rows)
-}
-
-/// Pads the amounts of a column, which starts with its header, to the same number of decimals.
-fn align_decimal_points<const N: usize>(rows: &mut [[String; N]], column: usize) {
-    let decimals = |text: &str| text.split_once('.').map_or(0, |(_, decimals)| decimals.len());
-    let amounts = &mut rows[1..];
-    let max = amounts.iter().map(|row| decimals(&row[column])).max().unwrap_or(0);
-    for row in amounts {
-        let cell = &mut row[column];
-        let missing = max - decimals(cell);
-        if missing > 0 && !cell.contains('.') {
-            cell.push('.');
+    for column in [4, 5] {
+        let amounts = &mut rows[1..];
+        let decimals = max_decimals(amounts.iter().map(|row| &row[column]));
+        for row in amounts {
+            pad_decimals(&mut row[column], decimals);
         }
-        cell.extend(std::iter::repeat_n('0', missing));
     }
-}
-
-/// Renders columns as wide as their content: text left-aligned, figures (the fourth to the sixth column) right-aligned.
-fn align_columns<const N: usize>(rows: &[[String; N]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..N).map(width).collect();
-    let mut out = String::new();
-    for row in rows {
-        let mut line = String::from(" ");
-        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            _ = match column {
-                3..=5 => write!(line, " {cell:>width$} "),
-                _ => write!(line, " {cell:<width$} "),
-            };
-        }
-        out.push_str(line.trim_end());
-        out.push('\n');
-    }
-    out
+    let columns = Columns::new(&rows, &[3, 4, 5]);
+    rows.iter().map(|row| columns.line(row)).collect()
 }
 
 /// Joins the amounts of all currencies.
 fn join_amounts(amounts: &BTreeMap<String, String>) -> String {
     let texts: Vec<_> = amounts.iter().map(|(currency, amount)| format!("{amount} {}", sanitize(currency))).collect();
     if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
-}
-
-/// Replaces control characters in text from the API or the configuration, which must not control the terminal.
-fn sanitize(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_are_aligned_by_characters_not_bytes() {
-        let row = |cells: [&str; 5]| cells.map(str::to_owned);
-        let text = align_columns(&[row(["a", "東京都", "x", "5", "10.5"]), row(["bbb", "c", "", "1234", "7"])]);
-        assert_eq!(text, "  a    東京都  x     5  10.5\n  bbb  c       1234     7\n");
-    }
-
-    #[test]
-    fn control_characters_are_replaced() {
-        assert_eq!(sanitize("a\x1b[2J\n"), "a\u{fffd}[2J\u{fffd}");
-    }
 }

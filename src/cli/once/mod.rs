@@ -32,6 +32,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
             // What fails is in the last line of stderr.
             ("log.level", "error"),
         ],
+        formats: &[],
         requires_keys: false,
     },
     run: |source| with_config(&source, run),

@@ -285,9 +285,8 @@ impl ListingFold {
             let unreadable = unreadable.get(class as usize).copied().unwrap_or_default();
             StatedNumber { e164, class, assignment: assignments.index_of(optional_labels, unreadable) }
         };
-        // Collected in place: the new vector reuses the memory of `self.numbers` and gives back what it does not need.
-        let mut numbers: Vec<_> = self.numbers.into_iter().map(state_of).collect();
-        numbers.shrink_to_fit();
-        NumberStates { classes, assignments: assignments.into_assignments(), numbers }
+        // Collected in place: the new vectors reuse the memory of `self.numbers` and give back what they do not need.
+        let numbers = self.numbers.into_iter().map(state_of).collect();
+        NumberStates::collect(classes, assignments.into_assignments(), numbers)
     }
 }

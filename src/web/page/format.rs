@@ -1,26 +1,11 @@
 //! Times, counts, amounts and events as the page shows them.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::inventory::{ChangeKind, ChangeRecord, Money};
+use crate::plural;
 use crate::poller::{ChangeEvent, FailureStreak};
-use crate::{duration, plural};
-
-/// Formats how long ago `at` was, to the second.
-pub(super) fn ago(at: SystemTime, now: SystemTime) -> String {
-    // If the clock was set back, `at` may be in the future.
-    match now.duration_since(at).unwrap_or_default().as_secs() {
-        0 => "just now".to_owned(),
-        seconds => format!("{} ago", duration::format(Duration::from_secs(seconds))),
-    }
-}
-
-/// Formats a time by RFC 3339, to the second.
-pub(super) fn timestamp(at: SystemTime) -> String {
-    // The format ends with the year 9999.
-    let latest = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
-    humantime::format_rfc3339_seconds(at.clamp(SystemTime::UNIX_EPOCH, latest)).to_string()
-}
+pub(super) use crate::timestamp::{ago, to_seconds as timestamp};
 
 /// Formats a count with thousands separators.
 pub(super) fn count(count: u64) -> String {
@@ -91,14 +76,6 @@ pub(super) fn describe_failures(failures: &FailureStreak, now: SystemTime) -> St
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_relative_to_now() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
-        assert_eq!(ago(now, now), "just now");
-        assert_eq!(ago(now + Duration::from_secs(5), now), "just now");
-        assert_eq!(ago(now - Duration::from_secs(90), now), "1m 30s ago");
-    }
 
     #[test]
     fn amounts_keep_all_digits() {
