@@ -85,21 +85,18 @@ impl WatchedTable {
     /// Describes which watched numbers are in the table, and which are not.
     pub(super) fn description(&self) -> String {
         let count = |numbers: usize| format::count_of(numbers as u64, "watched number", "watched numbers");
-        let mut text = match self.known {
-            0 => String::new(),
-            1 => "1 watched number.".to_owned(),
-            known if known == self.rows.len() => format!("{}, those that are not active first.", count(known)),
-            known => format!("{} of {}, those that are not active first.", self.rows.len(), count(known)),
+        let known = match self.known {
+            0 => None,
+            1 => Some("1 watched number.".to_owned()),
+            known if known == self.rows.len() => Some(format!("{}, those that are not active first.", count(known))),
+            known => Some(format!("{} of {}, those that are not active first.", self.rows.len(), count(known))),
         };
-        if self.unknown > 0 {
+        let unknown = (self.unknown > 0).then(|| {
             let verb = plural::choose(self.unknown as u64, "has", "have");
-            let separator = if text.is_empty() { "" } else { " " };
-            text += &format!(
-                "{separator}{} {verb} no known status: the account has no valid listing, or one that does not add up.",
-                count(self.unknown)
-            );
-        }
-        text
+            let reason = "the account has no valid listing, or one that does not add up";
+            format!("{} {verb} no known status: {reason}.", count(self.unknown))
+        });
+        [known, unknown].into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 }
 
