@@ -66,7 +66,7 @@ async fn start_api() -> MockApi {
 async fn start_small_exporter(api: &MockApi) -> (ServerProcess, ConfigFile) {
     let name = NAME.replace('\'', "''");
     // The last one does not exist.
-    let watch = [(2, "always active"), (0, "suspended line"), (1, WATCHED_NAME), (9999, "removed line")]
+    let watch = [(2, "always active"), (0, "suspended line"), (1, WATCHED_NAME), (8888, "removed line")]
         .map(|(number, name)| format!("{{number: '+1415555{number:04}', name: '{name}'}}"))
         .join(", ");
     let file = ConfigFile::new(&format!(
@@ -121,7 +121,7 @@ async fn status_page_shows_each_account_and_escapes_hostile_input() {
     let watched = text.split_once(r#"<div id="watched""#).unwrap().1.split_once("</section>").unwrap().0;
     let rows: Vec<_> = watched.split("<tr class=\"").skip(1).collect();
     let expected = [
-        ("bad", "removed line", "+14155559999", "missing", "no"),
+        ("bad", "removed line", "+14155558888", "missing", "no"),
         ("bad", "suspended line", "+14155550000", "suspended", "yes"),
         ("bad", "hotline", "+14155550001", "bold", "yes"),
         ("good", "always active", "+14155550002", "active", "yes"),
