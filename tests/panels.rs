@@ -14,12 +14,12 @@ use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tryvox_exporter::inventory::CollectorOptions;
+use tryvox_exporter::inventory::{CollectorOptions, WatchedNumber};
 use tryvox_exporter::simulator::{Fault, Simulator};
 
 use crate::common::accounts::ConfigFile;
 use crate::common::dashboards::{Dashboard, Variables, interpolate, label_values, run_tool, shipped, string_field};
-use crate::common::history::{ACCOUNTS, History};
+use crate::common::history::{History, OWNERS};
 use crate::common::prometheus::Prometheus;
 use crate::common::{KEY, ServerProcess};
 
@@ -52,9 +52,21 @@ impl Scenario {
             "tryvox: {{url: '{url}', rate_limit: 0}}\npoll: {{interval: 1s, timeout: 30s, stale_after: 10m}}\n\
              collector: {{region: true, trunk: true, application: true, number: {{limit: 40}}}}\naccounts:\n"
         );
-        for (account, numbers) in ACCOUNTS {
+        for (account, numbers, watched) in history.accounts() {
             let budget = format!("{{USD: {}, EUR: {}}}", numbers * 2, numbers);
-            writeln!(text, "- {{name: {account}, account_id: {account}, monthly_budget: {budget}}}").unwrap();
+            writeln!(text, "- name: {account}\n  account_id: {account}\n  monthly_budget: {budget}\n  watch:").unwrap();
+            for WatchedNumber { e164, name } in watched {
+                writeln!(text, "  - {{number: {e164}, name: {name}}}").unwrap();
+            }
+        }
+        text.push_str("owners:\n");
+        for (name, numbers, trunks, applications) in OWNERS {
+            writeln!(text, "- name: {name}\n  monthly_budget: {{USD: 1000, EUR: 800}}").unwrap();
+            for (key, values) in [("numbers", numbers), ("trunks", trunks), ("applications", applications)] {
+                if !values.is_empty() {
+                    writeln!(text, "  {key}: {values:?}").unwrap();
+                }
+            }
         }
         let file = ConfigFile::new(&text);
         let shard = async |shard: &str| {

@@ -3,6 +3,7 @@
 //! Everything but the dates follows from the seed and the calls made. No two numbers of an account have the same digits.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
 use fastrand::Rng;
@@ -13,6 +14,10 @@ use super::query::QueryFilter;
 
 const DAY: Duration = Duration::from_hours(24);
 
+/// After so many changes of an account its last hotline is suspended, and then reactivated, again and again.
+const OUTAGE: Range<u32> = 10..20;
+const OUTAGE_PERIOD: u32 = 40;
+
 /// The numbers of a simulated account. For the same seed they are the same except for their dates, which lie before
 /// the time of generation.
 #[derive(Debug)]
@@ -22,6 +27,10 @@ pub struct SimulatedAccount {
     numbers: Vec<StoredNumber>,
     /// The digits of `numbers`.
     digits_in_use: HashSet<u64>,
+    /// The digits of those that are not changed at random.
+    hotlines: Vec<u64>,
+    /// Changes since the last hotline was chosen, or since the start of the current [`OUTAGE_PERIOD`].
+    changes: u32,
 }
 
 /// A number with its JSON, which is made when the number changes rather than for each request.
@@ -36,7 +45,13 @@ impl SimulatedAccount {
     #[must_use]
     pub fn new(count: usize, seed: u64, now: SystemTime) -> Self {
         let rng = Rng::with_seed(seed);
-        let mut account = Self { rng, numbers: Vec::with_capacity(count), digits_in_use: HashSet::new() };
+        let mut account = Self {
+            rng,
+            numbers: Vec::with_capacity(count),
+            digits_in_use: HashSet::new(),
+            hotlines: Vec::new(),
+            changes: 0,
+        };
         for _ in 0..count {
             let number = account.generate_number(now);
             account.numbers.push(StoredNumber::new(number));
@@ -56,12 +71,25 @@ impl SimulatedAccount {
         self.numbers.is_empty()
     }
 
-    /// Changes a few numbers at random: purchases, releases, suspends, reactivates or reprices them.
+    /// Makes hotlines of the first `count` numbers that are active and assigned, and returns them, like `+18005550100`;
+    /// fewer if there are not as many. A hotline stays in the account and is not changed at random, but the last one is
+    /// suspended from time to time.
+    pub fn choose_hotlines(&mut self, count: usize) -> Vec<String> {
+        let numbers = self.numbers.iter().map(|stored| &stored.number);
+        let works = |number: &&SimulatedNumber| number.status == SimulatedStatus::Active && number.is_assigned();
+        self.hotlines = numbers.filter(works).take(count).map(|number| number.digits).collect();
+        self.changes = 0;
+        self.hotlines.iter().map(|digits| format!("+{digits}")).collect()
+    }
+
+    /// Changes a few numbers at random: purchases, releases, suspends, reactivates or reprices them. Suspends and
+    /// reactivates the last hotline, if it is time.
     pub fn change(&mut self, now: SystemTime) {
         let changes = self.rng.usize(1..=3 + self.numbers.len() / 500);
         for _ in 0..changes {
             self.change_one_number(now);
         }
+        self.change_last_hotline(now);
     }
 
     /// Returns the JSON of all numbers, in the order of the listing.
@@ -77,7 +105,7 @@ impl SimulatedAccount {
             if self.rng.bool() {
                 let number = self.purchase(now);
                 self.numbers.insert(index, number);
-            } else if index < self.numbers.len() {
+            } else if index < self.numbers.len() && !self.is_hotline(index) {
                 self.release(index);
             }
         }
@@ -102,6 +130,9 @@ impl SimulatedAccount {
         }
         let index = self.rng.usize(..self.numbers.len());
         let action = self.rng.u8(0..8);
+        if self.is_hotline(index) {
+            return;
+        }
         let number = &mut self.numbers[index].number;
         match (action, number.status) {
             (0 | 1, _) => return self.release(index),
@@ -119,8 +150,25 @@ impl SimulatedAccount {
             // Half of the draws leave an active number alone, or too few would be active after some time.
             _ => return,
         }
-        number.updated_at = now;
-        self.numbers[index].json = self.numbers[index].number.to_json().into();
+        self.numbers[index].update(now);
+    }
+
+    fn is_hotline(&self, index: usize) -> bool {
+        self.hotlines.contains(&self.numbers[index].number.digits)
+    }
+
+    fn change_last_hotline(&mut self, now: SystemTime) {
+        let Some(digits) = self.hotlines.last() else { return };
+        self.changes = self.changes % OUTAGE_PERIOD + 1;
+        let status = match self.changes {
+            changes if changes == OUTAGE.start => SimulatedStatus::Suspended,
+            changes if changes == OUTAGE.end => SimulatedStatus::Active,
+            _ => return,
+        };
+        if let Some(stored) = self.numbers.iter_mut().find(|stored| stored.number.digits == *digits) {
+            stored.number.status = status;
+            stored.update(now);
+        }
     }
 
     /// Generates a pending number that is created now; the caller adds it to the listing.
@@ -181,6 +229,12 @@ impl StoredNumber {
     fn new(number: SimulatedNumber) -> Self {
         let json = number.to_json().into();
         Self { number, json }
+    }
+
+    /// Records that the number was changed at this time.
+    fn update(&mut self, now: SystemTime) {
+        self.number.updated_at = now;
+        self.json = self.number.to_json().into();
     }
 }
 

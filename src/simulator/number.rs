@@ -50,6 +50,11 @@ pub(super) struct SimulatedNumber {
 }
 
 impl SimulatedNumber {
+    /// Returns whether it has a trunk or an application.
+    pub(super) fn is_assigned(&self) -> bool {
+        self.trunk.is_some() || self.application.is_some()
+    }
+
     /// Returns the record as the API writes it.
     pub(super) fn to_json(&self) -> String {
         let mut json = String::with_capacity(384);

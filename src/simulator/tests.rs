@@ -314,3 +314,43 @@ async fn hung_connection_is_one_of_several_on_a_socket() {
     assert_eq!(&start, b"HTTP/1.1 200 OK");
     assert_eq!(hung.try_read(&mut start).unwrap_err().kind(), ErrorKind::WouldBlock);
 }
+
+#[test]
+fn only_the_last_hotline_changes_and_it_recovers() {
+    let mut now = SystemTime::UNIX_EPOCH + Duration::from_secs(NOW);
+    let mut account = SimulatedAccount::new(60, fastrand::u64(..), now);
+    let hotlines = account.choose_hotlines(3);
+    let record_of = |account: &SimulatedAccount, hotline: &str| -> Value {
+        let record = account.records().find(|record| record.contains(&format!(r#""{hotline}""#)));
+        serde_json::from_str(record.expect("a hotline was released")).unwrap()
+    };
+    let first = [0, 1, 2].map(|index| record_of(&account, &hotlines[index]));
+    assert!(
+        first.iter().all(|record| record["status"] == "active"
+            && !(record["trunk_id"].is_null() && record["application_id"].is_null()))
+    );
+
+    let mut statuses = Vec::new();
+    for _ in 0..400 {
+        now += Duration::from_secs(3);
+        account.change(now);
+        account.move_page_boundaries(now);
+        assert_eq!([0, 1].map(|index| record_of(&account, &hotlines[index])), [first[0].clone(), first[1].clone()]);
+        let mut last = record_of(&account, &hotlines[2]);
+        statuses.push(last["status"].as_str().unwrap().to_owned());
+        // Nothing but the status and its time changes.
+        (last["status"], last["updated_at"]) = (first[2]["status"].clone(), first[2]["updated_at"].clone());
+        assert_eq!(last, first[2]);
+    }
+    let changes = statuses.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    let suspended = statuses.iter().filter(|status| *status == "suspended").count();
+    assert_eq!((changes, suspended), (20, 100), "{statuses:?}");
+    assert_eq!(statuses.last().map(String::as_str), Some("active"));
+}
+
+#[test]
+fn small_account_has_fewer_hotlines() {
+    let mut account = SimulatedAccount::new(0, 1, SystemTime::UNIX_EPOCH);
+    assert!(account.choose_hotlines(2).is_empty());
+    account.change(SystemTime::UNIX_EPOCH);
+}

@@ -59,6 +59,7 @@ const checkContent = async (page, label) => {
   const text = await page.locator('body').innerText();
   for (const expected of [
     'tryvox-exporter', 'Version 0.', 'up for', 'Accounts up', 'Suspended', 'Monthly fees', 'Numbers by country and status',
+    'Watched numbers', 'those that are not active first', 'missing', 'suspended line', 'no known status',
     'Monthly fees by country and currency', 'Recent changes', 'Recent errors', 'Next poll', 'Last poll',
     'The API rejected the API key.', 'Write a valid key', 'is down', 'Data age', 'poll interval',
     ...hostile,
@@ -72,6 +73,12 @@ const checkContent = async (page, label) => {
     assert.ok(await page.locator(landmark).count() >= 1, landmark);
   }
   assert.ok(await page.locator('svg.chart rect').count() >= 2, 'the charts have no bars');
+  // Watched numbers that are not active come first, and look different.
+  const watched = page.locator('#watched tbody tr');
+  assert.deepEqual(await watched.locator('.badge').allInnerTexts(), ['missing', 'suspended', '<b>bold</b>', 'active']);
+  const colors = await watched.evaluateAll((rows) => rows.map((row) => getComputedStyle(row.cells[0]).backgroundColor));
+  assert.equal(new Set(colors.slice(0, 3)).size, 1, colors.join());
+  assert.notEqual(colors[0], colors[3]);
   assert.equal(await page.locator('h1').count(), 1);
   // Markup in data from the API or the configuration is not part of the page.
   assert.equal(await page.locator('script').count(), 1);
@@ -136,6 +143,8 @@ for (const javaScriptEnabled of [true, false]) {
   await visit({ viewport: { width: 390, height: 844 }, javaScriptEnabled }, many, async (page) => {
     assert.ok(await page.locator('.card').count() <= 24);
     assert.ok((await page.content()).length < 100_000);
+    assert.ok(await page.locator('#watched tbody tr').count() <= 20);
+    assert.match(await page.locator('#watched').innerText(), /20 of 1,99\d watched numbers/);
     await checkAccessibility(page, 'many', javaScriptEnabled);
     const first = await page.locator('.card h3').allInnerTexts();
     await page.getByRole('link', { name: 'Next' }).click();

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tryvox_exporter::inventory::CollectorOptions;
+use tryvox_exporter::inventory::{CollectorOptions, OwnerMatcher, Owners, WatchedNumber};
 use tryvox_exporter::simulator::{SimulatedAccount, Simulator};
 
 use super::harness::{self, Harness, HarnessOptions};
@@ -20,11 +20,26 @@ const HOURS: u32 = 31 * 24;
 pub(crate) const ACCOUNTS: [(&str, usize); 4] =
     [("contact-center", 420), ("field-service", 90), ("marketing", 160), ("wholesale", 650)];
 
+/// An owner in all accounts: its name, and its numbers, trunks and applications.
+pub(crate) type Owner = (&'static str, &'static [&'static str], &'static [&'static str], &'static [&'static str]);
+
+/// The owners, in the order in which they match. Some numbers have none.
+pub(crate) const OWNERS: [Owner; 3] = [
+    ("support", &[], &["trk_9d2f", "trk_3a5e"], &[]),
+    ("sales", &["+1415*", "+44*"], &[], &["app_d78d"]),
+    ("marketing", &[], &[], &["app_9d2f", "app_3a5e"]),
+];
+
+/// The names of the watched numbers of each account. The last one is suspended for about a day every five days.
+const WATCHED_NAMES: [&str; 2] = ["support hotline", "order hotline"];
+
 /// The month's samples, and the accounts as they are at its end.
 pub(crate) struct History {
     accounts: BTreeMap<String, RwLock<SimulatedAccount>>,
     /// One text per account, in the order of [`ACCOUNTS`]; one line per sample, with its Unix timestamp.
     samples: Vec<String>,
+    /// The watched numbers of each account, in the order of [`ACCOUNTS`].
+    watched: Vec<Arc<[WatchedNumber]>>,
 }
 
 /// Returns the time of day, set back by a month, so that the history ends now.
@@ -46,6 +61,26 @@ fn harness_options(account: &str, numbers: usize, collector: &CollectorOptions) 
     }
 }
 
+fn owners() -> Owners {
+    let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
+    let matcher = |(name, numbers, trunks, applications): Owner| OwnerMatcher {
+        name: name.into(),
+        numbers: numbers.iter().map(|pattern| pattern.parse().unwrap()).collect(),
+        trunks: ids(trunks),
+        applications: ids(applications),
+        ..OwnerMatcher::default()
+    };
+    Owners::new(OWNERS.into_iter().map(matcher).collect())
+}
+
+/// Makes hotlines of some numbers of an account, and watches them.
+fn watch_hotlines(account: &RwLock<SimulatedAccount>) -> Arc<[WatchedNumber]> {
+    let numbers = account.write().unwrap().choose_hotlines(WATCHED_NAMES.len());
+    assert_eq!(numbers.len(), WATCHED_NAMES.len());
+    let watch = |(number, name): (&String, &str)| WatchedNumber { e164: number.parse().unwrap(), name: name.into() };
+    numbers.iter().zip(WATCHED_NAMES).map(watch).collect()
+}
+
 impl History {
     /// Simulates the month, on a runtime of its own: only there is the clock paused.
     pub(crate) async fn simulate(collector: CollectorOptions) -> Self {
@@ -59,7 +94,12 @@ impl History {
     async fn simulate_paused(collector: &CollectorOptions) -> Self {
         let harnesses =
             ACCOUNTS.map(|(account, numbers)| Harness::start(&harness_options(account, numbers, collector)));
-        for harness in &harnesses {
+        let owners = Arc::new(owners());
+        let mut watched = Vec::new();
+        for (harness, (account, _)) in harnesses.iter().zip(ACCOUNTS) {
+            let watch = watch_hotlines(&harness.simulator.accounts[account]);
+            harness.reconfigure(|config| (config.owners, config.watch) = (owners.clone(), watch.clone()));
+            watched.push(watch);
             let (simulator, stop) = (harness.simulator.clone(), harness.stop.clone());
             tokio::spawn(async move { simulator.change_accounts(HOUR * 3, stop).await });
         }
@@ -86,7 +126,12 @@ impl History {
             );
             (account.to_owned(), RwLock::new(simulated))
         });
-        Self { accounts: accounts.collect(), samples }
+        Self { accounts: accounts.collect(), samples, watched }
+    }
+
+    /// Returns the accounts with the number that each starts with and with its watched numbers.
+    pub(crate) fn accounts(&self) -> impl Iterator<Item = (&'static str, usize, &[WatchedNumber])> {
+        ACCOUNTS.iter().zip(&self.watched).map(|((account, numbers), watched)| (*account, *numbers, &**watched))
     }
 
     /// Returns the samples in the format of `promtool tsdb create-blocks-from openmetrics`; `target_of`

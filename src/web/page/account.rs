@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::{format, tables};
 use crate::duration;
-use crate::inventory::InventorySummary;
-use crate::poller::{Account, AccountSnapshot, LastPoll, PollPhase};
+use crate::inventory::{InventorySummary, WatchedStatus};
+use crate::poller::{Account, AccountSnapshot, LastPoll, ListingContent, PollPhase};
 
 /// The status of an account; those that need an operator most come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,7 +65,7 @@ pub(super) struct PageAccount<'a> {
     pub(super) snapshot: Arc<AccountSnapshot>,
     pub(super) status: AccountStatus,
     /// `None` without a listing, and when it is stale.
-    pub(super) overview: Option<Arc<InventorySummary>>,
+    content: Option<Arc<ListingContent>>,
 }
 
 /// What the page shows of an account.
@@ -118,8 +118,23 @@ impl<'a> PageAccount<'a> {
             (Some(_), _) if snapshot.polls.is_up() => AccountStatus::Up,
             _ => AccountStatus::Down,
         };
-        let overview = current.map(|listing| listing.content.overview.clone());
-        Self { account, snapshot, status, overview }
+        let content = current.map(|listing| listing.content.clone());
+        Self { account, snapshot, status, content }
+    }
+
+    /// Returns the numbers and fees; `None` without a listing, and when it is stale.
+    pub(super) fn overview(&self) -> Option<&InventorySummary> {
+        self.content.as_deref().map(|content| &*content.overview)
+    }
+
+    /// Returns the watched numbers whose status is known; none without a listing, and when it is stale.
+    pub(super) fn watched(&self) -> &[WatchedStatus] {
+        self.content.as_deref().map_or(&[], |content| &content.watched)
+    }
+
+    /// Returns how many numbers the configuration of the account watches.
+    pub(super) fn watched_numbers(&self) -> usize {
+        self.account.config().watch.len()
     }
 
     /// Returns the account's name.
@@ -180,7 +195,7 @@ impl<'a> PageAccount<'a> {
     fn facts(&self, clock: SystemTime) -> Vec<CardFact> {
         let mut facts = Vec::new();
         let mut add = |name: &'static str, value: String| facts.push(CardFact { name, value });
-        if let Some(overview) = &self.overview {
+        if let Some(overview) = self.overview() {
             add("Numbers", format::count(overview.numbers.values().sum()));
             add("Suspended", format::count(count_suspended(overview)));
             for (currency, amount) in tables::total_fees(overview) {

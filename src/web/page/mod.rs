@@ -14,6 +14,7 @@ mod query;
 mod status_page;
 mod summary;
 mod tables;
+mod watched;
 
 pub(super) use assets::headers;
 pub(super) use query::PageQuery;

@@ -16,6 +16,7 @@ use super::pagination::{ACCOUNTS_PER_PAGE, PageLink, page_links};
 use super::query::PageQuery;
 use super::summary::{self, Notice, SummaryTile};
 use super::tables::{self, CountryTable};
+use super::watched::WatchedTable;
 use crate::config::RoutePrefix;
 use crate::duration;
 use crate::inventory::InventorySummary;
@@ -65,6 +66,7 @@ struct StatusPage<'a> {
     rendered_at: String,
     notice: Option<Notice>,
     tiles: Vec<SummaryTile>,
+    watched: WatchedTable,
     no_listing: &'static str,
     chart: Chart,
     number_table: CountryTable,
@@ -110,7 +112,7 @@ impl<'a> StatusPage<'a> {
     fn new(input: &PageInput<'a>, mut query: PageQuery, now: Instant, clock: SystemTime) -> Self {
         let accounts: Vec<_> = input.accounts.iter().map(|account| PageAccount::new(account, now)).collect();
         let mut overview = InventorySummary::default();
-        accounts.iter().filter_map(|account| account.overview.as_deref()).for_each(|one| overview += one);
+        accounts.iter().filter_map(PageAccount::overview).for_each(|one| overview += one);
 
         let status = AccountStatus::ALL.into_iter().find(|status| status.query_value() == query.show);
         if status.is_none() {
@@ -121,6 +123,7 @@ impl<'a> StatusPage<'a> {
         let page = query.page.parse().unwrap_or(1).clamp(1, last_page);
         let start = (page - 1) * ACCOUNTS_PER_PAGE;
         let on_page = &selected[start..selected.len().min(start + ACCOUNTS_PER_PAGE)];
+        let watched = WatchedTable::new(&accounts);
         let uptime = now.saturating_duration_since(input.started_at);
         Self {
             title: title(&accounts),
@@ -136,7 +139,8 @@ impl<'a> StatusPage<'a> {
             reload_enabled: input.reload_enabled,
             rendered_at: format::timestamp(clock),
             notice: summary::build_notice(&accounts),
-            tiles: summary::build_tiles(&accounts, &overview),
+            tiles: summary::build_tiles(&accounts, &overview, &watched),
+            watched,
             no_listing: "No account has a valid listing.",
             chart: Chart::new(&overview),
             number_table: tables::number_table(&overview),

@@ -1,6 +1,7 @@
 //! The summary at the top of the page: a notice if accounts need attention, and tiles with totals.
 
 use super::account::{AccountStatus, PageAccount, count_suspended};
+use super::watched::WatchedTable;
 use super::{format, tables};
 use crate::inventory::InventorySummary;
 
@@ -41,7 +42,11 @@ pub(super) fn build_notice(accounts: &[PageAccount<'_>]) -> Option<Notice> {
 }
 
 /// Returns the tiles; `overview` is that of all accounts together.
-pub(super) fn build_tiles(accounts: &[PageAccount<'_>], overview: &InventorySummary) -> Vec<SummaryTile> {
+pub(super) fn build_tiles(
+    accounts: &[PageAccount<'_>],
+    overview: &InventorySummary,
+    watched: &WatchedTable,
+) -> Vec<SummaryTile> {
     let tile = |name: &str, value, note, css_class| SummaryTile { name: name.to_owned(), value, note, css_class };
     let count = |status| accounts.iter().filter(|account| account.status == status).count() as u64;
     let (up, new, total) = (count(AccountStatus::Up), count(AccountStatus::New), accounts.len() as u64);
@@ -55,6 +60,13 @@ pub(super) fn build_tiles(accounts: &[PageAccount<'_>], overview: &InventorySumm
     };
     let value = format!("{} of {}", format::count(up), format::count(total));
     let mut tiles = vec![tile("Accounts up", value, note, css_class)];
+
+    if watched.known > 0 {
+        let [active, known] =
+            [watched.known - watched.inactive, watched.known].map(|count| format::count(count as u64));
+        let css_class = if watched.inactive > 0 { "bad" } else { "good" };
+        tiles.push(tile("Watched numbers active", format!("{active} of {known}"), String::new(), css_class));
+    }
 
     let numbers: u64 = overview.numbers.values().sum();
     tiles.push(tile("Numbers", format::count(numbers), String::new(), ""));

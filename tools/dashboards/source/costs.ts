@@ -1,7 +1,17 @@
 /** The dashboard for finance: what the numbers cost in each currency, and why the cost changed. */
 import { buildDashboard } from './kit/dashboard';
 import { barGauge, type Column, fixedColor, noAccountText, stat, statusColors, table, timeSeries } from './kit/panels';
-import { countryMatcher, currencyMatcher, gauge, highest, increase, offsetBy, sum } from './kit/queries';
+import {
+  countryMatcher,
+  currencyMatcher,
+  gauge,
+  highest,
+  increase,
+  offsetBy,
+  processMetric,
+  sum,
+  withEmptyLabelAs,
+} from './kit/queries';
 import { account, country, currency, datasource, instance, job } from './kit/variables';
 
 const monthlyFees = (...matchers: string[]) =>
@@ -46,6 +56,17 @@ const changeColumn = (field: string, heading: string): Column => ({
 const changeSince = (time: string) =>
   `${sum(['currency'], monthlyFees())} - ${sum(['currency'], offsetBy(monthlyFees(), time))}`;
 
+/** The increase of the amounts that were added to or removed from the monthly fees, by cause. */
+const feeMovement = (window: string, direction: 'added' | 'removed') =>
+  sum(['cause'], increase(window, `tryvox_monthly_fees_${direction}_total`, currencyMatcher));
+
+/** The monthly fees by a label, which is empty for some numbers. */
+const feesBy = (family: string, label: string, emptyText: string) =>
+  withEmptyLabelAs(emptyText, label, sum([label], gauge(family, currencyMatcher)));
+
+const ownerFees = feesBy('tryvox_owner_monthly_fees', 'owner', '(no owner)');
+const noOwnersText = 'No data: requires owners in the configuration file';
+
 export const costs = buildDashboard({
   uid: 'tryvox-costs',
   title: 'TryVox / Costs',
@@ -86,7 +107,7 @@ export const costs = buildDashboard({
           {
             title: 'Monthly budget used',
             description: `Monthly fees as a percentage of the account's monthly_budget in the configuration file; the 20 highest. Orange from 80%, red above 100%, when TryvoxBudgetExceeded fires: release numbers that are not needed or raise the budget. ${ignoresCountry}`,
-            size: [12, 8],
+            size: [8, 8],
             ...shareUnit,
             noValue: 'No data: requires monthly_budget',
             thresholds: ['green', [0.8, 'orange'], [1, 'red']],
@@ -96,13 +117,27 @@ export const costs = buildDashboard({
             legend: '{{currency}} {{account}}',
           },
         ),
+        barGauge(
+          {
+            title: 'Monthly budget used by owner',
+            description: `Monthly fees of an owner in the selected accounts as a percentage of the owner's monthly_budget in the configuration file; the 20 highest. Orange from 80%, red above 100%: release numbers that are not needed or raise the budget. ${ignoresCountry}`,
+            size: [8, 8],
+            ...shareUnit,
+            noValue: 'No data: requires monthly_budget of owners',
+            thresholds: ['green', [0.8, 'orange'], [1, 'red']],
+          },
+          {
+            expr: `sort_desc(topk(20, ${sum(['owner', 'currency'], gauge('tryvox_owner_monthly_fees', currencyMatcher))} / (max by (owner, currency) (${processMetric('tryvox_owner_monthly_budget', currencyMatcher)}) > 0)))`,
+            legend: '{{currency}} {{owner}}',
+          },
+        ),
         timeSeries(
           {
             title: 'Fee increases and decreases',
             description:
               'Number of phone numbers whose monthly fee increased or decreased, per step of the graph. If many fees increase at once, compare them with the price list of TryVox. Ignores the Country and Currency variables.',
             noValue: noAccountText,
-            size: [12, 8],
+            size: [8, 8],
             unit: 'locale',
             decimals: 0,
             interval: '1h',
@@ -220,6 +255,67 @@ export const costs = buildDashboard({
           { expr: sum([], unassignedFees), legend: 'unassigned' },
           { expr: sum([], monthlyFees('status="suspended"')), legend: 'suspended' },
         ),
+        timeSeries(
+          {
+            title: 'Why monthly fees changed, $currency',
+            description: `Amounts by which the monthly fees increased (above 0) and decreased (below 0), by cause, per day. Causes are purchases and releases of numbers, repricing, numbers whose currency changed, and numbers whose record became unreadable or readable again. ${ignoresCountry}`,
+            size: [16, 9],
+            ...moneyUnit,
+            noValue: noAccountText,
+            interval: '1d',
+          },
+          { bars: true, stacked: true },
+          { expr: feeMovement('$__rate_interval', 'added'), legend: 'added: {{cause}}' },
+          { expr: `-1 * ${feeMovement('$__rate_interval', 'removed')}`, legend: 'removed: {{cause}}' },
+        ),
+        table(
+          {
+            title: 'Causes of changes, $currency',
+            description: `Amounts by which the monthly fees increased and decreased within the time range, by cause, and the difference. Prometheus extrapolates to the ends of the time range, so amounts are approximate. ${ignoresCountry}`,
+            size: [8, 9],
+            noValue: noAccountText,
+          },
+          [
+            { field: 'cause', heading: 'Cause' },
+            amountColumn('Value #A', 'Added'),
+            amountColumn('Value #B', 'Removed'),
+            changeColumn('Value #C', 'Change'),
+          ],
+          { column: 'Change', descending: true },
+          { expr: feeMovement('$__range', 'added') },
+          { expr: feeMovement('$__range', 'removed') },
+          { expr: `${feeMovement('$__range', 'added')} - ${feeMovement('$__range', 'removed')}` },
+        ),
+        timeSeries(
+          {
+            title: 'Monthly fees by owner, $currency',
+            description: `Monthly fees of the 20 most expensive owners, stacked. The first owner in the configuration file that matches a number has it. ${ignoresCountry}`,
+            size: [16, 9],
+            ...moneyUnit,
+            noValue: noOwnersText,
+          },
+          { stacked: true },
+          {
+            expr: highest(20, ownerFees),
+            legend: '{{owner}}',
+          },
+        ),
+        table(
+          {
+            title: 'Owners, $currency',
+            description: `Monthly fees of the 20 most expensive owners, and their change in 30 days. A change is empty if Prometheus has no data from that time. ${ignoresCountry}`,
+            size: [8, 9],
+            noValue: noOwnersText,
+          },
+          [
+            { field: 'owner', heading: 'Owner', settings: { 'custom.minWidth': 90 } },
+            amountColumn('Value #A', 'Monthly fees'),
+            changeColumn('Value #B', 'Change in 30 d'),
+          ],
+          { column: 'Monthly fees', descending: true },
+          { expr: `topk(20, ${ownerFees})` },
+          { expr: `(${ownerFees} - ${offsetBy(ownerFees, '30d')}) and topk(20, ${ownerFees})` },
+        ),
         table(
           {
             title: 'Most expensive groups, $currency',
@@ -300,6 +396,52 @@ export const costs = buildDashboard({
             ...moneyUnit,
           },
           { expr: `${sum([], monthlyFees())} * ${monthsLeft}` },
+        ),
+      ],
+    },
+    {
+      title: 'Region, trunk and application, $currency',
+      collapsed: true,
+      repeat: 'currency',
+      panels: [
+        barGauge(
+          {
+            title: 'Monthly fees by region, $currency',
+            description: 'Monthly fees of the 12 most expensive regions.',
+            size: [8, 12],
+            ...moneyUnit,
+            noValue: 'No data: requires --collector.region',
+          },
+          {
+            expr: `sort_desc(topk(12, ${withEmptyLabelAs('(no region)', 'region', sum(['country', 'region'], gauge('tryvox_region_monthly_fees', countryMatcher, currencyMatcher)))}))`,
+            legend: '{{country}} {{region}}',
+          },
+        ),
+        barGauge(
+          {
+            title: 'Monthly fees by trunk, $currency',
+            description: `Monthly fees of the 12 most expensive trunks. ${ignoresCountry}`,
+            size: [8, 12],
+            ...moneyUnit,
+            noValue: 'No data: requires --collector.trunk',
+          },
+          {
+            expr: `sort_desc(topk(12, ${feesBy('tryvox_trunk_monthly_fees', 'trunk_id', '(no trunk)')}))`,
+            legend: '{{trunk_id}}',
+          },
+        ),
+        barGauge(
+          {
+            title: 'Monthly fees by application, $currency',
+            description: `Monthly fees of the 12 most expensive applications. ${ignoresCountry}`,
+            size: [8, 12],
+            ...moneyUnit,
+            noValue: 'No data: requires --collector.application',
+          },
+          {
+            expr: `sort_desc(topk(12, ${feesBy('tryvox_application_monthly_fees', 'application_id', '(no application)')}))`,
+            legend: '{{application_id}}',
+          },
         ),
       ],
     },

@@ -6,12 +6,22 @@ import {
   geomap,
   noAccountText,
   stat,
+  stateTimeline,
   statusColors,
   table,
   timeSeries,
   valueTexts,
 } from './kit/panels';
-import { countryMatcher, gauge, highest, increase, sum, withEmptyLabelAs } from './kit/queries';
+import {
+  accountMetric,
+  countryMatcher,
+  deduplicated,
+  gauge,
+  highest,
+  increase,
+  sum,
+  withEmptyLabelAs,
+} from './kit/queries';
 import { account, country, datasource, instance, job } from './kit/variables';
 
 const DAY = 86_400;
@@ -30,6 +40,25 @@ const changes = (family: string, ...matchers: string[]) => sum([], increase('$__
 const perSuspendedNumber = (family: string) =>
   `${gauge(family)} * on (job, account, e164) group_left (country, type, region, trunk_id) ${gauge('tryvox_number_info', suspendedMatcher, countryMatcher)}`;
 
+const watchedStatus = (status: string) => gauge('tryvox_watched_number_status', `status="${status}"`);
+/** The code of the status of each watched number; 0 is an undocumented status. */
+const watchedStatusCode = `max by (account, name, e164) (${watchedStatus('active')} or 2 * ${watchedStatus('pending')} or 3 * ${watchedStatus('suspended')} or 4 * ${watchedStatus('missing')})`;
+const watchedStatusTexts = [
+  valueTexts({
+    0: { text: 'other', color: 'purple' },
+    1: { text: 'active', color: 'green' },
+    2: { text: 'pending', color: 'blue' },
+    3: { text: 'suspended', color: 'red' },
+    4: { text: 'missing', color: 'dark-red' },
+  }),
+];
+const noWatchedText = 'No data: requires watch in the configuration file';
+const noOwnersText = 'No data: requires owners in the configuration file';
+
+/** Numbers by owner. */
+const ownerNumbers = (...matchers: string[]) =>
+  withEmptyLabelAs('(no owner)', 'owner', sum(['owner'], gauge('tryvox_owner_numbers', ...matchers)));
+
 const integerUnit = { unit: 'locale', decimals: 0 };
 /** The text of an empty panel whose metric is optional. */
 const requires = (option: string) => `No data: requires ${option}`;
@@ -45,6 +74,50 @@ export const numbers = buildDashboard({
   refresh: '1m',
   variables: [datasource, job, instance, account, country],
   sections: [
+    {
+      title: 'Watched numbers',
+      panels: [
+        stat(
+          {
+            title: 'Watched numbers not active',
+            description: `Count of watched numbers whose status is not active, for example suspended or missing. Red from 1: calls to them fail. See "Status of watched numbers" for which numbers those are, and ask TryVox for the reason. ${ignoresCountry}`,
+            size: [4, 4],
+            ...integerUnit,
+            noValue: noWatchedText,
+            thresholds: ['green', [1, 'red']],
+          },
+          { expr: `count(${watchedStatus('active')}) - sum(${watchedStatus('active')})` },
+        ),
+        stateTimeline(
+          {
+            title: 'Status of watched numbers',
+            description: `Status of the 30 watched numbers that were active for the least time. Missing means that the account does not have the number. While a listing does not add up, a number that is not in it keeps its status. ${ignoresCountry}`,
+            noValue: noWatchedText,
+            size: [20, 8],
+            unit: 'none',
+            mappings: watchedStatusTexts,
+            thresholds: ['purple', [1, 'green'], [2, 'blue'], [3, 'red'], [4, 'dark-red']],
+          },
+          {
+            expr: `${watchedStatusCode} and on (account, name, e164) bottomk(30, ${deduplicated(`avg_over_time(${accountMetric('tryvox_watched_number_status', 'status="active"')}[$__range] @ end())`)})`,
+            legend: '{{name}} {{e164}} ({{account}})',
+          },
+        ),
+        stat(
+          {
+            title: 'Watched numbers unassigned',
+            description: `Count of watched numbers that have no trunk and no application, or that are missing. Red from 1: calls to them reach nothing; assign them. ${ignoresCountry}`,
+            size: [4, 4],
+            ...integerUnit,
+            noValue: noWatchedText,
+            thresholds: ['green', [1, 'red']],
+          },
+          {
+            expr: `count(${gauge('tryvox_watched_number_assigned')}) - sum(${gauge('tryvox_watched_number_assigned')})`,
+          },
+        ),
+      ],
+    },
     {
       title: 'Overview',
       panels: [
@@ -273,6 +346,33 @@ export const numbers = buildDashboard({
       ],
     },
     {
+      title: 'Owners',
+      panels: [
+        barGauge(
+          {
+            title: 'Numbers by owner',
+            description: `Count of numbers of the 20 owners that have the most. The first owner in the configuration file that matches a number has it. ${ignoresCountry}`,
+            size: [12, 9],
+            ...integerUnit,
+            noValue: noOwnersText,
+          },
+          { expr: `sort_desc(topk(20, ${ownerNumbers()}))`, legend: '{{owner}}' },
+        ),
+        barGauge(
+          {
+            title: 'Suspended share by owner',
+            description: `Suspended numbers as a percentage of all numbers of an owner; the 20 highest. Orange from 2%, red from 10%: tell the owner, and have the numbers reactivated. ${ignoresCountry}`,
+            size: [12, 9],
+            unit: 'percentunit',
+            decimals: 1,
+            noValue: `${noOwnersText}, or no numbers are suspended`,
+            thresholds: ['green', [0.02, 'orange'], [0.1, 'red']],
+          },
+          { expr: `sort_desc(topk(20, ${ownerNumbers(suspendedMatcher)} / ${ownerNumbers()}))`, legend: '{{owner}}' },
+        ),
+      ],
+    },
+    {
       title: 'Changes',
       panels: [
         timeSeries(
@@ -329,7 +429,7 @@ export const numbers = buildDashboard({
           {
             title: 'List of suspended numbers',
             description:
-              'Suspended numbers with the time of their last update, normally the suspension, and their monthly fee in units of the currency. Have each number reactivated or release it. Limited to --collector.number.limit numbers per account, the least recently updated.',
+              'Suspended numbers with the time of their last update, normally the suspension, the time of their creation, normally the purchase, and their monthly fee in units of the currency. Have each number reactivated or release it. Limited to --collector.number.limit numbers per account, the least recently updated.',
             size: [20, 11],
             noValue: 'No suspended numbers, or --collector.number.statuses excludes them',
           },
@@ -345,6 +445,7 @@ export const numbers = buildDashboard({
               settings: { 'custom.width': 90, mappings: [valueTexts({ '': { text: 'none' } })] },
             },
             { field: 'Value #A', heading: 'Suspended since', settings: { unit: 'dateTimeAsIso', 'custom.width': 165 } },
+            { field: 'Value #C', heading: 'Created', settings: { unit: 'dateTimeAsIso', 'custom.width': 165 } },
             {
               field: 'Value #B',
               heading: 'Monthly fee',
@@ -355,6 +456,7 @@ export const numbers = buildDashboard({
           { column: 'Suspended since', descending: false },
           { expr: `1000 * ${perSuspendedNumber('tryvox_number_updated_timestamp_seconds')}` },
           { expr: perSuspendedNumber('tryvox_number_monthly_fee') },
+          { expr: `1000 * ${perSuspendedNumber('tryvox_number_created_timestamp_seconds')}` },
         ),
         barGauge(
           {
