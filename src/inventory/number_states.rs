@@ -131,6 +131,7 @@ impl NumberStates {
     }
 
     /// Returns all numbers in ascending order without duplicates.
+    #[must_use]
     pub fn numbers(&self) -> impl ExactSizeIterator<Item = StatedNumber> + Clone {
         self.numbers.iter().map(|number| self.resolve(*number))
     }

@@ -39,6 +39,7 @@ impl Poller {
     /// Restores the state of the account, which has not been polled yet. Its listing is stale once it is older than
     /// `--poll.stale-after`, because nothing is known of polls since. Returns the listing as the current configuration
     /// shows it.
+    #[must_use]
     pub fn restore(&self, restored: RestoredAccount) -> Option<Arc<Listing>> {
         let RestoredAccount { polls, changes, history, listing } = restored;
         let config = self.account.config();
