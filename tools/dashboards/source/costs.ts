@@ -259,7 +259,7 @@ export const costs = buildDashboard({
           {
             title: 'Why monthly fees changed, $currency',
             description: `Amounts by which the monthly fees increased (above 0) and decreased (below 0), by cause, per day. Causes are purchases and releases of numbers, repricing, numbers whose currency changed, and numbers whose record became unreadable or readable again. ${ignoresCountry}`,
-            size: [16, 9],
+            size: [12, 9],
             ...moneyUnit,
             noValue: noAccountText,
             interval: '1d',
@@ -272,7 +272,7 @@ export const costs = buildDashboard({
           {
             title: 'Causes of changes, $currency',
             description: `Amounts by which the monthly fees increased and decreased within the time range, by cause, and the difference. Prometheus extrapolates to the ends of the time range, so amounts are approximate. ${ignoresCountry}`,
-            size: [8, 9],
+            size: [12, 9],
             noValue: noAccountText,
           },
           [
@@ -290,7 +290,7 @@ export const costs = buildDashboard({
           {
             title: 'Monthly fees by owner, $currency',
             description: `Monthly fees of the 20 most expensive owners, stacked. The first owner in the configuration file that matches a number has it. ${ignoresCountry}`,
-            size: [16, 9],
+            size: [12, 9],
             ...moneyUnit,
             noValue: noOwnersText,
           },
@@ -304,7 +304,7 @@ export const costs = buildDashboard({
           {
             title: 'Owners, $currency',
             description: `Monthly fees of the 20 most expensive owners, and their change in 30 days. A change is empty if Prometheus has no data from that time. ${ignoresCountry}`,
-            size: [8, 9],
+            size: [12, 9],
             noValue: noOwnersText,
           },
           [

@@ -79,7 +79,7 @@ export const numbers = buildDashboard({
       panels: [
         stat(
           {
-            title: 'Watched numbers not active',
+            title: 'Watched, not active',
             description: `Count of watched numbers whose status is not active, for example suspended or missing. Red from 1: calls to them fail. See "Status of watched numbers" for which numbers those are, and ask TryVox for the reason. ${ignoresCountry}`,
             size: [4, 4],
             ...integerUnit,
@@ -105,7 +105,7 @@ export const numbers = buildDashboard({
         ),
         stat(
           {
-            title: 'Watched numbers unassigned',
+            title: 'Watched, unassigned',
             description: `Count of watched numbers that have no trunk and no application, or that are missing. Red from 1: calls to them reach nothing; assign them. ${ignoresCountry}`,
             size: [4, 4],
             ...integerUnit,
@@ -435,23 +435,23 @@ export const numbers = buildDashboard({
           },
           [
             { field: 'account', heading: 'Account', settings: { 'custom.minWidth': 100 } },
-            { field: 'e164', heading: 'Number', settings: { 'custom.minWidth': 100 } },
-            { field: 'country', heading: 'Country', settings: { 'custom.width': 75 } },
+            { field: 'e164', heading: 'Number', settings: { 'custom.width': 130 } },
+            { field: 'country', heading: 'Country', settings: { 'custom.width': 70 } },
             { field: 'region', heading: 'Region', settings: { 'custom.minWidth': 100 } },
-            { field: 'type', heading: 'Type', settings: { 'custom.width': 90 } },
+            { field: 'type', heading: 'Type', settings: { 'custom.width': 80 } },
             {
               field: 'trunk_id',
               heading: 'Trunk',
-              settings: { 'custom.width': 90, mappings: [valueTexts({ '': { text: 'none' } })] },
+              settings: { 'custom.width': 80, mappings: [valueTexts({ '': { text: 'none' } })] },
             },
-            { field: 'Value #A', heading: 'Suspended since', settings: { unit: 'dateTimeAsIso', 'custom.width': 165 } },
-            { field: 'Value #C', heading: 'Created', settings: { unit: 'dateTimeAsIso', 'custom.width': 165 } },
+            { field: 'Value #A', heading: 'Suspended since', settings: { unit: 'dateTimeAsIso', 'custom.width': 150 } },
+            { field: 'Value #C', heading: 'Created', settings: { unit: 'dateTimeAsIso', 'custom.width': 150 } },
             {
               field: 'Value #B',
               heading: 'Monthly fee',
-              settings: { unit: 'locale', decimals: 3, 'custom.width': 105 },
+              settings: { unit: 'locale', decimals: 3, 'custom.width': 95 },
             },
-            { field: 'currency', heading: 'Currency', settings: { 'custom.width': 85 } },
+            { field: 'currency', heading: 'Currency', settings: { 'custom.width': 75 } },
           ],
           { column: 'Suspended since', descending: false },
           { expr: `1000 * ${perSuspendedNumber('tryvox_number_updated_timestamp_seconds')}` },
