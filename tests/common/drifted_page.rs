@@ -333,9 +333,14 @@ fn series(numbers: &BTreeMap<String, Number>, invalid: u64, total: u64) -> Serie
         };
         add("assignment_numbers", &[("assignment", assignment), status], 1000);
         add("assignment_monthly_fees", &[("assignment", assignment), status, currency], number.fees[0]);
-        add("region_numbers", &[group[0], ("region", &number.region), status], 1000);
-        add("trunk_numbers", &[("trunk_id", &number.trunk), status], 1000);
-        add("application_numbers", &[("application_id", &number.application), status], 1000);
+        let region = [group[0], ("region", &number.region), status];
+        let (trunk, application) = (("trunk_id", &*number.trunk), ("application_id", &*number.application));
+        add("region_numbers", &region, 1000);
+        add("trunk_numbers", &[trunk, status], 1000);
+        add("application_numbers", &[application, status], 1000);
+        add("region_monthly_fees", &[&region[..], &[currency]].concat(), number.fees[0]);
+        add("trunk_monthly_fees", &[trunk, status, currency], number.fees[0]);
+        add("application_monthly_fees", &[application, status, currency], number.fees[0]);
     }
     let mut oldest: BTreeMap<&str, i64> = BTreeMap::new();
     for number in numbers.values() {
