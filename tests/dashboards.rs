@@ -219,7 +219,7 @@ fn panels_turn_red_at_the_threshold_of_the_alert_they_name() {
             let alert = format!("Tryvox{}", rest.split(|c: char| !c.is_alphanumeric()).next().unwrap());
             let expression = after(&format!("- alert: {alert}\n")).split("annotations:").next().unwrap();
             // The expression compares with a named threshold or with a literal.
-            let threshold = match expression.split_once("account:tryvox_threshold{name=\"") {
+            let threshold = match expression.split_once("account_name:tryvox_threshold:max{name=\"") {
                 Some((_, rest)) => {
                     let name = rest.split('"').next().unwrap();
                     let default = after(&format!("labels: {{name: {name}}}"));

@@ -110,11 +110,11 @@ fn expressions(rules: &str) -> Vec<String> {
     rules.map(|rule| rule["expr"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Returns the labels of a recorded metric, which are the part of its name before the colon, and of the
+/// Returns the labels of a recorded metric, which are the part of its name before the first colon, and of the
 /// thresholds, which users may set.
 fn recorded_labels(name: &str) -> Option<BTreeSet<String>> {
     let level = match name {
-        "tryvox_threshold" | "account:tryvox_threshold" => "account_name",
+        "tryvox_threshold" => "account_name",
         _ => name.split_once(':')?.0,
     };
     Some(level.split('_').chain(["job"]).map(str::to_owned).collect())

@@ -346,7 +346,7 @@ export const costs = buildDashboard({
         stat(
           {
             title: 'Unassigned numbers, share, $currency',
-            description: `Monthly fees of unassigned numbers (no trunk and no application) as a percentage of all monthly fees. Orange from 10%, red from 25%. TryvoxIdleSpendHigh fires if one account exceeds that: assign these numbers or release them. ${ignoresCountry}`,
+            description: `Monthly fees of unassigned numbers (no trunk and no application) as a percentage of all monthly fees. Orange from 10%, red from 25%. TryvoxUnassignedSpendHigh fires if one account exceeds that: assign these numbers or release them. ${ignoresCountry}`,
             size: [6, 4],
             ...shareUnit,
             noValue: needsAssignment,
