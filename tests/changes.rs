@@ -247,7 +247,7 @@ async fn the_default_is_the_last_seven_days() {
 }
 
 #[tokio::test]
-async fn no_changes_are_said_on_stderr() {
+async fn stderr_reports_that_there_are_no_changes() {
     let file = StateFile::new(CHANGES);
     for (format, stdout) in
         [("table", ""), ("csv", "time,account,e164,kind,from,to,country,type,monthly_fee,currency\n"), ("json", "")]

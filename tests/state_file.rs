@@ -219,7 +219,9 @@ fn saves_that_another_program_holds_up_do_not_add_up_and_are_written_later() {
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
 
     let start = Instant::now();
-    store.save(lives[0].poll(Some(number_states([(1, 2, 1, 1)]))), Duration::from_millis(200));
+    for status in [2, 0, 2] {
+        store.save(lives[0].poll(Some(number_states([(1, status, 1, 1)]))), Duration::from_millis(100));
+    }
     assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
     for _ in 0..5 {
         for life in &mut lives {
@@ -239,13 +241,47 @@ fn saves_that_another_program_holds_up_do_not_add_up_and_are_written_later() {
     }
     drop(store);
     let store = open(&file);
-    for life in &mut lives[1..] {
+    for life in &mut lives {
         life.assert_restored(&store);
     }
-    // Only what the file had and has is recorded, not what was between.
-    let changes: Vec<_> =
-        recorded(&file, None).into_iter().map(|change| (change.change.from, change.change.to)).collect();
-    assert_eq!(changes, [(Some("active".to_owned()), Some("pending".to_owned()))]);
+    // The changes of all polls that waited are recorded, also those that cancel out.
+    assert_eq!(recorded(&file, None), lives[0].changes);
+    assert_eq!(lives[0].changes.len(), 4);
+}
+
+#[test]
+fn accounts_are_restored_while_another_program_holds_up_the_writer() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state.db");
+    let store = open(&file);
+    let mut lives: Vec<_> = (0..40).map(|index| AccountLife::new(key(&format!("{index}")))).collect();
+    for life in &mut lives {
+        store.save(life.poll(Some(number_states([(1, 0, 1, 1)]))), WAIT);
+    }
+    drop(store);
+    let store = open(&file);
+    let other = rusqlite::Connection::open(&file).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    store.save(AccountLife::new(key("new")).poll(None), Duration::from_millis(1));
+    let start = Instant::now();
+    for life in &mut lives {
+        life.assert_restored(&store);
+    }
+    // The writer waits for a second, again and again.
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+
+    // An account that is removed and added again continues with what waits to be written.
+    for numbers in [[(1, 1, 1, 1)], [(1, 2, 1, 1)], [(1, 0, 1, 1)]] {
+        store.save(lives[0].poll(Some(number_states(numbers))), Duration::from_millis(1));
+    }
+    lives[0].assert_restored(&store);
+    other.execute_batch("ROLLBACK").unwrap();
+    store.save(lives[0].poll(None), WAIT);
+    lives[0].assert_restored(&store);
+    store.save(lives[0].poll(Some(number_states([(2, 0, 1, 1)]))), WAIT);
+    drop(store);
+    lives[0].assert_restored(&open(&file));
+    assert_eq!(recorded(&file, None), lives[0].changes);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Counts of all changes of an account.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::AddAssign;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -82,5 +83,20 @@ impl ChangeCounters {
     fn limited(&self, pair: &[Arc<str>; 2], limit: usize) -> [Arc<str>; 2] {
         let is_within = self.statuses.len() < limit.max(STATUSES.len() * 2);
         if is_within || self.statuses.contains_key(pair) { pair.clone() } else { [OTHER, OTHER].map(Arc::from) }
+    }
+}
+
+impl AddAssign<&Self> for ChangeCounters {
+    /// Adds what was counted by another run.
+    fn add_assign(&mut self, other: &Self) {
+        self.added += other.added;
+        self.removed += other.removed;
+        self.fee_increases += other.fee_increases;
+        self.fee_decreases += other.fee_decreases;
+        self.assignment_changes += other.assignment_changes;
+        self.fees.add_all(&other.fees, usize::MAX);
+        for (pair, count) in &other.statuses {
+            *self.statuses.entry(pair.clone()).or_default() += count;
+        }
     }
 }

@@ -116,7 +116,11 @@ impl FeeMovements {
     /// Returns the label value for a currency.
     fn limited(&self, currency: &Arc<str>, limit: usize) -> Arc<str> {
         let is_known = FeeCause::ALL.iter().any(|cause| self.0.contains_key(&(currency.clone(), *cause)));
-        if is_known || self.0.len() < limit * FeeCause::ALL.len() { currency.clone() } else { OTHER.into() }
+        if is_known || self.0.len() < limit.saturating_mul(FeeCause::ALL.len()) {
+            currency.clone()
+        } else {
+            OTHER.into()
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 //!
 //! Numbers are written and read one by one, so neither direction makes another copy of them.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 
 use serde::de::DeserializeOwned;
@@ -48,17 +49,28 @@ pub(super) enum InvalidBlob {
     Content(&'static str),
 }
 
-/// Returns the compressed form of a listing's inventory.
-pub(super) fn encode_inventory(listing: &Listing) -> io::Result<Vec<u8>> {
-    let json = serde_json::to_vec(listing)?;
-    compress(json.len() as u64, |output| output.write_all(&json))
+/// Returns a listing's inventory as JSON.
+pub(super) fn inventory_json(listing: &Listing) -> io::Result<Vec<u8>> {
+    Ok(serde_json::to_vec(listing)?)
 }
 
-/// Decodes what [`encode_inventory`] returns.
-pub(super) fn decode_inventory(blob: &[u8]) -> Result<Listing, InvalidBlob> {
+/// Returns the compressed form of a listing's inventory.
+pub(super) fn compress_inventory(json: &[u8]) -> io::Result<Vec<u8>> {
+    compress(json.len() as u64, |output| output.write_all(json))
+}
+
+/// Returns a hash that differs if the content does, apart from one case in 2^64.
+pub(super) fn hash(json: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(json);
+    hasher.finish()
+}
+
+/// Decodes what [`compress_inventory`] returns, and returns the hash of the JSON, too.
+pub(super) fn decode_inventory(blob: &[u8]) -> Result<(Listing, u64), InvalidBlob> {
     let mut json = Vec::new();
     decompress(blob)?.read_to_end(&mut json)?;
-    Ok(serde_json::from_slice(&json)?)
+    Ok((serde_json::from_slice(&json)?, hash(&json)))
 }
 
 /// Returns the compressed form of a listing's numbers.

@@ -7,7 +7,7 @@ use super::{RecentChanges, RecordedChange};
 use crate::inventory::{ChangeKind, ChangeRecord};
 
 /// The polls, and the changes of each, that an account is restored with.
-const RECENT: u32 = 12;
+pub(super) const RECENT: u32 = 12;
 
 /// Records changes of an account.
 pub(super) fn insert(
@@ -74,7 +74,7 @@ pub(super) fn recent(connection: &Connection, account: &str) -> rusqlite::Result
     for poll in polls {
         let (time, count) = poll?;
         let Some(at) = from_millis(time) else { continue };
-        // A row that somebody else has written is left out if it cannot be read.
+        // A row that cannot be read is left out.
         let rows = first.query_map((account, time, RECENT), |row| Ok(read(row).ok()))?;
         let changes: Vec<Option<RecordedChange>> = rows.collect::<rusqlite::Result<_>>()?;
         let first = changes.into_iter().flatten().map(|recorded| recorded.change).collect();

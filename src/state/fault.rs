@@ -22,6 +22,9 @@ pub(super) enum Fault {
     /// The file must not be written.
     #[error(transparent)]
     Refused(#[from] StateError),
+    /// Another program has locked the file.
+    #[error("it is locked by another program; end that program")]
+    Locked,
     /// The cause and the remedy of an error that may pass.
     #[error("{message}")]
     Passing {
@@ -36,7 +39,7 @@ impl Fault {
     pub(super) fn needs_reopening(&self) -> bool {
         match self {
             Self::Corrupt(_) | Self::Moved | Self::Refused(_) => true,
-            Self::InvalidValue(_) => false,
+            Self::InvalidValue(_) | Self::Locked => false,
             Self::Passing { reopen, .. } => *reopen,
         }
     }
@@ -55,16 +58,13 @@ impl From<Error> for Fault {
                 return Self::Corrupt(error.to_string());
             }
             ErrorCode::DiskFull => "free space on the disk",
-            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => "end the other program that writes to it",
+            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => return Self::Locked,
             ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen => {
                 "make the file and its folder writable for the exporter"
             }
             _ => "check the disk and the file system",
         };
-        let reopen = !matches!(
-            failure.code,
-            ErrorCode::DiskFull | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::OutOfMemory
-        );
+        let reopen = !matches!(failure.code, ErrorCode::DiskFull | ErrorCode::OutOfMemory);
         Self::Passing { message: format!("{error}; {remedy}"), reopen }
     }
 }

@@ -35,29 +35,44 @@ impl FileIdentity {
     }
 }
 
+/// How many symbolic links in a row are followed.
+const MAX_LINKS: usize = 40;
+
 /// Returns the path of a state file without symbolic links, because SQLite's side files and the lock are beside the
-/// file itself.
+/// file itself. The file need not exist.
 pub(super) fn resolve(path: &Path) -> Result<PathBuf, StateError> {
-    match fs::metadata(path) {
-        Ok(metadata) if !metadata.is_file() => return Err(StateError::NotAFile(path.to_owned())),
-        Ok(_) => return Ok(fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())),
-        Err(_) => {}
+    let mut file = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        match fs::metadata(&file) {
+            Ok(metadata) if !metadata.is_file() => return Err(StateError::NotAFile(path.to_owned())),
+            Ok(_) => return Ok(fs::canonicalize(&file).unwrap_or(file)),
+            Err(_) => {}
+        }
+        let Some(name) = file.file_name().map(ToOwned::to_owned) else {
+            return Err(StateError::NotAFile(path.to_owned()));
+        };
+        let folder = folder_of(&file);
+        let is_missing = match fs::metadata(folder) {
+            Ok(metadata) => !metadata.is_dir(),
+            Err(error) => matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+        };
+        if is_missing {
+            return Err(StateError::MissingFolder(path.to_owned()));
+        }
+        let folder =
+            fs::canonicalize(folder).or_else(|_| std::path::absolute(folder)).unwrap_or_else(|_| folder.to_owned());
+        match fs::read_link(&file) {
+            // The file that the link names will be created there.
+            Ok(target) => file = folder.join(target),
+            Err(_) => return Ok(folder.join(name)),
+        }
     }
-    let Some(name) = path.file_name() else { return Err(StateError::NotAFile(path.to_owned())) };
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    let is_missing = match fs::metadata(folder) {
-        Ok(metadata) => !metadata.is_dir(),
-        Err(error) => matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
-    };
-    if is_missing {
-        return Err(StateError::MissingFolder(path.to_owned()));
-    }
-    let folder =
-        fs::canonicalize(folder).or_else(|_| std::path::absolute(folder)).unwrap_or_else(|_| folder.to_owned());
-    Ok(folder.join(name))
+    Err(StateError::NotAFile(path.to_owned()))
+}
+
+/// Returns the folder that contains a file.
+pub(super) fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Returns a path with something appended to its file name.

@@ -1,19 +1,25 @@
-//! The journal of changes, read by anyone.
+//! The journal of changes, as other programs than the exporter read it.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use rusqlite::{Connection, Row, named_params};
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
 
-use super::database::{check_owner, has_wal, open_read_only};
+use super::connection::{BUSY_TIMEOUT, check_owner, has_wal, is_missing_side_file, open_read_only};
 use super::fault::Fault;
+use super::files::with_suffix;
 use super::times::to_millis;
 use super::{RecordedChange, StateError, changes, schema};
 use crate::inventory::ChangeKind;
 
 /// Rows that are read at once. In between the file is free, so that a reader that pauses does not let its WAL grow.
 const ROWS: u32 = 1000;
+
+/// The position of a row, and its change; `None` if the row is invalid.
+type JournalRow = ((i64, i64), Option<RecordedChange>);
 
 /// Which changes to read.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +60,12 @@ pub enum JournalError {
         "cannot read state file {0}: {0}-wal has data, but the folder is not writable; copy both files to another folder"
     )]
     WalUnreadable(PathBuf),
+    /// The file is locked.
+    #[error("cannot read state file {0}: it is locked by another program; try again")]
+    Locked(PathBuf),
+    /// The file or its folder cannot be read by this user.
+    #[error("cannot read state file {0}: permission denied; run as the exporter's user or root")]
+    PermissionDenied(PathBuf),
     /// The file is corrupt.
     #[error("cannot read state file {path}: {problem}; an exporter that uses it replaces it")]
     Corrupt {
@@ -87,29 +99,38 @@ impl Journal {
     pub fn open(path: &Path) -> Result<Self, JournalError> {
         match path.metadata() {
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(JournalError::Missing(path.to_owned())),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                return Err(JournalError::PermissionDenied(path.to_owned()));
+            }
             Err(error) => return Err(JournalError::new(path, error.into())),
             Ok(metadata) if !metadata.is_file() || metadata.len() == 0 => {
                 return Err(JournalError::NotAStateFile(path.to_owned()));
             }
             Ok(_) => {}
         }
-        let open = || {
-            let (connection, ignores_wal) = open_read_only(path)?;
-            check_owner(path, &connection)?;
-            let version = schema::version(&connection)?;
-            Ok::<_, Fault>((connection, ignores_wal, version))
-        };
-        let (connection, ignores_wal, version) = open().map_err(|fault| JournalError::new(path, fault))?;
-        if version == 0 {
-            return Err(JournalError::NotAStateFile(path.to_owned()));
+        if [path.to_owned(), with_suffix(path, "-wal")]
+            .iter()
+            .any(|path| access(path, Access::READ_OK) == Err(Errno::ACCESS))
+        {
+            return Err(JournalError::PermissionDenied(path.to_owned()));
         }
-        if ignores_wal && has_wal(path) {
-            return Err(JournalError::WalUnreadable(path.to_owned()));
+        let connection = open_read_only(path, BUSY_TIMEOUT).map_err(|error| {
+            let is_wal_unreadable = is_missing_side_file(&error) && has_wal(path);
+            if is_wal_unreadable {
+                JournalError::WalUnreadable(path.to_owned())
+            } else {
+                JournalError::new(path, error.into())
+            }
+        })?;
+        check_owner(path, &connection).map_err(|fault| JournalError::new(path, fault))?;
+        if schema::version(&connection).map_err(|error| JournalError::new(path, error.into()))? == 0 {
+            return Err(JournalError::NotAStateFile(path.to_owned()));
         }
         Ok(Self { connection, path: path.to_owned() })
     }
 
     /// Calls `on_change` with each change that the filter selects, the earliest first, until it returns an error.
+    /// Returns how many rows are skipped because they are invalid.
     ///
     /// # Errors
     /// If the file cannot be read, or the error of `on_change`.
@@ -117,7 +138,8 @@ impl Journal {
         &self,
         filter: &ChangeFilter,
         mut on_change: impl FnMut(RecordedChange) -> Result<(), E>,
-    ) -> Result<(), E> {
+    ) -> Result<u64, E> {
+        let mut skipped = 0;
         // The last row that was read.
         let mut last = (to_millis(filter.since).saturating_sub(1), i64::MAX);
         loop {
@@ -125,23 +147,22 @@ impl Journal {
             let is_last = rows.len() < ROWS as usize;
             for (position, change) in rows {
                 last = position;
-                on_change(change)?;
+                match change {
+                    Some(change) => on_change(change)?,
+                    None => skipped += 1,
+                }
             }
             if is_last {
-                return Ok(());
+                return Ok(skipped);
             }
         }
     }
 
-    /// Returns the next rows after a position, with their positions.
-    fn rows_after(
-        &self,
-        (time, id): (i64, i64),
-        filter: &ChangeFilter,
-    ) -> rusqlite::Result<Vec<((i64, i64), RecordedChange)>> {
+    /// Returns the next rows after a position, with their positions; `None` for an invalid one.
+    fn rows_after(&self, (time, id): (i64, i64), filter: &ChangeFilter) -> rusqlite::Result<Vec<JournalRow>> {
         let mut statement = self.connection.prepare_cached(&format!(
             "SELECT {} FROM changes
-             WHERE (time, id) > (:time, :id)
+             WHERE (time, id) > (:time, :id) AND typeof(time) = 'integer'
                  AND (:accounts IS NULL OR account IN (SELECT value FROM json_each(:accounts)))
                  AND (:kinds IS NULL OR kind IN (SELECT value FROM json_each(:kinds)))
              ORDER BY time, id LIMIT :rows",
@@ -156,7 +177,7 @@ impl Journal {
             ":kinds": json_array(&kinds),
             ":rows": ROWS,
         };
-        let read = |row: &Row<'_>| Ok(((row.get("time")?, row.get("id")?), changes::read(row)?));
+        let read = |row: &Row<'_>| Ok(((row.get("time")?, row.get("id")?), changes::read(row).ok()));
         statement.query_map(parameters, read)?.collect()
     }
 }
@@ -173,6 +194,7 @@ impl JournalError {
             Fault::Refused(StateError::Newer { path, found, supported }) => Self::Newer { path, found, supported },
             Fault::Refused(StateError::Foreign(path)) => Self::NotAStateFile(path),
             Fault::Corrupt(problem) | Fault::InvalidValue(problem) => Self::Corrupt { path, problem },
+            Fault::Locked => Self::Locked(path),
             Fault::Passing { message: cause, .. } => Self::Unreadable { path, cause },
             fault => Self::Unreadable { path, cause: format!("{fault}; try again") },
         }

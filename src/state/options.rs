@@ -1,10 +1,12 @@
 //! The options of the state file.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
+use super::StateError;
+use super::files::{folder_of, resolve};
 use crate::duration;
 
 /// What survives a restart, and where.
@@ -20,15 +22,23 @@ pub struct StateOptions {
 }
 
 impl StateOptions {
-    /// Returns what is wrong with the folder of the state file, if anything is.
+    /// Returns what is wrong with the path of the state file, if anything is.
     #[must_use]
     pub fn folder_problem(&self) -> Option<String> {
-        let folder = folder_of(self.file.as_ref()?);
-        (!folder.is_dir()).then(|| format!("folder {} does not exist; create it", folder.display()))
+        let file = self.file.as_ref()?;
+        match resolve(file) {
+            Err(StateError::MissingFolder(_)) => {
+                let folder = folder_of(file);
+                Some(if folder.is_dir() {
+                    format!("the folder that {} links to does not exist; create it", file.display())
+                } else {
+                    format!("folder {} does not exist; create it", folder.display())
+                })
+            }
+            Err(StateError::NotAFile(_)) => {
+                Some(format!("{} is not a regular file; set the path of a file", file.display()))
+            }
+            _ => None,
+        }
     }
-}
-
-/// Returns the folder that contains a file.
-pub(super) fn folder_of(file: &Path) -> &Path {
-    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 /// Minimum time between two messages about the same error.
 const LOG_INTERVAL: Duration = Duration::from_mins(1);
@@ -25,10 +25,14 @@ pub(super) struct Report(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     status: StateStatus,
-    /// The last error that was logged, and when.
+    /// The last error of writing that was logged, and when.
     logged: Option<(String, Instant)>,
+    /// The last error of reading that was logged, and when.
+    read_logged: Option<(String, Instant)>,
     /// Whether the last attempt to write failed.
     is_failing: bool,
+    /// Whether it was logged since then that changes are combined.
+    is_combined: bool,
 }
 
 impl Report {
@@ -56,10 +60,39 @@ impl Report {
         }
     }
 
-    /// Records that something in the file cannot be read, which therefore is not restored.
-    pub(super) fn read_failed(&self, path: &Path, account: &str, problem: &str) {
-        if self.lock().count(problem) {
-            error!(file = %path.display(), account, error = problem, "stored state of an account not restored");
+    /// Records that something in the file is invalid, which therefore is not restored.
+    pub(super) fn invalid(&self, path: &Path, account: &str, problem: &str) {
+        if self.lock().count_read(problem) {
+            error!(file = %path.display(), account, error = problem, "stored state of an account is invalid, not restored");
+        }
+    }
+
+    /// Records that the file cannot be read for now.
+    pub(super) fn not_restored(&self, path: &Path, account: &str, problem: &str) {
+        if self.lock().count_read(problem) {
+            error!(
+                file = %path.display(), account, error = problem,
+                "stored state not restored, adding to it when the file can be read"
+            );
+        }
+    }
+
+    /// Records that the file was removed or replaced while it was open.
+    pub(super) fn replaced(&self, path: &Path) {
+        self.lock().status.errors += 1;
+        error!(
+            file = %path.display(),
+            "state file was removed or replaced, recorded changes are lost, writing a new one"
+        );
+    }
+
+    /// Records that too many changes wait, so that those of several polls are combined.
+    pub(super) fn combined(&self, path: &Path) {
+        if !std::mem::replace(&mut self.lock().is_combined, true) {
+            warn!(
+                file = %path.display(),
+                "too many changes wait to be written, recording only the net difference of further polls"
+            );
         }
     }
 
@@ -67,6 +100,7 @@ impl Report {
     pub(super) fn written(&self, path: &Path, now: SystemTime) {
         let mut inner = self.lock();
         inner.status.last_write_at = Some(now);
+        inner.is_combined = false;
         if std::mem::take(&mut inner.is_failing) {
             inner.logged = None;
             info!(file = %path.display(), "state file is written again");
@@ -79,14 +113,24 @@ impl Report {
 }
 
 impl Inner {
-    /// Counts an error and returns whether it is to be logged.
+    /// Counts an error of writing and returns whether it is to be logged.
     fn count(&mut self, problem: &str) -> bool {
         self.status.errors += 1;
-        let is_logged =
-            self.logged.as_ref().is_some_and(|(logged, at)| logged == problem && at.elapsed() < LOG_INTERVAL);
-        if !is_logged {
-            self.logged = Some((problem.to_owned(), Instant::now()));
-        }
-        !is_logged
+        is_logged(&mut self.logged, problem)
     }
+
+    /// Counts an error of reading and returns whether it is to be logged.
+    fn count_read(&mut self, problem: &str) -> bool {
+        self.status.errors += 1;
+        is_logged(&mut self.read_logged, problem)
+    }
+}
+
+/// Returns whether an error is to be logged after the last one of its kind.
+fn is_logged(last: &mut Option<(String, Instant)>, problem: &str) -> bool {
+    let is_repeated = last.as_ref().is_some_and(|(last, at)| last == problem && at.elapsed() < LOG_INTERVAL);
+    if !is_repeated {
+        *last = Some((problem.to_owned(), Instant::now()));
+    }
+    !is_repeated
 }

@@ -1,7 +1,7 @@
 //! The schema of a state file, which is an interface: people query it with `sqlite3`, so it changes only by migrations.
 //!
-//! All times are Unix timestamps in milliseconds. SQLite stores in the header of each file whose it is
-//! (`application_id`) and which schema it has (`user_version`).
+//! All times are Unix timestamps in milliseconds. The header of each file has the id of the application
+//! (`application_id`) and the version of the schema (`user_version`).
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
@@ -86,7 +86,7 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {
     Ok(u32::try_from(version).unwrap_or(MAX_VERSION).min(MAX_VERSION))
 }
 
-/// Returns whose file it is, according to its header.
+/// Returns the id of the application that the file belongs to.
 pub(super) fn application_id(connection: &Connection) -> rusqlite::Result<u32> {
     // SQLite returns it as a signed number.
     let id: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;

@@ -4,12 +4,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
-use super::core::Core;
-use super::database::Database;
 use super::files::resolve;
+use super::known::KnownAccounts;
 use super::queue::Queue;
+use super::reader::Reader;
 use super::report::Report;
-use super::writer::{self, Shared};
+use super::restore;
+use super::shared::Shared;
+use super::state_file::StateFile;
+use super::writer;
 use super::{AccountKey, Save, StateError, StateOptions, StateStatus, StoredAccount};
 
 /// How long dropping a store waits for what is left to store.
@@ -31,20 +34,24 @@ impl StateStore {
     /// See [`StateError`].
     pub fn open(options: &StateOptions, now: fn() -> SystemTime) -> Result<Self, StateError> {
         let path = resolve(options.file.as_deref().ok_or(StateError::NoFile)?)?;
-        let report = Report::default();
-        let core = Core::open(Database::new(path), now, &report)?;
-        let (core, queue, retention) = (Mutex::new(core), Queue::default(), options.retention);
-        let shared = Arc::new(Shared { core, queue, report, retention });
-        let of_writer = Arc::clone(&shared);
+        let shared = Arc::new(Shared {
+            queue: Queue::default(),
+            known: KnownAccounts::default(),
+            reader: Reader::new(path.clone()),
+            report: Report::default(),
+            retention: options.retention,
+            now,
+        });
+        let file = StateFile::open(path, &shared)?;
+        let writer_shared = Arc::clone(&shared);
         let builder = thread::Builder::new().name("state".to_owned());
-        let writer = builder.spawn(move || writer::run(&of_writer)).map_err(StateError::Thread)?;
+        let writer = builder.spawn(move || writer::run(file, &writer_shared)).map_err(StateError::Thread)?;
         Ok(Self { shared, writer: Mutex::new(Some(writer)) })
     }
 
-    /// Returns the state of an account, if there is any of the same source.
+    /// Returns the state of an account, if there is any of the same source. Does not wait for a write.
     pub fn restore(&self, account: &AccountKey) -> Option<StoredAccount> {
-        let mut core = self.shared.core.lock().unwrap_or_else(PoisonError::into_inner);
-        let restored = core.restore(account, &self.shared.report)?;
+        let restored = restore::restore(&self.shared, account)?;
         self.shared.queue.mark_seen(account.name.clone());
         Some(restored)
     }
@@ -52,7 +59,9 @@ impl StateStore {
     /// Stores the result of a poll. Returns when that is committed or has failed, or after `timeout`; in the last two
     /// cases it is stored later, when it can be. While storing is known to be slow, returns at once.
     pub fn save(&self, save: Save, timeout: Duration) {
-        self.shared.queue.save(save.into(), timeout);
+        if self.shared.queue.save(save.into(), timeout) {
+            self.shared.report.combined(self.shared.reader.path());
+        }
     }
 
     /// Returns how storing goes.

@@ -1,48 +1,41 @@
 //! The thread that writes a state file.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
-
-use super::core::Core;
 use super::fault::Fault;
-use super::queue::{Queue, Task, Work};
-use super::report::Report;
-
-/// What the store and its writer share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) core: Mutex<Core>,
-    pub(super) queue: Queue,
-    pub(super) report: Report,
-    pub(super) retention: Duration,
-}
+use super::queue::{PendingWrites, Task};
+use super::shared::Shared;
+use super::state_file::StateFile;
 
 /// Writes what is saved until the store is closed.
-pub(super) fn run(shared: &Shared) {
+pub(super) fn run(mut file: StateFile, shared: &Shared) {
+    let path = shared.reader.path();
     loop {
         match shared.queue.next() {
-            Task::Write(work) => {
-                match write(shared, &work) {
+            Task::Write(writes) => {
+                match write(&mut file, shared, &writes) {
                     Ok(()) => shared.queue.written(),
-                    Err(_) => shared.queue.failed(work),
+                    Err(_) => {
+                        if shared.queue.failed(&writes) {
+                            shared.report.combined(path);
+                        }
+                    }
                 }
                 // No poll waits for this.
-                shared.core.lock().unwrap_or_else(PoisonError::into_inner).shrink_wal();
+                file.shrink_wal();
             }
             Task::Maintain => {
-                let mut core = shared.core.lock().unwrap_or_else(PoisonError::into_inner);
-                let has_more = core.maintain(shared.retention, &shared.report);
+                let has_more = file.maintain(shared.retention, shared);
                 if let Err(fault) = &has_more {
-                    shared.report.write_failed(core.path(), &fault.to_string());
+                    shared.report.write_failed(path, &fault.to_string());
                 }
-                drop(core);
                 shared.queue.maintained(has_more.unwrap_or(false));
             }
-            Task::Close(work) => {
-                if !work.is_empty() {
-                    _ = write(shared, &work);
+            Task::Close(writes) => {
+                if !writes.is_empty() {
+                    _ = write(&mut file, shared, &writes);
                 }
-                shared.core.lock().unwrap_or_else(PoisonError::into_inner).close();
+                // The connection that is closed last removes the WAL.
+                shared.reader.close();
+                file.close();
                 shared.queue.closed();
                 return;
             }
@@ -50,11 +43,10 @@ pub(super) fn run(shared: &Shared) {
     }
 }
 
-fn write(shared: &Shared, work: &Work) -> Result<(), Fault> {
-    let mut core = shared.core.lock().unwrap_or_else(PoisonError::into_inner);
-    let written = core.write(&work.saves, &work.seen, &shared.report);
+fn write(file: &mut StateFile, shared: &Shared, writes: &PendingWrites) -> Result<(), Fault> {
+    let written = file.write(writes, shared);
     if let Err(fault) = &written {
-        shared.report.write_failed(core.path(), &fault.to_string());
+        shared.report.write_failed(shared.reader.path(), &fault.to_string());
     }
     written
 }

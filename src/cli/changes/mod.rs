@@ -63,7 +63,12 @@ fn run(options: &Options) -> Result<(), CommandError> {
     let is_terminal = io::stdout().is_terminal();
     let mut printer = Printer::new(options.output.format, is_terminal.then_some(now), io::stdout().lock());
     match print(&journal, &filter, &mut printer) {
-        Ok(0) => {
+        Ok(Printed { skipped: skipped @ 1.., .. }) => {
+            let file = path.display();
+            let rows = if skipped == 1 { "row is" } else { "rows are" };
+            Err(anyhow::anyhow!("{skipped} {rows} skipped: invalid data in state file {file}; another program wrote it, or the disk is damaged").into())
+        }
+        Ok(Printed { printed: 0, .. }) => {
             let is_filtered = !(filter.accounts.is_empty() && filter.kinds.is_empty());
             let (which, since) = (if is_filtered { "matching " } else { "" }, timestamp::to_seconds(filter.since));
             // If stderr is closed, only the exit status remains.
@@ -76,15 +81,22 @@ fn run(options: &Options) -> Result<(), CommandError> {
     }
 }
 
-/// Prints the selected changes and returns how many there are. Those that precede an error are printed.
-fn print(journal: &Journal, filter: &ChangeFilter, printer: &mut Printer<impl Write>) -> Result<u64, PrintError> {
+/// How many changes there are.
+struct Printed {
+    printed: u64,
+    /// Those whose rows are invalid.
+    skipped: u64,
+}
+
+/// Prints the selected changes. Those that precede an error are printed.
+fn print(journal: &Journal, filter: &ChangeFilter, printer: &mut Printer<impl Write>) -> Result<Printed, PrintError> {
     let mut count = 0;
     let read = journal.read(filter, |change: RecordedChange| {
         count += 1;
         printer.print(change).map_err(PrintError::Output)
     });
     let finished = printer.finish();
-    read?;
+    let skipped = read?;
     finished?;
-    Ok(count)
+    Ok(Printed { printed: count, skipped })
 }
