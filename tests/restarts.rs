@@ -116,7 +116,7 @@ fn database(state: &TempDir) -> Connection {
     Connection::open(state.path().join("state.db")).unwrap()
 }
 
-const FAST: [&str; 2] = ["--poll.interval=50ms", "--poll.timeout=30s"];
+const FAST: [&str; 3] = ["--poll.interval=50ms", "--poll.timeout=30s", "--poll.stale-after=3h"];
 const SLOW: [&str; 1] = ["--poll.interval=1h"];
 
 /// The counters of changes of a scrape.
@@ -262,7 +262,7 @@ async fn stale_inventory_is_compared_but_not_served_and_old_one_neither() {
         age_state(&state, age);
         account.set_up(false);
 
-        let exporter = account.exporter(&state, &[&FAST[..], &["--poll.stale-after=3h"]].concat()).await;
+        let exporter = account.exporter(&state, &FAST).await;
         let after = exporter.scrape().await;
         assert_eq!(after.inventory() == before.inventory(), is_served, "{age}: {}", after.0);
         assert_eq!(after.inventory().is_empty(), !is_served, "{age}");
@@ -299,7 +299,7 @@ async fn account_that_lists_other_numbers_is_not_restored() {
 #[tokio::test]
 async fn failed_poll_is_restored_as_failed() {
     let (account, state) = (Account::start(10).await, tempfile::tempdir().unwrap());
-    let mut exporter = account.exporter(&state, &["--poll.interval=50ms", "--tryvox.timeout=1s"]).await;
+    let mut exporter = account.exporter(&state, &[&FAST[..], &["--tryvox.timeout=1s"]].concat()).await;
     exporter.wait_for_polls(1).await;
     account.set_up(false);
     exporter.wait_for_log("poll failed", 1).await;
@@ -308,6 +308,7 @@ async fn failed_poll_is_restored_as_failed() {
     let exporter = account.exporter(&state, &FAST).await;
     let after = exporter.scrape().await;
     assert_eq!(after.account_value("tryvox_up", ""), 0.0);
+    assert!(!before.inventory().is_empty());
     assert_eq!(after.inventory(), before.inventory());
     assert!(exporter.get("/").await.text().await.unwrap().contains("timeout"));
 }
@@ -536,6 +537,7 @@ async fn prometheus_sees_no_gap_and_every_change_over_a_restart() {
         "--log.level=debug",
         "--poll.interval=50ms",
         "--poll.timeout=30s",
+        "--poll.stale-after=3h",
     ]);
     command.arg(format!("--web.listen-address={address}")).env("TRYVOX_API_KEY", KEY);
     let mut exporter = ServerProcess::spawn(command).await;
