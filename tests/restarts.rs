@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::common::accounts::ConfigFile;
 use crate::common::api::{MockApi, page, record};
 use crate::common::expected::Series;
 use crate::common::prometheus::Prometheus;
@@ -32,6 +33,8 @@ struct Numbers {
     records: BTreeMap<String, Value>,
     /// If there is one, the account changes at random before each response.
     life: Option<Rng>,
+    /// By how many the API reports more numbers than it lists.
+    surplus: usize,
     /// All listings so far.
     listings: Vec<BTreeMap<String, Value>>,
 }
@@ -48,8 +51,11 @@ impl Account {
             let (listed, mut up) = (listed.clone(), up.clone());
             async move {
                 up.wait_for(|is_up| *is_up).await.unwrap();
-                let records = listed.lock().unwrap().records();
-                page(&records, records.len(), 1, 1)
+                let (records, surplus) = {
+                    let mut listed = listed.lock().unwrap();
+                    (listed.records(), listed.surplus)
+                };
+                page(&records, records.len() + surplus, 1, 1)
             }
         })
         .await;
@@ -448,6 +454,63 @@ async fn counters_over_kills_are_those_of_one_run_over_the_stored_listings() {
         assert_eq!(journal_counts(&state).get(kind).copied().unwrap_or_default(), total, "{kind} in the journal");
     }
     assert!(counts["added"] > 0.0 && counts["fee"] > 0.0, "{counts:?}");
+}
+
+/// Starts an exporter with this configuration file and a state file in another folder.
+async fn configured_exporter(file: &ConfigFile, state: &TempDir) -> ServerProcess {
+    let arguments = [&*file.flag(), &*state_flag(state.path()), "--web.enable-lifecycle", "--log.level=debug"];
+    ServerProcess::start(&arguments, &[("TRYVOX_API_KEY", KEY)]).await
+}
+
+#[tokio::test]
+async fn reload_does_not_bring_a_stale_restored_inventory_back() {
+    let (account, state) = (Account::start(10).await, tempfile::tempdir().unwrap());
+    let text = |stale_after: &str| {
+        format!(
+            "tryvox: {{url: '{}'}}\npoll: {{interval: 1h, stale_after: {stale_after}}}\naccounts: [{{account_id: acc_demo}}]\n",
+            account.api.url()
+        )
+    };
+    let file = ConfigFile::new(&text("10m"));
+    let mut exporter = configured_exporter(&file, &state).await;
+    exporter.wait_for_polls(1).await;
+    exporter.stop(Signal::TERM).await;
+    age_state(&state, 1800);
+    account.set_up(false);
+    let mut exporter = configured_exporter(&file, &state).await;
+    for (reloads, (stale_after, is_served)) in [("11m", false), ("45m", true), ("20m", false)].into_iter().enumerate() {
+        file.write(&text(stale_after));
+        exporter.signal(Signal::HUP);
+        exporter.wait_for_log("configuration reloaded", reloads + 1).await;
+        assert_eq!(exporter.scrape().await.inventory().is_empty(), !is_served, "{stale_after}");
+    }
+}
+
+#[tokio::test]
+async fn watched_number_that_an_inexact_listing_lacks_keeps_its_status_over_a_restart() {
+    let (account, state) = (Account::start(10).await, tempfile::tempdir().unwrap());
+    let file = ConfigFile::new(&format!(
+        "tryvox: {{url: '{}'}}\npoll: {{interval: 100ms, timeout: 30s, stale_after: 1h}}\n\
+         accounts: [{{account_id: acc_demo, watch: [{{number: +14155550003, name: hotline}}]}}]\n",
+        account.api.url()
+    ));
+    let mut exporter = configured_exporter(&file, &state).await;
+    exporter.wait_for_polls(1).await;
+    account.change(|numbers| {
+        numbers.records.remove("+14155550003");
+        numbers.surplus = 1;
+    });
+    wait_for_new_poll(&mut exporter).await;
+    let before = exporter.scrape().await.family("tryvox_watched_number_status");
+    assert_eq!(before.values().sum::<f64>(), 1.0);
+    account.set_up(false);
+    exporter.stop(Signal::KILL).await;
+    let exporter = configured_exporter(&file, &state).await;
+    assert_eq!(exporter.scrape().await.family("tryvox_watched_number_status"), before);
+    account.set_up(true);
+    let mut exporter = exporter;
+    exporter.wait_for_polls(1).await;
+    assert_eq!(exporter.scrape().await.family("tryvox_watched_number_status"), before);
 }
 
 #[tokio::test]

@@ -44,7 +44,8 @@ async fn assert_sizing(numbers: usize) -> u64 {
         + 4 * STATUSES
         + 4 * STATUSES * currencies
         + STATUSES + 1
-        + 3 * with_series + 1
+        + 4 * with_series + 1
+        + 10 * currencies
         + 85
         // The exporter itself.
         + 25;

@@ -16,8 +16,8 @@ pub struct Listing {
     /// Totals by owner. Not serialized, because they follow from the numbers and the configuration.
     #[serde(skip)]
     pub owners: OwnerTotals,
-    /// The watched numbers. Not serialized, like the owners.
-    #[serde(skip)]
+    /// The watched numbers.
+    #[serde(default)]
     pub watched: Arc<[WatchedStatus]>,
 }
 

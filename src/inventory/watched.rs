@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Assignment, E164, NumberStates};
 
 /// The status of a watched number that the account does not have.
 pub const MISSING: &str = "missing";
 
 /// A number that must work.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WatchedNumber {
     /// The number.
     pub e164: E164,
@@ -17,7 +19,7 @@ pub struct WatchedNumber {
 }
 
 /// A watched number as of a listing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WatchedStatus {
     /// The number.
     pub number: WatchedNumber,

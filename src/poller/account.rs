@@ -185,7 +185,16 @@ impl AccountSnapshot {
             let ListingContent { numbers, is_exact, watched, .. } = &*last.content;
             let watched = WatchedStatus::of_listing(&config.watch, numbers, *is_exact, watched);
             let content = ListingContent { watched, ..ListingContent::clone(&last.content) };
-            LastListing::new(Arc::new(content), last.listed_at, last.suspended, &config.poll)
+            let listing = LastListing::new(Arc::new(content), last.listed_at, last.suspended, &config.poll);
+            match self.polls.successes {
+                // It was restored, and may have been stale from the start.
+                0 if last.stale_at <= last.listed_at => listing.stale_since(last.stale_at),
+                0 => {
+                    let stale_at = listing.stale_at;
+                    listing.stale_since(stale_at)
+                }
+                _ => listing,
+            }
         });
         Self { last_listing, ..self.clone() }
     }

@@ -48,7 +48,7 @@ impl Poller {
             let inventory = listing.inventory.with_number_limit(config.collector.number_limit, &config.watch);
             listing.inventory = inventory.with_label_limit(config.collector.label_limit);
             listing.owners = config.owners.totals(&numbers, config.collector.label_limit);
-            listing.watched = WatchedStatus::of_listing(&config.watch, &numbers, listing.is_exact(), &[]);
+            listing.watched = WatchedStatus::of_listing(&config.watch, &numbers, listing.is_exact(), &listing.watched);
             let content = Arc::new(ListingContent::new(&listing, &numbers));
             (Arc::new(listing), self.last_listing(content, listed_at))
         });
