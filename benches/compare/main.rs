@@ -16,7 +16,26 @@ mod table;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use measure::Workload;
+use measure::{
+    Workload, measure_memory, measure_polls, measure_polls_with_latency, measure_scrape_latency, measure_scrape_rate,
+    measure_startup,
+};
+use state::measure_state;
+use table::Row;
+
+/// Takes the path of the reference exporter.
+type Measurement = fn(&Path, &Workload) -> Vec<Row>;
+
+/// All measurements by the names that select them on the command line.
+const MEASUREMENTS: [(&str, Measurement); 7] = [
+    ("poll", measure_polls),
+    ("latency", measure_polls_with_latency),
+    ("scrapes", measure_scrape_rate),
+    ("lateness", measure_scrape_latency),
+    ("memory", measure_memory),
+    ("state", measure_state),
+    ("start", measure_startup),
+];
 
 fn main() {
     // `cargo bench` passes this flag, `cargo test --benches` does not.
@@ -28,7 +47,7 @@ fn main() {
     let reference = build_reference_exporter();
     let mut rows = Vec::new();
     let is_selected = |name: &str| selected.is_empty() || selected.iter().any(|selected| selected == name);
-    for (_, measure) in measure::MEASUREMENTS.iter().filter(|(name, _)| is_selected(name)) {
+    for (_, measure) in MEASUREMENTS.iter().filter(|(name, _)| is_selected(name)) {
         for row in measure(&reference, &workload) {
             // The figures of a tiny workload mean nothing.
             if is_full_run {

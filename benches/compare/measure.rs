@@ -8,7 +8,6 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Runtime;
 
 use crate::process::{EXPORTER, ServerProcess, count_series, first_value, get, successful_polls};
-use crate::state::measure_state;
 use crate::table::Row;
 
 /// How much is measured.
@@ -50,20 +49,6 @@ impl Workload {
     };
 }
 
-/// Takes the path of the reference exporter.
-type Measurement = fn(&Path, &Workload) -> Vec<Row>;
-
-/// All measurements by the names that select them on the command line.
-pub(crate) const MEASUREMENTS: [(&str, Measurement); 7] = [
-    ("poll", measure_polls),
-    ("latency", measure_polls_with_latency),
-    ("scrapes", measure_scrape_rate),
-    ("lateness", measure_scrape_latency),
-    ("memory", measure_memory),
-    ("state", measure_state),
-    ("start", measure_startup),
-];
-
 /// Enables the collectors that are disabled by default.
 pub(crate) const ALL_COLLECTORS: [&str; 3] = ["--collector.region", "--collector.trunk", "--collector.application"];
 
@@ -82,7 +67,7 @@ fn start_reference(binary: &Path, api: &ServerProcess, arguments: &[&str]) -> Se
 }
 
 /// Measures CPU time and duration of a poll if the API responds without latency.
-fn measure_polls(binary: &Path, workload: &Workload) -> Vec<Row> {
+pub(crate) fn measure_polls(binary: &Path, workload: &Workload) -> Vec<Row> {
     let numbers = workload.numbers;
     let api = ServerProcess::simulator(&[&format!("--numbers={numbers}")]);
     let (mut exporter_costs, mut reference_costs) = (Vec::new(), Vec::new());
@@ -135,7 +120,7 @@ pub(crate) fn poll_cost(exporter: &ServerProcess, polls: f64) -> PollCost {
 }
 
 /// Compares the duration of a poll with the minimum that the latency of the API allows.
-fn measure_polls_with_latency(_: &Path, workload: &Workload) -> Vec<Row> {
+pub(crate) fn measure_polls_with_latency(_: &Path, workload: &Workload) -> Vec<Row> {
     let (latency, pages, in_flight) = (0.04, 200, 8);
     let api = ServerProcess::simulator(&[&format!("--numbers={}", pages * 100), "--latency=40ms"]);
     let exporter = ServerProcess::exporter(&api, &["--poll.interval=2s", &format!("--tryvox.concurrency={in_flight}")]);
@@ -152,7 +137,7 @@ fn measure_polls_with_latency(_: &Path, workload: &Workload) -> Vec<Row> {
 }
 
 /// Measures the rate of scrapes while no poll is in progress.
-fn measure_scrape_rate(binary: &Path, workload: &Workload) -> Vec<Row> {
+pub(crate) fn measure_scrape_rate(binary: &Path, workload: &Workload) -> Vec<Row> {
     let mut rows = Vec::new();
     for (numbers, limit, min_ratio, target) in [("17", "0", 12.0, "12"), ("20000", "3180", 20.0, "20")] {
         let api = ServerProcess::simulator(&["--numbers", numbers]);
@@ -206,7 +191,7 @@ fn requests_per_second(server: &ServerProcess, encoding: &str, duration: Duratio
 }
 
 /// Compares the latency of scrapes during polls with that between polls.
-fn measure_scrape_latency(_: &Path, workload: &Workload) -> Vec<Row> {
+pub(crate) fn measure_scrape_latency(_: &Path, workload: &Workload) -> Vec<Row> {
     let numbers = workload.large_numbers;
     let api = ServerProcess::simulator(&[&format!("--numbers={numbers}")]);
     let exporter = ServerProcess::exporter(&api, &["--poll.interval=6s"]);
@@ -269,7 +254,7 @@ async fn scrape_steadily(url: &str, duration: Duration) -> Vec<TimedScrape> {
 }
 
 /// Measures peak memory by the size of the account, and whether memory grows with the number of polls.
-fn measure_memory(_: &Path, workload: &Workload) -> Vec<Row> {
+pub(crate) fn measure_memory(_: &Path, workload: &Workload) -> Vec<Row> {
     let peak_kib = |numbers: usize| {
         let api = ServerProcess::simulator(&[&format!("--numbers={numbers}"), "--life=1s"]);
         let exporter = ServerProcess::exporter(&api, &[&["--poll.interval=1s"], &ALL_COLLECTORS[..]].concat());
@@ -317,7 +302,7 @@ fn measure_memory(_: &Path, workload: &Workload) -> Vec<Row> {
 }
 
 /// Measures the time from start to the first response, and the size of the binary.
-fn measure_startup(_: &Path, workload: &Workload) -> Vec<Row> {
+pub(crate) fn measure_startup(_: &Path, workload: &Workload) -> Vec<Row> {
     let startup_milliseconds = |_| {
         let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let started_at = Instant::now();
