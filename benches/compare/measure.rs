@@ -26,6 +26,8 @@ pub(crate) struct Workload {
     scrape_duration: Duration,
     /// After how many more polls memory is compared.
     soak_polls: f64,
+    /// Time between polls of the large account while the cost of a state file is measured.
+    pub(crate) state_interval: Duration,
 }
 
 impl Workload {
@@ -37,6 +39,7 @@ impl Workload {
         load_duration: Duration::from_secs(4),
         scrape_duration: Duration::from_mins(1),
         soak_polls: 1000.0,
+        state_interval: Duration::from_secs(10),
     };
     pub(crate) const TINY: Self = Self {
         numbers: 300,
@@ -46,6 +49,7 @@ impl Workload {
         load_duration: Duration::from_millis(200),
         scrape_duration: Duration::from_secs(2),
         soak_polls: 3.0,
+        state_interval: Duration::from_secs(1),
     };
 }
 

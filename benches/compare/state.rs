@@ -2,14 +2,11 @@
 
 use std::fmt::Write;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::measure::{ALL_COLLECTORS, Workload, median, poll_cost};
 use crate::process::{EXPORTER, ServerProcess, successful_polls};
 use crate::table::Row;
-
-/// Time between polls of the large account.
-const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Polls that are measured in each round.
 const POLLS: f64 = 2.0;
@@ -18,15 +15,16 @@ const POLLS: f64 = 2.0;
 pub(crate) fn measure_state(_: &Path, workload: &Workload) -> Vec<Row> {
     let numbers = workload.large_numbers;
     // One change per tick, so that 1% of the numbers have changed at the next poll.
-    let tick = INTERVAL * 100 / u32::try_from(numbers).unwrap();
+    let tick = workload.state_interval * 100 / u32::try_from(numbers).unwrap();
+    let life = format!("--life={}us", tick.as_micros());
     let mut rows = vec![
         cpu_row(workload, "nothing changed", &[], 1.3, "1.3"),
-        cpu_row(workload, "1% changed", &[&format!("--life={}us", tick.as_micros())], 1.6, "1.6"),
+        cpu_row(workload, "1% changed", &[&life], 1.6, "1.6"),
     ];
 
     let folder = tempfile::tempdir().unwrap();
     let state = state_flag(folder.path());
-    let api = ServerProcess::simulator(&[&format!("--numbers={numbers}"), "--life=1ms"]);
+    let api = ServerProcess::simulator(&[&format!("--numbers={numbers}"), &life]);
     let arguments = [&["--poll.interval=1s", &*state], &ALL_COLLECTORS[..]].concat();
     let exporter = ServerProcess::exporter(&api, &arguments);
     exporter.wait_for_polls(1.0 + workload.polls);
@@ -101,7 +99,7 @@ fn row(subject: &str, what: &str, value: f64, limit: f64, unit: &str) -> Row {
 fn cpu_row(workload: &Workload, what: &str, life: &[&str], limit: f64, target: &'static str) -> Row {
     let numbers = workload.large_numbers;
     let api = ServerProcess::simulator(&[&[&*format!("--numbers={numbers}")], life].concat());
-    let interval = format!("--poll.interval={}s", INTERVAL.as_secs());
+    let interval = format!("--poll.interval={}s", workload.state_interval.as_secs());
     let arguments = [&[&*interval], &ALL_COLLECTORS[..]].concat();
     let cost = |exporter: &ServerProcess| poll_cost(exporter, POLLS).cpu_seconds;
     let (mut with_state, mut without_state) = (Vec::new(), Vec::new());
