@@ -13,6 +13,7 @@ use rusqlite::Connection;
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tryvox_exporter::inventory::ChangeCounters;
@@ -82,11 +83,18 @@ impl Account {
 
     /// Starts an exporter whose state is in this folder, through another program.
     async fn wrapped_exporter(&self, wrapper: &[&str], state: &Path, arguments: &[&str]) -> ServerProcess {
+        let mut command = self.exporter_command(wrapper, state);
+        command.arg("--web.listen-address=127.0.0.1:0").args(arguments);
+        ServerProcess::spawn(command).await
+    }
+
+    /// Returns a command that runs an exporter whose state is in this folder, through another program.
+    fn exporter_command(&self, wrapper: &[&str], state: &Path) -> Command {
         let (state, url) = (state_flag(state), format!("--tryvox.url={}", self.api.url()));
         let mut command = wrapped_command(wrapper, &[&*state, &url]);
-        command.args(["--tryvox.account-id=acc_demo", "--log.level=debug", "--web.listen-address=127.0.0.1:0"]);
-        command.args(["--tryvox.rate-limit=0", "--tryvox.retry-for=1ms"]).args(arguments).env("TRYVOX_API_KEY", KEY);
-        ServerProcess::spawn(command).await
+        command.args(["--tryvox.account-id=acc_demo", "--log.level=debug"]);
+        command.args(["--tryvox.rate-limit=0", "--tryvox.retry-for=1ms"]).env("TRYVOX_API_KEY", KEY);
+        command
     }
 }
 
@@ -581,8 +589,10 @@ async fn check_denied_outages(path: &str, mode: u32, fails_while_open: bool) {
 
 #[tokio::test]
 async fn unreadable_state_file_is_continued_when_it_is_readable_again() {
-    // An open file is written whatever its mode is.
-    check_denied_outages("state.db", 0o600, false).await;
+    // Files that are open can be used whatever their modes are.
+    for file in ["state.db", "state.db.lock"] {
+        check_denied_outages(file, 0o600, false).await;
+    }
 }
 
 #[tokio::test]
@@ -747,19 +757,8 @@ async fn prometheus_sees_no_gap_and_every_change_over_a_restart() {
     });
     // The listing after the restart takes its time.
     account.set_up(false);
-    let state_file = state_flag(state.path());
-    let url = format!("--tryvox.url={}", account.api.url());
-    let mut command = crate::common::command(&[
-        &*state_file,
-        &url,
-        "--tryvox.account-id=acc_demo",
-        "--tryvox.timeout=30s",
-        "--log.level=debug",
-        "--poll.interval=50ms",
-        "--poll.timeout=30s",
-        "--poll.stale-after=3h",
-    ]);
-    command.arg(format!("--web.listen-address={address}")).env("TRYVOX_API_KEY", KEY);
+    let mut command = account.exporter_command(&[], state.path());
+    command.arg(format!("--web.listen-address={address}")).arg("--tryvox.timeout=30s").args(FAST);
     let mut exporter = ServerProcess::spawn(command).await;
     let down = killed_at.elapsed();
     prometheus.wait_for("up == 1 and changes(process_start_time_seconds[1m]) > 0").await;
