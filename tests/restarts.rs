@@ -2,23 +2,28 @@
 //! served before.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use std::{fs, process};
 
 use fastrand::Rng;
 use rusqlite::Connection;
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::process::Command;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+use tryvox_exporter::inventory::ChangeCounters;
 
 use crate::common::accounts::ConfigFile;
 use crate::common::api::{MockApi, page, record};
 use crate::common::expected::Series;
 use crate::common::prometheus::Prometheus;
-use crate::common::{KEY, Scrape, ServerProcess, http, output, seed};
+use crate::common::state::{WITH_OWN_MOUNTS, run_process, test_folder};
+use crate::common::{BINARY, KEY, Scrape, ServerProcess, TEST_TIMEOUT, http, output, seed, wrapped_command};
 
 /// An API with one account whose numbers the test changes, and which can stop responding.
 struct Account {
@@ -73,10 +78,23 @@ impl Account {
 
     /// Starts an exporter whose state is in this folder.
     async fn exporter(&self, state: &TempDir, arguments: &[&str]) -> ServerProcess {
-        let state = state_flag(state.path());
-        let mut all = vec![&*state, "--tryvox.rate-limit=0", "--tryvox.retry-for=1ms"];
-        all.extend(arguments);
-        ServerProcess::exporter(&self.api.url(), &all).await
+        self.wrapped_exporter(&[], state.path(), arguments).await
+    }
+
+    /// Starts an exporter whose state is in this folder, through another program.
+    async fn wrapped_exporter(&self, wrapper: &[&str], state: &Path, arguments: &[&str]) -> ServerProcess {
+        let mut command = self.exporter_command(wrapper, state);
+        command.arg("--web.listen-address=127.0.0.1:0").args(arguments);
+        ServerProcess::spawn(command).await
+    }
+
+    /// Returns a command that runs an exporter whose state is in this folder, through another program.
+    fn exporter_command(&self, wrapper: &[&str], state: &Path) -> Command {
+        let (state, url) = (state_flag(state), format!("--tryvox.url={}", self.api.url()));
+        let mut command = wrapped_command(wrapper, &[&*state, &url]);
+        command.args(["--tryvox.account-id=acc_demo", "--log.level=debug"]);
+        command.args(["--tryvox.rate-limit=0", "--tryvox.retry-for=1ms"]).env("TRYVOX_API_KEY", KEY);
+        command
     }
 }
 
@@ -118,8 +136,8 @@ fn state_flag(folder: &Path) -> String {
 }
 
 /// Opens the database of a state file.
-fn database(state: &TempDir) -> Connection {
-    Connection::open(state.path().join("state.db")).unwrap()
+fn database(state: &Path) -> Connection {
+    Connection::open(state.join("state.db")).unwrap()
 }
 
 const FAST: [&str; 3] = ["--poll.interval=50ms", "--poll.timeout=30s", "--poll.stale-after=3h"];
@@ -236,7 +254,7 @@ async fn changes_while_the_exporter_is_down_are_counted_logged_and_recorded() {
 }
 
 /// Moves the stored times by a number of seconds into the past.
-fn age_state(state: &TempDir, seconds: i64) {
+fn age_state(state: &Path, seconds: i64) {
     let changed = database(state)
         .execute(
             "UPDATE accounts SET last_success_at = last_success_at - ?1, polled_at = polled_at - ?1, \
@@ -265,7 +283,7 @@ async fn stale_inventory_is_compared_but_not_served_and_old_one_neither() {
         exporter.wait_for_polls(1).await;
         let before = exporter.scrape().await;
         assert_eq!(exporter.stop(Signal::TERM).await, Some(0));
-        age_state(&state, age);
+        age_state(state.path(), age);
         account.set_up(false);
 
         let exporter = account.exporter(&state, &FAST).await;
@@ -320,7 +338,7 @@ async fn failed_poll_is_restored_as_failed() {
 }
 
 /// Counts the rows of the journal by kind.
-fn journal_counts(state: &TempDir) -> BTreeMap<String, f64> {
+fn journal_counts(state: &Path) -> BTreeMap<String, f64> {
     let database = database(state);
     let mut query = database.prepare("SELECT kind, count(*) FROM changes GROUP BY kind").unwrap();
     let rows = query.query_map([], |row| Ok((row.get(0)?, row.get::<_, u32>(1)?.into()))).unwrap();
@@ -340,7 +358,7 @@ fn number_fields(records: &BTreeMap<String, Value>) -> BTreeMap<String, NumberFi
 }
 
 /// Applies the journal to the numbers of the first listing.
-fn replay_journal(state: &TempDir, first: &BTreeMap<String, Value>) -> BTreeMap<String, NumberFields> {
+fn replay_journal(state: &Path, first: &BTreeMap<String, Value>) -> BTreeMap<String, NumberFields> {
     let mut numbers = number_fields(first);
     let database = database(state);
     let mut query = database.prepare("SELECT e164, kind, to_value, monthly_fee FROM changes ORDER BY id").unwrap();
@@ -386,14 +404,14 @@ const COUNTERS: [(&str, &str); 5] = [
     ("assignment", "tryvox_number_assignment_changes_total"),
 ];
 
-/// Scrapes again and again until the exporter is gone; a counter never goes down. Returns the highest values.
+/// Scrapes until the exporter is killed, and checks that no counter decreases. Returns the highest values.
 async fn scrape_until_killed(url: String, mut highest: Series) -> Series {
     while let Ok(response) = http().get(format!("{url}/metrics")).send().await {
         // A response may be cut off by the kill.
         let Ok(text) = response.text().await else { break };
         for (series, value) in change_counters(&Scrape(text)) {
             let before = highest.insert(series.clone(), value).unwrap_or_default();
-            assert!(value >= before, "{series} fell from {before} to {value}");
+            assert!(value >= before, "{series} decreased from {before} to {value}");
         }
     }
     highest
@@ -420,7 +438,7 @@ async fn counters_over_kills_are_those_of_one_run_over_the_stored_listings() {
 
         // Everything that was sent is stored, except for the poll that was being written.
         let listings = account.numbers.lock().unwrap().listings.clone();
-        let journal = replay_journal(&state, &first);
+        let journal = replay_journal(state.path(), &first);
         let last = (sent..listings.len()).rev().find(|index| number_fields(&listings[*index]) == journal);
         let last = last.unwrap_or_else(|| panic!("run {run}: the journal leads to none of the listings"));
         assert!(last + 2 >= listings.len(), "run {run}: {last} of {}", listings.len());
@@ -439,7 +457,7 @@ async fn counters_over_kills_are_those_of_one_run_over_the_stored_listings() {
     account.set_up(false);
     exporter.stop(Signal::KILL).await;
     let listings = account.numbers.lock().unwrap().listings.clone();
-    let journal = replay_journal(&state, &first);
+    let journal = replay_journal(state.path(), &first);
     if let Some(last) = (sent..listings.len()).rev().find(|index| number_fields(&listings[*index]) == journal) {
         for listing in &listings[sent..=last] {
             count_changes(&mut counts, &stored, listing);
@@ -451,9 +469,158 @@ async fn counters_over_kills_are_those_of_one_run_over_the_stored_listings() {
     for (kind, family) in COUNTERS {
         let total: f64 = scrape.family(family).values().sum();
         assert_eq!(counts.get(kind).copied().unwrap_or_default(), total, "{kind}");
-        assert_eq!(journal_counts(&state).get(kind).copied().unwrap_or_default(), total, "{kind} in the journal");
+        assert_eq!(journal_counts(state.path()).get(kind).copied().unwrap_or_default(), total, "{kind} in the journal");
     }
     assert!(counts["added"] > 0.0 && counts["fee"] > 0.0, "{counts:?}");
+}
+
+/// Counts the changes in the stored counters by kind.
+fn stored_counts(state: &Path) -> BTreeMap<&'static str, f64> {
+    let json: String = database(state).query_row("SELECT counters FROM accounts", [], |row| row.get(0)).unwrap();
+    let counters: ChangeCounters = serde_json::from_str(&json).unwrap();
+    let counts = [
+        counters.added,
+        counters.removed,
+        counters.statuses.values().sum(),
+        counters.fee_increases + counters.fee_decreases,
+        counters.assignment_changes,
+    ];
+    COUNTERS.into_iter().zip(counts).map(|((kind, _), count)| (kind, count as f64)).collect()
+}
+
+/// Waits until polls have succeeded and the number of errors of the state file satisfies a condition. Returns it.
+async fn poll_with_errors(exporter: &mut ServerProcess, is_reached: impl Fn(f64) -> bool) -> f64 {
+    let wait = async {
+        loop {
+            wait_for_new_poll(exporter).await;
+            let scrape = exporter.scrape().await;
+            assert_eq!(scrape.account_value("tryvox_up", ""), 1.0);
+            let errors = scrape.value("tryvox_exporter_state_errors_total").unwrap();
+            if is_reached(errors) {
+                return errors;
+            }
+        }
+    };
+    timeout(TEST_TIMEOUT, wait).await.expect("the number of errors does not change")
+}
+
+/// Waits for the next write to the state file.
+async fn wait_for_write(exporter: &ServerProcess) {
+    let last_write = async || exporter.scrape().await.value("tryvox_exporter_state_last_write_timestamp_seconds");
+    let before = last_write().await;
+    let wait = async {
+        while last_write().await <= before {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(TEST_TIMEOUT, wait).await.expect("writing does not resume");
+}
+
+/// Makes a state file unusable at the start of an exporter and while one runs. The exporter is started through `wrapper`.
+/// `fails_while_open` is whether a file that is already open cannot be used either.
+async fn check_outages(state: &Path, wrapper: &[&str], fails_while_open: bool, set_usable: impl Fn(bool)) {
+    let account = Account::start(30).await;
+    let mut exporter = account.wrapped_exporter(wrapper, state, &FAST).await;
+    exporter.wait_for_polls(1).await;
+    let first = account.numbers.lock().unwrap().records.clone();
+    account.change(|numbers| numbers.life = Some(Rng::with_seed(seed())));
+    let mut counts = BTreeMap::new();
+    let mut check_counts = || {
+        for (kind, count) in stored_counts(state) {
+            let before = counts.insert(kind, count).unwrap_or_default();
+            assert!(count >= before, "{kind} decreased from {before} to {count}");
+        }
+    };
+    for signal in [Signal::TERM, Signal::KILL] {
+        wait_for_new_poll(&mut exporter).await;
+        check_counts();
+        exporter.stop(signal).await;
+        set_usable(false);
+        exporter = account.wrapped_exporter(wrapper, state, &FAST).await;
+        poll_with_errors(&mut exporter, |errors| errors > 0.0).await;
+        set_usable(true);
+        wait_for_write(&exporter).await;
+        check_counts();
+
+        let errors = poll_with_errors(&mut exporter, |_| true).await;
+        set_usable(false);
+        let later = poll_with_errors(&mut exporter, |later| later > errors || !fails_while_open).await;
+        assert_eq!(later > errors, fails_while_open);
+        set_usable(true);
+        wait_for_write(&exporter).await;
+        check_counts();
+    }
+
+    account.set_up(false);
+    exporter.wait_until_idle().await;
+    check_counts();
+    let last = account.numbers.lock().unwrap().listings.last().unwrap().clone();
+    assert_eq!(replay_journal(state, &first), number_fields(&last));
+    exporter.stop(Signal::KILL).await;
+    let scrape = account.wrapped_exporter(wrapper, state, &FAST).await.scrape().await;
+    let recorded = journal_counts(state);
+    for (kind, family) in COUNTERS {
+        assert_eq!(scrape.family(family).values().sum::<f64>(), counts[kind], "{kind}");
+        assert_eq!(recorded.get(kind).copied().unwrap_or_default(), counts[kind], "{kind} in the journal");
+    }
+}
+
+/// Calls [`check_outages`] for an exporter that is not root. `path` is what it may not use during an outage: the file, or
+/// the folder if it is empty.
+async fn check_denied_outages(path: &str, mode: u32, fails_while_open: bool) {
+    let state = tempfile::tempdir().unwrap();
+    let denied = state.path().join(path);
+    let set_usable = |is_usable: bool| {
+        fs::set_permissions(&denied, PermissionsExt::from_mode(if is_usable { mode } else { 0 })).unwrap();
+    };
+    if !rustix::process::geteuid().is_root() {
+        return check_outages(state.path(), &[], fails_while_open, set_usable).await;
+    }
+    chown(state.path(), Some(65534), None).unwrap();
+    // Another user may not be able to enter the folder of the binary.
+    let binary = tempfile::tempdir().unwrap();
+    fs::set_permissions(binary.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let copy = binary.path().join("tryvox-exporter");
+    fs::copy(BINARY, &copy).unwrap();
+    let run_copy = format!("exec '{}' \"$@\"", copy.display());
+    let wrapper = ["setpriv", "--reuid=65534", "--clear-groups", "sh", "-c", &run_copy];
+    check_outages(state.path(), &wrapper, fails_while_open, set_usable).await;
+}
+
+#[tokio::test]
+async fn unreadable_state_file_is_continued_when_it_is_readable_again() {
+    // Files that are open can be used whatever their modes are.
+    for file in ["state.db", "state.db.lock"] {
+        check_denied_outages(file, 0o600, false).await;
+    }
+}
+
+#[tokio::test]
+async fn state_in_an_unreadable_folder_is_continued_when_it_is_readable_again() {
+    check_denied_outages("", 0o700, true).await;
+}
+
+#[test]
+fn state_on_a_full_disk_is_continued_when_there_is_space_again() {
+    run_process(&WITH_OWN_MOUNTS, module_path!(), "process_with_state_on_a_full_disk");
+}
+
+#[tokio::test]
+#[ignore = "another test runs it in a process of its own, because it mounts a file system"]
+async fn process_with_state_on_a_full_disk() {
+    let folder = test_folder();
+    let mut mount = process::Command::new("mount");
+    mount.args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(&folder);
+    assert!(mount.status().unwrap().success());
+    let filler = folder.join("filler");
+    let set_usable = |is_usable| {
+        if is_usable {
+            fs::remove_file(&filler).unwrap();
+        } else {
+            _ = fs::write(&filler, vec![1; 16 << 20]).unwrap_err();
+        }
+    };
+    check_outages(&folder, &[], true, set_usable).await;
 }
 
 /// Starts an exporter with this configuration file and a state file in another folder.
@@ -475,7 +642,7 @@ async fn reload_does_not_bring_a_stale_restored_inventory_back() {
     let mut exporter = configured_exporter(&file, &state).await;
     exporter.wait_for_polls(1).await;
     exporter.stop(Signal::TERM).await;
-    age_state(&state, 1800);
+    age_state(state.path(), 1800);
     account.set_up(false);
     let mut exporter = configured_exporter(&file, &state).await;
     for (reloads, (stale_after, is_served)) in [("11m", false), ("45m", true), ("20m", false)].into_iter().enumerate() {
@@ -590,19 +757,8 @@ async fn prometheus_sees_no_gap_and_every_change_over_a_restart() {
     });
     // The listing after the restart takes its time.
     account.set_up(false);
-    let state_file = state_flag(state.path());
-    let url = format!("--tryvox.url={}", account.api.url());
-    let mut command = crate::common::command(&[
-        &*state_file,
-        &url,
-        "--tryvox.account-id=acc_demo",
-        "--tryvox.timeout=30s",
-        "--log.level=debug",
-        "--poll.interval=50ms",
-        "--poll.timeout=30s",
-        "--poll.stale-after=3h",
-    ]);
-    command.arg(format!("--web.listen-address={address}")).env("TRYVOX_API_KEY", KEY);
+    let mut command = account.exporter_command(&[], state.path());
+    command.arg(format!("--web.listen-address={address}")).arg("--tryvox.timeout=30s").args(FAST);
     let mut exporter = ServerProcess::spawn(command).await;
     let down = killed_at.elapsed();
     prometheus.wait_for("up == 1 and changes(process_start_time_seconds[1m]) > 0").await;

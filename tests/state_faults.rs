@@ -10,20 +10,12 @@ use std::time::{Duration, SystemTime};
 use proptest::prelude::*;
 use tryvox_exporter::state::{Journal, JournalError, StateError, StateStore};
 
-use crate::common::state::{AccountLife, WAIT, key, number_states, open, options, recorded, test_folder, test_process};
-
-/// Runs a test in a mount namespace of its own, in which any user may mount file systems.
-const WITH_OWN_MOUNTS: [&str; 3] = ["unshare", "--map-root-user", "--mount"];
+use crate::common::state::{
+    AccountLife, WAIT, WITH_OWN_MOUNTS, key, number_states, open, options, recorded, run_process, test_folder,
+};
 
 /// Runs a test in a process in which new files get the mode that is asked for.
 const WITHOUT_UMASK: [&str; 4] = ["sh", "-c", "umask 0; exec \"$0\" \"$@\"", "env"];
-
-fn run(wrapper: &[&str], test: &str) {
-    let folder = tempfile::tempdir().unwrap();
-    let output = test_process(wrapper, module_path!(), test, folder.path()).output().unwrap();
-    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success() && printed.contains("1 passed"), "{printed}");
-}
 
 fn command(words: &[&str]) {
     assert!(Command::new(words[0]).args(&words[1..]).status().unwrap().success(), "{words:?}");
@@ -53,7 +45,7 @@ fn stored(folder: &Path, names: &[&str]) -> (PathBuf, Vec<AccountLife>) {
 
 #[test]
 fn full_disk() {
-    run(&WITH_OWN_MOUNTS, "process_with_a_full_disk");
+    run_process(&WITH_OWN_MOUNTS, module_path!(), "process_with_a_full_disk");
 }
 
 #[test]
@@ -97,7 +89,7 @@ fn process_with_a_full_disk() {
 
 #[test]
 fn read_only_file_system() {
-    run(&WITH_OWN_MOUNTS, "process_with_a_read_only_file_system");
+    run_process(&WITH_OWN_MOUNTS, module_path!(), "process_with_a_read_only_file_system");
 }
 
 #[test]
@@ -149,7 +141,7 @@ fn process_with_a_read_only_file_system() {
 
 #[test]
 fn all_files_have_mode_0600_whatever_the_umask() {
-    run(&WITHOUT_UMASK, "process_without_umask");
+    run_process(&WITHOUT_UMASK, module_path!(), "process_without_umask");
 }
 
 #[test]

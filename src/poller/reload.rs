@@ -91,7 +91,7 @@ impl<E: Clone + Send + Sync + 'static, O: ReloadObserver> Reloader<E, O> {
     /// Reloads at each signal and each request, and when the content of the file has changed, until `stop` is cancelled.
     pub async fn run(mut self, mut hangup: Signal, stop: CancellationToken) {
         let is_watching = !self.auto_reload_interval.is_zero();
-        let mut next_look_at = Instant::now() + self.auto_reload_interval;
+        let mut next_check_at = Instant::now() + self.auto_reload_interval;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -105,15 +105,15 @@ impl<E: Clone + Send + Sync + 'static, O: ReloadObserver> Reloader<E, O> {
                     // The client may have disconnected.
                     _ = request.send(result);
                 }
-                () = sleep_until(next_look_at), if is_watching => {
+                () = sleep_until(next_check_at), if is_watching => {
                     self.check_content().await;
-                    next_look_at = Instant::now() + self.watch.next_check_in(self.auto_reload_interval);
+                    next_check_at = Instant::now() + self.watch.next_check_in(self.auto_reload_interval);
                 }
             }
         }
     }
 
-    /// Looks at the file, and reloads if its content has changed and is complete.
+    /// Checks the file, and reloads if its content has changed and is complete.
     async fn check_content(&mut self) {
         let source = self.source.clone();
         let content = run_blocking(move || source.content()).await;

@@ -301,7 +301,7 @@ async fn key_is_readable(key: &ApiKeySource) {
 }
 
 /// Returns the minimum pause after the last poll if it failed: none, or a second for each of its pages if the API answered
-/// all of them in vain. Otherwise a listing of many pages would be requested again and again at full speed.
+/// all of them in vain. Otherwise a listing of many pages would be requested repeatedly at full speed.
 fn failure_pause(polls: &PollStats) -> Option<Duration> {
     let reason = polls.failure.as_ref()?.reason;
     let read_in_vain = matches!(reason, FailureReason::Inconsistent | FailureReason::InvalidRecords);

@@ -31,7 +31,7 @@ const MAX_WINDOW_LOG: u32 = 22;
 /// The most bytes that zstd can make of one byte: a block of 128 KiB takes 4 bytes.
 const MAX_RATIO: u64 = 128 * 1024 / 4;
 
-/// Memory for numbers is allocated for so many at a time, while they are read.
+/// Numbers for which memory is allocated at once while they are read, so that a wrong count costs little.
 const STEP: usize = 1 << 16;
 
 /// Why a blob cannot be decoded.

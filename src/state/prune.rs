@@ -82,13 +82,13 @@ mod tests {
         SystemTime::UNIX_EPOCH + DAY * day
     }
 
-    /// Returns a database in which a change was found on each of these days, so many times.
-    fn database(path: &str, days: std::ops::Range<u32>, times: u32) -> Connection {
+    /// Returns a database with `count` changes on each of these days.
+    fn database(path: &str, days: std::ops::Range<u32>, count: u32) -> Connection {
         let mut connection = Connection::open(path).unwrap();
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").unwrap();
         schema::migrate(&mut connection).unwrap();
         let transaction = connection.transaction().unwrap();
-        for at in days.flat_map(|at| (0..times).map(move |_| at)) {
+        for at in days.flat_map(|at| (0..count).map(move |_| at)) {
             let sql = "INSERT INTO changes (time, account, e164, kind, country, type, monthly_fee, currency)
                 VALUES (?1, 'main', '+14155550123', 'added', 'US', 'local', '1.15', 'USD')";
             transaction.prepare_cached(sql).unwrap().execute([to_millis(day(at))]).unwrap();

@@ -7,7 +7,6 @@ const YEAR_10000: u64 = 253_402_300_800;
 
 /// Returns a time in milliseconds, rounded down.
 pub(super) fn to_millis(time: SystemTime) -> i64 {
-    let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
     match time.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(since) => millis(since),
         Err(error) => -millis(error.duration()),

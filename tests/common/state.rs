@@ -193,6 +193,17 @@ pub(crate) fn test_process(wrapper: &[&str], module: &str, test: &str, folder: &
     command
 }
 
+/// A wrapper for [`test_process`]: a mount namespace of its own, in which any user may mount file systems.
+pub(crate) const WITH_OWN_MOUNTS: [&str; 3] = ["unshare", "--map-root-user", "--mount"];
+
+/// Runs a [`test_process`], which has to pass, with an empty folder.
+pub(crate) fn run_process(wrapper: &[&str], module: &str, test: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let output = test_process(wrapper, module, test, folder.path()).output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && printed.contains("1 passed"), "{printed}");
+}
+
 /// Returns the folder that [`test_process`] was given.
 pub(crate) fn test_folder() -> std::path::PathBuf {
     std::env::var_os("STATE_TEST_FOLDER").expect("another test runs this one in a process of its own").into()
