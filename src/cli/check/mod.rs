@@ -2,6 +2,7 @@
 //!
 //! A table or JSON goes to stdout, a progress bar to stderr if that is a terminal. No state is kept.
 
+mod group;
 mod problems;
 mod report;
 mod savings;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::group::GroupReport;
 use super::problems::problems;
 use super::savings::{ExpensiveGroup, Savings, SavingsReport, expensive_groups};
 use super::{format_elapsed, plural};
@@ -76,21 +77,6 @@ pub(super) struct FailureReport {
     pub(super) message: String,
 }
 
-/// The numbers with the same country, type, status and currency.
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct GroupReport {
-    pub(super) country: String,
-    #[serde(rename = "type")]
-    pub(super) kind: String,
-    pub(super) status: String,
-    pub(super) currency: String,
-    pub(super) numbers: u64,
-    pub(super) monthly_fees: String,
-    pub(super) setup_fees: String,
-    #[serde(skip)]
-    exact_monthly_fees: Money,
-}
-
 impl Report {
     pub(super) fn new(accounts: Vec<AccountReport>) -> Self {
         let mut totals: BTreeMap<String, GroupTotals> = BTreeMap::new();
@@ -102,9 +88,7 @@ impl Report {
         for account in &accounts {
             savings.add(&account.exact_savings);
         }
-        let groups = accounts.iter().flat_map(|account| {
-            account.groups.iter().map(|group| (&*account.account, group, &group.exact_monthly_fees))
-        });
+        let groups = accounts.iter().flat_map(|account| account.groups.iter().map(|group| (&*account.account, group)));
         let expensive_groups = expensive_groups(groups);
         Self { accounts, totals, savings: savings.report(), expensive_groups }
     }
@@ -172,18 +156,10 @@ impl AccountReport {
     fn add_listing(&mut self, poller: &Poller, mut listing: Listing, options: &Options) {
         let inventory = &listing.inventory;
         (self.numbers, self.reported) = (inventory.listed, listing.reported);
-        for ([country, kind, status, currency], sum) in inventory.groups.iter().filter(|(_, sum)| sum.numbers > 0) {
-            *self.totals_by_currency.entry(currency.to_string()).or_default() += sum.clone();
-            self.groups.push(GroupReport {
-                country: country.to_string(),
-                kind: kind.to_string(),
-                status: status.to_string(),
-                currency: currency.to_string(),
-                numbers: sum.numbers,
-                monthly_fees: sum.monthly_fees.to_string(),
-                setup_fees: sum.setup_fees.to_string(),
-                exact_monthly_fees: sum.monthly_fees.clone(),
-            });
+        for (labels, sum) in inventory.groups.iter().filter(|(_, sum)| sum.numbers > 0) {
+            let group = GroupReport::new(labels, sum);
+            *self.totals_by_currency.entry(group.currency.clone()).or_default() += sum.clone();
+            self.groups.push(group);
         }
         self.totals = Totals::new(&self.totals_by_currency);
         self.exact_savings = Savings::new(inventory);

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::report::GroupReport;
-use crate::inventory::{GroupTotals, Inventory, Money};
+use super::group::GroupReport;
+use crate::inventory::{GroupTotals, Inventory};
 
 /// Maximum number of expensive groups that are reported of each currency.
 const MAX_GROUPS: usize = 10;
@@ -96,19 +96,17 @@ pub(super) struct ExpensiveGroup {
 }
 
 /// Returns the groups with the highest monthly fees of each currency, the most expensive first.
-pub(super) fn expensive_groups<'a>(
-    groups: impl Iterator<Item = (&'a str, &'a GroupReport, &'a Money)>,
-) -> Vec<ExpensiveGroup> {
+pub(super) fn expensive_groups<'a>(groups: impl Iterator<Item = (&'a str, &'a GroupReport)>) -> Vec<ExpensiveGroup> {
     let mut by_currency: BTreeMap<&str, Vec<_>> = BTreeMap::new();
-    for (account, group, monthly_fees) in groups {
-        by_currency.entry(&group.currency).or_default().push((account, group, monthly_fees));
+    for (account, group) in groups {
+        by_currency.entry(&group.currency).or_default().push((account, group));
     }
     let most_expensive = by_currency.into_values().flat_map(|mut groups| {
         // The sort is stable: groups that cost the same keep their order.
-        groups.sort_by_key(|(_, _, monthly_fees)| Reverse(*monthly_fees));
+        groups.sort_by_key(|(_, group)| Reverse(&group.exact_monthly_fees));
         groups.into_iter().take(MAX_GROUPS)
     });
     most_expensive
-        .map(|(account, group, _)| ExpensiveGroup { account: account.to_owned(), group: group.clone() })
+        .map(|(account, group)| ExpensiveGroup { account: account.to_owned(), group: group.clone() })
         .collect()
 }
