@@ -86,6 +86,10 @@ struct CommandEntry {
     run: fn(ConfigSource<ProcessEnvironment>) -> Result<(), CommandError>,
 }
 
+/// The options of an exporter, and of the health check, which accepts the configuration of the exporter that it checks.
+const EXPORTER_OPTIONS: &[&str] =
+    &["config.*", "web.*", "tryvox.*", "poll.*", "collector.*", "state.*", "shard", "total-shards", "log.*"];
+
 /// Every command that has options; the first is the default.
 static COMMANDS: [&CommandEntry; 8] = [
     &serve::COMMAND,

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::health_target::{HEALTH_PATH, HealthTarget};
-use super::{CommandEntry, CommandError, bind, print, systemd, with_runtime};
+use super::{CommandEntry, CommandError, EXPORTER_OPTIONS, bind, print, systemd, with_runtime};
 use crate::blocking::run_blocking;
 use crate::config::{CommandSpec, Config, ConfigSource, Options, ProcessEnvironment, WebOptions};
 use crate::metrics::{AccountMetrics, ConfigStatus, ExporterMetrics};
@@ -33,17 +33,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
             "tryvox-exporter --config.file=tryvox-exporter.yml --config.check",
             "tryvox-exporter --config.file=tryvox-exporter.yml --web.enable-lifecycle",
         ],
-        options: &[
-            "config.*",
-            "web.*",
-            "tryvox.*",
-            "poll.*",
-            "collector.*",
-            "state.*",
-            "shard",
-            "total-shards",
-            "log.*",
-        ],
+        options: EXPORTER_OPTIONS,
         defaults: &[],
         formats: &[],
         requires_keys: true,
