@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::super::rows::{exact_number, io_error};
+use super::super::rows::{CsvPrinter, exact_number, io_error};
 use super::super::table::{TablePrinter, sanitize};
 use super::table;
 use crate::config::OutputFormat;
@@ -64,10 +64,7 @@ enum FormatPrinter<W: Write> {
         /// The time that the times of changes are relative to; `None` if they are absolute.
         relative_to: Option<SystemTime>,
     },
-    Csv {
-        writer: csv::Writer<W>,
-        has_header: bool,
-    },
+    Csv(CsvPrinter<W>),
     Json(BufWriter<W>),
 }
 
@@ -80,10 +77,7 @@ impl<W: Write> Printer<W> {
                 printer: TablePrinter::new(table::HEADER, table::AMOUNTS, BufWriter::new(out)),
                 relative_to: terminal_time,
             },
-            OutputFormat::Csv => {
-                let writer = csv::WriterBuilder::new().has_headers(false).from_writer(out);
-                FormatPrinter::Csv { writer, has_header: false }
-            }
+            OutputFormat::Csv => FormatPrinter::Csv(CsvPrinter::new(&FIELDS, csv::QuoteStyle::Necessary, out)),
             OutputFormat::Json => FormatPrinter::Json(BufWriter::new(out)),
         };
         Self { format, is_sanitized }
@@ -97,9 +91,8 @@ impl<W: Write> Printer<W> {
         let change = if self.is_sanitized { sanitized(&change) } else { change };
         match &mut self.format {
             FormatPrinter::Table { printer, relative_to } => printer.print(table::row(&change, *relative_to)),
-            FormatPrinter::Csv { writer, has_header } => {
-                write_header(writer, has_header)?;
-                writer.serialize(Row::new(&change, &*change.change.monthly_fee)).map_err(io_error)
+            FormatPrinter::Csv(csv) => {
+                csv.writer()?.serialize(Row::new(&change, &*change.change.monthly_fee)).map_err(io_error)
             }
             FormatPrinter::Json(out) => {
                 serde_json::to_writer(&mut *out, &Row::new(&change, exact_number(&change.change.monthly_fee)))?;
@@ -115,21 +108,10 @@ impl<W: Write> Printer<W> {
     pub(super) fn finish(&mut self) -> io::Result<()> {
         match &mut self.format {
             FormatPrinter::Table { printer, .. } => printer.finish(),
-            FormatPrinter::Csv { writer, has_header } => {
-                write_header(writer, has_header)?;
-                writer.flush()
-            }
+            FormatPrinter::Csv(csv) => csv.finish(),
             FormatPrinter::Json(out) => out.flush(),
         }
     }
-}
-
-/// Writes the header of a CSV file, unless that has been done.
-fn write_header(writer: &mut csv::Writer<impl Write>, has_header: &mut bool) -> io::Result<()> {
-    if !std::mem::replace(has_header, true) {
-        writer.write_record(FIELDS).map_err(io_error)?;
-    }
-    Ok(())
 }
 
 /// Returns a change without control characters.

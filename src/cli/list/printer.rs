@@ -2,7 +2,7 @@
 
 use std::io::{self, BufWriter, Write};
 
-use super::super::rows::io_error;
+use super::super::rows::{CsvPrinter, io_error};
 use super::super::table::{TablePrinter, sanitize};
 use super::row::{AMOUNTS, COLUMNS, FIELDS, Row};
 use crate::config::OutputFormat;
@@ -16,7 +16,7 @@ pub(super) struct Printer<W: Write> {
 
 enum FormatPrinter<W: Write> {
     Table(Box<TablePrinter<BufWriter<W>, COLUMNS>>),
-    Csv { writer: Box<csv::Writer<W>>, has_header: bool },
+    Csv(Box<CsvPrinter<W>>),
     Json(BufWriter<W>),
 }
 
@@ -30,8 +30,7 @@ impl<W: Write> Printer<W> {
             }
             OutputFormat::Csv => {
                 // Every cell is quoted, so that no program takes a phone number for a number without being told to.
-                let writer = csv::WriterBuilder::new().quote_style(csv::QuoteStyle::Always).from_writer(out);
-                FormatPrinter::Csv { writer: Box::new(writer), has_header: false }
+                FormatPrinter::Csv(Box::new(CsvPrinter::new(&FIELDS, csv::QuoteStyle::Always, out)))
             }
             OutputFormat::Json => FormatPrinter::Json(BufWriter::new(out)),
         };
@@ -47,10 +46,7 @@ impl<W: Write> Printer<W> {
         let cells = || if is_sanitized { row.cells().map(|cell| sanitize(&cell)) } else { row.cells() };
         match &mut self.format {
             FormatPrinter::Table(table) => table.print(cells()),
-            FormatPrinter::Csv { writer, has_header } => {
-                write_header(writer, has_header)?;
-                writer.write_record(cells()).map_err(io_error)
-            }
+            FormatPrinter::Csv(csv) => csv.writer()?.write_record(cells()).map_err(io_error),
             FormatPrinter::Json(out) => {
                 let json = serde_json::to_string(&row.json())?;
                 let json = if is_sanitized { sanitize(&json) } else { json };
@@ -67,19 +63,8 @@ impl<W: Write> Printer<W> {
     pub(super) fn finish(&mut self) -> io::Result<()> {
         match &mut self.format {
             FormatPrinter::Table(table) => table.finish(),
-            FormatPrinter::Csv { writer, has_header } => {
-                write_header(writer, has_header)?;
-                writer.flush()
-            }
+            FormatPrinter::Csv(csv) => csv.finish(),
             FormatPrinter::Json(out) => out.flush(),
         }
     }
-}
-
-/// Writes the header of a CSV file, unless that has been done.
-fn write_header(writer: &mut csv::Writer<impl Write>, has_header: &mut bool) -> io::Result<()> {
-    if !std::mem::replace(has_header, true) {
-        writer.write_record(FIELDS).map_err(io_error)?;
-    }
-    Ok(())
 }
