@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use super::{CommandEntry, CommandError};
 use crate::config::{ChangesOptions, CommandSpec, Options, OutputFormat};
 use crate::state::{ChangeFilter, Journal, JournalError, RecordedChange};
-use crate::timestamp;
+use crate::{plural, timestamp};
 use printer::Printer;
 
 pub(super) static COMMAND: CommandEntry = CommandEntry {
@@ -65,7 +65,7 @@ fn run(options: &Options) -> Result<(), CommandError> {
     match print(&journal, &filter, &mut printer) {
         Ok(Printed { skipped: skipped @ 1.., .. }) => {
             let file = path.display();
-            let rows = if skipped == 1 { "row is" } else { "rows are" };
+            let rows = plural::choose(skipped, "row is", "rows are");
             Err(anyhow::anyhow!("{skipped} {rows} skipped: invalid data in state file {file}; another program wrote it, or the disk is damaged").into())
         }
         Ok(Printed { printed: 0, .. }) => {

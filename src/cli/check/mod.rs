@@ -21,6 +21,7 @@ use super::{CommandEntry, CommandError, print, with_config};
 use crate::config::{CommandSpec, Config, Options, OutputFormat};
 use crate::duration;
 use crate::inventory::CollectorOptions;
+use crate::plural;
 use crate::poller::{Poller, build_pollers};
 use report::{AccountReport, Report};
 
@@ -82,7 +83,7 @@ fn with_assignments(config: &Config) -> Config {
 
 /// Formats a count of things whose plural ends in `s`.
 fn plural(count: u64, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+    format!("{count} {noun}{}", plural::choose(count, "", "s"))
 }
 
 /// Formats how long something took, like `250ms`, `4.04s` or `1m 30s`.
