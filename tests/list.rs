@@ -342,6 +342,26 @@ async fn numbers_have_the_owners_of_the_configuration() {
 }
 
 #[tokio::test]
+async fn statuses_can_be_filtered_in_accounts_with_watched_numbers() {
+    let simulator = ServerProcess::simulator(500, seed(), &[]).await;
+    let text = format!(
+        "tryvox: {{url: '{}', rate_limit: 0}}\naccounts: [{{account_id: acc_demo, watch: [{{number: +1}}]}}]\n",
+        simulator.url()
+    );
+    let file = ConfigFile::new(&text);
+    let run = async |command| output(&[command, &file.flag(), "--tryvox.statuses=suspended"], ENVIRONMENT).await;
+    let listed = success(run("list").await);
+    let checked = success(run("check").await);
+    assert!(listed.contains("suspended") && !listed.contains("active"), "{listed}");
+    assert!(checked.contains("suspended") && !checked.contains("active"), "{checked}");
+    // The command exports the watched numbers.
+    let refused = run("once").await;
+    let lines = stderr_lines(&refused);
+    assert_eq!((refused.status.code(), lines.len()), (Some(2), 1), "{lines:?}");
+    assert!(lines[0].contains("watch needs an account that lists all statuses"), "{lines:?}");
+}
+
+#[tokio::test]
 async fn accounts_are_in_the_order_of_the_configuration_and_a_failed_one_is_left_out() {
     let behavior = |account| if account == 1 { AccountBehavior::Unauthorized } else { AccountBehavior::Valid };
     let api = start_api(250, behavior).await;

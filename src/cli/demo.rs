@@ -46,6 +46,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
         ],
         formats: &[],
         requires_keys: true,
+        exports_watched_numbers: true,
     },
     run: |source| with_options(&source, run),
 };

@@ -53,6 +53,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
         defaults: &[],
         formats: &[],
         requires_keys: true,
+        exports_watched_numbers: false,
     },
     run: |source| {
         let published = || HealthTarget::of_running_process(&target_variables(&source));

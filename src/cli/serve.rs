@@ -37,6 +37,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
         defaults: &[],
         formats: &[],
         requires_keys: true,
+        exports_watched_numbers: true,
     },
     run: run_or_check,
 };

@@ -33,6 +33,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
         defaults: &[("web.listen-address", "127.0.0.1:10870")],
         formats: &[],
         requires_keys: true,
+        exports_watched_numbers: false,
     },
     run: |source| with_options(&source, async |options, stop| run(options, &source.environment, stop).await),
 };

@@ -218,9 +218,11 @@ impl<'a, E: Environment> Accounts<'a, E> {
         })
     }
 
-    /// Reports numbers that are watched in an account that does not list all statuses.
+    /// Reports numbers that are watched in an account that does not list all statuses, if the command exports them.
     fn check_watch(&mut self, entry: &AccountEntry, values: &Values) {
-        if let (Some(WatchEntry { origin, .. }), Some(statuses)) = (&entry.watch, values.get("tryvox.statuses")) {
+        if self.command.exports_watched_numbers
+            && let (Some(WatchEntry { origin, .. }), Some(statuses)) = (&entry.watch, values.get("tryvox.statuses"))
+        {
             let place = statuses.position();
             self.report(format!(
                 "{origin}: watch needs an account that lists all statuses, because a watched number with another status \

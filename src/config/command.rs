@@ -23,6 +23,8 @@ pub struct CommandSpec {
     /// Whether the configuration of a single account is invalid if its key cannot be read; if not, its poll fails. An
     /// account of a configuration file never makes the others fail.
     pub requires_keys: bool,
+    /// Whether it exports watched numbers, which an account has only if it lists all statuses.
+    pub exports_watched_numbers: bool,
 }
 
 impl CommandSpec {

@@ -124,6 +124,7 @@ mod tests {
         defaults: &[],
         formats: &[],
         requires_keys: true,
+        exports_watched_numbers: false,
     };
 
     fn interval(flag: Option<&str>, variable: Option<&str>) -> Result<u64, ConfigError> {

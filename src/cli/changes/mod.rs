@@ -27,6 +27,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
         defaults: &[],
         formats: &[OutputFormat::Table, OutputFormat::Csv, OutputFormat::Json],
         requires_keys: false,
+        exports_watched_numbers: false,
     },
     // Without a runtime: a signal ends the command at once.
     run: |source| run(&source.options()?),

@@ -37,6 +37,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
         ],
         formats: &[OutputFormat::Table, OutputFormat::Json],
         requires_keys: false,
+        exports_watched_numbers: false,
     },
     run: |source| with_config(&source, run),
 };

@@ -56,6 +56,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
         ],
         formats: &[OutputFormat::Table, OutputFormat::Csv, OutputFormat::Json],
         requires_keys: false,
+        exports_watched_numbers: false,
     },
     run: |source| with_config(&source, run),
 };

@@ -35,6 +35,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
         ],
         formats: &[],
         requires_keys: false,
+        exports_watched_numbers: true,
     },
     run: |source| with_config(&source, run),
 };
