@@ -555,6 +555,19 @@ async fn closed_pipe_is_no_error_and_a_full_disk_is_one() {
 }
 
 #[tokio::test]
+async fn closed_pipe_does_not_hide_accounts_that_have_failed() {
+    let behavior = |account| if account == 0 { AccountBehavior::Valid } else { AccountBehavior::Unauthorized };
+    let api = start_api(250, behavior).await;
+    for accounts in [&[1, 0][..], &[1]] {
+        let file = ConfigFile::new(&config_text(&api.url(), accounts.iter().copied()));
+        let closed = output_to_closed_pipe(&["list", &file.flag(), "--output=csv"], ENVIRONMENT).await;
+        let lines = stderr_lines(&closed);
+        assert_eq!((closed.status.code(), lines.len()), (Some(1), 1), "{lines:?}");
+        assert!(lines[0].contains("acc_1: ") && lines[0].contains("unauthorized"), "{lines:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_account_that_never_responds_ends_with_a_signal_and_leaves_nothing() {
     let api = MockApi::start(|_| async { std::future::pending().await }).await;
     let folder = tempfile::tempdir().unwrap();

@@ -79,7 +79,8 @@ enum PrintError {
 /// Prints the numbers of all accounts.
 ///
 /// # Errors
-/// If an account cannot be listed, the output cannot be written, or `stop` is cancelled. A closed pipe is not an error.
+/// If an account cannot be listed, the output cannot be written, or `stop` is cancelled. A closed pipe is not an error, but
+/// ends the command, so later accounts are not listed.
 async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandError> {
     let path = config.options.output.file.as_deref();
     path.map(OutputFile::check).transpose()?;
@@ -88,27 +89,29 @@ async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandErro
     // A table on the same terminal would be mixed up with the bar.
     let has_progress = io::stderr().is_terminal() && (file.is_some() || !io::stdout().is_terminal());
     let progress = has_progress.then(|| PageProgress::start(&pollers, stop.child_token()));
-    let printed = stop.run_until_cancelled(print_accounts(config, pollers, file.as_ref())).await;
+    let mut results = AccountResults::default();
+    let printed = stop.run_until_cancelled(print_accounts(config, pollers, file.as_ref(), &mut results)).await;
     if let Some(progress) = progress {
         progress.finish().await;
     }
-    let AccountResults { rows, warnings, failures } = match printed {
-        Some(Ok(results)) => results,
-        Some(Err(PrintError::Output(error))) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+    let is_complete = match printed {
+        Some(Ok(())) => true,
+        Some(Err(PrintError::Output(error))) if error.kind() == io::ErrorKind::BrokenPipe => false,
         Some(Err(error)) => return Err(anyhow::Error::new(error).into()),
         None => return Err(anyhow!("interrupted before all accounts were listed").into()),
     };
+    let AccountResults { rows, warnings, failures } = results;
     for warning in &warnings {
         warn(warning);
     }
     let is_anything_listed = failures.len() < config.accounts.len() || failures.is_empty();
-    if let (Some(file), Some(path), true) = (file, path, is_anything_listed) {
+    if let (Some(file), Some(path), true) = (file, path, is_complete && is_anything_listed) {
         file.replace().with_context(|| file_error(path))?;
     }
     if !failures.is_empty() {
         return Err(CommandError::FailedAccounts(failures));
     }
-    if rows == 0 {
+    if is_complete && rows == 0 {
         // If stderr is closed, only the exit status remains.
         _ = writeln!(io::stderr(), "tryvox-exporter: no numbers, or none that the filters select");
     }
@@ -130,18 +133,19 @@ struct AccountResults {
     failures: Vec<String>,
 }
 
-/// Prints the accounts to a file or to stdout, in the order of the configuration.
+/// Prints the accounts to a file or to stdout, in the order of the configuration. What happened before an error is in
+/// `results`.
 async fn print_accounts(
     config: &Config,
     pollers: Vec<Poller>,
     file: Option<&OutputFile>,
-) -> Result<AccountResults, PrintError> {
+    results: &mut AccountResults,
+) -> Result<(), PrintError> {
     let (out, is_terminal): (Box<dyn Write + Send>, _) = match file {
         Some(file) => (Box::new(file.content().try_clone()?), false),
         None => (Box::new(io::stdout()), io::stdout().is_terminal()),
     };
     let mut printer = Printer::new(config.options.output.format, is_terminal, out);
-    let mut results = AccountResults::default();
     // Tasks of their own, because requests go on while an earlier account is printed to a slow reader.
     let listings = pollers.into_iter().map(|poller| async {
         let name = poller.account.name().to_owned();
@@ -159,14 +163,13 @@ async fn print_accounts(
                     (printer, result)
                 })
                 .await;
-                results.rows += result?;
                 results.warnings.extend(warnings);
+                results.rows += result?;
             }
             Err(failure) => results.failures.push(failure),
         }
     }
-    run_blocking(move || printer.finish()).await?;
-    Ok(results)
+    Ok(run_blocking(move || printer.finish()).await?)
 }
 
 /// Returns the numbers of an account and warnings, or why it cannot be listed.
