@@ -339,6 +339,22 @@ async fn numbers_have_the_owners_of_the_configuration() {
         let expected: Vec<_> = all.iter().filter(|row| names.contains(&owner_of(row))).cloned().collect();
         assert!(expected.len() > 5 && rows(&[filter]).await == expected, "{filter}");
     }
+    // One warning, however many names and accounts there are. An owner without numbers in this shard is known.
+    for (filter, names, shards) in [
+        ("--owner=suport", Some(r#"no owner named "suport";"#), 1),
+        ("--owner=,Germany,support,x", Some(r#"no owner named "Germany" or "x";"#), 1),
+        ("--owner=support", None, 7),
+    ] {
+        for shard in 0..shards {
+            let (shard, shards) = (format!("--shard={shard}"), format!("--total-shards={shards}"));
+            let arguments = ["list", &file.flag(), "--output=csv", filter, &shard, &shards];
+            let listed = output(&arguments, ENVIRONMENT).await;
+            let lines = stderr_lines(&listed);
+            let warnings: Vec<_> = lines.iter().filter(|line| line.contains("warning: --owner: ")).collect();
+            assert_eq!((listed.status.code(), warnings.len()), (Some(0), usize::from(names.is_some())), "{lines:?}");
+            assert!(warnings.iter().all(|warning| names.is_some_and(|names| warning.contains(names))), "{lines:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ pub use since::Since;
 pub use source::{ConfigSource, Flags};
 pub use values::{Environment, ProcessEnvironment, key_from_environment};
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -59,6 +59,8 @@ pub struct Config {
     pub total_accounts: usize,
     /// The ordinal of this shard.
     pub shard: u32,
+    /// The names of all owners, also of those that have no numbers in these accounts.
+    pub owner_names: BTreeSet<Arc<str>>,
     /// Maximum monthly fees of owners.
     pub owner_budgets: Arc<OwnerBudgets>,
     /// What is valid, but should be known.
@@ -88,8 +90,16 @@ impl Config {
             );
         }
         warnings.extend(owners.warnings);
-        let owner_budgets = Arc::new(owners.budgets);
-        Self { options, accounts, total_accounts, shard, owner_budgets, warnings, content }
+        Self {
+            options,
+            accounts,
+            total_accounts,
+            shard,
+            owner_names: owners.names,
+            owner_budgets: Arc::new(owners.budgets),
+            warnings,
+            content,
+        }
     }
 
     /// Returns the configuration of one account whose key is known.

@@ -1,6 +1,6 @@
 //! Which owners apply to which account.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::accounts::AccountConfig;
@@ -15,6 +15,7 @@ pub type OwnerBudgets = BTreeMap<Arc<str>, BTreeMap<String, Money>>;
 /// What the owners of a configuration are besides those of its accounts.
 #[derive(Debug, Default)]
 pub(super) struct OwnerSettings {
+    pub(super) names: BTreeSet<Arc<str>>,
     pub(super) budgets: OwnerBudgets,
     pub(super) warnings: Vec<String>,
 }
@@ -56,7 +57,11 @@ pub(super) fn assign_owners(
         account.owners = by_list.entry(list).or_insert_with(|| Arc::new(owners.restricted(applies))).clone();
     }
     let budgets = entries.iter().filter(|owner| !owner.budget.is_empty());
-    OwnerSettings { budgets: budgets.map(|owner| (Arc::from(&*owner.name), owner.budget.clone())).collect(), warnings }
+    OwnerSettings {
+        names: entries.iter().map(|owner| Arc::from(&*owner.name)).collect(),
+        budgets: budgets.map(|owner| (Arc::from(&*owner.name), owner.budget.clone())).collect(),
+        warnings,
+    }
 }
 
 fn matcher(owner: &OwnerEntry) -> OwnerMatcher {

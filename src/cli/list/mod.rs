@@ -86,6 +86,9 @@ async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandErro
     path.map(OutputFile::check).transpose()?;
     let file = path.map(|path| OutputFile::new(path).with_context(|| file_error(path))).transpose()?;
     let pollers = build_pollers(config).map_err(anyhow::Error::msg)?;
+    if let Some(warning) = unknown_owners(config) {
+        warn(&warning);
+    }
     // A table on the same terminal would be mixed up with the bar.
     let has_progress = io::stderr().is_terminal() && (file.is_some() || !io::stdout().is_terminal());
     let progress = has_progress.then(|| PageProgress::start(&pollers, stop.child_token()));
@@ -116,6 +119,18 @@ async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandErro
         _ = writeln!(io::stderr(), "tryvox-exporter: no numbers, or none that the filters select");
     }
     Ok(())
+}
+
+/// Returns a warning of owners that `--owner` names, but the configuration does not have. An empty name stands for numbers
+/// without owner.
+fn unknown_owners(config: &Config) -> Option<String> {
+    let is_unknown = |name: &&String| !name.is_empty() && !config.owner_names.contains(name.as_str());
+    let selected = config.options.list.owners.iter().flatten();
+    let unknown: Vec<_> = selected.filter(is_unknown).map(|name| format!("{name:?}")).collect();
+    let names = unknown.join(" or ");
+    (!unknown.is_empty()).then(|| {
+        format!("--owner: the configuration has no owner named {names}; correct the name or add the owner to the file")
+    })
 }
 
 fn file_error(path: &Path) -> String {
