@@ -231,14 +231,9 @@ impl Owners {
     /// Returns the owner of a number; `None` if it has none.
     #[must_use]
     pub fn owner_of(&self, e164: E164, country: &str, assignment: &Assignment) -> Option<&Arc<str>> {
-        let integer = e164.integer();
-        let CompiledOwners { matchers, segments, of_countries, .. } = &*self.compiled;
-        let by_number = segments_from(segments, integer).first().filter(|segment| segment.start <= integer);
-        let by_number = by_number.map_or(&[][..], |segment| &segment.owners);
-        let owner = [by_number, &self.compiled.of_assignment(assignment), of_countries]
-            .into_iter()
-            .filter_map(|candidates| self.first_applicable(candidates, country))
-            .min()?;
+        let CompiledOwners { matchers, segments, .. } = &*self.compiled;
+        let segments = segments_from(segments, e164.integer());
+        let owner = self.first_match(e164, country, segments, &self.compiled.of_assignment(assignment))?;
         matchers.get(owner as usize).map(|matcher| &matcher.name)
     }
 
@@ -249,22 +244,16 @@ impl Owners {
         if self.is_empty() {
             return OwnerTotals::new();
         }
-        let CompiledOwners { matchers, segments, of_countries, .. } = &*self.compiled;
+        let CompiledOwners { matchers, segments, .. } = &*self.compiled;
         let by_assignment: Vec<_> =
             numbers.assignments().map(|assignment| self.compiled.of_assignment(assignment)).collect();
         let mut counts: HashMap<(Option<OwnerIndex>, u32), u64, RandomState> = HashMap::default();
         let mut segments = &segments[..];
         for number in numbers.numbers() {
             let Some(state) = numbers.state(number).filter(|state| !state.is_unreadable) else { continue };
-            let integer = number.e164.integer();
-            segments = segments_from(segments, integer);
-            let by_number = segments.first().filter(|segment| segment.start <= integer);
-            let by_number = by_number.map_or(&[][..], |segment| &segment.owners);
+            segments = segments_from(segments, number.e164.integer());
             let by_assignment = by_assignment.get(number.assignment as usize).map_or(&[][..], Vec::as_slice);
-            let owner = [by_number, by_assignment, of_countries]
-                .into_iter()
-                .filter_map(|candidates| self.first_applicable(candidates, &state.country))
-                .min();
+            let owner = self.first_match(number.e164, &state.country, segments, by_assignment);
             *counts.entry((owner, number.class)).or_default() += 1;
         }
         let mut totals = OwnerTotals::new();
@@ -281,6 +270,23 @@ impl Owners {
         // Owners come from the configuration, the other labels from the API.
         limit_label_values(&mut totals, 1..3, label_limit, |totals| totals.numbers);
         totals
+    }
+
+    /// Returns the first owner that matches a number. `segments` begin with the first one that does not end before the
+    /// number, and `by_assignment` are the owners of its assignment.
+    fn first_match(
+        &self,
+        e164: E164,
+        country: &str,
+        segments: &[Segment],
+        by_assignment: &[OwnerIndex],
+    ) -> Option<OwnerIndex> {
+        let by_number = segments.first().filter(|segment| segment.start <= e164.integer());
+        let by_number = by_number.map_or(&[][..], |segment| &segment.owners);
+        [by_number, by_assignment, &self.compiled.of_countries]
+            .into_iter()
+            .filter_map(|candidates| self.first_applicable(candidates, country))
+            .min()
     }
 
     /// Returns the first of the owners that applies to the account and has numbers in the country.
