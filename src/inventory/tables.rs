@@ -138,9 +138,10 @@ impl Inventory {
     /// ones are kept.
     #[must_use]
     pub fn with_number_limit(mut self, limit: usize, watched: &[WatchedNumber]) -> Self {
+        let watched: HashSet<E164> = watched.iter().map(|number| number.e164).collect();
         let (mut kept, before) = (0, self.numbers.len());
         self.numbers.retain(|number| {
-            let is_watched = watched.iter().any(|watched| watched.e164 == number.e164);
+            let is_watched = watched.contains(&number.e164);
             kept += usize::from(!is_watched);
             is_watched || kept <= limit
         });

@@ -43,14 +43,15 @@ impl WatchedStatus {
         previous: &[Self],
     ) -> Arc<[Self]> {
         let status_of = |number: &WatchedNumber| {
-            let previous = previous.iter().find(|status| status.number.e164 == number.e164);
             let listed =
                 numbers.get(number.e164).and_then(|number| numbers.state(number).zip(numbers.assignment(number)));
-            let (status, is_assigned) = match (listed, previous) {
-                (Some((state, assignment)), _) => (state.status.clone(), is_assigned(assignment)),
-                (None, _) if is_exact => (MISSING.into(), false),
-                (None, Some(previous)) => (previous.status.clone(), previous.is_assigned),
-                (None, None) => return None,
+            let (status, is_assigned) = if let Some((state, assignment)) = listed {
+                (state.status.clone(), is_assigned(assignment))
+            } else if is_exact {
+                (MISSING.into(), false)
+            } else {
+                let previous = previous.iter().find(|status| status.number.e164 == number.e164)?;
+                (previous.status.clone(), previous.is_assigned)
             };
             Some(Self { number: number.clone(), status, is_assigned })
         };

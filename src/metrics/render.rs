@@ -23,10 +23,8 @@ pub type RenderedListing = Vec<Arc<CachedText>>;
 pub fn render_listing(account: &str, listing: &Listing, previous: Option<&RenderedListing>) -> RenderedListing {
     let mut compressors = Compressors::default();
     let previous = previous.map_or(&[][..], Vec::as_slice);
-    let texts = INVENTORY.iter().enumerate();
-    texts
-        .map(|(index, metric)| render_family(account, metric, listing, previous.get(index), &mut compressors))
-        .collect()
+    let mut render = |(index, metric)| render_family(account, metric, listing, previous.get(index), &mut compressors);
+    INVENTORY.iter().enumerate().map(&mut render).collect()
 }
 
 /// Renders the families that follow from the configuration and the numbers of a listing; the others stay as they are.
