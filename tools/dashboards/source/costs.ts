@@ -1,6 +1,17 @@
 /** The dashboard for finance: what the numbers cost in each currency, and why the cost changed. */
 import { buildDashboard } from './kit/dashboard';
-import { barGauge, type Column, fixedColor, noAccountText, stat, statusColors, table, timeSeries } from './kit/panels';
+import {
+  barGauge,
+  type Column,
+  fixedColor,
+  noAccountText,
+  noOwnersText,
+  requires,
+  stat,
+  statusColors,
+  table,
+  timeSeries,
+} from './kit/panels';
 import {
   countryMatcher,
   currencyMatcher,
@@ -29,7 +40,7 @@ const monthsLeft = 'scalar(12 - month() + (days_in_month() - day_of_month() + 1)
 /** An amount of money, never abbreviated. Its currency is in the title or in another column. */
 const moneyUnit = { unit: 'locale', decimals: 2 };
 const shareUnit = { unit: 'percentunit', decimals: 1 };
-const needsAssignment = 'No data: requires --collector.assignment';
+const needsAssignment = requires('--collector.assignment');
 /** A note for panels whose metric has no `country` label. */
 const ignoresCountry = 'Ignores the Country variable.';
 
@@ -65,7 +76,22 @@ const feesBy = (family: string, label: string, emptyText: string) =>
   withEmptyLabelAs(emptyText, label, sum([label], gauge(family, currencyMatcher)));
 
 const ownerFees = feesBy('tryvox_owner_monthly_fees', 'owner', '(no owner)');
-const noOwnersText = 'No data: requires owners in the configuration file';
+
+/** The trunks or applications with the highest monthly fees. */
+const feesByTarget = (target: 'trunk' | 'application') =>
+  barGauge(
+    {
+      title: `Monthly fees by ${target}, $currency`,
+      description: `Monthly fees of the 12 most expensive ${target}s. ${ignoresCountry}`,
+      size: [8, 12],
+      ...moneyUnit,
+      noValue: requires(`--collector.${target}`),
+    },
+    {
+      expr: `sort_desc(topk(12, ${feesBy(`tryvox_${target}_monthly_fees`, `${target}_id`, `(no ${target})`)}))`,
+      legend: `{{${target}_id}}`,
+    },
+  );
 
 export const costs = buildDashboard({
   uid: 'tryvox-costs',
@@ -109,7 +135,7 @@ export const costs = buildDashboard({
             description: `Monthly fees as a percentage of the account's monthly_budget in the configuration file; the 20 highest. Orange from 80%, red above 100%, when TryvoxBudgetExceeded fires: release numbers that are not needed or raise the budget. ${ignoresCountry}`,
             size: [8, 8],
             ...shareUnit,
-            noValue: 'No data: requires monthly_budget',
+            noValue: requires('monthly_budget'),
             thresholds: ['green', [0.8, 'orange'], [1, 'red']],
           },
           {
@@ -123,7 +149,7 @@ export const costs = buildDashboard({
             description: `Monthly fees of an owner in the selected accounts as a percentage of the owner's monthly_budget in the configuration file; the 20 highest. Orange from 80%, red above 100%: release numbers that are not needed or raise the budget. ${ignoresCountry}`,
             size: [8, 8],
             ...shareUnit,
-            noValue: 'No data: requires monthly_budget of owners',
+            noValue: requires('monthly_budget of owners'),
             thresholds: ['green', [0.8, 'orange'], [1, 'red']],
           },
           {
@@ -289,7 +315,7 @@ export const costs = buildDashboard({
         timeSeries(
           {
             title: 'Monthly fees by owner, $currency',
-            description: `Monthly fees of the 20 most expensive owners, stacked. The first owner in the configuration file that matches a number has it. ${ignoresCountry}`,
+            description: `Monthly fees of the 20 most expensive owners, stacked. A number belongs to the first owner in the configuration file that matches it. ${ignoresCountry}`,
             size: [12, 9],
             ...moneyUnit,
             noValue: noOwnersText,
@@ -410,39 +436,15 @@ export const costs = buildDashboard({
             description: 'Monthly fees of the 12 most expensive regions.',
             size: [8, 12],
             ...moneyUnit,
-            noValue: 'No data: requires --collector.region',
+            noValue: requires('--collector.region'),
           },
           {
             expr: `sort_desc(topk(12, ${withEmptyLabelAs('(no region)', 'region', sum(['country', 'region'], gauge('tryvox_region_monthly_fees', countryMatcher, currencyMatcher)))}))`,
             legend: '{{country}} {{region}}',
           },
         ),
-        barGauge(
-          {
-            title: 'Monthly fees by trunk, $currency',
-            description: `Monthly fees of the 12 most expensive trunks. ${ignoresCountry}`,
-            size: [8, 12],
-            ...moneyUnit,
-            noValue: 'No data: requires --collector.trunk',
-          },
-          {
-            expr: `sort_desc(topk(12, ${feesBy('tryvox_trunk_monthly_fees', 'trunk_id', '(no trunk)')}))`,
-            legend: '{{trunk_id}}',
-          },
-        ),
-        barGauge(
-          {
-            title: 'Monthly fees by application, $currency',
-            description: `Monthly fees of the 12 most expensive applications. ${ignoresCountry}`,
-            size: [8, 12],
-            ...moneyUnit,
-            noValue: 'No data: requires --collector.application',
-          },
-          {
-            expr: `sort_desc(topk(12, ${feesBy('tryvox_application_monthly_fees', 'application_id', '(no application)')}))`,
-            legend: '{{application_id}}',
-          },
-        ),
+        feesByTarget('trunk'),
+        feesByTarget('application'),
       ],
     },
   ],

@@ -5,6 +5,8 @@ import {
   fixedColor,
   geomap,
   noAccountText,
+  noOwnersText,
+  requires,
   stat,
   stateTimeline,
   statusColors,
@@ -52,16 +54,13 @@ const watchedStatusTexts = [
     4: { text: 'missing', color: 'dark-red' },
   }),
 ];
-const noWatchedText = 'No data: requires watch in the configuration file';
-const noOwnersText = 'No data: requires owners in the configuration file';
+const noWatchedText = requires('watch in the configuration file');
 
 /** Numbers by owner. */
 const ownerNumbers = (...matchers: string[]) =>
   withEmptyLabelAs('(no owner)', 'owner', sum(['owner'], gauge('tryvox_owner_numbers', ...matchers)));
 
 const integerUnit = { unit: 'locale', decimals: 0 };
-/** The text of an empty panel whose metric is optional. */
-const requires = (option: string) => `No data: requires ${option}`;
 /** A note for panels whose metric has no `country` label. */
 const ignoresCountry = 'Ignores the Country variable.';
 
@@ -91,7 +90,7 @@ export const numbers = buildDashboard({
         stateTimeline(
           {
             title: 'Status of watched numbers',
-            description: `Status of the 30 watched numbers that were active for the least time. Missing means that the account does not have the number. While a listing does not add up, a number that is not in it keeps its status. ${ignoresCountry}`,
+            description: `Status of the 30 watched numbers that were active for the least time. Missing means that the account does not have the number. While a listing is incomplete, a number that is not in it keeps its status. ${ignoresCountry}`,
             noValue: noWatchedText,
             size: [20, 8],
             unit: 'none',
@@ -106,7 +105,7 @@ export const numbers = buildDashboard({
         stat(
           {
             title: 'Watched, unassigned',
-            description: `Count of watched numbers that have no trunk and no application, or that are missing. Red from 1: calls to them reach nothing; assign them. ${ignoresCountry}`,
+            description: `Count of watched numbers that have no trunk and no application, or that are missing. Red from 1: calls to them are not delivered; assign them. ${ignoresCountry}`,
             size: [4, 4],
             ...integerUnit,
             noValue: noWatchedText,
@@ -351,7 +350,7 @@ export const numbers = buildDashboard({
         barGauge(
           {
             title: 'Numbers by owner',
-            description: `Count of numbers of the 20 owners that have the most. The first owner in the configuration file that matches a number has it. ${ignoresCountry}`,
+            description: `Count of numbers of the 20 owners that have the most. A number belongs to the first owner in the configuration file that matches it. ${ignoresCountry}`,
             size: [12, 9],
             ...integerUnit,
             noValue: noOwnersText,
@@ -361,7 +360,7 @@ export const numbers = buildDashboard({
         barGauge(
           {
             title: 'Suspended share by owner',
-            description: `Suspended numbers as a percentage of all numbers of an owner; the 20 highest. Orange from 2%, red from 10%: tell the owner, and have the numbers reactivated. ${ignoresCountry}`,
+            description: `Suspended numbers as a percentage of all numbers of an owner; the 20 highest. Orange from 2%, red from 10%: inform the owner and have the numbers reactivated. ${ignoresCountry}`,
             size: [12, 9],
             unit: 'percentunit',
             decimals: 1,

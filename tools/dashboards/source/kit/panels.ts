@@ -92,6 +92,11 @@ const noListingText = 'No data: no valid listing yet, or it is stale';
 /** For panels whose metrics exist from the start of the exporter. */
 export const noAccountText = 'No data: no account matches the variables';
 
+/** The text of an empty panel whose metric is optional. */
+export const requires = (option: string): string => `No data: requires ${option}`;
+
+export const noOwnersText = requires('owners in the configuration file');
+
 /** The same color for a number's status on every panel. */
 export const statusColors: Override[] = (
   [
