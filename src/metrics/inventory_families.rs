@@ -18,8 +18,22 @@ macro_rules! help {
     ($text:literal) => {
         concat!($text, "; absent if there is no valid listing or it is stale.")
     };
-    ($text:literal, $condition:literal) => {
+    ($text:expr, $condition:literal) => {
         concat!($text, "; absent if there is no valid listing, it is stale, or ", $condition, ".")
+    };
+}
+
+/// Returns the HELP text of the monthly fees by a label; the second argument is as for [`help!`].
+macro_rules! fees_help {
+    ($by:literal, $condition:literal) => {
+        help!(
+            concat!(
+                "Sum of the monthly fees of the phone numbers in the last valid listing by ",
+                $by,
+                ", in units of the currency (different currencies must not be added)"
+            ),
+            $condition
+        )
     };
 }
 
@@ -29,7 +43,7 @@ pub static INVENTORY: &[ListingMetric] = &[
         "tryvox_numbers",
         &["account", "country", "type", "status"],
         help!("Number of phone numbers in the last valid listing"),
-        |listing, samples| push_numbers(&listing.inventory.groups, samples, |[country, kind, status, _]| [country, kind, status]),
+        |listing, samples| push_numbers::<_, 3>(&listing.inventory.groups, samples),
     )
     .unit(NUMBERS)
     .example("Countries with suspended numbers", "sum by (country) (tryvox_numbers{status=\"suspended\"}) > 0"),
@@ -74,18 +88,14 @@ pub static INVENTORY: &[ListingMetric] = &[
             "Number of phone numbers in the last valid listing by assignment: trunk, application, both or none",
             "--collector.assignment is false"
         ),
-        |listing, samples| push_numbers(&listing.inventory.assignments, samples, |[assignment, status, _]| [assignment, status]),
+        |listing, samples| push_numbers::<_, 2>(&listing.inventory.assignments, samples),
     )
     .unit(NUMBERS)
     .example("Unassigned numbers of each account", "sum by (account) (tryvox_assignment_numbers{assignment=\"none\"})"),
     ListingMetric::gauge(
         "tryvox_assignment_monthly_fees",
         &["account", "assignment", "status", "currency"],
-        help!(
-            "Sum of the monthly fees of the phone numbers in the last valid listing by assignment, in units of the \
-             currency (different currencies must not be added)",
-            "--collector.assignment is false"
-        ),
+        fees_help!("assignment", "--collector.assignment is false"),
         |listing, samples| push_fees(&listing.inventory.assignments, samples, |sum| &sum.monthly_fees),
     )
     .unit(MONEY)
@@ -100,7 +110,7 @@ pub static INVENTORY: &[ListingMetric] = &[
             "Number of phone numbers in the last valid listing by region (the label is empty for numbers without one)",
             "--collector.region is not set"
         ),
-        |listing, samples| push_numbers(&listing.inventory.regions, samples, |[country, region, status, _]| [country, region, status]),
+        |listing, samples| push_numbers::<_, 3>(&listing.inventory.regions, samples),
     )
     .unit(NUMBERS)
     .opt_in()
@@ -108,12 +118,15 @@ pub static INVENTORY: &[ListingMetric] = &[
     ListingMetric::gauge(
         "tryvox_region_monthly_fees",
         &["account", "country", "region", "status", "currency"],
-        help!("Sum of the monthly fees of the phone numbers in the last valid listing by region, in units of the currency (different currencies must not be added)", "--collector.region is not set"),
+        fees_help!("region", "--collector.region is not set"),
         |listing, samples| push_fees(&listing.inventory.regions, samples, |sum| &sum.monthly_fees),
     )
     .unit(MONEY)
     .opt_in()
-    .example("Ten most expensive regions of each currency", "topk by (currency) (10, sum by (country, region, currency) (tryvox_region_monthly_fees))"),
+    .example(
+        "Ten most expensive regions of each currency",
+        "topk by (currency) (10, sum by (country, region, currency) (tryvox_region_monthly_fees))",
+    ),
     ListingMetric::gauge(
         "tryvox_trunk_numbers",
         &["account", "trunk_id", "status"],
@@ -121,7 +134,7 @@ pub static INVENTORY: &[ListingMetric] = &[
             "Number of phone numbers in the last valid listing by trunk (the label is empty for numbers without one)",
             "--collector.trunk is not set"
         ),
-        |listing, samples| push_numbers(&listing.inventory.trunks, samples, |[trunk, status, _]| [trunk, status]),
+        |listing, samples| push_numbers::<_, 2>(&listing.inventory.trunks, samples),
     )
     .unit(NUMBERS)
     .opt_in()
@@ -132,7 +145,7 @@ pub static INVENTORY: &[ListingMetric] = &[
     ListingMetric::gauge(
         "tryvox_trunk_monthly_fees",
         &["account", "trunk_id", "status", "currency"],
-        help!("Sum of the monthly fees of the phone numbers in the last valid listing by trunk, in units of the currency (different currencies must not be added)", "--collector.trunk is not set"),
+        fees_help!("trunk", "--collector.trunk is not set"),
         |listing, samples| push_fees(&listing.inventory.trunks, samples, |sum| &sum.monthly_fees),
     )
     .unit(MONEY)
@@ -142,10 +155,11 @@ pub static INVENTORY: &[ListingMetric] = &[
         "tryvox_application_numbers",
         &["account", "application_id", "status"],
         help!(
-            "Number of phone numbers in the last valid listing by application (the label is empty for numbers without one)",
+            "Number of phone numbers in the last valid listing by application (the label is empty for numbers \
+             without one)",
             "--collector.application is not set"
         ),
-        |listing, samples| push_numbers(&listing.inventory.applications, samples, |[application, status, _]| [application, status]),
+        |listing, samples| push_numbers::<_, 2>(&listing.inventory.applications, samples),
     )
     .unit(NUMBERS)
     .opt_in()
@@ -153,17 +167,24 @@ pub static INVENTORY: &[ListingMetric] = &[
     ListingMetric::gauge(
         "tryvox_application_monthly_fees",
         &["account", "application_id", "status", "currency"],
-        help!("Sum of the monthly fees of the phone numbers in the last valid listing by application, in units of the currency (different currencies must not be added)", "--collector.application is not set"),
+        fees_help!("application", "--collector.application is not set"),
         |listing, samples| push_fees(&listing.inventory.applications, samples, |sum| &sum.monthly_fees),
     )
     .unit(MONEY)
     .opt_in()
-    .example("Monthly fees of each application by currency", "sum by (application_id, currency) (tryvox_application_monthly_fees)"),
+    .example(
+        "Monthly fees of each application by currency",
+        "sum by (application_id, currency) (tryvox_application_monthly_fees)",
+    ),
     ListingMetric::gauge(
         "tryvox_owner_numbers",
         &["account", "owner", "status"],
-        help!("Number of phone numbers in the last valid listing by owner (the label is empty for numbers without one); only owners that have numbers in the account", "no owners are configured"),
-        |listing, samples| push_numbers(&listing.owners, samples, |[owner, status, _]| [owner, status]),
+        help!(
+            "Number of phone numbers in the last valid listing by owner (the label is empty for numbers without \
+             one); only owners that have numbers in the account",
+            "no owners are configured"
+        ),
+        |listing, samples| push_numbers::<_, 2>(&listing.owners, samples),
     )
     .unit(NUMBERS)
     .opt_in()
@@ -171,7 +192,7 @@ pub static INVENTORY: &[ListingMetric] = &[
     ListingMetric::gauge(
         "tryvox_owner_monthly_fees",
         &["account", "owner", "status", "currency"],
-        help!("Sum of the monthly fees of the phone numbers in the last valid listing by owner, in units of the currency (different currencies must not be added)", "no owners are configured"),
+        fees_help!("owner", "no owners are configured"),
         |listing, samples| push_fees(&listing.owners, samples, |sum| &sum.monthly_fees),
     )
     .unit(MONEY)
@@ -180,7 +201,11 @@ pub static INVENTORY: &[ListingMetric] = &[
     ListingMetric::gauge(
         "tryvox_watched_number_status",
         &["account", "e164", "name", "status"],
-        help!("Whether a watched number has the status (1) or not (0); missing means that the account does not have the number", "the number is not watched"),
+        help!(
+            "Whether a watched number has the status (1) or not (0); missing means that the account does not have \
+             the number",
+            "the number is not watched"
+        ),
         push_watched_statuses,
     )
     .opt_in()
@@ -217,8 +242,8 @@ pub static INVENTORY: &[ListingMetric] = &[
     ListingMetric::gauge(
         "tryvox_newest_creation_timestamp_seconds",
         &["account"],
-        "Unix timestamp in seconds of the newest created_at of any phone number in the last valid listing; absent if no \
-         number has one, there is no valid listing, it is stale, or --collector.lifecycle is false.",
+        "Unix timestamp in seconds of the newest created_at of any phone number in the last valid listing; absent if \
+         no number has one, there is no valid listing, it is stale, or --collector.lifecycle is false.",
         |listing, samples| {
             if let Some(created) = listing.inventory.newest_creation {
                 samples.push([], u64::from(created));
@@ -231,8 +256,8 @@ pub static INVENTORY: &[ListingMetric] = &[
         "tryvox_number_info",
         &["account", "e164", "country", "type", "region", "status", "trunk_id", "application_id"],
         help!(
-            "Properties of a phone number with per-number series (see --collector.number.statuses and watch), as labels of the \
-             value 1",
+            "Properties of a phone number with per-number series (see --collector.number.statuses and watch), as \
+             labels of the value 1",
             "--collector.number.statuses is none and the number is not watched"
         ),
         |listing, samples| {
@@ -265,31 +290,16 @@ pub static INVENTORY: &[ListingMetric] = &[
         &["account", "e164"],
         "Unix timestamp in seconds of the updated_at of a phone number with per-number series; absent if it has none, \
          there is no valid listing, it is stale, or --collector.number.statuses is none and the number is not watched.",
-        |listing, samples| {
-            for number in &listing.inventory.numbers {
-                if let Some(updated) = number.updated_at {
-                    samples.push([&*number.e164.to_string()], u64::from(updated));
-                }
-            }
-        },
+        |listing, samples| push_timestamps(listing, samples, |number| number.updated_at),
     )
     .unit(TIMESTAMP)
-    .example(
-        "Numbers not updated for a week",
-        "time() - tryvox_number_updated_timestamp_seconds > 7 * 86400",
-    ),
+    .example("Numbers not updated for a week", "time() - tryvox_number_updated_timestamp_seconds > 7 * 86400"),
     ListingMetric::gauge(
         "tryvox_number_created_timestamp_seconds",
         &["account", "e164"],
         "Unix timestamp in seconds of the created_at of a phone number with per-number series; absent if it has none, \
          there is no valid listing, it is stale, or --collector.number.statuses is none and the number is not watched.",
-        |listing, samples| {
-            for number in &listing.inventory.numbers {
-                if let Some(created) = number.created_at {
-                    samples.push([&*number.e164.to_string()], u64::from(created));
-                }
-            }
-        },
+        |listing, samples| push_timestamps(listing, samples, |number| number.created_at),
     )
     .unit(TIMESTAMP)
     .example(
@@ -342,8 +352,8 @@ pub static INVENTORY: &[ListingMetric] = &[
         "tryvox_unreadable_fields",
         &["account", "field"],
         help!(
-            "Number of phone numbers in the last valid listing with an optional field that cannot be read and counts as \
-             absent, by field"
+            "Number of phone numbers in the last valid listing with an optional field that cannot be read and counts \
+             as absent, by field"
         ),
         |listing, samples| {
             for (field, numbers) in OptionalField::ALL.into_iter().zip(listing.inventory.unreadable_fields) {
@@ -366,23 +376,26 @@ fn push_fees<const N: usize>(
     }
 }
 
-/// Pushes the numbers of each group, over all currencies: the labels without the currency are those that `labels`
-/// returns.
-fn push_numbers<const N: usize, const M: usize>(
-    table: &LabelTable<N, GroupTotals>,
-    samples: &mut Samples<'_>,
-    labels: for<'a> fn([&'a str; N]) -> [&'a str; M],
-) {
+/// Pushes the numbers of each group over all currencies. The labels are the first `M` of the table.
+fn push_numbers<const N: usize, const M: usize>(table: &LabelTable<N, GroupTotals>, samples: &mut Samples<'_>) {
     // Currency comes last, so groups that differ only in currency are neighbors.
     let groups: Vec<_> = table.iter().collect();
     for currencies in groups.chunk_by(|(a, _), (b, _)| a[..M] == b[..M]) {
-        let (group, _) = currencies[0];
-        samples.push(labels(values(group)), currencies.iter().map(|(_, sum)| sum.numbers).sum::<u64>());
+        let labels: [&str; M] = std::array::from_fn(|label| &*currencies[0].0[label]);
+        samples.push(labels, currencies.iter().map(|(_, sum)| sum.numbers).sum::<u64>());
     }
 }
 
-/// Pushes a sample of each watched number for each documented status, the missing one, and an undocumented one that it
-/// has.
+/// Pushes a time of each number with per-number series that has it.
+fn push_timestamps(listing: &Listing, samples: &mut Samples<'_>, timestamp: fn(&NumberDetails) -> Option<u32>) {
+    for number in &listing.inventory.numbers {
+        if let Some(timestamp) = timestamp(number) {
+            samples.push([&*number.e164.to_string()], u64::from(timestamp));
+        }
+    }
+}
+
+/// Pushes a sample of each watched number for each documented status, for missing, and for its own status.
 fn push_watched_statuses(listing: &Listing, samples: &mut Samples<'_>) {
     for WatchedStatus { number, status, .. } in &*listing.watched {
         let e164 = number.e164.to_string();
