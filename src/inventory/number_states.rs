@@ -53,6 +53,21 @@ pub struct NumberState {
     pub is_unreadable: bool,
 }
 
+#[cfg(test)]
+impl NumberState {
+    /// Returns the state of an active local number in the US.
+    pub(crate) fn example() -> Self {
+        Self {
+            country: "US".into(),
+            kind: "local".into(),
+            status: "active".into(),
+            currency: "USD".into(),
+            monthly_fee: "1.15".parse().unwrap(),
+            is_unreadable: false,
+        }
+    }
+}
+
 /// What a number is assigned to: ids as the API wrote them, empty if there is none. `None` if a field cannot be read and
 /// no earlier listing has its value.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -246,14 +261,6 @@ mod tests {
     use crate::inventory::{Change, changes, is_same};
 
     fn states(numbers: &[(&str, Option<&str>)]) -> NumberStates {
-        let state = NumberState {
-            country: "US".into(),
-            kind: "local".into(),
-            status: "active".into(),
-            currency: "USD".into(),
-            monthly_fee: "1.15".parse().unwrap(),
-            is_unreadable: false,
-        };
         let mut assignments = IndexSet::<_, RandomState>::default();
         let mut number = |(e164, trunk): &(&str, Option<&str>)| {
             let assignment = Assignment { trunk: trunk.map(Arc::from), application: Some("".into()) };
@@ -261,7 +268,7 @@ mod tests {
             StatedNumber { e164: e164.parse().unwrap(), class: 0, assignment }
         };
         let numbers = numbers.iter().map(&mut number).collect();
-        NumberStates::new(vec![state], assignments, numbers).unwrap()
+        NumberStates::new(vec![NumberState::example()], assignments, numbers).unwrap()
     }
 
     #[test]

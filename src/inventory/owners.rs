@@ -399,14 +399,7 @@ mod tests {
             let owners = if is_restricted { owners.restricted(applies) } else { owners };
             let mut index = 0..;
             matchers.retain(|_| index.next().is_none_or(applies));
-            let state = |country: &str| NumberState {
-                country: country.into(),
-                kind: "local".into(),
-                status: "active".into(),
-                currency: "USD".into(),
-                monthly_fee: "1.15".parse().unwrap(),
-                is_unreadable: false,
-            };
+            let state = |country: &str| NumberState { country: country.into(), ..NumberState::example() };
             let ids = |prefix: &str, id: u8| if id == 0 { String::new() } else { format!("{prefix}{id}") };
             let (mut expected, mut stated) = (BTreeMap::<String, u64>::new(), Vec::new());
             let assignments: Vec<_> =
