@@ -1,4 +1,4 @@
-//! The families without the `account` label: the exporter's build, and what it knows of its configuration and state.
+//! The families without the `account` label: the exporter's build, configuration and state file, and budgets of owners.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -114,8 +114,8 @@ pub static EXPORTER: &[ExporterMetric] = &[
     ExporterMetric::gauge(
         "tryvox_owner_monthly_budget",
         &["owner", "currency"],
-        "Maximum monthly fees of an owner over all accounts, in units of the currency (different currencies must not be \
-         added); absent if monthly_budget of the owner is not set.",
+        "Maximum monthly fees of an owner over all accounts, in units of the currency (different currencies must not \
+         be added); absent if monthly_budget of the owner is not set.",
         |status, samples| {
             for (owner, budget) in &*status.owner_budgets {
                 for (currency, amount) in budget {
@@ -127,7 +127,8 @@ pub static EXPORTER: &[ExporterMetric] = &[
     .unit("units of the currency")
     .opt_in()
     .example(
-        "Owners whose monthly fees exceed their budget, and their share of it",
-        "sum by (owner, currency) (tryvox_owner_monthly_fees) / max by (owner, currency) (tryvox_owner_monthly_budget) > 1",
+        "Owners whose monthly fees exceed their budget, with the ratio of fees to budget",
+        "sum by (owner, currency) (tryvox_owner_monthly_fees) \
+         / max by (owner, currency) (tryvox_owner_monthly_budget) > 1",
     ),
 ];
