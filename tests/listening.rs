@@ -187,7 +187,7 @@ async fn one_of_many_processes_that_start_at_the_same_moment_gets_the_unix_socke
     UnixStream::connect(&path).unwrap();
 }
 
-/// The threads meet more often within the few system calls that matter than processes do.
+/// Threads run into the race, which lasts a few system calls, more often than processes do.
 #[tokio::test]
 async fn one_of_many_threads_gets_a_unix_socket_that_was_left_behind() {
     const THREADS: usize = 6;
@@ -436,7 +436,7 @@ async fn health_check_without_flags_follows_its_own_variables_if_they_differ_fro
     assert_eq!(health_check(&server, &invalid).await.0, Some(2));
 }
 
-/// Serves a response to each connection, whatever it sends, and returns the address.
+/// Serves the same response to each connection without reading its request, and returns the address.
 async fn respond_at_once(response: String) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -449,7 +449,7 @@ async fn respond_at_once(response: String) -> String {
     address
 }
 
-/// The test of refused connections pins the response that the exporter sends.
+/// `connection_is_refused_with_503_while_all_others_are_in_use` checks the response that the exporter sends.
 #[tokio::test]
 async fn health_check_accepts_503_only_if_it_is_due_to_the_limit_of_connections() {
     let (web, _) = WebDirectory::new();

@@ -48,7 +48,7 @@ struct ModelNumber {
 /// The numbers of an account by E.164 number.
 type ModelAccount = BTreeMap<u64, ModelNumber>;
 
-/// What the configuration says of single numbers.
+/// The owners and watched numbers of the configuration.
 #[derive(Debug, Clone, Default)]
 struct ModelConfig {
     /// Whether the owners are those of [`owner`].

@@ -148,7 +148,7 @@ async fn emptied_file_keeps_tls_and_users_in_force() {
         // Invalid: every request is refused, and the last valid content is not forgotten.
         ("basic_auth_users: {".to_owned(), 500, 500),
         ("#".to_owned(), 401, 200),
-        // These say that there are no users.
+        // The file explicitly has no users.
         ("basic_auth_users: {}\n".to_owned(), 200, 200),
         (String::new(), 200, 200),
         (file("bob"), 401, 200),

@@ -20,7 +20,7 @@ pub struct NumberChange {
     pub state: NumberState,
 }
 
-/// What changed of a number.
+/// What changed about a number.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the values before and after the change")]
 pub enum Change {
@@ -259,7 +259,7 @@ fn pairs<'a>(before: &'a NumberStates, after: &'a NumberStates) -> impl Iterator
     })
 }
 
-/// Returns what changed of a number: its status, its fee and its assignment, or all at once.
+/// Returns the changes of a number: it was added or removed, or its status, fee and assignment changed.
 fn changes_of(before: &NumberStates, after: &NumberStates, (old, new): Pair) -> [Option<NumberChange>; 3] {
     let Some(e164) = new.or(old).map(|number| number.e164) else { return [None, None, None] };
     let single = |change, state: &NumberState| [Some(NumberChange { e164, change, state: state.clone() }), None, None];

@@ -19,7 +19,7 @@ pub enum FeeCause {
     Release,
     /// The fee changed within its currency.
     Repricing,
-    /// The currency of the number changed, whatever else did.
+    /// The currency of the number changed, even if its fee also did.
     Currency,
     /// The record of the number became invalid or valid again.
     Unreadable,

@@ -299,8 +299,10 @@ impl Owners {
     }
 }
 
-/// Returns the segments without those before `integer`, in as many steps as the logarithm of their number: of a small
-/// account not many are looked at, and of a large one each is at most once or twice.
+/// Returns the segments without those before `integer`.
+///
+/// This is an exponential search. Its cost is the logarithm of the number of skipped segments, so a small account does
+/// not walk all segments, and a large one visits each about once.
 fn segments_from(segments: &[Segment], integer: u64) -> &[Segment] {
     let is_before = |segment: &Segment| segment.end <= integer;
     let mut bound = 1;
@@ -313,7 +315,7 @@ fn segments_from(segments: &[Segment], integer: u64) -> &[Segment] {
 
 /// Splits overlapping ranges into disjoint segments, each with the owners of all ranges that contain it.
 fn segments(ranges: Vec<((u64, u64), OwnerIndex)>) -> Vec<Segment> {
-    /// How many ranges of each owner start minus end here.
+    /// By owner, the number of ranges that start here minus the number of those that end here.
     type Change = BTreeMap<OwnerIndex, i64>;
 
     let mut changes: BTreeMap<u64, Change> = BTreeMap::new();

@@ -1,7 +1,8 @@
 //! The inventory of an account: tables of counts and exact sums, by the labels that metrics have.
 //!
-//! An [`Inventory`] is complete when the fold returns it; the only thing that ever happens to it afterwards is that
-//! [`Inventory::with_label_limit`] bounds the label values that come from the API.
+//! An [`Inventory`] is complete when the fold returns it. Afterwards, only limits are applied:
+//! [`Inventory::with_label_limit`] to the label values that come from the API, and [`Inventory::with_number_limit`] to
+//! the per-number series.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashSet};

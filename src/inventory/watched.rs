@@ -1,4 +1,4 @@
-//! Numbers that must work: their status in each listing, also if they are not in it.
+//! Numbers that must work: their status in each listing, even if they are not in it.
 
 use std::sync::Arc;
 

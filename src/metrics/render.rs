@@ -40,7 +40,7 @@ pub(super) fn with_configured(account: &str, listing: &Listing, previous: &Rende
     INVENTORY.iter().zip(previous).map(&mut render).collect()
 }
 
-/// The beginnings of the names of families that follow from the configuration and the numbers of a listing.
+/// Name prefixes of the families that follow from the configuration and the numbers of a listing.
 const CONFIGURED: [&str; 2] = ["tryvox_owner_", "tryvox_watched_number_"];
 
 fn render_family(

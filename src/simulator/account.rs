@@ -14,8 +14,9 @@ use super::query::QueryFilter;
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// After so many changes of an account its last hotline is suspended, and then reactivated, again and again.
+/// The last hotline is suspended at the first of these changes of each [`OUTAGE_PERIOD`], and reactivated at the end.
 const OUTAGE: Range<u32> = 10..20;
+/// Number of changes of an account after which the next outage cycle of its last hotline starts.
 const OUTAGE_PERIOD: u32 = 40;
 
 /// The numbers of a simulated account. For the same seed they are the same except for their dates, which lie before
@@ -29,7 +30,7 @@ pub struct SimulatedAccount {
     digits_in_use: HashSet<u64>,
     /// The digits of those that are not changed at random.
     hotlines: Vec<u64>,
-    /// Changes since the last hotline was chosen, or since the start of the current [`OUTAGE_PERIOD`].
+    /// Changes since the hotlines were chosen, or since the start of the current [`OUTAGE_PERIOD`].
     changes: u32,
 }
 
@@ -71,9 +72,9 @@ impl SimulatedAccount {
         self.numbers.is_empty()
     }
 
-    /// Makes hotlines of the first `count` numbers that are active and assigned, and returns them, like `+18005550100`;
-    /// fewer if there are not as many. A hotline stays in the account and is not changed at random, but the last one is
-    /// suspended from time to time.
+    /// Makes hotlines of the first `count` numbers that are active and assigned, or of all such numbers if there are
+    /// fewer, and returns them, like `+18005550100`. A hotline stays in the account and is not changed at random, but the
+    /// last one is suspended periodically.
     pub fn choose_hotlines(&mut self, count: usize) -> Vec<String> {
         let numbers = self.numbers.iter().map(|stored| &stored.number);
         let works = |number: &&SimulatedNumber| number.status == SimulatedStatus::Active && number.is_assigned();
@@ -82,8 +83,8 @@ impl SimulatedAccount {
         self.hotlines.iter().map(|digits| format!("+{digits}")).collect()
     }
 
-    /// Changes a few numbers at random: purchases, releases, suspends, reactivates or reprices them. Suspends and
-    /// reactivates the last hotline, if it is time.
+    /// Changes a few numbers at random: purchases, releases, suspends, reactivates or reprices them. Also suspends or
+    /// reactivates the last hotline when that is due.
     pub fn change(&mut self, now: SystemTime) {
         let changes = self.rng.usize(1..=3 + self.numbers.len() / 500);
         for _ in 0..changes {

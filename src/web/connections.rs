@@ -82,10 +82,10 @@ impl Connections {
         Some(ConnectionSlot { connections: self.clone(), id, tracker })
     }
 
-    /// Evicts the connection whose loss harms its client least, and waits until one is closed. Returns at once if no
-    /// connection may be evicted.
+    /// Evicts the connection whose loss harms its client least, and waits until a connection is closed. Returns whether
+    /// one was evicted; if none may be, it does not wait.
     pub(super) async fn close_one(&self) -> bool {
-        // Created first, so that it misses no connection.
+        // Created before the eviction, so that it does not miss the notification.
         let closed = self.closed.notified();
         let is_evicted = self.lock().evict_one();
         if is_evicted {

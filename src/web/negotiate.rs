@@ -41,7 +41,7 @@ pub(super) fn negotiate(headers: &HeaderMap) -> Negotiated {
     Negotiated { format, escaping, encoding: choose_encoding(&joined(ACCEPT_ENCODING)) }
 }
 
-/// How exactly a media range describes a format; the most exact range applies (RFC 9110, section 12.5.1).
+/// How specifically a media range describes a format; the most specific range applies (RFC 9110, section 12.5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Specificity {
     /// `*/*`
@@ -54,7 +54,7 @@ enum Specificity {
     Version,
 }
 
-/// Returns how exactly a media range describes a format; `None` if it does not include the format.
+/// Returns how specifically a media range describes a format; `None` if it does not include the format.
 fn specificity(range: &AcceptChoice<'_>, format: Format) -> Option<Specificity> {
     let (kind, name, version) = match format {
         Format::Text => ("text/*", "text/plain", "0.0.4"),
@@ -80,11 +80,11 @@ fn choose_format(accept: &str) -> (Format, Option<&'static str>) {
             .enumerate()
             .filter_map(|(position, range)| Some((specificity(range, format)?, range.quality, Reverse(position))));
         let (specificity, quality, position) = matching.max()?;
-        // A version makes a name no better.
+        // Between formats, a range with a version ranks like one without.
         let rank = specificity.min(Specificity::Subtype);
         (quality > 0).then_some(((quality, rank, position), format))
     });
-    // Of equal ones the last is chosen.
+    // If several are equal, the last one is the maximum.
     let Some(((.., Reverse(position)), format)) = formats.max_by_key(|(preference, _)| *preference) else {
         return (Format::Text, None);
     };

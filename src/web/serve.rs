@@ -1,8 +1,8 @@
 //! Accepts connections, serves HTTP on them, and shuts down gracefully.
 //!
 //! Listeners, the state of the handlers and limits go in; [`serve`] returns when the server has stopped. A connection that is
-//! accepted is served, evicted in favor of a new one, or refused with status 503; it never waits for a slot, and if file
-//! descriptors run out, only until another connection is closed.
+//! accepted is served, evicted in favor of a new one, or refused with status 503; it never waits for a slot. If file
+//! descriptors run out, a new connection waits until another one is closed.
 //! After the stop no new connections are accepted, and requests in flight have a limited time to finish.
 
 use std::any::Any;
@@ -275,8 +275,8 @@ impl ServerContext {
     }
 }
 
-/// Returns whether this process or the system has no file descriptor left: then connections that matter less than a new
-/// one must not keep theirs.
+/// Returns whether this process or the system has run out of file descriptors, so that a connection must be closed
+/// before the next one can be accepted.
 fn is_out_of_files(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }

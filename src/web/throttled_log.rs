@@ -51,7 +51,7 @@ impl ThrottledErrorLog {
     pub(super) fn record(&self, error: &str, log: impl FnOnce(u64)) {
         let mut throttles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        // Errors that do not occur any more take no memory.
+        // Errors that have not occurred recently are removed, which bounds memory.
         throttles.retain(|other, throttle| other == error || !throttle.is_due(now));
         throttles.entry(error.to_owned()).or_default().record(now, log);
     }

@@ -1,5 +1,5 @@
-//! Unix sockets in the file system: exactly one process listens on a path, whatever it finds there and whoever else
-//! starts at the same moment.
+//! Unix sockets in the file system. At most one process listens on a path, even if several processes start at the same
+//! moment and a socket of an earlier process is still there.
 
 use std::fmt;
 use std::fs::{File, Permissions, TryLockError};
@@ -15,12 +15,12 @@ use tokio::net::UnixListener;
 /// Mode of a Unix socket: its owner and group can connect.
 const SOCKET_MODE: u32 = 0o660;
 
-/// Time to wait for another process that opens a socket in the same directory, which takes it a few system calls.
+/// Timeout for another process that opens a socket in the same directory, which takes a few system calls.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Delay before the directory's lock is tried again.
 const LOCK_RETRY_DELAY: Duration = Duration::from_millis(5);
 
-/// The path of a socket. Paths are equal if they lead to the same file, however they are written.
+/// The path of a socket. Two paths are equal if they lead to the same file.
 #[derive(Debug, Clone)]
 pub(super) struct SocketPath {
     /// As configured: the length of a socket's path is limited, and a short one may lead to a long one.
@@ -50,8 +50,8 @@ impl SocketPath {
     /// # Errors
     /// If something else is at the path, or the directory cannot be read and written.
     pub(super) fn listen(&self, backlog: i32) -> io::Result<(SocketFile, UnixListener)> {
-        // Nothing can show whether a socket that does not listen is left behind or about to listen, so both are
-        // decided under a lock.
+        // A socket that does not listen may have been left behind, or it may be about to listen. Nothing distinguishes
+        // the two, so checking, binding and listening happen under a lock.
         let _lock = lock_directory(&self.path)?;
         BoundSocket::bind(&self.path)?.listen(backlog)
     }
@@ -61,8 +61,8 @@ fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Locks the directory of a path against other processes of this program, until the returned file is dropped. A lock
-/// file of its own would be left behind.
+/// Locks the directory of a path against other processes of this program, until the returned file is dropped. A
+/// separate lock file would be left behind.
 fn lock_directory(path: &Path) -> io::Result<File> {
     let directory = File::open(directory_of(path))?;
     let deadline = Instant::now() + LOCK_TIMEOUT;
@@ -71,7 +71,7 @@ fn lock_directory(path: &Path) -> io::Result<File> {
             Ok(()) => return Ok(directory),
             Err(TryLockError::Error(error)) => return Err(error),
             Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "another process keeps its directory locked"));
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "its directory is locked by another process"));
             }
             Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_RETRY_DELAY),
         }

@@ -37,7 +37,7 @@ use crate::tryvox::{Deviation, GenerationWindow, ListingPage, NumberRecord};
 #[derive(Debug)]
 pub struct ListingFold {
     options: Arc<CollectorOptions>,
-    /// Numbers that get per-number series whatever their status.
+    /// Numbers that get per-number series regardless of their status.
     watched: Arc<HashSet<E164>>,
     /// The documented statuses that the listing can contain.
     statuses: Vec<Arc<str>>,
@@ -79,10 +79,10 @@ const MAX_RESERVED: usize = 4 << 20;
 impl ListingFold {
     /// Creates an empty fold.
     ///
-    /// `watched` are numbers that get per-number series whatever their status. `statuses` are the documented statuses that
-    /// the listing can contain. `added_during_previous_listing`
-    /// is [`FoldedListing::added_during_listing`] of the listing before this one, or empty: these numbers cannot have
-    /// been purchased during this listing, even if their `created_at` is later than its start.
+    /// `watched` are numbers that get per-number series regardless of their status. `statuses` are the documented
+    /// statuses that the listing can contain. `added_during_previous_listing` is
+    /// [`FoldedListing::added_during_listing`] of the listing before this one, or empty: these numbers cannot have been
+    /// purchased during this listing, even if their `created_at` is later than its start.
     #[must_use]
     pub fn new(
         options: Arc<CollectorOptions>,

@@ -49,7 +49,7 @@ pub(super) fn describe_change(event: &ChangeEvent) -> String {
         ChangeKind::Fee => "monthly fee",
         ChangeKind::Assignment => "assignment",
     };
-    // Amounts are shown like everywhere on the page; a currency follows if it changed.
+    // Amounts have the same format as elsewhere on the page; a currency follows if it changed.
     let value = |value: &Option<String>| {
         let text = value.as_deref().unwrap_or_default();
         let (fee, currency) = text.split_at(text.find(' ').unwrap_or(text.len()));

@@ -93,7 +93,7 @@ impl WatchedTable {
         };
         let unknown = (self.unknown > 0).then(|| {
             let verb = plural::choose(self.unknown as u64, "has", "have");
-            let reason = "the account has no valid listing, or one that does not add up";
+            let reason = "the account has no valid listing, or an incomplete one";
             format!("{} {verb} no known status: {reason}.", count(self.unknown))
         });
         [known, unknown].into_iter().flatten().collect::<Vec<_>>().join(" ")
@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(
             table.description(),
             "20 of 2,000 watched numbers, those that are not active first. 1 watched number has no known status: the \
-             account has no valid listing, or one that does not add up."
+             account has no valid listing, or an incomplete one."
         );
     }
 

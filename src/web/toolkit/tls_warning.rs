@@ -5,8 +5,8 @@ use tracing::warn;
 /// A defect of the certificates of a valid TLS configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum TlsWarning {
-    /// The server's certificate is not valid now. Clients notice, too, but their errors do not reach the operator of the
-    /// exporter.
+    /// The server's certificate is not valid now. Clients report this too, but their errors do not reach the operator of
+    /// the exporter.
     NotValidNow { not_before: String, not_after: String },
     /// A section of a bundle of authorities cannot be used.
     CertificateSkipped { file: String, section: usize, problem: String },

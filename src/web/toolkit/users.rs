@@ -116,7 +116,7 @@ impl VerificationCache {
         self.rejected.insert(key);
     }
 
-    /// Removes the passwords of users that do not exist any more.
+    /// Removes the passwords of users that no longer exist.
     fn retain_users(&mut self, users: &Hashes) {
         if self.accepted.len() > users.len() {
             self.accepted.retain(|user, _| users.contains_key(user));
