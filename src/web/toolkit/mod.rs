@@ -19,5 +19,12 @@ mod tls_warning;
 mod users;
 mod web_file;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 pub use error::WebFileError;
 pub use web_file::{RequestRejection, WebFile};
+
+/// Locks a mutex whose value is valid even if a thread panicked while it held the lock.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

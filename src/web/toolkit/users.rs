@@ -4,7 +4,7 @@
 //! kept longer than its verification takes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use axum::http::HeaderValue;
 use base64::Engine;
@@ -15,6 +15,7 @@ use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use tokio::sync::{Semaphore, watch};
 use tracing::warn;
 
+use super::lock;
 use crate::web::throttled_log::ThrottledLog;
 
 /// The bcrypt hashes of the users' passwords, by name.
@@ -211,10 +212,6 @@ impl PasswordVerifier {
         });
         Lookup::Pending(result)
     }
-}
-
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns the name and the password of a `Basic` header.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use axum::http::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -16,6 +16,7 @@ use tracing::warn;
 use super::disk::read_file;
 use super::error::WebFileError;
 use super::file::{self, Settings};
+use super::lock;
 use super::rate::TokenBucket;
 use super::tls::LoadedTls;
 use super::tls_warning::TlsWarning;
@@ -242,10 +243,6 @@ fn is_blank(bytes: &[u8]) -> bool {
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     let lines = bytes.split(|byte| matches!(byte, b'\n' | b'\r'));
     lines.map(<[u8]>::trim_ascii_start).all(|line| line.is_empty() || line.starts_with(b"#"))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs work that may wait for a disk on a thread where that delays no other task.
