@@ -253,6 +253,75 @@ async fn changes_while_the_exporter_is_down_are_counted_logged_and_recorded() {
     assert_eq!(rows, expected.map(|row| row.map(str::to_owned)));
 }
 
+/// Nothing says that the account did not have the number before the first listing, so it was not purchased. A number that
+/// appears later was.
+#[tokio::test]
+async fn number_whose_first_record_is_invalid_is_not_purchased_when_it_can_be_read() {
+    let is_restarted_at = |step: usize, restarts: u8| restarts >> step & 1 == 1;
+    for restarts in [0b000, 0b010, 0b100, 0b110] {
+        let (account, state) = (Account::start(10).await, tempfile::tempdir().unwrap());
+        let [known, removed, purchased] = ["+14155550001", "+14155550002", "+14155559999"];
+        let options = [&FAST[..], &["--poll.max-discrepancy=1"]].concat();
+        account.change(|numbers| {
+            numbers.set(known, "monthly_fee", Value::Null);
+            numbers.set(removed, "monthly_fee", Value::Null);
+        });
+        let mut exporter = account.exporter(&state, &options).await;
+        wait_for_new_poll(&mut exporter).await;
+        let changes: [fn(&mut Numbers); 2] = [
+            |numbers| {
+                numbers.records.extend([new_number("+14155559999")]);
+                numbers.set("+14155559999", "monthly_fee", Value::Null);
+            },
+            |numbers| {
+                numbers.records.remove("+14155550002");
+                numbers.set("+14155550001", "monthly_fee", 1.5);
+                numbers.set("+14155559999", "monthly_fee", 2.5);
+            },
+        ];
+        for (step, change) in changes.into_iter().enumerate() {
+            account.change(change);
+            if is_restarted_at(step + 1, restarts) {
+                exporter.stop(Signal::KILL).await;
+                exporter = account.exporter(&state, &options).await;
+            }
+            wait_for_new_poll(&mut exporter).await;
+        }
+        let scrape = exporter.scrape().await;
+        let fees = |direction: &str, cause: &str| {
+            let family = format!("tryvox_monthly_fees_{direction}_total");
+            scrape.account_value(&family, &format!(r#"currency="USD",cause="{cause}""#))
+        };
+        assert_eq!([fees("added", "unreadable"), fees("added", "purchase")], [1.5, 2.5], "{restarts:b}");
+        assert_eq!([fees("removed", "unreadable"), fees("removed", "release")], [0.0; 2]);
+        assert!(!scrape.0.contains(r#"currency="""#) && !scrape.0.contains(r#"from="""#));
+        let count = |family: &str| scrape.family(family).values().sum::<f64>();
+        assert_eq!(scrape.account_value("tryvox_numbers_added_total", ""), 1.0, "{restarts:b}");
+        assert_eq!(scrape.account_value("tryvox_numbers_removed_total", ""), 1.0);
+        for family in ["status_changes", "fee_changes", "assignment_changes"] {
+            assert_eq!(count(&format!("tryvox_number_{family}_total")), 0.0, "{family}");
+        }
+        exporter.stop(Signal::TERM).await;
+        let printed = output(&["changes", &state_flag(state.path()), "--output=json"], &[]).await;
+        let rows = String::from_utf8(printed.stdout).unwrap();
+        let mut rows: Vec<_> = rows
+            .lines()
+            .map(|row| serde_json::from_str::<Value>(row).unwrap())
+            .map(|row| ["e164", "kind", "from", "to", "monthly_fee"].map(|field| row[field].to_string()))
+            .collect();
+        rows.sort();
+        let quoted = |text: &str| format!("\"{text}\"");
+        let null = || "null".to_owned();
+        let expected = [
+            [quoted(removed), quoted("removed"), null(), null(), null()],
+            [quoted(purchased), quoted("added"), null(), quoted("active"), "2.5".to_owned()],
+        ];
+        assert_eq!(rows, expected, "{restarts:b}");
+        let table = output(&["changes", &state_flag(state.path())], &[]).await;
+        assert!(table.status.success() && String::from_utf8(table.stdout).unwrap().contains(removed));
+    }
+}
+
 /// Moves the stored times by a number of seconds into the past.
 fn age_state(state: &Path, seconds: i64) {
     let changed = database(state)

@@ -67,7 +67,7 @@ impl ChangeCounters {
     /// Makes every currency and status of a listing present, so that their series begin at 0.
     pub fn add_labels(&mut self, numbers: &NumberStates, label_limit: usize) {
         let mut statuses: BTreeSet<_> = self.statuses.keys().flatten().cloned().collect();
-        for state in numbers.classes() {
+        for state in numbers.classes().iter().filter(|state| state.is_known()) {
             self.fees.add_currency(&state.currency, label_limit);
             statuses.insert(state.status.clone());
         }

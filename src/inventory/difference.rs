@@ -87,7 +87,8 @@ impl NumberChange {
 /// A change as it is shown and recorded: the values before and after it as text.
 ///
 /// The values are statuses, amounts (with their currencies if these differ) or assignments. A number that was added has
-/// no value before, and one that was removed has none after; the other value is its status.
+/// no value before, and one that was removed has none after; the other value is its status. If a removed number could
+/// never be read, the fields that are texts are empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(
     missing_docs,
@@ -113,7 +114,7 @@ impl From<&NumberChange> for ChangeRecord {
         let price = |(amount, currency): &(Money, Arc<str>)| Some(format!("{amount} {currency}"));
         let [from, to] = match &change.change {
             Change::Added => [None, Some(status.to_string())],
-            Change::Removed => [Some(status.to_string()), None],
+            Change::Removed => [change.state.is_known().then(|| status.to_string()), None],
             Change::Status { from, to } => [from, to].map(|status| Some(status.to_string())),
             Change::Fee { from, to } => [from, to].map(|amount| Some(amount.to_string())),
             Change::Currency { from, to } => [from, to].map(price),
@@ -126,7 +127,7 @@ impl From<&NumberChange> for ChangeRecord {
             to,
             country: country.to_string(),
             number_type: kind.to_string(),
-            monthly_fee: monthly_fee.to_string(),
+            monthly_fee: if change.state.is_known() { monthly_fee.to_string() } else { String::new() },
             currency: currency.to_string(),
         }
     }
@@ -264,10 +265,11 @@ fn changes_of(before: &NumberStates, after: &NumberStates, (old, new): Pair) -> 
     let Some(e164) = new.or(old).map(|number| number.e164) else { return [None, None, None] };
     let single = |change, state: &NumberState| [Some(NumberChange { e164, change, state: state.clone() }), None, None];
     let (old_state, new_state) = match (old.and_then(|old| before.state(old)), new.and_then(|new| after.state(new))) {
-        (None, None) => return [None, None, None],
         (None, Some(state)) => return single(Change::Added, state),
         (Some(state), None) => return single(Change::Removed, state),
-        (Some(old), Some(new)) => (old, new),
+        (Some(old), Some(new)) if old.is_known() && new.is_known() => (old, new),
+        // What is not known is not a change.
+        (None, None) | (Some(_), Some(_)) => return [None, None, None],
     };
     let status = (old_state.status != new_state.status)
         .then(|| Change::Status { from: old_state.status.clone(), to: new_state.status.clone() });

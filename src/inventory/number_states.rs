@@ -53,6 +53,20 @@ pub struct NumberState {
     pub is_unreadable: bool,
 }
 
+impl NumberState {
+    /// Returns the state of a number whose records have all been invalid so far. Its texts are empty, which no valid
+    /// record has.
+    fn unknown() -> Self {
+        let [country, kind, status, currency] = std::array::from_fn(|_| Arc::from(""));
+        Self { country, kind, status, currency, monthly_fee: Money::default(), is_unreadable: true }
+    }
+
+    /// Returns whether any listing had a valid record of the number. If not, the other fields mean nothing.
+    pub(super) fn is_known(&self) -> bool {
+        !self.status.is_empty()
+    }
+}
+
 #[cfg(test)]
 impl NumberState {
     /// Returns the state of an active local number in the US.
@@ -85,6 +99,12 @@ impl Assignment {
             one.as_ref().zip(other.as_ref()).is_none_or(|(one, other)| one == other)
         };
         may_equal(&self.trunk, &other.trunk) && may_equal(&self.application, &other.application)
+    }
+
+    /// Returns whether there is a trunk or an application; `None` if that is not known.
+    pub(super) fn is_assigned(&self) -> Option<bool> {
+        let has_id = [&self.trunk, &self.application].into_iter().flatten().any(|id| !id.is_empty());
+        if has_id || self.is_known() { Some(has_id) } else { None }
     }
 
     fn is_known(&self) -> bool {
@@ -156,19 +176,30 @@ impl NumberStates {
     /// `unreadable` are the numbers that have only invalid records, in ascending order without duplicates and none of
     /// them in this listing: they are added with their earlier states, as far as there are any, so that they do not count
     /// as removed. A trunk or an application that could not be read is the earlier one.
-    pub fn carry_over(&mut self, earlier: &Self, unreadable: &[E164]) {
-        self.carry_over_assignments(earlier);
+    ///
+    /// Without an `earlier` listing, they are added with an unknown state, so that they do not count as added when they
+    /// can be read: nothing says that the account did not have them before.
+    pub fn carry_over(&mut self, earlier: Option<&Self>, unreadable: &[E164]) {
+        if let Some(earlier) = earlier {
+            self.carry_over_assignments(earlier);
+        }
         if unreadable.is_empty() {
             return;
         }
+        let (unknown_state, unknown_assignment) = (NumberState::unknown(), Assignment::default());
         let mut classes = HashMap::new();
         let mut pairs = PairTable::new(std::mem::take(&mut self.pairs));
         // A buffer that doubles would take three times its size while it is copied.
         self.numbers.reserve_exact(unreadable.len());
         for e164 in unreadable {
-            let Some(number) = earlier.get(*e164) else { continue };
-            let (Some(state), Some(assignment)) = (earlier.state(number), earlier.assignment(number)) else { continue };
-            let class = *classes.entry(number.class).or_insert_with(|| {
+            let before = match earlier {
+                Some(earlier) => earlier
+                    .get(*e164)
+                    .and_then(|number| Some((Some(number.class), earlier.state(number)?, earlier.assignment(number)?))),
+                None => Some((None, &unknown_state, &unknown_assignment)),
+            };
+            let Some((class, state, assignment)) = before else { continue };
+            let class = *classes.entry(class).or_insert_with(|| {
                 self.classes.push(NumberState { is_unreadable: true, ..state.clone() });
                 index(self.classes.len() - 1)
             });
@@ -276,7 +307,7 @@ mod tests {
         let first = states(&[("+11", Some("a")), ("+12", Some("a")), ("+13", None)]);
         let mut second = states(&[("+11", None), ("+12", None), ("+13", Some("b"))]);
         assert_eq!(changes(&first, &second).count(), 0, "what is not known is not a change");
-        second.carry_over(&first, &[]);
+        second.carry_over(Some(&first), &[]);
         let third = states(&[("+11", Some("a")), ("+12", Some("b")), ("+13", Some("b"))]);
         let changed: Vec<_> = changes(&second, &third).map(|change| (change.e164.to_string(), change.change)).collect();
         let assignment = |trunk: &str| Assignment { trunk: Some(trunk.into()), application: Some("".into()) };
@@ -288,10 +319,27 @@ mod tests {
     fn number_that_cannot_be_read_keeps_its_state() {
         let first = states(&[("+11", Some("a")), ("+12", Some("b")), ("+13", Some("c"))]);
         let mut second = states(&[("+12", Some("b"))]);
-        second.carry_over(&first, &["+11", "+13", "+14"].map(|e164| e164.parse().unwrap()));
+        second.carry_over(Some(&first), &["+11", "+13", "+14"].map(|e164| e164.parse().unwrap()));
         assert_eq!(changes(&first, &second).count(), 0);
         assert_eq!(second.numbers().len(), 3, "+14 was never listed");
         assert!(!is_same(&first, &second), "the records are unreadable now");
+    }
+
+    #[test]
+    fn number_that_was_never_read_is_neither_added_nor_changed_when_it_can_be_read() {
+        let [first, second] = [(); 2].map(|()| {
+            let mut numbers = states(&[("+12", Some("b"))]);
+            numbers.carry_over(None, &["+11".parse().unwrap()]);
+            numbers
+        });
+        assert!(is_same(&first, &second));
+        let mut still_unreadable = states(&[("+12", Some("b"))]);
+        still_unreadable.carry_over(Some(&first), &["+11", "+13"].map(|e164| e164.parse().unwrap()));
+        assert!(is_same(&first, &still_unreadable), "+13 may have been purchased");
+        let readable = states(&[("+11", Some("a")), ("+12", Some("b"))]);
+        assert_eq!([changes(&first, &readable).count(), changes(&readable, &first).count()], [0, 0]);
+        let removed: Vec<_> = changes(&first, &states(&[("+12", Some("b"))])).map(|change| change.change).collect();
+        assert_eq!(removed, [Change::Removed]);
     }
 
     #[test]

@@ -275,8 +275,8 @@ impl ValidListing {
     /// as in the previous listing.
     fn new(listed: ListedNumbers, previous: Option<Arc<NumberStates>>, label_limit: usize) -> Self {
         let ListedNumbers { mut listing, mut numbers, unreadable, .. } = listed;
+        numbers.carry_over(previous.as_deref(), &unreadable);
         let previous = previous.map(|previous| {
-            numbers.carry_over(&previous, &unreadable);
             let difference = ListingDifference::between(&previous, &numbers);
             (previous, difference)
         });

@@ -32,7 +32,7 @@ pub(crate) fn listing(bytes: &[u8]) {
     let difference = ListingDifference::between(&states, &states);
     assert_eq!(difference, ListingDifference::default());
     assert!(folded.unreadable_numbers.is_sorted_by(|a, b| a < b));
-    states.carry_over(&states.clone(), &folded.unreadable_numbers);
+    states.carry_over(Some(&states.clone()), &folded.unreadable_numbers);
     assert_eq!(ListingDifference::between(&states, &states), ListingDifference::default());
     let inventory = folded.inventory.with_label_limit(3);
 
