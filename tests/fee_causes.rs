@@ -79,9 +79,12 @@ impl Model {
                 known.insert(e164.clone(), number.clone());
             } else if let Some(before) = before {
                 known.insert(e164.clone(), Number { is_valid: false, ..before.clone() });
+            } else if !self.has_listing {
+                // Nothing says that the account did not have it before.
+                known.insert(e164.clone(), Number { fee: 0, currency: "", is_valid: false });
             }
         }
-        for number in known.values() {
+        for number in known.values().filter(|number| !number.currency.is_empty()) {
             for cause in CAUSES {
                 self.movements.entry((number.currency, cause)).or_default();
             }
