@@ -1,7 +1,7 @@
 //! Compares every inventory family with a naive model after each poll of an account that changes at random.
 //!
 //! The model computes all gauges from the account's numbers, and the change counters from each pair of
-//! successive listings. It shares no code with the exporter.
+//! successive listings. Some records are invalid. It shares no code with the exporter.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -43,18 +43,62 @@ struct ModelNumber {
     application: Option<u8>,
     created: u32,
     updated: u32,
+    /// Whether the record can be read.
+    is_valid: bool,
 }
 
 /// The numbers of an account by E.164 number.
 type ModelAccount = BTreeMap<u64, ModelNumber>;
+
+/// What is known of a number after a listing.
+#[derive(Debug, Clone)]
+struct KnownNumber {
+    /// The last record that could be read; `None` if there was none since the first listing.
+    last: Option<ModelNumber>,
+    /// Whether the record in the last listing can be read.
+    is_valid: bool,
+}
+
+/// What is known of the numbers of an account after a listing.
+type KnownAccount = BTreeMap<u64, KnownNumber>;
+
+/// Returns what is known after another listing. A number whose first record is invalid was there before the first listing,
+/// or is not known to exist before it can be read.
+fn known_after(before: Option<&KnownAccount>, account: &ModelAccount) -> KnownAccount {
+    let known = |(e164, number): (&u64, &ModelNumber)| {
+        let last = match before.map(|before| before.get(e164)) {
+            _ if number.is_valid => Some(number.clone()),
+            Some(before) => before?.last.clone(),
+            None => None,
+        };
+        Some((*e164, KnownNumber { last, is_valid: number.is_valid }))
+    };
+    account.iter().filter_map(known).collect()
+}
 
 /// The owners and watched numbers of the configuration.
 #[derive(Debug, Clone, Default)]
 struct ModelConfig {
     /// Whether the owners are those of [`owner`].
     has_owners: bool,
-    /// Numbers that are watched, each with its own number as its name.
-    watched: Vec<u64>,
+    /// Numbers that are watched, each with its own number as its name: its status and whether it is assigned, if known.
+    watched: BTreeMap<u64, Option<(&'static str, bool)>>,
+}
+
+impl ModelConfig {
+    /// Updates what is known of the watched numbers. If records are invalid, one that is not listed may exist.
+    fn see(&mut self, account: &ModelAccount) {
+        let is_exact = account.values().all(|number| number.is_valid);
+        for (e164, known) in &mut self.watched {
+            match account.get(e164) {
+                Some(number) if number.is_valid => {
+                    *known = Some((number.status, number.trunk.is_some() || number.application.is_some()));
+                }
+                None if is_exact => *known = Some(("missing", false)),
+                _ => {}
+            }
+        }
+    }
 }
 
 /// Returns the owner of a number.
@@ -114,13 +158,14 @@ fn random_number(rng: &mut Rng, time: u32) -> ModelNumber {
         application: optional_id(rng),
         created: time - rng.u32(0..1000),
         updated: time,
+        is_valid: rng.u8(0..10) > 0,
     }
 }
 
 /// Purchases, releases or updates one number at random.
 fn change_account(rng: &mut Rng, account: &mut ModelAccount, time: u32) {
     let chosen = account.keys().nth(rng.usize(..account.len().max(1))).copied();
-    match (rng.u8(0..10), chosen) {
+    match (rng.u8(0..11), chosen) {
         (0 | 1, _) | (_, None) => {
             account.insert(rng.u64(1_000_000..9_999_999), random_number(rng, time));
         }
@@ -136,9 +181,14 @@ fn change_account(rng: &mut Rng, account: &mut ModelAccount, time: u32) {
                 6 => number.trunk = optional_id(rng),
                 7 => number.application = optional_id(rng),
                 8 => number.country = choose(rng, &["US", "CA", "DE", "JP"]),
-                _ => number.currency = choose(rng, &["USD", "EUR"]),
+                9 => number.currency = choose(rng, &["USD", "EUR"]),
+                _ => number.is_valid = !number.is_valid,
             }
         }
+    }
+    // A listing without valid records fails.
+    if account.values().all(|number| !number.is_valid) {
+        account.values_mut().take(1).for_each(|number| number.is_valid = true);
     }
 }
 
@@ -160,7 +210,9 @@ fn rfc3339(seconds: u32) -> String {
 /// Returns the record of a number as the API lists it.
 fn record(e164: u64, number: &ModelNumber) -> serde_json::Value {
     let or_null = |text: String| if text.is_empty() { serde_json::Value::Null } else { text.into() };
-    let fee = |amount| serde_json::from_str::<serde_json::Value>(&decimal(amount)).unwrap();
+    let fee = |amount| {
+        if number.is_valid { serde_json::from_str::<serde_json::Value>(&decimal(amount)).unwrap() } else { "?".into() }
+    };
     serde_json::json!({
         "e164": format!("+{e164}"), "country": number.country, "type": number.kind, "region": number.region,
         "status": number.status, "capabilities": number.capabilities, "monthly_fee": fee(number.fee),
@@ -223,14 +275,17 @@ impl Sums {
 /// Returns the series that every inventory family must have.
 fn expected_inventory(account: &ModelAccount, config: &ModelConfig) -> Series {
     let mut sums = Sums::default();
-    for (name, amount) in [("listed", account.len()), ("reported", account.len())] {
+    let reported = account.len();
+    let account: ModelAccount =
+        account.iter().filter(|(_, number)| number.is_valid).map(|(e164, number)| (*e164, number.clone())).collect();
+    for (name, amount) in [("listed", account.len()), ("reported", reported)] {
         sums.add(&format!("tryvox_{name}_numbers"), &[], amount as i128 * 1000);
     }
-    sums.add("tryvox_invalid_records", &[], 0);
+    sums.add("tryvox_invalid_records", &[], (reported - account.len()) as i128 * 1000);
     for field in ["region", "trunk_id", "application_id", "capabilities", "created_at", "updated_at"] {
         sums.add("tryvox_unreadable_fields", &[("field", field)], 0);
     }
-    for (e164, number) in account {
+    for (e164, number) in &account {
         let group = [("country", number.country), ("type", number.kind)];
         let documented = ["active", "pending", "suspended"];
         let undocumented = Some(number.status).filter(|status| !documented.contains(status));
@@ -272,20 +327,21 @@ fn expected_inventory(account: &ModelAccount, config: &ModelConfig) -> Series {
             sums.add(&format!("tryvox_{by}_monthly_fees"), &[label, status, currency], number.fee.into());
         }
     }
-    for watched in &config.watched {
-        let (text, number) = (format!("+{watched}"), account.get(watched));
-        let status = number.map_or("missing", |number| number.status);
+    for (watched, known) in &config.watched {
+        let text = format!("+{watched}");
+        let status = known.map(|(status, _)| status);
         let labels = [("e164", &*text), ("name", &*text)];
-        for value in ["active", "pending", "suspended", "missing", status] {
-            let amount = if value == status { 1000 } else { 0 };
+        for value in ["active", "pending", "suspended", "missing"].into_iter().chain(status) {
+            let amount = if Some(value) == status { 1000 } else { 0 };
             let series = [labels[0], labels[1], ("status", value)];
             sums.set("tryvox_watched_number_status", &series, amount);
         }
-        let is_assigned = number.is_some_and(|number| number.trunk.is_some() || number.application.is_some());
-        sums.add("tryvox_watched_number_assigned", &labels, i128::from(is_assigned) * 1000);
+        if let Some((_, is_assigned)) = known {
+            sums.add("tryvox_watched_number_assigned", &labels, i128::from(*is_assigned) * 1000);
+        }
     }
 
-    let is_watched = |e164: &u64| config.watched.contains(e164);
+    let is_watched = |e164: &u64| config.watched.contains_key(e164);
     let mut with_series: Vec<_> =
         account.iter().filter(|(e164, number)| NUMBER_STATUSES.contains(&number.status) && !is_watched(e164)).collect();
     with_series.sort_by_key(|(e164, number)| (number.updated, **e164));
@@ -335,20 +391,21 @@ impl ModelCounters {
             sums.add("tryvox_number_fee_changes_total", &[("direction", direction)], 0);
         }
         let mut counters = Self(sums, ["active", "pending", "suspended"].into());
-        counters.see(&ModelAccount::new());
+        counters.see(&KnownAccount::new());
         counters
     }
 
     /// Makes the labels of a listing present.
-    fn see(&mut self, account: &ModelAccount) {
+    fn see(&mut self, account: &KnownAccount) {
         let Self(sums, statuses) = self;
-        statuses.extend(account.values().map(|number| number.status));
+        let numbers = || account.values().filter_map(|known| known.last.as_ref());
+        statuses.extend(numbers().map(|number| number.status));
         for from in &*statuses {
             for to in statuses.iter().filter(|to| *to != from) {
                 sums.add("tryvox_number_status_changes_total", &[("from", from), ("to", to)], 0);
             }
         }
-        for currency in account.values().map(|number| number.currency) {
+        for currency in numbers().map(|number| number.currency) {
             for cause in ["purchase", "release", "repricing", "currency", "unreadable"] {
                 for direction in ["added", "removed"] {
                     let labels = [("currency", currency), ("cause", cause)];
@@ -366,15 +423,23 @@ impl ModelCounters {
     }
 
     /// Counts the changes from one listing to the next.
-    fn count_changes(&mut self, before: &ModelAccount, after: &ModelAccount) {
+    fn count_changes(&mut self, before: &KnownAccount, after: &KnownAccount) {
         self.see(after);
+        // Only fees in records that can be read are in the sums.
+        let priced = |known: Option<&KnownNumber>| known.filter(|known| known.is_valid)?.last.clone();
         for e164 in before.keys().chain(after.keys()).collect::<BTreeSet<_>>() {
-            match (before.get(e164), after.get(e164)) {
+            let (old, new) = (before.get(e164), after.get(e164));
+            let is_both = old.is_some() && new.is_some();
+            match (priced(old), priced(new)) {
                 (Some(old), Some(new)) if old.currency == new.currency => {
                     self.move_fee(new.currency, "repricing", new.fee - old.fee);
                 }
                 (old, new) => {
-                    let causes = if old.is_some() && new.is_some() { ["currency"; 2] } else { ["release", "purchase"] };
+                    let causes = match (is_both, &old, &new) {
+                        (true, Some(_), Some(_)) => ["currency"; 2],
+                        (true, ..) => ["unreadable"; 2],
+                        (false, ..) => ["release", "purchase"],
+                    };
                     if let Some(old) = old {
                         self.move_fee(old.currency, causes[0], -old.fee);
                     }
@@ -392,6 +457,7 @@ impl ModelCounters {
                 sums.add("tryvox_numbers_added_total", &[], 1000);
                 continue;
             };
+            let (Some(previous), Some(current)) = (&previous.last, &current.last) else { continue };
             if previous.status != current.status {
                 let labels = [("from", previous.status), ("to", current.status)];
                 sums.add("tryvox_number_status_changes_total", &labels, 1000);
@@ -452,6 +518,7 @@ async fn binary_matches_the_model_over_sockets() {
     let arguments = [
         "--poll.interval=100ms",
         "--poll.timeout=30s",
+        "--poll.max-discrepancy=1",
         "--tryvox.rate-limit=0",
         "--collector.region",
         "--collector.trunk",
@@ -462,7 +529,7 @@ async fn binary_matches_the_model_over_sockets() {
     let mut exporter = ServerProcess::exporter(&api.url(), &arguments).await;
     exporter.wait_for_polls(1).await;
     let mut counters = ModelCounters::new();
-    let mut before = account.lock().unwrap().clone();
+    let mut before = known_after(None, &account.lock().unwrap());
     counters.see(&before);
     for _ in 0..8 {
         let now = {
@@ -477,11 +544,12 @@ async fn binary_matches_the_model_over_sockets() {
         let polls = exporter.polls();
         // The next poll may have started before the changes, the one after it has not.
         exporter.wait_for_polls(polls + 2).await;
-        counters.count_changes(&before, &now);
+        let known = known_after(Some(&before), &now);
+        counters.count_changes(&before, &known);
         let scraped = exporter.scrape().await;
         assert_eq!(series_of(&scraped, &inventory_families()), expected_inventory(&now, &ModelConfig::default()));
         assert_eq!(series_of(&scraped, &CHANGE_COUNTERS), counters.series());
-        before = now;
+        before = known;
     }
 }
 
@@ -517,25 +585,29 @@ async fn every_family_matches_the_model_after_each_poll() {
         }));
         let mut watched: BTreeSet<_> = account.lock().unwrap().keys().copied().filter(|_| rng.u8(0..20) == 0).collect();
         watched.insert(rng.u64(1_000_000..9_999_999));
-        let config = ModelConfig { has_owners: true, watched: watched.into_iter().collect() };
+        let mut config =
+            ModelConfig { has_owners: true, watched: watched.into_iter().map(|e164| (e164, None)).collect() };
         let mut poller_config = (*poller.account.config()).clone();
         poller_config.owners = Arc::new(owners());
+        poller_config.poll.max_discrepancy = 1.0;
         let watch =
             |e164: &u64| WatchedNumber { e164: format!("+{e164}").parse().unwrap(), name: format!("+{e164}").into() };
-        poller_config.watch = config.watched.iter().map(watch).collect();
+        poller_config.watch = config.watched.keys().map(watch).collect();
         poller.reconfigure(poller_config);
         tokio::spawn(poller.run(stop.clone()));
 
         let mut counters = ModelCounters::new();
-        let (mut before, mut first): (Option<ModelAccount>, Option<usize>) = (None, None);
+        let (mut before, mut first): (Option<KnownAccount>, Option<usize>) = (None, None);
         for poll in 0..10_u32 {
             // Halfway between two polls; the first poll starts immediately.
             tokio::time::sleep(options.interval / 2).await;
             let now = account.lock().unwrap().clone();
+            let known = known_after(before.as_ref(), &now);
             match &before {
-                Some(before) => counters.count_changes(before, &now),
-                None => counters.see(&now),
+                Some(before) => counters.count_changes(before, &known),
+                None => counters.see(&known),
             }
+            config.see(&now);
             let scraped = scrape_account(&metrics, &exporter);
             assert_eq!(scraped.successful_polls(), f64::from(poll) + 1.0);
             let series = series_of(&scraped, &inventory);
@@ -548,9 +620,9 @@ async fn every_family_matches_the_model_after_each_poll() {
             // Numbers added less numbers removed is how much the account has grown.
             let growth = scraped.account_value("tryvox_numbers_added_total", "")
                 - scraped.account_value("tryvox_numbers_removed_total", "");
-            let first = *first.get_or_insert(now.len());
-            assert_eq!(first as f64 + growth, now.len() as f64);
-            before = Some(now);
+            let first = *first.get_or_insert(known.len());
+            assert_eq!(first as f64 + growth, known.len() as f64);
+            before = Some(known);
 
             for _ in 0..rng.usize(0..15) {
                 time += 7;

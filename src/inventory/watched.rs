@@ -23,18 +23,18 @@ pub struct WatchedNumber {
 pub struct WatchedStatus {
     /// The number.
     pub number: WatchedNumber,
-    /// The status as the API wrote it, or [`MISSING`].
-    pub status: Arc<str>,
-    /// Whether it has a trunk or an application.
-    pub is_assigned: bool,
+    /// The status as the API wrote it, or [`MISSING`]; `None` if it is not known yet.
+    pub status: Option<Arc<str>>,
+    /// Whether it has a trunk or an application; `None` if that is not known yet.
+    pub is_assigned: Option<bool>,
 }
 
 impl WatchedStatus {
     /// Returns the status of each watched number, in order.
     ///
     /// A number that is not in the listing is missing only if the listing is exact: if it has as many numbers as the API
-    /// reports and all of their records are valid. Otherwise the number keeps its `previous` status; it has none if that
-    /// is not known, either.
+    /// reports and all of their records are valid. Otherwise the number keeps its `previous` status, and so does one whose
+    /// record is invalid. Whether a number is assigned also stays as it was if its trunk and application cannot be read.
     #[must_use]
     pub fn of_listing(
         watched: &[WatchedNumber],
@@ -43,22 +43,24 @@ impl WatchedStatus {
         previous: &[Self],
     ) -> Arc<[Self]> {
         let status_of = |number: &WatchedNumber| {
-            let listed =
-                numbers.get(number.e164).and_then(|number| numbers.state(number).zip(numbers.assignment(number)));
-            let (status, is_assigned) = if let Some((state, assignment)) = listed {
-                (state.status.clone(), is_assigned(assignment))
-            } else if is_exact {
-                (MISSING.into(), false)
-            } else {
-                let previous = previous.iter().find(|status| status.number.e164 == number.e164)?;
-                (previous.status.clone(), previous.is_assigned)
+            let previous = previous.iter().find(|status| status.number.e164 == number.e164);
+            let previous_status = previous.and_then(|previous| previous.status.clone());
+            let (status, is_assigned) = match numbers.get(number.e164) {
+                None if is_exact => (Some(MISSING.into()), Some(false)),
+                None => (previous_status, previous.and_then(|previous| previous.is_assigned)),
+                Some(listed) => {
+                    let state = numbers.state(listed).filter(|state| state.is_known());
+                    // A missing number has no assignment, which says nothing about it now.
+                    let previous = previous.filter(|previous| previous.status.as_deref() != Some(MISSING));
+                    let is_assigned = numbers.assignment(listed).and_then(Assignment::is_assigned);
+                    (
+                        state.map(|state| state.status.clone()).or(previous_status),
+                        is_assigned.or_else(|| previous?.is_assigned),
+                    )
+                }
             };
-            Some(Self { number: number.clone(), status, is_assigned })
+            Self { number: number.clone(), status, is_assigned }
         };
-        watched.iter().filter_map(status_of).collect()
+        watched.iter().map(status_of).collect()
     }
-}
-
-fn is_assigned(Assignment { trunk, application }: &Assignment) -> bool {
-    [trunk, application].into_iter().flatten().any(|id| !id.is_empty())
 }

@@ -1,15 +1,19 @@
 //! The families of the inventory, which are rendered from a listing when its poll ends.
 
-use std::sync::Arc;
-
-use super::exposition::Samples;
+use super::listing_samples::{
+    WATCHED_ASSIGNED, WATCHED_STATUS, push_counts, push_fees, push_numbers, push_timestamps, push_watched_assigned,
+    push_watched_statuses,
+};
 use super::metric::Metric;
-use crate::inventory::{GroupTotals, LabelTable, Listing, MISSING, Money, NumberDetails, WatchedStatus};
-use crate::tryvox::{OptionalField, STATUSES};
+use crate::inventory::{Listing, NumberDetails};
+use crate::tryvox::OptionalField;
 
 const NUMBERS: &str = "numbers";
 const MONEY: &str = "units of the currency";
 const TIMESTAMP: &str = "Unix time in seconds";
+
+/// The name of the family that has one sample of each number with per-number series.
+pub(super) const NUMBER_INFO: &str = "tryvox_number_info";
 
 type ListingMetric = Metric<Listing>;
 
@@ -20,6 +24,19 @@ macro_rules! help {
     };
     ($text:expr, $condition:literal) => {
         concat!($text, "; absent if there is no valid listing, it is stale, or ", $condition, ".")
+    };
+}
+
+/// Completes the HELP text of a per-number family with when it is absent; the second argument is one more condition.
+macro_rules! number_help {
+    ($text:literal $(, $condition:literal)?) => {
+        concat!(
+            $text,
+            "; absent if ",
+            $($condition,)?
+            "its record is invalid, there is no valid listing, it is stale, or --collector.number.statuses is none and the \
+             number is not watched."
+        )
     };
 }
 
@@ -85,7 +102,8 @@ pub static INVENTORY: &[ListingMetric] = &[
         "tryvox_assignment_numbers",
         &["account", "assignment", "status"],
         help!(
-            "Number of phone numbers in the last valid listing by assignment: trunk, application, both or none",
+            "Number of phone numbers in the last valid listing by assignment: trunk, application, both or none (an id that \
+             cannot be read counts as absent)",
             "--collector.assignment is false"
         ),
         |listing, samples| push_numbers::<_, 2>(&listing.inventory.assignments, samples),
@@ -199,11 +217,11 @@ pub static INVENTORY: &[ListingMetric] = &[
     .opt_in()
     .example("Monthly fees of each owner by currency", "sum by (owner, currency) (tryvox_owner_monthly_fees)"),
     ListingMetric::gauge(
-        "tryvox_watched_number_status",
+        WATCHED_STATUS,
         &["account", "e164", "name", "status"],
         help!(
             "Whether a watched number has the status (1) or not (0); missing means that the account does not have \
-             the number",
+             the number, and all are 0 until a listing has its status",
             "the number is not watched"
         ),
         push_watched_statuses,
@@ -211,14 +229,11 @@ pub static INVENTORY: &[ListingMetric] = &[
     .opt_in()
     .example("Watched numbers that are not active", "tryvox_watched_number_status{status=\"active\"} == 0"),
     ListingMetric::gauge(
-        "tryvox_watched_number_assigned",
+        WATCHED_ASSIGNED,
         &["account", "e164", "name"],
-        help!("Whether a watched number has a trunk or an application (1) or not (0)", "the number is not watched"),
-        |listing, samples| {
-            for WatchedStatus { number, is_assigned, .. } in &*listing.watched {
-                samples.push([&*number.e164.to_string(), &*number.name], *is_assigned);
-            }
-        },
+        "Whether a watched number has a trunk or an application (1) or not (0); absent if no listing has its assignment \
+         yet, there is no valid listing, it is stale, or the number is not watched.",
+        push_watched_assigned,
     )
     .opt_in()
     .example("Watched numbers without trunk and application", "tryvox_watched_number_assigned == 0"),
@@ -253,12 +268,11 @@ pub static INVENTORY: &[ListingMetric] = &[
     .unit(TIMESTAMP)
     .example("Time since the last purchase, in seconds", "time() - tryvox_newest_creation_timestamp_seconds"),
     ListingMetric::info(
-        "tryvox_number_info",
+        NUMBER_INFO,
         &["account", "e164", "country", "type", "region", "status", "trunk_id", "application_id"],
-        help!(
+        number_help!(
             "Properties of a phone number with per-number series (see --collector.number.statuses and watch), as \
-             labels of the value 1",
-            "--collector.number.statuses is none and the number is not watched"
+             labels of the value 1"
         ),
         |listing, samples| {
             for number in &listing.inventory.numbers {
@@ -272,10 +286,9 @@ pub static INVENTORY: &[ListingMetric] = &[
     ListingMetric::gauge(
         "tryvox_number_monthly_fee",
         &["account", "e164", "currency"],
-        help!(
+        number_help!(
             "Monthly fee of a phone number with per-number series, in units of the currency (different currencies must \
-             not be added)",
-            "--collector.number.statuses is none and the number is not watched"
+             not be added)"
         ),
         |listing, samples| {
             for number in &listing.inventory.numbers {
@@ -288,8 +301,10 @@ pub static INVENTORY: &[ListingMetric] = &[
     ListingMetric::gauge(
         "tryvox_number_updated_timestamp_seconds",
         &["account", "e164"],
-        "Unix timestamp in seconds of the updated_at of a phone number with per-number series; absent if it has none, \
-         there is no valid listing, it is stale, or --collector.number.statuses is none and the number is not watched.",
+        number_help!(
+            "Unix timestamp in seconds of the updated_at of a phone number with per-number series",
+            "the number has none, "
+        ),
         |listing, samples| push_timestamps(listing, samples, |number| number.updated_at),
     )
     .unit(TIMESTAMP)
@@ -297,8 +312,10 @@ pub static INVENTORY: &[ListingMetric] = &[
     ListingMetric::gauge(
         "tryvox_number_created_timestamp_seconds",
         &["account", "e164"],
-        "Unix timestamp in seconds of the created_at of a phone number with per-number series; absent if it has none, \
-         there is no valid listing, it is stale, or --collector.number.statuses is none and the number is not watched.",
+        number_help!(
+            "Unix timestamp in seconds of the created_at of a phone number with per-number series",
+            "the number has none, "
+        ),
         |listing, samples| push_timestamps(listing, samples, |number| number.created_at),
     )
     .unit(TIMESTAMP)
@@ -364,57 +381,3 @@ pub static INVENTORY: &[ListingMetric] = &[
     .unit(NUMBERS)
     .example("Fields that cannot be read, by account", "tryvox_unreadable_fields > 0"),
 ];
-
-/// Pushes a sum of fees for each group of numbers.
-fn push_fees<const N: usize>(
-    table: &LabelTable<N, GroupTotals>,
-    samples: &mut Samples<'_>,
-    amount: fn(&GroupTotals) -> &Money,
-) {
-    for (labels, sum) in table {
-        samples.push(values(labels), amount(sum).to_f64());
-    }
-}
-
-/// Pushes the numbers of each group over all currencies. The labels are the first `M` of the table.
-fn push_numbers<const N: usize, const M: usize>(table: &LabelTable<N, GroupTotals>, samples: &mut Samples<'_>) {
-    // Currency comes last, so groups that differ only in currency are neighbors.
-    let groups: Vec<_> = table.iter().collect();
-    for currencies in groups.chunk_by(|(a, _), (b, _)| a[..M] == b[..M]) {
-        let labels: [&str; M] = std::array::from_fn(|label| &*currencies[0].0[label]);
-        samples.push(labels, currencies.iter().map(|(_, sum)| sum.numbers).sum::<u64>());
-    }
-}
-
-/// Pushes a time of each number with per-number series that has it.
-fn push_timestamps(listing: &Listing, samples: &mut Samples<'_>, timestamp: fn(&NumberDetails) -> Option<u32>) {
-    for number in &listing.inventory.numbers {
-        if let Some(timestamp) = timestamp(number) {
-            samples.push([&*number.e164.to_string()], u64::from(timestamp));
-        }
-    }
-}
-
-/// Pushes a sample of each watched number for each documented status, for missing, and for its own status.
-fn push_watched_statuses(listing: &Listing, samples: &mut Samples<'_>) {
-    for WatchedStatus { number, status, .. } in &*listing.watched {
-        let e164 = number.e164.to_string();
-        let known = STATUSES.into_iter().chain([MISSING]);
-        let undocumented = Some(&**status).filter(|status| known.clone().all(|known| known != *status));
-        for value in known.clone().chain(undocumented) {
-            samples.push([&*e164, &*number.name, value], *value == **status);
-        }
-    }
-}
-
-/// Pushes the number of numbers for each set of labels.
-fn push_counts<const N: usize>(table: &LabelTable<N, u64>, samples: &mut Samples<'_>) {
-    for (labels, numbers) in table {
-        samples.push(values(labels), *numbers);
-    }
-}
-
-/// Borrows label values.
-fn values<const N: usize>(labels: &[Arc<str>; N]) -> [&str; N] {
-    labels.each_ref().map(|label| &**label)
-}

@@ -33,6 +33,7 @@ mod family;
 mod format;
 mod http;
 mod inventory_families;
+mod listing_samples;
 mod metric;
 mod polling_families;
 mod previous;

@@ -127,7 +127,7 @@ impl<'a> PageAccount<'a> {
         self.content.as_deref().map(|content| &*content.overview)
     }
 
-    /// Returns the watched numbers whose status is known; none without a listing, and when it is stale.
+    /// Returns the watched numbers; none without a listing, and when it is stale.
     pub(super) fn watched(&self) -> &[WatchedStatus] {
         self.content.as_deref().map_or(&[], |content| &content.watched)
     }

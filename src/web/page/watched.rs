@@ -11,16 +11,19 @@ const MAX_ROWS: usize = 20;
 /// The status of a watched number when it works.
 const ACTIVE: &str = "active";
 
+/// Stands for a status that no listing has said yet.
+const UNKNOWN: &str = "unknown";
+
 /// The watched numbers of all accounts.
 #[derive(Debug, Default)]
 pub(super) struct WatchedTable {
     /// The first rows of the table.
     pub(super) rows: Vec<WatchedRow>,
-    /// How many watched numbers have a known status.
+    /// How many watched numbers are of accounts with a valid listing.
     pub(super) known: usize,
-    /// How many of those are not active.
+    /// How many of those are not active, or have a status that no listing has said yet.
     pub(super) inactive: usize,
-    /// How many watched numbers have no known status.
+    /// How many watched numbers are of other accounts.
     unknown: usize,
 }
 
@@ -31,7 +34,8 @@ pub(super) struct WatchedRow {
     pub(super) number: String,
     pub(super) status: String,
     pub(super) account: String,
-    pub(super) is_assigned: bool,
+    /// `None` if that is not known.
+    pub(super) is_assigned: Option<bool>,
 }
 
 impl WatchedRow {
@@ -39,7 +43,7 @@ impl WatchedRow {
         Self {
             name: status.number.name.to_string(),
             number: status.number.e164.to_string(),
-            status: status.status.to_string(),
+            status: status.status.as_deref().unwrap_or(UNKNOWN).to_owned(),
             account: account.to_owned(),
             is_assigned: status.is_assigned,
         }
@@ -47,8 +51,8 @@ impl WatchedRow {
 
     pub(super) fn css_class(&self) -> &'static str {
         match (&*self.status, self.is_assigned) {
-            (ACTIVE, true) => "good",
-            (ACTIVE, false) | ("pending", _) => "warn",
+            (ACTIVE, Some(true)) => "good",
+            (ACTIVE | "pending", _) => "warn",
             _ => "bad",
         }
     }
@@ -64,11 +68,11 @@ impl WatchedTable {
         Self::of_statuses(statuses.collect(), configured)
     }
 
-    /// Returns the table of the statuses that are known of `configured` watched numbers, with the names of their
-    /// accounts.
+    /// Returns the table of the statuses in the valid listings, with the names of their accounts; `configured` numbers are
+    /// watched.
     fn of_statuses(mut statuses: Vec<(&str, &WatchedStatus)>, configured: usize) -> Self {
-        let is_active = |status: &WatchedStatus| &*status.status == ACTIVE;
-        statuses.sort_by_key(|(_, status)| (is_active(status), status.is_assigned));
+        let is_active = |status: &WatchedStatus| status.status.as_deref() == Some(ACTIVE);
+        statuses.sort_by_key(|(_, status)| (is_active(status), status.is_assigned == Some(true)));
         Self {
             known: statuses.len(),
             inactive: statuses.iter().filter(|(_, status)| !is_active(status)).count(),
@@ -93,8 +97,7 @@ impl WatchedTable {
         };
         let unknown = (self.unknown > 0).then(|| {
             let verb = plural::choose(self.unknown as u64, "has", "have");
-            let reason = "the account has no valid listing, or an incomplete one";
-            format!("{} {verb} no known status: {reason}.", count(self.unknown))
+            format!("{} {verb} no known status: the account has no valid listing.", count(self.unknown))
         });
         [known, unknown].into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
@@ -107,7 +110,7 @@ mod tests {
 
     fn status(number: u64, status: &str, is_assigned: bool) -> WatchedStatus {
         let number = WatchedNumber { e164: format!("+1800555{number:04}").parse().unwrap(), name: "line".into() };
-        WatchedStatus { number, status: status.into(), is_assigned }
+        WatchedStatus { number, status: Some(status.into()), is_assigned: Some(is_assigned) }
     }
 
     fn table(statuses: &[WatchedStatus], configured: usize) -> WatchedTable {
@@ -122,12 +125,21 @@ mod tests {
             status(3, "active", false),
             status(4, "pending", true),
             status(5, "active", true),
+            WatchedStatus { status: None, is_assigned: None, ..status(6, "", false) },
         ];
-        let table = table(&statuses, 5);
-        let rows: Vec<_> = table.rows.iter().map(|row| (&row.number[11..], row.css_class())).collect();
-        assert_eq!(rows, [("2", "bad"), ("4", "warn"), ("3", "warn"), ("1", "good"), ("5", "good")]);
-        assert_eq!((table.known, table.inactive), (5, 2));
-        assert_eq!(table.description(), "5 watched numbers, those that are not active first.");
+        let table = table(&statuses, 6);
+        let rows: Vec<_> = table.rows.iter().map(|row| (&row.number[11..], &*row.status, row.css_class())).collect();
+        let expected = [
+            ("2", "missing", "bad"),
+            ("6", "unknown", "bad"),
+            ("4", "pending", "warn"),
+            ("3", "active", "warn"),
+            ("1", "active", "good"),
+            ("5", "active", "good"),
+        ];
+        assert_eq!(rows, expected);
+        assert_eq!((table.known, table.inactive), (6, 3));
+        assert_eq!(table.description(), "6 watched numbers, those that are not active first.");
     }
 
     #[test]
@@ -139,7 +151,7 @@ mod tests {
         assert_eq!(
             table.description(),
             "20 of 2,000 watched numbers, those that are not active first. 1 watched number has no known status: the \
-             account has no valid listing, or an incomplete one."
+             account has no valid listing."
         );
     }
 
