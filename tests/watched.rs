@@ -1,25 +1,48 @@
 //! Watched numbers over random lives: listed, suspended, released, purchased again, unreadable or left out by mistake.
+//! Between reloads, restarts and runs of `once`, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
 use fastrand::Rng;
 use rustix::process::Signal;
 
 use crate::common::accounts::ConfigFile;
 use crate::common::api::{MockApi, page, record};
 use crate::common::expected::Series;
-use crate::common::{Scrape, seed};
+use crate::common::{KEY, Scrape, ServerProcess, output, seed};
 use crate::owners::{reload, start};
 
 /// A number in the model.
 #[derive(Debug, Clone, PartialEq)]
 struct Number {
     status: &'static str,
-    has_trunk: bool,
+    /// `None` if the trunk cannot be read.
+    has_trunk: Option<bool>,
     /// Whether the record is valid.
     is_valid: bool,
+}
+
+impl Number {
+    /// Returns a number without trunk.
+    fn new(status: &'static str) -> Self {
+        Self { status, has_trunk: Some(false), is_valid: true }
+    }
+
+    fn with_trunk(self) -> Self {
+        Self { has_trunk: Some(true), ..self }
+    }
+
+    fn with_unreadable_trunk(self) -> Self {
+        Self { has_trunk: None, ..self }
+    }
+
+    fn invalid(self) -> Self {
+        Self { is_valid: false, ..self }
+    }
 }
 
 /// What the API lists.
@@ -31,6 +54,14 @@ struct Listing {
 }
 
 impl Listing {
+    /// Returns a listing of two other numbers and these.
+    fn of<const N: usize>(numbers: [(&str, Number); N], surplus: usize) -> Self {
+        // A listing without any valid record fails.
+        let others = ["+19", "+20"].map(|e164| (e164, Number::new("suspended")));
+        let numbers = others.into_iter().chain(numbers).map(|(e164, number)| (e164.to_owned(), number)).collect();
+        Self { numbers, surplus }
+    }
+
     fn is_exact(&self) -> bool {
         self.surplus == 0 && self.numbers.values().all(|number| number.is_valid)
     }
@@ -38,7 +69,12 @@ impl Listing {
     fn records(&self) -> Vec<String> {
         let record = |(e164, number): (&String, &Number)| {
             let record = record(e164, number.status, if number.is_valid { "1.15" } else { "null" }, "USD");
-            if number.has_trunk { record.replace(r#""trunk_id":null"#, r#""trunk_id":"trk_1""#) } else { record }
+            let trunk = match number.has_trunk {
+                Some(true) => r#""trk_1""#,
+                Some(false) => "null",
+                None => "7",
+            };
+            record.replace(r#""trunk_id":null"#, &format!(r#""trunk_id":{trunk}"#))
         };
         self.numbers.iter().map(record).collect()
     }
@@ -50,24 +86,30 @@ struct Account {
     api: MockApi,
     listing: Arc<Mutex<Listing>>,
     is_hanging: Arc<AtomicBool>,
+    is_refused: Arc<AtomicBool>,
 }
 
 impl Account {
     async fn start(listing: Listing) -> Self {
         let (listing, is_hanging) = (Arc::new(Mutex::new(listing)), Arc::<AtomicBool>::default());
-        let (listed, hanging) = (listing.clone(), is_hanging.clone());
+        let is_refused = Arc::<AtomicBool>::default();
+        let (listed, hanging, refused) = (listing.clone(), is_hanging.clone(), is_refused.clone());
         let api = MockApi::start(move |_| {
             let (listed, is_hanging) = (listed.lock().unwrap().clone(), hanging.load(Ordering::SeqCst));
+            let is_refused = refused.load(Ordering::SeqCst);
             async move {
                 if is_hanging {
                     return std::future::pending().await;
+                }
+                if is_refused {
+                    return StatusCode::UNAUTHORIZED.into_response();
                 }
                 let records = listed.records();
                 page(&records, records.len() + listed.surplus, 1, 1)
             }
         })
         .await;
-        Self { api, listing, is_hanging }
+        Self { api, listing, is_hanging, is_refused }
     }
 
     fn set(&self, listing: Listing) {
@@ -87,17 +129,19 @@ const SLOW: &str = "poll: {interval: 1h, max_discrepancy: 0.9}";
 
 /// What is known of the watched numbers: their status, and whether they are assigned.
 #[derive(Debug, Default)]
-struct Model(BTreeMap<String, (String, bool)>);
+struct Model(BTreeMap<String, (Option<&'static str>, Option<bool>)>);
 
 impl Model {
     fn add_listing(&mut self, watch: &BTreeMap<String, String>, listing: &Listing) {
         for e164 in watch.keys() {
+            // What the listing does not say stays as it was.
+            let (status, is_assigned) = self.0.entry(e164.clone()).or_default();
             match listing.numbers.get(e164) {
                 Some(number) if number.is_valid => {
-                    self.0.insert(e164.clone(), (number.status.to_owned(), number.has_trunk));
+                    let before = is_assigned.filter(|_| *status != Some("missing"));
+                    (*status, *is_assigned) = (Some(number.status), number.has_trunk.or(before));
                 }
-                None if listing.is_exact() => _ = self.0.insert(e164.clone(), ("missing".to_owned(), false)),
-                // The listing does not say, so what is known stays.
+                None if listing.is_exact() => (*status, *is_assigned) = (Some("missing"), Some(false)),
                 _ => {}
             }
         }
@@ -108,11 +152,13 @@ impl Model {
         for (e164, name) in watch {
             let Some((status, is_assigned)) = self.0.get(e164) else { continue };
             let labels = format!(r#"account="acc_demo",e164="{e164}",name="{name}""#);
-            for value in ["active", "pending", "suspended", "missing", status] {
+            for value in ["active", "pending", "suspended", "missing"].into_iter().chain(*status) {
                 let value_series = format!(r#"tryvox_watched_number_status{{{labels},status="{value}"}}"#);
-                series.insert(value_series, f64::from(u8::from(value == status)));
+                series.insert(value_series, f64::from(u8::from(Some(value) == *status)));
             }
-            series.insert(format!("tryvox_watched_number_assigned{{{labels}}}"), f64::from(u8::from(*is_assigned)));
+            if let Some(is_assigned) = is_assigned {
+                series.insert(format!("tryvox_watched_number_assigned{{{labels}}}"), f64::from(u8::from(*is_assigned)));
+            }
         }
         series
     }
@@ -133,14 +179,15 @@ fn random_listing(rng: &mut Rng) -> Listing {
     for number in 0..8 {
         let statuses = ["active", "active", "suspended", "pending", "porting"];
         let status = statuses[rng.usize(..statuses.len())];
-        let number_state = Number { status, has_trunk: rng.bool(), is_valid: rng.u8(0..6) > 0 };
+        let has_trunk = [Some(true), Some(false), None][rng.usize(..3)];
+        let number_state = Number { status, has_trunk, is_valid: rng.u8(0..6) > 0 };
         if rng.u8(0..4) > 0 {
             numbers.insert(format!("+1415555000{number}"), number_state);
         }
     }
     // A listing without any valid record fails.
-    numbers.insert("+19".to_owned(), Number { status: "suspended", has_trunk: false, is_valid: true });
-    numbers.insert("+20".to_owned(), Number { status: "suspended", has_trunk: false, is_valid: true });
+    numbers.insert("+19".to_owned(), Number::new("suspended"));
+    numbers.insert("+20".to_owned(), Number::new("suspended"));
     if rng.bool() {
         for number in numbers.values_mut() {
             number.is_valid = true;
@@ -238,10 +285,7 @@ async fn reload_changes_what_is_watched_at_once_and_a_restart_restores_it() {
 /// The per-number series of a watched number need no collector; those of the others end with it.
 #[tokio::test]
 async fn watched_numbers_keep_their_series_when_the_collector_is_disabled() {
-    let number = |status| Number { status, has_trunk: false, is_valid: true };
-    let numbers = [("+14155550005", number("active")), ("+19", number("suspended")), ("+20", number("suspended"))];
-    let numbers = numbers.map(|(e164, number)| (e164.to_owned(), number)).into();
-    let account = Account::start(Listing { numbers, surplus: 0 }).await;
+    let account = Account::start(Listing::of([("+14155550005", Number::new("active"))], 0)).await;
     let file = ConfigFile::new(&account.config(SLOW, &watch()));
     let mut exporter = start(&file, &[]).await;
     exporter.wait_for_polls(1).await;
@@ -256,4 +300,181 @@ async fn watched_numbers_keep_their_series_when_the_collector_is_disabled() {
         assert_eq!(numbers(family).await, ["+14155550005".to_owned()].into());
     }
     assert!(exporter.scrape().await.family("tryvox_number_series_truncated").is_empty());
+}
+
+const HOTLINE: &str = "+14155550005";
+
+/// Watches the hotline.
+fn hotline() -> BTreeMap<String, String> {
+    [(HOTLINE.to_owned(), "hotline".to_owned())].into()
+}
+
+/// Returns the expected series of the hotline with this name, status and assignment, each if it is known.
+fn hotline_series(name: &str, status: Option<&'static str>, is_assigned: Option<bool>) -> Series {
+    let model = Model([(HOTLINE.to_owned(), (status, is_assigned))].into());
+    model.series(&[(HOTLINE.to_owned(), name.to_owned())].into())
+}
+
+/// Changes the listing, and waits until a poll that began after that has ended.
+async fn poll_listing(exporter: &mut ServerProcess, account: &Account, listing: Listing) -> Scrape {
+    account.set(listing);
+    let polls = exporter.polls();
+    exporter.wait_for_polls(polls + 2).await;
+    exporter.scrape().await
+}
+
+/// The alert about a number that is not active compares the series of `active` with 0, so it must exist.
+#[tokio::test]
+async fn every_status_is_present_at_0_until_a_listing_says_the_status() {
+    for first in [Listing::of([], 1), Listing::of([(HOTLINE, Number::new("active").invalid())], 0)] {
+        let account = Account::start(first).await;
+        let file = ConfigFile::new(&account.config(FAST, &hotline()));
+        let mut exporter = start(&file, &[]).await;
+        exporter.wait_for_polls(2).await;
+        let scrape = exporter.scrape().await;
+        let statuses = ["active", "pending", "suspended", "missing"];
+        let series = statuses.map(|status| {
+            let labels = format!(r#"account="acc_demo",e164="{HOTLINE}",name="hotline",status="{status}""#);
+            (format!("tryvox_watched_number_status{{{labels}}}"), 0.0)
+        });
+        assert_eq!(watched_series(&scrape), series.into());
+        let page = exporter.get("/").await.text().await.unwrap();
+        assert!(page.contains(r#"<span class="badge">unknown</span></td><td>unknown</td>"#), "{page}");
+        assert!(page.contains("Watched numbers active</dt><dd>0 of 1</dd>"), "{page}");
+
+        let scrape = poll_listing(&mut exporter, &account, Listing::of([], 0)).await;
+        assert_eq!(watched_series(&scrape), hotline_series("hotline", Some("missing"), Some(false)));
+    }
+}
+
+/// What is not in the record cannot be served, so the per-number series are absent until it is valid again.
+#[tokio::test]
+async fn invalid_record_keeps_status_and_assignment_and_removes_the_per_number_series() {
+    let valid = Number::new("suspended").with_trunk();
+    let account = Account::start(Listing::of([(HOTLINE, valid.clone())], 0)).await;
+    let options = format!("{FAST}\ncollector: {{number: {{statuses: none}}}}");
+    let file = ConfigFile::new(&account.config(&options, &hotline()));
+    let mut exporter = start(&file, &[]).await;
+    for (number, has_series) in [(valid.clone(), true), (valid.clone().invalid(), false), (valid, true)] {
+        let scrape = poll_listing(&mut exporter, &account, Listing::of([(HOTLINE, number)], 0)).await;
+        assert_eq!(watched_series(&scrape), hotline_series("hotline", Some("suspended"), Some(true)));
+        for family in ["tryvox_number_info", "tryvox_number_monthly_fee", "tryvox_number_updated_timestamp_seconds"] {
+            let expected: BTreeSet<_> = has_series.then(|| HOTLINE.to_owned()).into_iter().collect();
+            assert_eq!(numbers_with_series(&scrape, family), expected, "{family}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn trunk_that_cannot_be_read_does_not_make_a_number_unassigned() {
+    let account = Account::start(Listing::of([(HOTLINE, Number::new("active").with_unreadable_trunk())], 0)).await;
+    let file = ConfigFile::new(&account.config(FAST, &hotline()));
+    let mut exporter = start(&file, &[]).await;
+    let number = || Number::new("active");
+    for (number, is_assigned) in [
+        (Some(number().with_unreadable_trunk()), None),
+        (Some(number().with_trunk()), Some(true)),
+        (Some(number().with_unreadable_trunk()), Some(true)),
+        (Some(number()), Some(false)),
+        (Some(number().with_unreadable_trunk()), Some(false)),
+        (Some(number().with_trunk()), Some(true)),
+        (None, Some(false)),
+        // It was missing, which says nothing about its assignment now.
+        (Some(number().with_unreadable_trunk()), None),
+    ] {
+        let status = if number.is_some() { "active" } else { "missing" };
+        let mut listing = Listing::of([], 0);
+        listing.numbers.extend(number.map(|number| (HOTLINE.to_owned(), number)));
+        let scrape = poll_listing(&mut exporter, &account, listing.clone()).await;
+        assert_eq!(watched_series(&scrape), hotline_series("hotline", Some(status), is_assigned), "{listing:?}");
+    }
+}
+
+#[tokio::test]
+async fn number_that_is_no_longer_watched_loses_its_per_number_series_with_the_reload() {
+    let listing = Listing::of([(HOTLINE, Number::new("active"))], 0);
+    let account = Account::start(listing).await;
+    let watch = [HOTLINE, "+19"].map(|e164| (e164.to_owned(), "line".to_owned())).into();
+    let options = format!("state: {{file: state.db}}\n{SLOW}");
+    let file = ConfigFile::new(&account.config(&options, &watch));
+    let mut exporter = start(&file, &[]).await;
+    exporter.wait_for_polls(1).await;
+    let families = ["tryvox_number_info", "tryvox_number_monthly_fee", "tryvox_number_created_timestamp_seconds"];
+    let numbers = async |exporter: &ServerProcess, family| numbers_with_series(&exporter.scrape().await, family);
+    for family in families {
+        assert_eq!(numbers(&exporter, family).await, [HOTLINE, "+19", "+20"].map(str::to_owned).into());
+    }
+    reload(&exporter, &file, &account.config(&options, &BTreeMap::new())).await;
+    // The others have them because of their status.
+    let others = ["+19", "+20"].map(str::to_owned).into();
+    for family in families {
+        assert_eq!(numbers(&exporter, family).await, others, "{family}");
+    }
+    let scrape = exporter.scrape().await;
+    assert_eq!(scrape.account_value("tryvox_polls_total", ""), 1.0);
+    assert_eq!(scrape.account_value("tryvox_number_series_truncated", ""), 0.0);
+    assert_eq!(watched_series(&scrape), Series::new());
+    assert_eq!(exporter.stop(Signal::TERM).await, Some(0));
+
+    // The listing in the state file has them still.
+    account.is_hanging.store(true, Ordering::SeqCst);
+    let exporter = start(&file, &[]).await;
+    for family in families {
+        assert_eq!(numbers(&exporter, family).await, others, "{family}");
+    }
+    assert_eq!(exporter.scrape().await.account_value("tryvox_number_series_truncated", ""), 0.0);
+}
+
+/// `once` has no earlier listing of its own; what it knows is in the file that it replaces.
+#[tokio::test]
+async fn once_keeps_in_its_file_what_the_listing_does_not_say() {
+    let account = Account::start(Listing::default()).await;
+    let file = ConfigFile::new("");
+    let path = file.folder().join("tryvox.prom");
+    let flag = format!("--output.file={}", path.display());
+    let run = async |listing: Option<Listing>, watch: &BTreeMap<String, String>| {
+        account.is_refused.store(listing.is_none(), Ordering::SeqCst);
+        account.set(listing.unwrap_or_default());
+        file.write(&account.config(SLOW, watch));
+        let exited = output(&["once", &file.flag(), &flag], &[("TRYVOX_API_KEY", KEY)]).await;
+        let scrape = Scrape(std::fs::read_to_string(&path).unwrap());
+        scrape.lint();
+        (exited.status.code(), String::from_utf8(exited.stderr).unwrap(), watched_series(&scrape))
+    };
+    let number = || Number::new("suspended").with_trunk();
+    let listed = |number| Some(Listing::of([(HOTLINE, number)], 0));
+    let not_listed = |surplus| Some(Listing::of([], surplus));
+    for (listing, series) in [
+        (not_listed(1), hotline_series("hotline", None, None)),
+        (listed(number().with_unreadable_trunk()), hotline_series("hotline", Some("suspended"), None)),
+        (listed(number()), hotline_series("hotline", Some("suspended"), Some(true))),
+        (not_listed(1), hotline_series("hotline", Some("suspended"), Some(true))),
+        (listed(number().invalid()), hotline_series("hotline", Some("suspended"), Some(true))),
+        (listed(number().with_unreadable_trunk()), hotline_series("hotline", Some("suspended"), Some(true))),
+        (None, hotline_series("hotline", Some("suspended"), Some(true))),
+        (not_listed(1), hotline_series("hotline", Some("suspended"), Some(true))),
+        (not_listed(0), hotline_series("hotline", Some("missing"), Some(false))),
+        (None, hotline_series("hotline", Some("missing"), Some(false))),
+        (listed(Number::new("porting")), hotline_series("hotline", Some("porting"), Some(false))),
+        (listed(number().invalid()), hotline_series("hotline", Some("porting"), Some(false))),
+    ] {
+        let is_refused = listing.is_none();
+        let (status, stderr, written) = run(listing.clone(), &hotline()).await;
+        assert_eq!((status, written), (Some(i32::from(is_refused)), series), "{listing:?}: {stderr}");
+    }
+
+    // Other names and numbers are watched while the account fails: only what is known of them is carried over.
+    let named = [(HOTLINE, "a \"quoted\" name"), ("+14155550006", "new")];
+    let named: BTreeMap<_, _> = named.map(|(e164, name)| (e164.to_owned(), name.to_owned())).into();
+    let escaped = hotline_series(r#"a \"quoted\" name"#, Some("porting"), Some(false));
+    assert_eq!(run(None, &named).await.2, escaped);
+    assert_eq!(run(None, &[("+14155550006".to_owned(), "new".to_owned())].into()).await.2, Series::new());
+
+    // Nothing is known from a file that was edited.
+    run(listed(number()), &hotline()).await;
+    let edited = std::fs::read_to_string(&path).unwrap().replace("suspended", "active");
+    std::fs::write(&path, edited).unwrap();
+    let (status, stderr, written) = run(not_listed(1), &hotline()).await;
+    assert_eq!((status, written), (Some(0), hotline_series("hotline", None, None)));
+    assert!(stderr.contains("no inventory is carried over"), "{stderr}");
 }

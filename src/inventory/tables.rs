@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::serialized::entries;
-use super::{E164, Money, NumberStates, WatchedNumber};
+use super::{CollectorOptions, E164, Money, NumberStates, WatchedNumber};
 use crate::tryvox::{Deviation, OptionalField, STATUSES};
 
 /// The label value that replaces all values beyond a limit.
@@ -92,6 +92,10 @@ pub struct Inventory {
     pub oldest_update: BTreeMap<Arc<str>, u32>,
     /// Unix timestamp in seconds of the newest `created_at`.
     pub newest_creation: Option<u32>,
+    /// Totals of the numbers that are known to have no trunk and no application, by currency. In `assignments`, numbers
+    /// whose trunk or application cannot be read also count as unassigned. Not serialized.
+    #[serde(skip)]
+    pub unassigned: BTreeMap<Arc<str>, GroupTotals>,
     /// The numbers that get per-number series, the least recently updated first.
     pub numbers: Vec<NumberDetails>,
     /// How many more numbers would get per-number series if there were no limit; `None` if no status is selected.
@@ -135,18 +139,21 @@ pub struct FoldedListing {
 }
 
 impl Inventory {
-    /// Limits the numbers that get per-number series, apart from the watched ones, to `limit`; the least recently updated
-    /// ones are kept.
+    /// Limits the numbers that get per-number series, apart from the watched ones, to those with a selected status and to
+    /// the limit of their number; the least recently updated ones are kept.
     #[must_use]
-    pub fn with_number_limit(mut self, limit: usize, watched: &[WatchedNumber]) -> Self {
+    pub fn with_number_limit(mut self, options: &CollectorOptions, watched: &[WatchedNumber]) -> Self {
         let watched: HashSet<E164> = watched.iter().map(|number| number.e164).collect();
-        let (mut kept, before) = (0, self.numbers.len());
+        let is_selected = |status: &str| options.number_statuses.iter().any(|selected| selected == status);
+        let mut selected = 0_usize;
         self.numbers.retain(|number| {
-            let is_watched = watched.contains(&number.e164);
-            kept += usize::from(!is_watched);
-            is_watched || kept <= limit
+            if watched.contains(&number.e164) {
+                return true;
+            }
+            selected += usize::from(is_selected(&number.status));
+            is_selected(&number.status) && selected <= options.number_limit
         });
-        let removed = (before - self.numbers.len()) as u64;
+        let removed = selected.saturating_sub(options.number_limit) as u64;
         self.truncated_numbers = self.truncated_numbers.map(|truncated| truncated + removed);
         self
     }

@@ -11,9 +11,9 @@ use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
 use super::previous::PreviousAccount;
-use super::render::{RenderedListing, render_listing, with_configured, without_disabled};
+use super::render::{OWNERS, RenderedListing, WATCHED, render_listing, with_families, without_disabled};
 use super::text::CachedText;
-use crate::inventory::Listing;
+use crate::inventory::{Listing, WatchedNumber, WatchedStatus};
 use crate::poller::{
     Account, AccountSnapshot, LastListing, PollReaction, PollStats, Poller, Publication, SuspensionTimer,
     total_suspended_time,
@@ -60,15 +60,17 @@ impl AccountMetrics {
         &self.account
     }
 
-    /// Removes the samples of collectors that have been disabled since the listing began. Those of collectors that have
-    /// been enabled come with the next listing, because the tables of this one are not kept.
+    /// Removes the samples of collectors that have been disabled since the listing began, and of numbers that are no longer
+    /// watched. Those of collectors that have been enabled come with the next listing, because the tables of this one are
+    /// not kept.
     fn without_disabled(&self, listing: RenderedListing) -> RenderedListing {
         let config = self.account.config();
         without_disabled(listing, &config.collector, &config.watch)
     }
 
     /// Completes the metrics after a first poll that failed by those of an earlier run: the time of the last success,
-    /// and the inventory unless that is longer ago than `stale_after`. Returns whether there is such an inventory.
+    /// and the inventory unless that is longer ago than `stale_after`. Returns whether there is such an inventory. Numbers
+    /// that are no longer watched lose their series; those that are newly watched get them with the next valid listing.
     pub fn carry_over(&self, previous: &PreviousAccount, stale_after: Duration) -> bool {
         let AccountView { snapshot, .. } = &*self.view.load_full();
         let (Some(last_poll), None, Some(last_success_at)) =
@@ -88,7 +90,16 @@ impl AccountMetrics {
         let polls = PollStats { last_success_at: Some(last_success_at), ..snapshot.polls.clone() };
         let snapshot =
             Arc::new(AccountSnapshot { polls, last_listing: Some(last_listing), ..AccountSnapshot::clone(snapshot) });
-        self.view.store(Arc::new(AccountView { snapshot, listing: Some(Arc::new(previous.listing())) }));
+        let before = previous.watched();
+        let watched_before = |number: &WatchedNumber| {
+            let before = before.iter().find(|before| before.number.e164 == number.e164)?;
+            Some(WatchedStatus { number: number.clone(), ..before.clone() })
+        };
+        let watched = self.account.config().watch.iter().filter_map(watched_before).collect();
+        let watched = Listing { watched, ..Listing::default() };
+        let rendered = with_families(self.account.name(), &[WATCHED], &watched, &previous.listing());
+        let listing = Some(Arc::new(self.without_disabled(rendered)));
+        self.view.store(Arc::new(AccountView { snapshot, listing }));
         is_carried
     }
 }
@@ -116,7 +127,8 @@ impl PollReaction for AccountMetrics {
                 watched: content.watched.clone(),
                 ..Listing::default()
             });
-            let rendered = with_configured(account.name(), &configured.unwrap_or_default(), rendered);
+            let configured = configured.unwrap_or_default();
+            let rendered = with_families(account.name(), &[OWNERS, WATCHED], &configured, rendered);
             Arc::new(self.without_disabled(rendered))
         });
         self.view.store(Arc::new(AccountView { snapshot: snapshot.clone(), listing }));

@@ -100,6 +100,23 @@ impl<'a> Samples<'a> {
     }
 }
 
+/// Parses a label value up to its closing quote; also returns what follows that.
+pub(super) fn label_value(text: &str) -> Option<(String, &str)> {
+    let mut value = String::new();
+    let mut rest = text.chars();
+    loop {
+        value.push(match rest.next()? {
+            '"' => return Some((value, rest.as_str())),
+            '\\' => match rest.next()? {
+                'n' => '\n',
+                escaped @ ('\\' | '"') => escaped,
+                _ => return None,
+            },
+            plain => plain,
+        });
+    }
+}
+
 /// Appends the `# HELP`, `# TYPE` and `# UNIT` lines of a family.
 pub(super) fn push_header(out: &mut String, family: &Family, format: Format) {
     // These would have to be escaped; no HELP text here has them.

@@ -4,17 +4,20 @@
 //! and [`PreviousMetrics::parse`] checks that and the form of every line. Families that no longer exist, or whose type
 //! or labels have changed, are left out.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::exposition::label_value;
 use super::family::{Family, MetricType};
 use super::format::Format;
 use super::inventory_families::INVENTORY;
+use super::listing_samples::{WATCHED_ASSIGNED, WATCHED_STATUS};
 use super::polling_families::{LAST_SUCCESS, POLLING};
 use super::render::RenderedListing;
 use super::text::CachedText;
 use crate::config::stable_hash;
+use crate::inventory::{E164, WatchedNumber, WatchedStatus};
 
 /// Starts the last line of a file; the checksum of everything before it follows. Parsers of metrics ignore comments.
 const SEAL: &str = "# tryvox-exporter: end of the metrics, checksum ";
@@ -62,6 +65,8 @@ pub struct PreviousMetrics {
 pub struct PreviousAccount {
     /// The samples of each family of [`INVENTORY`], as the file has them.
     inventory: HashMap<usize, String>,
+    /// The watched numbers and the names that they had.
+    watched: BTreeMap<E164, WatchedStatus>,
     /// When the last successful poll ended; `None` if none was successful.
     pub(super) last_success_at: Option<SystemTime>,
 }
@@ -70,6 +75,29 @@ impl PreviousAccount {
     /// Returns whether there is any inventory.
     pub(super) fn has_inventory(&self) -> bool {
         !self.inventory.is_empty()
+    }
+
+    /// Returns the watched numbers as of the last valid listing.
+    #[must_use]
+    pub fn watched(&self) -> Vec<WatchedStatus> {
+        self.watched.values().cloned().collect()
+    }
+
+    /// Adds what a sample says of a watched number. Returns `None` if it has no number.
+    fn add_watched(&mut self, sample: &Sample<'_>, family: &Family) -> Option<()> {
+        let label = |name| sample.labels.iter().position(|label| *label == name).and_then(|at| sample.values.get(at));
+        let (e164, name) = (label("e164")?.parse().ok()?, label("name")?.as_str().into());
+        let is_true = sample.value.parse() == Ok(1.0);
+        let watched = self.watched.entry(e164).or_insert_with(|| {
+            let number = WatchedNumber { e164, name };
+            WatchedStatus { number, status: None, is_assigned: None }
+        });
+        match label("status") {
+            Some(status) if is_true => watched.status = Some(status.as_str().into()),
+            None if family.name == WATCHED_ASSIGNED => watched.is_assigned = Some(is_true),
+            _ => {}
+        }
+        Some(())
     }
 
     /// Returns the samples of the inventory like those of a new listing.
@@ -100,7 +128,7 @@ impl PreviousMetrics {
             let kind = kind.ok_or(PreviousMetricsError::Line(number + 1))?;
             while let Some((number, line)) = lines.next_if(|(_, line)| !line.starts_with('#')) {
                 let sample = Sample::parse(line, name, kind).filter(|sample| series.insert(sample.series));
-                let added = sample.and_then(|sample| previous.add(sample, name, kind));
+                let added = sample.and_then(|sample| previous.add(&sample, name, kind));
                 added.ok_or(PreviousMetricsError::Line(number))?;
             }
         }
@@ -115,12 +143,15 @@ impl PreviousMetrics {
     }
 
     /// Adds a sample if it is kept. Returns `None` if its value is not one that its family can have.
-    fn add(&mut self, sample: Sample<'_>, name: &str, kind: &str) -> Option<()> {
+    fn add(&mut self, sample: &Sample<'_>, name: &str, kind: &str) -> Option<()> {
         let is_current = |family: &Family| {
             family.name == name && family.kind.name(Format::Text) == kind && family.labels == sample.labels
         };
-        let account = self.accounts.entry(sample.account).or_default();
-        if let Some(index) = INVENTORY.iter().position(|metric| is_current(&metric.family)) {
+        let account = self.accounts.entry(sample.account().to_owned()).or_default();
+        if let Some((index, metric)) = INVENTORY.iter().enumerate().find(|(_, metric)| is_current(&metric.family)) {
+            if [WATCHED_STATUS, WATCHED_ASSIGNED].contains(&metric.family.name) {
+                account.add_watched(sample, &metric.family)?;
+            }
             let text = account.inventory.entry(index).or_default();
             text.push_str(sample.line);
             text.push('\n');
@@ -168,9 +199,10 @@ struct Sample<'a> {
     line: &'a str,
     /// The line without the value.
     series: &'a str,
-    /// The names of the labels.
+    /// The names of the labels, of which `account` is the first.
     labels: Vec<&'a str>,
-    account: String,
+    /// The values of the labels.
+    values: Vec<String>,
     value: &'a str,
 }
 
@@ -184,37 +216,23 @@ impl<'a> Sample<'a> {
             rest = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| rest.strip_prefix(suffix))?;
         }
         rest = rest.strip_prefix('{')?;
-        let (mut labels, mut account) = (Vec::new(), None);
+        let (mut labels, mut values) = (Vec::new(), Vec::new());
         loop {
             let (name, text) = rest.split_once("=\"").filter(|(name, _)| is_name(name))?;
             let (value, after) = label_value(text)?;
             labels.push(name);
-            account = account.or(Some(value));
+            values.push(value);
             match after.split_at_checked(1)? {
                 ("}", "") => break,
                 (",", next) => rest = next,
                 _ => return None,
             }
         }
-        let account = account.filter(|_| labels.first() == Some(&"account"))?;
-        Some(Self { line, series, labels, account, value })
+        (labels.first() == Some(&"account")).then_some(Self { line, series, labels, values, value })
     }
-}
 
-/// Parses a label value up to its closing quote; also returns what follows that.
-fn label_value(text: &str) -> Option<(String, &str)> {
-    let mut value = String::new();
-    let mut rest = text.chars();
-    loop {
-        value.push(match rest.next()? {
-            '"' => return Some((value, rest.as_str())),
-            '\\' => match rest.next()? {
-                'n' => '\n',
-                escaped @ ('\\' | '"') => escaped,
-                _ => return None,
-            },
-            plain => plain,
-        });
+    fn account(&self) -> &str {
+        self.values.first().map_or("", String::as_str)
     }
 }
 

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::encoding::{CompressionLevel, Compressors, Encoding};
-use super::exposition::Samples;
+use super::exposition::{Samples, label_value};
 use super::format::Format;
-use super::inventory_families::INVENTORY;
+use super::inventory_families::{INVENTORY, NUMBER_INFO};
 use super::metric::Metric;
 use super::text::CachedText;
 use crate::inventory::{CollectorOptions, Listing, WatchedNumber};
@@ -27,11 +27,16 @@ pub fn render_listing(account: &str, listing: &Listing, previous: Option<&Render
     INVENTORY.iter().enumerate().map(&mut render).collect()
 }
 
-/// Renders the families that follow from the configuration and the numbers of a listing; the others stay as they are.
-pub(super) fn with_configured(account: &str, listing: &Listing, previous: &RenderedListing) -> RenderedListing {
+/// Renders the families whose names begin with one of these prefixes; the others stay as they are.
+pub(super) fn with_families(
+    account: &str,
+    prefixes: &[&str],
+    listing: &Listing,
+    previous: &RenderedListing,
+) -> RenderedListing {
     let mut compressors = Compressors::default();
     let mut render = |(metric, text): (&Metric<Listing>, &Arc<CachedText>)| {
-        if CONFIGURED.iter().any(|prefix| metric.family.name.starts_with(prefix)) {
+        if prefixes.iter().any(|prefix| metric.family.name.starts_with(prefix)) {
             render_family(account, metric, listing, Some(text), &mut compressors)
         } else {
             text.clone()
@@ -40,8 +45,11 @@ pub(super) fn with_configured(account: &str, listing: &Listing, previous: &Rende
     INVENTORY.iter().zip(previous).map(&mut render).collect()
 }
 
-/// Name prefixes of the families that follow from the configuration and the numbers of a listing.
-const CONFIGURED: [&str; 2] = ["tryvox_owner_", "tryvox_watched_number_"];
+/// Name prefix of the families of owners.
+pub(super) const OWNERS: &str = "tryvox_owner_";
+
+/// Name prefix of the families of watched numbers.
+pub(super) const WATCHED: &str = "tryvox_watched_number_";
 
 fn render_family(
     account: &str,
@@ -75,10 +83,11 @@ const COLLECTORS: [CollectorFamilies; 8] = [
     ("tryvox_application_", |options| options.application),
     ("tryvox_oldest_update_", |options| options.lifecycle),
     ("tryvox_newest_creation_", |options| options.lifecycle),
-    ("tryvox_number_", |options| !options.number_statuses.is_empty()),
+    ("tryvox_number_series_truncated", |options| !options.number_statuses.is_empty()),
 ];
 
-/// Removes the samples of collectors that are disabled. The per-number series of watched numbers need no collector.
+/// Removes the samples of collectors that are disabled, and the per-number series of numbers that are not watched and have
+/// a status that is not selected.
 pub(super) fn without_disabled(
     listing: RenderedListing,
     options: &CollectorOptions,
@@ -86,21 +95,50 @@ pub(super) fn without_disabled(
 ) -> RenderedListing {
     let is_disabled =
         |name: &str| COLLECTORS.iter().any(|(prefix, is_enabled)| name.starts_with(prefix) && !is_enabled(options));
-    let watched: HashSet<String> = watched.iter().map(|number| number.e164.to_string()).collect();
-    let is_watched = |sample: &&str| {
-        // Quotes in label values are escaped, so this is in none of them.
-        let e164 = sample.split(",e164=\"").nth(1).and_then(|rest| rest.split('"').next());
-        e164.is_some_and(|e164| watched.contains(e164))
-    };
+    let unselected = unselected_numbers(&listing, options, watched);
     let keep = |(metric, text): (&Metric<Listing>, Arc<CachedText>)| {
-        if !is_disabled(metric.family.name) || text.bytes().is_empty() {
+        if text.bytes().is_empty() {
+            return text;
+        }
+        if is_disabled(metric.family.name) {
+            return Arc::new(String::new().into());
+        }
+        if unselected.is_empty() || !has_number_series(metric) {
             return text;
         }
         let samples = String::from_utf8_lossy(text.bytes());
-        let kept: String = samples.split_inclusive('\n').filter(is_watched).collect();
-        if kept.len() == samples.len() { text } else { Arc::new(kept.into()) }
+        let is_kept = |sample: &&str| label(sample, "e164").is_none_or(|e164| !unselected.contains(&e164));
+        Arc::new(samples.split_inclusive('\n').filter(is_kept).collect::<String>().into())
     };
     INVENTORY.iter().zip(listing).map(keep).collect()
+}
+
+/// Returns whether a family has samples of single numbers, apart from those that only watched numbers have.
+fn has_number_series(metric: &Metric<Listing>) -> bool {
+    metric.family.labels.contains(&"e164") && !metric.family.name.starts_with(WATCHED)
+}
+
+/// Returns the numbers that have per-number series, but are not watched and have a status that is not selected.
+fn unselected_numbers(
+    listing: &RenderedListing,
+    options: &CollectorOptions,
+    watched: &[WatchedNumber],
+) -> HashSet<String> {
+    let info = INVENTORY.iter().zip(listing).find(|(metric, _)| metric.family.name == NUMBER_INFO);
+    let Some((_, text)) = info.filter(|(_, text)| !text.bytes().is_empty()) else { return HashSet::new() };
+    let watched: HashSet<String> = watched.iter().map(|number| number.e164.to_string()).collect();
+    let samples = String::from_utf8_lossy(text.bytes());
+    let is_selected =
+        |sample: &str| label(sample, "status").is_some_and(|status| options.number_statuses.contains(&status));
+    let unselected = samples.lines().filter(|sample| !is_selected(sample)).filter_map(|sample| label(sample, "e164"));
+    unselected.filter(|e164| !watched.contains(e164)).collect()
+}
+
+/// Returns the value of a label of a sample that is not the first label.
+fn label(sample: &str, name: &str) -> Option<String> {
+    // Quotes in label values are escaped, so this is in none of them.
+    let (_, value) = sample.split_once(&*format!(",{name}=\""))?;
+    label_value(value).map(|(value, _)| value)
 }
 
 #[cfg(test)]
@@ -159,6 +197,11 @@ mod tests {
         assert_eq!(all.len(), 3 * 2 + 1);
         let enabled = without_disabled(rendered.clone(), &CollectorOptions::default(), &watched);
         assert_eq!(lines(&enabled), all);
+        let suspended = without_disabled(rendered.clone(), &CollectorOptions::default(), &[]);
+        assert_eq!(lines(&suspended), all, "the status is selected");
+        let pending = CollectorOptions { number_statuses: vec!["pending".to_owned()], ..CollectorOptions::default() };
+        let only_watched = without_disabled(rendered.clone(), &pending, &watched);
+        assert_eq!(lines(&only_watched).len(), 3 + 1, "{:?}", lines(&only_watched));
         let none = CollectorOptions { number_statuses: Vec::new(), ..CollectorOptions::default() };
         let mut kept = all;
         kept.retain(|line| line.contains(",e164=\"+11\""));

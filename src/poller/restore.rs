@@ -45,7 +45,7 @@ impl Poller {
         let config = self.account.config();
         let restored = listing.map(|RestoredListing { mut listing, listed_at, numbers }| {
             // The limits may be lower than those of the earlier run.
-            let inventory = listing.inventory.with_number_limit(config.collector.number_limit, &config.watch);
+            let inventory = listing.inventory.with_number_limit(&config.collector, &config.watch);
             listing.inventory = inventory.with_label_limit(config.collector.label_limit);
             listing.owners = config.owners.totals(&numbers, config.collector.label_limit);
             listing.watched = WatchedStatus::of_listing(&config.watch, &numbers, listing.is_exact(), &listing.watched);

@@ -93,7 +93,7 @@ impl Poller {
             loop {
                 schedule.poll_started(Instant::now());
                 self.account.set_phase(PollPhase::Polling(Instant::now()));
-                numbers = self.poll_and_publish(numbers).await;
+                numbers = self.poll_and_publish(numbers, Arc::default()).await;
                 self.wait_for_next_poll(&mut schedule, &mut config, &mut changes).await;
             }
         };
@@ -156,7 +156,12 @@ impl Poller {
 
     /// Polls once and publishes the result.
     pub async fn once(&self) {
-        self.poll_and_publish(None).await;
+        self.once_after(Arc::default()).await;
+    }
+
+    /// Polls once and publishes the result. `watched` are the watched numbers as of an earlier run.
+    pub async fn once_after(&self, watched: Arc<[WatchedStatus]>) {
+        self.poll_and_publish(None, watched).await;
     }
 
     /// Lists the account like a poll, without publishing anything.
@@ -178,9 +183,14 @@ impl Poller {
         Ok(ListedRecords { listing, numbers, sink })
     }
 
-    /// Polls once, compares the numbers with the `previous` valid listing and publishes the result. Returns the
-    /// numbers of the listing that is then the last valid one.
-    async fn poll_and_publish(&self, previous: Option<Arc<NumberStates>>) -> Option<Arc<NumberStates>> {
+    /// Polls once, compares the numbers with the `previous` valid listing and publishes the result. `watched` are the
+    /// watched numbers before it if the account has no listing. Returns the numbers of the listing that is then the last
+    /// valid one.
+    async fn poll_and_publish(
+        &self,
+        previous: Option<Arc<NumberStates>>,
+        watched: Arc<[WatchedStatus]>,
+    ) -> Option<Arc<NumberStates>> {
         let started_at = Instant::now();
         let (poller, to_compare) = (self.clone(), previous.clone());
         // A task of its own, so that a bug that panics costs one poll and not the account.
@@ -190,7 +200,7 @@ impl Poller {
         let last_poll = LastPoll { ended_at: (self.now)(), duration: started_at.elapsed(), pages };
         let poller = self.clone();
         run_blocking(move || match result {
-            Ok(valid) => poller.publish_success(last_poll, valid).or_else(|| {
+            Ok(valid) => poller.publish_success(last_poll, valid, &watched).or_else(|| {
                 poller.publish_failure(last_poll, &internal_failure());
                 previous
             }),
@@ -223,13 +233,18 @@ impl Poller {
     }
 
     /// Publishes a successful poll and returns its numbers. Returns `None`, and publishes nothing, if a reaction panics.
-    fn publish_success(&self, poll: LastPoll, valid: ValidListing) -> Option<Arc<NumberStates>> {
+    fn publish_success(
+        &self,
+        poll: LastPoll,
+        valid: ValidListing,
+        watched: &[WatchedStatus],
+    ) -> Option<Arc<NumberStates>> {
         let ValidListing { mut listing, numbers, previous } = valid;
         let previous = previous.as_ref().map(|(numbers, difference)| PreviousListing { numbers, difference });
         let difference = previous.map(|previous| previous.difference);
         let publishing = self.account.start_publishing();
         let (before, config) = (self.account.snapshot(), self.account.config());
-        let watched_before = before.last_listing.as_ref().map_or(&[][..], |last| &last.content.watched);
+        let watched_before = before.last_listing.as_ref().map_or(watched, |last| &last.content.watched);
         listing.owners = config.owners.totals(&numbers, config.collector.label_limit);
         listing.watched = WatchedStatus::of_listing(&config.watch, &numbers, listing.is_exact(), watched_before);
         let content = Arc::new(ListingContent::new(&listing, &numbers));
@@ -409,10 +424,13 @@ mod tests {
     async fn reactions_run_before_the_account_shows_the_snapshot() {
         let (api, reaction) = (Arc::new(Api::default()), Arc::new(Recorder::default()));
         let poller = poller(&api, &[&reaction]);
-        let numbers = poller.poll_and_publish(None).await;
-        let numbers = poller.poll_and_publish(numbers).await;
+        let numbers = poller.poll_and_publish(None, Arc::default()).await;
+        let numbers = poller.poll_and_publish(numbers, Arc::default()).await;
         api.is_down.store(true, Ordering::Relaxed);
-        assert!(poller.poll_and_publish(numbers).await.is_some(), "a failed poll keeps the numbers to compare with");
+        assert!(
+            poller.poll_and_publish(numbers, Arc::default()).await.is_some(),
+            "a failed poll keeps the numbers to compare with"
+        );
 
         let publications = reaction.publications.lock().unwrap();
         let listings: Vec<_> = publications.iter().map(|publication| publication.new_listing).collect();

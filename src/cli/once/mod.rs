@@ -1,13 +1,13 @@
 //! `once`: lists every account once and prints the metrics, or writes them to a file.
 //!
 //! The file is replaced atomically, also if accounts fail: it says so, and keeps the inventory that it had of them until
-//! that is stale.
+//! that is stale. The status of a watched number that a listing says nothing about is that of the file.
 
 mod file;
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
 use anyhow::{Context, anyhow};
@@ -17,7 +17,9 @@ use tokio_util::sync::CancellationToken;
 use super::output_file::OutputFile;
 use super::{CommandEntry, CommandError, print, warn, with_config};
 use crate::config::{CommandSpec, Config};
-use crate::metrics::{AccountMetrics, ConfigStatus, ExporterMetrics, Format, Scrape, seal};
+use crate::metrics::{
+    AccountMetrics, ConfigStatus, ExporterMetrics, Format, PreviousAccount, PreviousMetrics, Scrape, seal,
+};
 use crate::plural;
 use crate::poller::{Poller, build_pollers};
 
@@ -49,14 +51,18 @@ async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandErro
     output.map(OutputFile::check).transpose()?;
     let mut pollers = build_pollers(config).map_err(anyhow::Error::msg)?;
     let accounts: Vec<_> = pollers.iter_mut().map(AccountMetrics::attach).collect();
-    let polls = join_all(pollers.iter().map(Poller::once));
+    // A watched number that the listing says nothing about keeps its status.
+    let previous = LazyLock::new(|| output.and_then(read_previous));
+    let polls = join_all(pollers.iter().map(|poller| {
+        let account = poller.account.config();
+        let is_watching = !account.watch.is_empty();
+        let watched = is_watching.then(|| previous_account(previous.as_ref()?, poller)).flatten();
+        poller.once_after(watched.map(PreviousAccount::watched).unwrap_or_default().into())
+    }));
     stop.run_until_cancelled(polls).await.ok_or_else(|| anyhow!("interrupted before all accounts were listed"))?;
 
     let failures = failures(&accounts);
-    let carried = match output {
-        Some(path) if !failures.is_empty() => carry_over(path, &pollers, &accounts),
-        _ => 0,
-    };
+    let carried = if failures.is_empty() { 0 } else { carry_over(previous.as_ref(), &pollers, &accounts) };
     let (shard, total_shards) = (config.shard, config.options.shard.total_shards);
     let status = ConfigStatus { is_valid: true, loaded_at: SystemTime::now(), shard, total_shards };
     let scrape = Scrape::new(&accounts, Arc::new(ExporterMetrics::new(status)));
@@ -89,10 +95,9 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     file.replace()
 }
 
-/// Completes the metrics of the accounts whose poll failed by those in the file of an earlier run. Returns how many
-/// accounts have inventory from there.
-fn carry_over(path: &Path, pollers: &[Poller], accounts: &[Arc<AccountMetrics>]) -> usize {
-    let previous = file::read(path).unwrap_or_else(|error| {
+/// Returns the metrics in the file of an earlier run, if there are any; warns of a file that cannot be used.
+fn read_previous(path: &Path) -> Option<PreviousMetrics> {
+    file::read(path).unwrap_or_else(|error| {
         let message = format!(
             "no inventory is carried over from {}: {error:#}; it is replaced; if it belongs to another program, change \
              --output.file and restore it",
@@ -100,11 +105,21 @@ fn carry_over(path: &Path, pollers: &[Poller], accounts: &[Arc<AccountMetrics>])
         );
         warn(&message);
         None
-    });
+    })
+}
+
+/// Returns the metrics of a poller's account in the file of an earlier run.
+fn previous_account<'a>(previous: &'a PreviousMetrics, poller: &Poller) -> Option<&'a PreviousAccount> {
+    let config = poller.account.config();
+    previous.account(&config.name, &config.source())
+}
+
+/// Completes the metrics of the accounts whose poll failed by those in the file of an earlier run. Returns how many
+/// accounts have inventory from there.
+fn carry_over(previous: Option<&PreviousMetrics>, pollers: &[Poller], accounts: &[Arc<AccountMetrics>]) -> usize {
     let Some(previous) = previous else { return 0 };
     let is_carried = |(poller, metrics): &(&Poller, &Arc<AccountMetrics>)| {
-        let config = poller.account.config();
-        let account = previous.account(&config.name, &config.source());
+        let account = previous_account(previous, poller);
         account.is_some_and(|account| metrics.carry_over(account, poller.account.config().poll.stale_after()))
     };
     pollers.iter().zip(accounts).filter(is_carried).count()
