@@ -180,6 +180,53 @@ async fn check_reports_savings_and_the_most_expensive_groups() {
     }
 }
 
+/// A number whose trunk cannot be read may be in use, so releasing it is no saving. The metrics count it as unassigned, so
+/// that their sum is the number of numbers.
+#[tokio::test]
+async fn number_whose_trunk_cannot_be_read_is_no_saving_and_not_listed_as_unassigned() {
+    let api = MockApi::start(|_| async {
+        let records = [("null", "null"), ("7", "null"), ("null", "{}"), ("7", r#""app_1""#), (r#""trk_1""#, "[]")]
+            .into_iter()
+            .enumerate()
+            .map(|(number, (trunk, application))| {
+                let record = record(&format!("+1415555010{number}"), "suspended", "1.15", "USD");
+                let record = record.replace(r#""trunk_id":null"#, &format!(r#""trunk_id":{trunk}"#));
+                record.replace(r#""application_id":null"#, &format!(r#""application_id":{application}"#))
+            });
+        page(&records.collect::<Vec<_>>(), 5, 1, 1)
+    })
+    .await;
+    let url = format!("--tryvox.url={}", api.url());
+    for collector in ["--collector.assignment=true", "--collector.assignment=false"] {
+        let checked = output(&["check", &url, ACCOUNT, "--output=json", collector], &[("TRYVOX_API_KEY", KEY)]).await;
+        let report: Value = serde_json::from_slice(&checked.stdout).unwrap();
+        let savings = &report["savings"];
+        assert_eq!(savings["unassigned"], serde_json::json!({"numbers": 1, "monthly_fees": {"USD": "1.15"}}));
+        assert_eq!(savings["suspended"], serde_json::json!({"numbers": 5, "monthly_fees": {"USD": "5.75"}}));
+        let problems = report["accounts"][0]["problems"].to_string();
+        assert!(problems.contains("trunk_id cannot be read and counts as absent for 2 numbers"), "{problems}");
+    }
+    for (assignment, expected) in [("none", &[0][..]), ("application", &[3]), ("trunk", &[4]), ("both", &[])] {
+        let flag = format!("--assignment={assignment}");
+        let listed = output(&["list", &url, ACCOUNT, "--output=json", &flag], &[("TRYVOX_API_KEY", KEY)]).await;
+        let rows = String::from_utf8(listed.stdout).unwrap();
+        let numbers: Vec<_> =
+            rows.lines().map(|row| serde_json::from_str::<Value>(row).unwrap()["e164"].clone()).collect();
+        let expected: Vec<_> = expected.iter().map(|number| Value::from(format!("+1415555010{number}"))).collect();
+        assert_eq!(numbers, expected, "{assignment}");
+    }
+    let all = output(&["list", &url, ACCOUNT, "--output=json"], &[("TRYVOX_API_KEY", KEY)]).await;
+    assert_eq!(String::from_utf8(all.stdout).unwrap().lines().count(), 5);
+    let metrics = output(&["once", &url, ACCOUNT], &[("TRYVOX_API_KEY", KEY)]).await;
+    let metrics = Scrape(String::from_utf8(metrics.stdout).unwrap());
+    assert_eq!(
+        metrics.account_value("tryvox_assignment_numbers", r#"assignment="none",status="suspended""#),
+        3.0,
+        "{}",
+        metrics.0
+    );
+}
+
 #[tokio::test]
 async fn check_reports_failed_accounts_with_status_1() {
     let api =

@@ -9,7 +9,6 @@ mod savings;
 mod table;
 
 use std::io::IsTerminal;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
@@ -20,7 +19,6 @@ use super::progress::PageProgress;
 use super::{CommandEntry, CommandError, print, with_config};
 use crate::config::{CommandSpec, Config, Options, OutputFormat};
 use crate::duration;
-use crate::inventory::CollectorOptions;
 use crate::plural;
 use crate::poller::{Poller, build_pollers};
 use report::{AccountReport, Report};
@@ -47,7 +45,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
 /// # Errors
 /// If an account cannot be listed, or `stop` is cancelled.
 async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandError> {
-    let pollers = build_pollers(&with_assignments(config)).map_err(anyhow::Error::msg)?;
+    let pollers = build_pollers(config).map_err(anyhow::Error::msg)?;
     let reports = join_all(pollers.iter().map(|poller| check(poller, &config.options)));
     let progress = std::io::stderr().is_terminal().then(|| PageProgress::start(&pollers, stop.child_token()));
     let reports = stop.run_until_cancelled(reports).await;
@@ -70,16 +68,6 @@ async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandErro
             Err(anyhow!("{failed} of {accounts} could not be listed; see the errors in the output").into())
         }
     }
-}
-
-/// Returns the configuration with the collector of assignments enabled, from whose table savings follow.
-fn with_assignments(config: &Config) -> Config {
-    let mut config = config.clone();
-    for account in &mut config.accounts {
-        account.collector =
-            Arc::new(CollectorOptions { assignment: true, ..CollectorOptions::clone(&account.collector) });
-    }
-    config
 }
 
 /// Formats a count of things whose plural ends in `s`.

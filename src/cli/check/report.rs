@@ -132,7 +132,7 @@ impl AccountReport {
             exact_savings: Savings::default(),
         };
         match result {
-            Ok(listing) => report.add_listing(poller, listing, options),
+            Ok(listing) => report.add_listing(poller, listing),
             Err(failure) => {
                 report.error = Some(FailureReport { reason: failure.reason.as_str(), message: failure.to_string() });
             }
@@ -153,7 +153,7 @@ impl AccountReport {
     }
 
     /// Adds the contents of the listing and its problems.
-    fn add_listing(&mut self, poller: &Poller, mut listing: Listing, options: &Options) {
+    fn add_listing(&mut self, poller: &Poller, listing: Listing) {
         let inventory = &listing.inventory;
         (self.numbers, self.reported) = (inventory.listed, listing.reported);
         for (labels, sum) in inventory.groups.iter().filter(|(_, sum)| sum.numbers > 0) {
@@ -165,10 +165,6 @@ impl AccountReport {
         self.exact_savings = Savings::new(inventory);
         self.savings = Some(self.exact_savings.report());
         self.problems.extend(problems(&listing));
-        if !options.collector.assignment {
-            // An exporter would not have this table.
-            listing.inventory.assignments.clear();
-        }
         let label_limit = poller.account.config().collector.label_limit;
         let limited = Listing { inventory: listing.inventory.with_label_limit(label_limit), ..listing };
         let rendered = render_listing(poller.account.name(), &limited, None);

@@ -14,7 +14,7 @@ const MAX_GROUPS: usize = 10;
 /// What numbers cost that may not be needed. A number can count several times: an unassigned number may also be suspended.
 #[derive(Debug, Default)]
 pub(super) struct Savings {
-    /// Numbers without trunk and application, by currency.
+    /// Numbers without trunk and application, by currency. Those whose trunk or application cannot be read may have one.
     unassigned: TotalsByCurrency,
     suspended: TotalsByCurrency,
     pending: TotalsByCurrency,
@@ -38,19 +38,19 @@ pub(super) struct SavingsReport {
 }
 
 impl Savings {
-    /// Returns the savings of a listing, whose inventory must have the table of assignments.
+    /// Returns the savings of a listing.
     pub(super) fn new(inventory: &Inventory) -> Self {
         let mut savings = Self::default();
-        for ([assignment, status, currency], totals) in &inventory.assignments {
-            let of_status = match &**status {
-                "suspended" => Some(&mut savings.suspended),
-                "pending" => Some(&mut savings.pending),
-                _ => None,
+        for ([_, _, status, currency], totals) in inventory.groups.iter().filter(|(_, totals)| totals.numbers > 0) {
+            let by_currency = match &**status {
+                "suspended" => &mut savings.suspended,
+                "pending" => &mut savings.pending,
+                _ => continue,
             };
-            let unassigned = (&**assignment == "none").then_some(&mut savings.unassigned);
-            for by_currency in of_status.into_iter().chain(unassigned) {
-                *by_currency.entry(currency.to_string()).or_default() += totals.clone();
-            }
+            *by_currency.entry(currency.to_string()).or_default() += totals.clone();
+        }
+        for (currency, totals) in &inventory.unassigned {
+            savings.unassigned.insert(currency.to_string(), totals.clone());
         }
         savings
     }

@@ -89,16 +89,18 @@ impl<'a> Row<'a> {
         selects(countries, &self.record.country)
             && selects(statuses, &self.record.status)
             && selects(types, &self.record.kind)
-            && selects(assignments, self.assignment())
+            && assignments.as_ref().is_none_or(|_| self.assignment().is_some_and(|value| selects(assignments, value)))
             && selects(owners, self.owner.unwrap_or_default())
     }
 
-    fn assignment(&self) -> &'static str {
+    /// Returns what the number is assigned to; `None` if it may be assigned, but what to cannot be read.
+    fn assignment(&self) -> Option<&'static str> {
         match (&self.record.trunk_id, &self.record.application_id) {
-            (Some(_), Some(_)) => "both",
-            (Some(_), None) => "trunk",
-            (None, Some(_)) => "application",
-            (None, None) => "none",
+            (Some(_), Some(_)) => Some("both"),
+            (Some(_), None) => Some("trunk"),
+            (None, Some(_)) => Some("application"),
+            (None, None) if self.record.has_unreadable_assignment => None,
+            (None, None) => Some("none"),
         }
     }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::inventory::{E164, NumberStates};
 use crate::poller::RecordSink;
-use crate::tryvox::{MAX_TEXT, NumberRecord};
+use crate::tryvox::{MAX_TEXT, NumberRecord, OptionalField};
 
 /// Where temporary files are if the usual folder is not writable, as in a container whose file system is read-only.
 const FALLBACK_FOLDER: &str = "/dev/shm";
@@ -37,6 +37,8 @@ pub(super) struct StoredRecord<'a> {
     pub(super) application_id: Option<Cow<'a, str>>,
     pub(super) created_at: Option<u64>,
     pub(super) updated_at: Option<u64>,
+    /// Whether a trunk or an application that is absent here may exist, because it cannot be read.
+    pub(super) has_unreadable_assignment: bool,
 }
 
 impl<'a> StoredRecord<'a> {
@@ -59,6 +61,9 @@ impl<'a> StoredRecord<'a> {
             application_id: text(&record.application_id),
             created_at: record.created_at.map(unix_seconds),
             updated_at: record.updated_at.map(unix_seconds),
+            has_unreadable_assignment: [OptionalField::TrunkId, OptionalField::ApplicationId]
+                .iter()
+                .any(|id| record.unreadable.contains(*id)),
         }
     }
 }

@@ -58,6 +58,12 @@ impl ListingFold {
             }
             let total = |fee: &Money| fee.clone() * numbers;
             let (monthly_fees, setup_fees) = (total(&class.monthly_fee), total(&class.setup_fee));
+            let has_unreadable_id =
+                [OptionalField::TrunkId, OptionalField::ApplicationId].iter().any(|id| class.unreadable.contains(*id));
+            if class.assignment == "none" && !has_unreadable_id {
+                *inventory.unassigned.entry(currency.clone()).or_default() +=
+                    GroupTotals { numbers, monthly_fees: monthly_fees.clone(), ..GroupTotals::default() };
+            }
             if self.options.assignment {
                 let assignment = [class.assignment, status, currency].map(Arc::from);
                 *inventory.assignments.entry(assignment).or_default() +=
