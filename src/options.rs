@@ -14,21 +14,49 @@ use std::str::FromStr;
 /// several values.
 pub type List<T> = Vec<T>;
 
-/// Parses a comma-separated list of texts that `is_valid` accepts; duplicates are dropped.
+/// Parses a comma-separated list of texts that `is_valid` accepts; duplicates are dropped. As in CSV, a text in double
+/// quotes may have commas, and its own quotes are doubled.
 ///
 /// # Errors
-/// If a text is not valid; `expected` completes the sentence "x is …".
+/// If a text is not valid; `expected` completes the sentence "x is …". If a quote is not closed.
 pub fn list(text: &str, is_valid: fn(&str) -> bool, expected: &str) -> Result<List<String>, String> {
-    let mut values = List::new();
-    for value in text.split(',').map(str::trim) {
-        if !is_valid(value) {
+    let (mut values, mut rest) = (List::new(), Some(text));
+    while let Some(text) = rest {
+        let value;
+        (value, rest) = first_value(text)?;
+        if !is_valid(&value) {
             return Err(format!("{value:?} is {expected}"));
         }
-        if !values.iter().any(|other| other == value) {
-            values.push(value.to_owned());
+        if !values.contains(&value) {
+            values.push(value);
         }
     }
     Ok(values)
+}
+
+/// Returns the first text of a list, and the rest of the list behind the comma.
+fn first_value(text: &str) -> Result<(String, Option<&str>), String> {
+    let Some(mut quoted) = text.trim_start().strip_prefix('"') else {
+        let (value, rest) = text.split_once(',').map_or((text, None), |(value, rest)| (value, Some(rest)));
+        return Ok((value.trim().to_owned(), rest));
+    };
+    let mut value = String::new();
+    while let Some((part, rest)) = quoted.split_once('"') {
+        value.push_str(part);
+        if let Some(rest) = rest.strip_prefix('"') {
+            value.push('"');
+            quoted = rest;
+            continue;
+        }
+        return match rest.trim_start() {
+            "" => Ok((value, None)),
+            rest => match rest.strip_prefix(',') {
+                Some(rest) => Ok((value, Some(rest))),
+                None => Err(format!("{rest:?} follows a closing quote; put a comma before it, or double the quote")),
+            },
+        };
+    }
+    Err("a quote is not closed; write a value with a comma like \"Smith, Inc\"".to_owned())
 }
 
 /// Returns a parser of whole numbers within a range.
@@ -54,6 +82,31 @@ pub fn defaults<T: clap::Args>() -> T {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_in_quotes_may_have_commas_quotes_and_spaces() {
+        let parse = |text: &str| list(text, |_| true, "").map(|values| values.join("|"));
+        for (text, expected) in [
+            ("a, b ,a", "a|b"),
+            ("", ""),
+            (",a,", "|a"),
+            (r#""Smith, Inc",b"#, "Smith, Inc|b"),
+            (r#"a, "b,c" , "d""#, "a|b,c|d"),
+            (r#"" a ","""","say ""hi"", x""#, r#" a |"|say "hi", x"#),
+            (r#"5" pipe,"",x"#, r#"5" pipe||x"#),
+        ] {
+            assert_eq!(parse(text).as_deref(), Ok(expected), "{text}");
+        }
+        for (text, words) in [
+            (r#""Smith, Inc"#, "a quote is not closed"),
+            (r#"a,"b"""#, "a quote is not closed"),
+            (r#""b" c,d"#, "follows a closing quote"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(words), "{text}: {error}");
+        }
+        assert!(list(r#"a,"""#, |text| !text.is_empty(), "empty").is_err());
+    }
 
     #[test]
     fn integers_keep_to_their_range() {

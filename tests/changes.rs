@@ -220,6 +220,7 @@ async fn changes_are_selected_by_time_account_and_kind() {
         (&["--account=production"], "100 101 101"),
         (&["--account=production,staging"], "100 101 10 11 12 101"),
         (&["--account=production", "--account=staging"], "100 101 10 11 12 101"),
+        (&["--account=\"staging\", \"a,b\""], "10 11 12"),
         (&["--kind=added,removed"], "100 101"),
         (&["--kind=status"], "101"),
         (&["--kind=fee", "--kind=assignment"], "10 11 12"),
@@ -227,6 +228,12 @@ async fn changes_are_selected_by_time_account_and_kind() {
     ] {
         assert_eq!(numbers(arguments).await, expected, "{arguments:?}");
     }
+    // A name may have a comma.
+    let (at, _, e164, kind, from, to, country, number_type, fee, currency) = CHANGES[0];
+    let named = StateFile::new([(at, "a, b", e164, kind, from, to, country, number_type, fee, currency), CHANGES[1]]);
+    let arguments = ["changes", &named.flag(), "--since=9y", "--output=csv", "--account=\"a, b\""];
+    let printed = success(&output(&arguments, &[]).await);
+    assert!(printed.lines().count() == 2 && printed.contains("\"a, b\""), "{printed}");
     // As with any option, the environment applies, too.
     let variables = [
         ("TRYVOX_EXPORTER_STATE_FILE", &*file.path().display().to_string()),

@@ -358,6 +358,43 @@ async fn numbers_have_the_owners_of_the_configuration() {
 }
 
 #[tokio::test]
+async fn names_of_owners_with_commas_quotes_and_spaces_can_be_selected() {
+    let api = start_api(30, |_| AccountBehavior::Valid).await;
+    let owners = "owners:\n- {name: 'Smith, Inc', countries: [US]}\n- {name: '\"M\" ', countries: [DE]}\n\
+                  - {name: support, countries: [CA]}\n";
+    let file = ConfigFile::new(&format!("{}{owners}", config_text(&api.url(), [0])));
+    let run = async |filters: &[&str]| {
+        let flag = file.flag();
+        output(&[&["list", &*flag, "--output=csv"], filters].concat(), ENVIRONMENT).await
+    };
+    for (filters, names) in [
+        (&[r#"--owner="Smith, Inc""#][..], &["Smith, Inc"][..]),
+        (&[r#"--owner=support, "Smith, Inc""#], &["Smith, Inc", "support"]),
+        (&[r#"--owner="Smith, Inc""#, r#"--owner="""M"" ","#], &["", "\"M\" ", "Smith, Inc"]),
+        (&[r#"--owner=support,"","#], &["", "support"]),
+    ] {
+        let rows = parse_csv(&success(run(filters).await));
+        let listed: BTreeSet<&str> = rows.iter().map(|row| &*row["owner"]).collect();
+        assert_eq!(listed, names.iter().copied().collect(), "{filters:?}");
+        let countries: BTreeSet<&str> = rows.iter().map(|row| &*row["country"]).collect();
+        assert_eq!(countries.contains("US"), names.contains(&"Smith, Inc"));
+    }
+    // Without quotes these are two names, and the warning says how to write one.
+    let warned = run(&["--owner=Smith, Inc"]).await;
+    let lines = stderr_lines(&warned);
+    assert!(
+        lines[0].contains(r#"no owner named "Smith" or "Inc";"#) && lines[0].contains("double quotes"),
+        "{lines:?}"
+    );
+    for invalid in [r#"--owner="Smith, Inc"#, r#"--owner="Smith", "Inc" Ltd"#] {
+        let refused = run(&[invalid]).await;
+        let lines = stderr_lines(&refused);
+        assert_eq!((refused.status.code(), lines.len()), (Some(2), 1), "{lines:?}");
+        assert!(lines[0].contains("--owner") && lines[0].contains("quote"), "{lines:?}");
+    }
+}
+
+#[tokio::test]
 async fn statuses_can_be_filtered_in_accounts_with_watched_numbers() {
     let simulator = ServerProcess::simulator(500, seed(), &[]).await;
     let text = format!(

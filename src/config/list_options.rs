@@ -23,7 +23,8 @@ pub struct ListOptions {
     /// List only numbers that are assigned to a trunk, an application, both or none, comma-separated or repeated
     #[arg(id = "assignment", long, value_name = "ASSIGNMENTS", action = ArgAction::Append, value_parser = assignments)]
     pub assignments: Option<List<String>>,
-    /// List only numbers of these owners, comma-separated or repeated; an empty name stands for numbers without owner
+    /// List only numbers of these owners, comma-separated or repeated, a name with a comma in double quotes; an empty name
+    /// stands for numbers without owner
     #[arg(id = "owner", long, value_name = "OWNERS", action = ArgAction::Append, value_parser = owners)]
     pub owners: Option<List<String>>,
 }

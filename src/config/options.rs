@@ -191,7 +191,8 @@ pub struct ChangesOptions {
     /// Print changes since this time: a duration before now, a date in UTC, or a time like 2026-11-24T08:00:00Z
     #[arg(id = "since", long, value_name = "TIME", default_value = "7d")]
     pub since: Since,
-    /// Print only changes of these accounts, comma-separated or repeated; by default of all
+    /// Print only changes of these accounts, comma-separated or repeated, a name with a comma in double quotes; by default
+    /// of all
     #[arg(id = "account", long, value_name = "NAMES", action = ArgAction::Append, value_parser = account_names)]
     pub accounts: Option<List<String>>,
     /// Print only changes of these kinds: added, removed, status, fee or assignment, comma-separated or repeated

@@ -128,8 +128,15 @@ fn unknown_owners(config: &Config) -> Option<String> {
     let selected = config.options.list.owners.iter().flatten();
     let unknown: Vec<_> = selected.filter(is_unknown).map(|name| format!("{name:?}")).collect();
     let names = unknown.join(" or ");
+    let hint = if config.owner_names.iter().any(|name| name.contains(',')) {
+        ", and put a name with a comma in double quotes, like --owner='\"Smith, Inc\"'"
+    } else {
+        ""
+    };
     (!unknown.is_empty()).then(|| {
-        format!("--owner: the configuration has no owner named {names}; correct the name or add the owner to the file")
+        format!(
+            "--owner: the configuration has no owner named {names}; correct the name or add the owner to the file{hint}"
+        )
     })
 }
 
