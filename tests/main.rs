@@ -34,6 +34,7 @@ mod model;
 mod mutations;
 mod once;
 mod outages;
+mod output_file;
 mod owners;
 mod page;
 mod panels;
