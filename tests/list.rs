@@ -14,10 +14,11 @@ use tokio::process::Command;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::common::accounts::{AccountBehavior, ConfigFile, config_text, records, start_api};
+use crate::common::accounts::{AccountBehavior, ConfigFile, account_of, config_text, records, start_api};
 use crate::common::api::{MockApi, page, record};
 use crate::common::{
-    BINARY, KEY, ServerProcess, TEST_TIMEOUT, command, http, output, output_to_closed_pipe, seed, wrapped_command,
+    BINARY, KEY, ServerProcess, TEST_TIMEOUT, command, http, output, output_to_closed_pipe, seed, wait_until_idle,
+    wrapped_command,
 };
 
 const ACCOUNT: &str = "--tryvox.account-id=acc_demo";
@@ -115,7 +116,7 @@ async fn simulated_records(simulator: &ServerProcess) -> Vec<String> {
 }
 
 /// Parses CSV with Python, whose parser is not the exporter's.
-fn parse_csv(text: &str) -> Vec<Row> {
+pub(crate) fn parse_csv(text: &str) -> Vec<Row> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("numbers.csv");
     std::fs::write(&path, text).unwrap();
@@ -640,6 +641,45 @@ async fn an_account_that_never_responds_ends_with_a_signal_and_leaves_nothing() 
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
+/// While the first account is slow, the others wait to be printed.
+#[tokio::test]
+async fn hundreds_of_accounts_are_listed_within_a_low_limit_of_open_files() {
+    const ACCOUNTS: usize = 400;
+    let release = Arc::new(Notify::new());
+    let released = release.clone();
+    let api = MockApi::start(move |request| {
+        let released = released.clone();
+        async move {
+            let account = account_of(&request);
+            if account == 0 {
+                released.notified().await;
+            }
+            page(&records(account, 5), 5, 1, 1)
+        }
+    })
+    .await;
+    let file = ConfigFile::new(&config_text(&api.url(), 0..ACCOUNTS));
+    for limit in [128, 1024] {
+        let requests = api.requests().len();
+        let script = format!("ulimit -n {limit}; exec \"$0\" \"$@\"");
+        let mut limited = wrapped_command(&["bash", "-c", &script], &["list", &file.flag(), "--output=csv"]);
+        let child = limited.envs(ENVIRONMENT.iter().copied()).spawn().unwrap();
+        let started = async {
+            while api.requests().len() < requests + 10 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(TEST_TIMEOUT, started).await.unwrap();
+        wait_until_idle(child.id().unwrap()).await;
+        release.notify_one();
+        let listed = timeout(TEST_TIMEOUT, child.wait_with_output()).await.unwrap().unwrap();
+        let rows = parse_csv(&success(listed));
+        let accounts: Vec<_> = rows.iter().step_by(5).map(|row| row["account"].clone()).collect();
+        assert!(accounts == (0..ACCOUNTS).map(|account| format!("acc_{account}")).collect::<Vec<_>>());
+        assert_eq!(rows.len(), 5 * ACCOUNTS);
+    }
+}
+
 /// Runs the binary to its end and returns its peak memory in bytes.
 async fn peak_memory(arguments: &[&str]) -> u64 {
     let script = "import os, resource, sys\n\
@@ -690,39 +730,4 @@ async fn failing_requests_are_retried() {
     let lines = stderr_lines(&failed);
     assert_eq!((failed.status.code(), lines.len()), (Some(1), 1), "{lines:?}");
     assert!(lines[0].contains("server_error") && failed.stdout.is_empty(), "{lines:?}");
-}
-
-/// The recipes of the documentation, run as they are written.
-#[tokio::test]
-async fn documented_recipes_run() {
-    let simulator = ServerProcess::simulator(800, 7, &[]).await;
-    let document = std::fs::read_to_string("docs/list.md").unwrap();
-    let recipes: Vec<&str> =
-        document.split("<!-- recipe -->\n```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert!(recipes.len() >= 6, "{}", recipes.len());
-    let folder = tempfile::tempdir().unwrap();
-    let config = format!(
-        "tryvox: {{url: '{}'}}\naccounts:\n- {{name: production, account_id: acc_demo}}\nowners:\n- {{name: support, \
-         numbers: [\"+1*\"]}}\n",
-        simulator.url()
-    );
-    std::fs::write(folder.path().join("tryvox.yml"), config).unwrap();
-    std::os::unix::fs::symlink(BINARY, folder.path().join("tryvox-exporter")).unwrap();
-    for recipe in recipes {
-        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
-        let mut shell = Command::new("bash");
-        shell.args(["-e", "-o", "pipefail", "-c", recipe]).current_dir(folder.path());
-        shell.env("PATH", path).env("TRYVOX_API_KEY", KEY);
-        let output = timeout(TEST_TIMEOUT, shell.output()).await.unwrap().unwrap();
-        assert!(output.status.success() && output.stderr.is_empty(), "{recipe}: {output:?}");
-        let printed = String::from_utf8(output.stdout).unwrap();
-        let writes_file = recipe.contains("--output.file");
-        assert!(
-            writes_file
-                || printed
-                    .lines()
-                    .any(|line| line.contains("production") || line.contains("support") || line.contains("USD")),
-            "{recipe}: {printed}"
-        );
-    }
 }

@@ -42,6 +42,7 @@ mod polling;
 mod prometheus;
 mod proxies;
 mod proxy;
+mod recipes;
 mod records;
 mod recovery;
 mod reload;

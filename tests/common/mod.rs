@@ -172,24 +172,9 @@ impl ServerProcess {
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
     }
 
-    /// Waits until all threads of the process sleep: then it has handled all that was sent to it, as far
-    /// as it can without further input.
+    /// Waits until all threads of the process sleep, see [`wait_until_idle`].
     pub(crate) async fn wait_until_idle(&self) {
-        let all_sleep = || {
-            let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id().unwrap())).unwrap();
-            let mut stats =
-                threads.filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("stat")).ok());
-            stats.all(|stat| stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('S')))
-        };
-        let idle = async {
-            // Threads are looked at one after the other, so one look may miss that one wakes another.
-            let mut consecutive = 0;
-            while consecutive < 5 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-                consecutive = if all_sleep() { consecutive + 1 } else { 0 };
-            }
-        };
-        timeout(TEST_TIMEOUT, idle).await.expect("the process is never idle");
+        wait_until_idle(self.id()).await;
     }
 
     /// Returns the command line that `ps` shows.
@@ -223,6 +208,25 @@ impl ServerProcess {
         }
         (status.code(), self.output_so_far())
     }
+}
+
+/// Waits until all threads of a process sleep: then it has handled all that was sent to it, as far as it can
+/// without further input.
+pub(crate) async fn wait_until_idle(process: u32) {
+    let all_sleep = || {
+        let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+        let mut stats = threads.filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("stat")).ok());
+        stats.all(|stat| stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('S')))
+    };
+    let idle = async {
+        // Threads are looked at one after the other, so one look may miss that one wakes another.
+        let mut consecutive = 0;
+        while consecutive < 5 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            consecutive = if all_sleep() { consecutive + 1 } else { 0 };
+        }
+    };
+    timeout(TEST_TIMEOUT, idle).await.expect("the process is never idle");
 }
 
 /// Returns the address in a log line that says where the process listens, in logfmt or JSON.

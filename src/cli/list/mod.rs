@@ -12,6 +12,7 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use futures_util::{StreamExt, stream};
+use rustix::process::{Resource, getrlimit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -64,6 +65,12 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
 /// Maximum number of accounts that are being listed or wait for an earlier one to be printed. It bounds the number of
 /// temporary files.
 const MAX_ACCOUNTS_AHEAD: usize = 256;
+
+/// Temporary files that an account may have: one of the best attempt so far, and one of the attempt in progress.
+const FILES_PER_ACCOUNT: usize = 2;
+
+/// Files that are open besides temporary files and connections to the API: streams, the output, key files.
+const SPARE_FILES: usize = 32;
 
 /// Why printing ended early.
 #[derive(Debug, thiserror::Error)]
@@ -174,7 +181,7 @@ async fn print_accounts(
         let listing = AbortOnDropHandle::new(tokio::spawn(async move { list(&poller).await })).await;
         listing.unwrap_or_else(|_| Err(format!("{name}: listing it panicked; please report this bug")))
     });
-    let mut listings = stream::iter(listings).buffered(MAX_ACCOUNTS_AHEAD).zip(stream::iter(&config.accounts));
+    let mut listings = stream::iter(listings).buffered(accounts_ahead(config)).zip(stream::iter(&config.accounts));
     while let Some((listing, account)) = listings.next().await {
         match listing {
             Ok((listing, warnings)) => {
@@ -192,6 +199,14 @@ async fn print_accounts(
         }
     }
     Ok(run_blocking(move || printer.finish()).await?)
+}
+
+/// Returns how many accounts may be ahead of the one that is printed, so that this process can open their files.
+fn accounts_ahead(config: &Config) -> usize {
+    let limit = getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok());
+    let others = config.options.tryvox.total_concurrency.saturating_add(SPARE_FILES);
+    let files = limit.map_or(usize::MAX, |files| files.saturating_sub(others));
+    (files / FILES_PER_ACCOUNT).clamp(1, MAX_ACCOUNTS_AHEAD)
 }
 
 /// Returns the numbers of an account and warnings, or why it cannot be listed.
