@@ -12,6 +12,7 @@ mod alerting;
 mod arbitrary;
 mod auto_reload;
 mod changes;
+mod check;
 mod command_line;
 mod common;
 mod config;

@@ -168,7 +168,17 @@ impl Poller {
     pub async fn listing(&self) -> ListingOutcome {
         let config = self.account.config();
         let poll = Poll::new(&self.account, &config);
-        let result = poll.listing().await.map(|listed| listed.listing);
+        let result = match poll.listing().await {
+            Ok(ListedNumbers { mut listing, numbers, .. }) => {
+                let config = config.clone();
+                let complete = move || {
+                    add_configured(&mut listing, &config, &numbers, &[]);
+                    listing
+                };
+                Ok(run_blocking(complete).await)
+            }
+            Err(failure) => Err(failure),
+        };
         ListingOutcome { result, pages: poll.pages(), attempts: poll.attempts() }
     }
 
@@ -245,8 +255,7 @@ impl Poller {
         let publishing = self.account.start_publishing();
         let (before, config) = (self.account.snapshot(), self.account.config());
         let watched_before = before.last_listing.as_ref().map_or(watched, |last| &last.content.watched);
-        listing.owners = config.owners.totals(&numbers, config.collector.label_limit);
-        listing.watched = WatchedStatus::of_listing(&config.watch, &numbers, listing.is_exact(), watched_before);
+        add_configured(&mut listing, &config, &numbers, watched_before);
         let content = Arc::new(ListingContent::new(&listing, &numbers));
         let suspended = SuspensionTimer::start(self.suspended);
         let last_listing = LastListing::new(content, Instant::now(), suspended, &config.poll);
@@ -283,6 +292,17 @@ impl Poller {
         drop(publishing);
         log_failure(self.account.name(), failure, inventory, poll);
     }
+}
+
+/// Adds the owners and the watched numbers of the configuration to a listing.
+fn add_configured(
+    listing: &mut Listing,
+    config: &AccountConfig,
+    numbers: &NumberStates,
+    watched_before: &[WatchedStatus],
+) {
+    listing.owners = config.owners.totals(numbers, config.collector.label_limit);
+    listing.watched = WatchedStatus::of_listing(&config.watch, numbers, listing.is_exact(), watched_before);
 }
 
 impl ValidListing {

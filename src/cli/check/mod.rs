@@ -61,7 +61,7 @@ async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandErro
             print(&format!("{json}\n"));
         }
     }
-    match report.accounts.iter().filter(|account| !account.ok).count() {
+    match report.failed_accounts.len() {
         0 => Ok(()),
         failed => {
             let accounts = plural(pollers.len() as u64, "account");
@@ -73,6 +73,16 @@ async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandErro
 /// Formats a count of things whose plural ends in `s`.
 fn plural(count: u64, noun: &str) -> String {
     format!("{count} {noun}{}", plural::choose(count, "", "s"))
+}
+
+/// Maximum number of values that one line names.
+const MAX_VALUES: usize = 20;
+
+/// Names the first of some values, and says how many others there are.
+fn some_of<'a>(values: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let omitted = values.len().saturating_sub(MAX_VALUES);
+    let named = values.take(MAX_VALUES).collect::<Vec<_>>().join(", ");
+    if omitted > 0 { format!("{named} and {omitted} more") } else { named }
 }
 
 /// Formats how long something took, like `250ms`, `4.04s` or `1m 30s`.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::plural;
+use super::{plural, some_of};
 use crate::inventory::Listing;
 use crate::inventory::{InvalidRecords, Inventory};
 use crate::tryvox::{OptionalField, STATUSES};
@@ -26,9 +26,6 @@ const COUNTRIES: &str = "\
     SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE \
     YT ZA ZM ZW";
 
-/// Maximum number of undocumented values that are named for each label.
-const MAX_VALUES: usize = 20;
-
 /// Returns the problems of a listing, each in one line.
 pub(super) fn problems(listing: &Listing) -> Vec<String> {
     let inventory = &listing.inventory;
@@ -47,10 +44,7 @@ pub(super) fn problems(listing: &Listing) -> Vec<String> {
         problems.push(format!("undocumented form, which is read: {deviation}"));
     }
     for (label, values) in undocumented(inventory) {
-        let omitted = values.len().saturating_sub(MAX_VALUES);
-        let values: Vec<_> = values.into_iter().take(MAX_VALUES).collect();
-        let rest = if omitted > 0 { format!(" and {omitted} more") } else { String::new() };
-        problems.push(format!("undocumented {label}, kept as it is: {}{rest}", values.join(", ")));
+        problems.push(format!("undocumented {label}, kept as it is: {}", some_of(values.into_iter())));
     }
     if listing.discrepancy() > 0 {
         problems.push(format!(

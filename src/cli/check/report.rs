@@ -1,6 +1,6 @@
 //! The report of a check, in the form of `--output=json`; `docs/check.md` describes the fields.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -15,9 +15,13 @@ use crate::inventory::Listing;
 use crate::inventory::{GroupTotals, Money};
 use crate::metrics::render_listing;
 use crate::poller::{ListingOutcome, Poller};
+use crate::tryvox::STATUSES;
 
-/// Approximate number of series of an account besides those of its listing.
-const POLLING_SERIES: usize = 74;
+/// Number of series of an account besides those that depend on its listing and its configuration.
+const POLLING_SERIES: usize = 52;
+
+/// Number of series of the fees that were added and removed, of each currency.
+const FEE_MOVEMENT_SERIES: usize = 10;
 
 /// How many times a poll lists an account if the listing is inconsistent.
 const LISTINGS_PER_POLL: f64 = 3.0;
@@ -26,6 +30,8 @@ const LISTINGS_PER_POLL: f64 = 3.0;
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     pub(super) accounts: Vec<AccountReport>,
+    /// The names of the accounts that could not be listed, whose numbers are missing in what follows.
+    pub(super) failed_accounts: Vec<String>,
     pub(super) totals: Totals,
     /// What numbers cost that may not be needed.
     pub(super) savings: SavingsReport,
@@ -90,7 +96,8 @@ impl Report {
         }
         let groups = accounts.iter().flat_map(|account| account.groups.iter().map(|group| (&*account.account, group)));
         let expensive_groups = expensive_groups(groups);
-        Self { accounts, totals, savings: savings.report(), expensive_groups }
+        let failed = accounts.iter().filter(|account| !account.ok).map(|account| account.account.clone());
+        Self { failed_accounts: failed.collect(), totals, savings: savings.report(), expensive_groups, accounts }
     }
 }
 
@@ -127,7 +134,7 @@ impl AccountReport {
             savings: None,
             problems: Vec::new(),
             advice: Vec::new(),
-            series: POLLING_SERIES,
+            series: POLLING_SERIES + poller.account.config().budget.len(),
             totals_by_currency: BTreeMap::new(),
             exact_savings: Savings::default(),
         };
@@ -169,7 +176,20 @@ impl AccountReport {
         let limited = Listing { inventory: listing.inventory.with_label_limit(label_limit), ..listing };
         let rendered = render_listing(poller.account.name(), &limited, None);
         self.series += rendered.iter().flat_map(|family| &**family.bytes()).filter(|byte| **byte == b'\n').count();
+        self.series += changes_series(&limited);
     }
+}
+
+/// Returns the number of series of changes whose labels depend on the listing.
+fn changes_series(listing: &Listing) -> usize {
+    let groups = listing.inventory.groups.iter().filter(|(_, sum)| sum.numbers > 0);
+    let (mut statuses, mut currencies) = (BTreeSet::from(STATUSES), BTreeSet::new());
+    for ([_, _, status, currency], _) in groups {
+        statuses.insert(&**status);
+        currencies.insert(&**currency);
+    }
+    // Every status can change to every other one.
+    statuses.len() * (statuses.len() - 1) + currencies.len() * FEE_MOVEMENT_SERIES
 }
 
 /// What decides whether the polls of an account fit its interval.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::super::table::{Columns, max_decimals, pad_decimals, sanitize};
 use super::report::{AccountReport, Report, Totals};
 use super::savings::{ExpensiveGroup, Saving, SavingsReport};
-use super::{format_elapsed, plural};
+use super::{format_elapsed, plural, some_of};
 use crate::duration;
 
 const BOLD: &str = "\x1b[1m";
@@ -47,12 +47,16 @@ pub(super) fn render(report: &Report, is_colored: bool) -> String {
         }
         out.push_str("\n\n");
     }
+    let failed = report.failed_accounts.iter().map(|account| &**account);
+    let failed =
+        (failed.len() > 0).then(|| format!("  without {}, which could not be listed\n", sanitize(&some_of(failed))));
+    let without_failed = failed.as_deref().unwrap_or_default();
     if report.accounts.len() > 1 {
         let Totals { numbers, monthly_fees, setup_fees } = &report.totals;
         _ = writeln!(out, "{}  {}", paint("all accounts", BOLD), plural(*numbers, "number"));
         _ = writeln!(out, "  monthly fees: {}", join_amounts(monthly_fees));
         _ = writeln!(out, "  setup fees: {}", join_amounts(setup_fees));
-        out.push('\n');
+        _ = writeln!(out, "{without_failed}");
     }
     if !report.expensive_groups.is_empty() {
         _ = writeln!(out, "{}  monthly fees of numbers that may not be needed", paint("savings", BOLD));
@@ -62,7 +66,7 @@ pub(super) fn render(report: &Report, is_colored: bool) -> String {
         {
             _ = writeln!(out, "  {name}: {}, {}", plural(*numbers, "number"), join_amounts(monthly_fees));
         }
-        _ = writeln!(out, "\n{}", paint("most expensive groups", BOLD));
+        _ = writeln!(out, "{without_failed}\n{}", paint("most expensive groups", BOLD));
         out.push_str(&expensive_table(&report.expensive_groups));
     }
     out
