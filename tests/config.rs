@@ -9,7 +9,8 @@ use tryvox_exporter::cli::commands;
 use tryvox_exporter::config::{CommandSpec, Config, ConfigSource, Flags, Options, variable};
 use tryvox_exporter::inventory::Assignment;
 
-use crate::common::{KEY, output};
+use crate::common::accounts::ConfigFile;
+use crate::common::{KEY, ServerProcess, output};
 
 /// Returns three valid values of an option, none of them its default.
 fn samples(option: &Arg) -> [&'static str; 3] {
@@ -418,6 +419,24 @@ owners:
         "The configuration is valid: 2 accounts".to_owned(),
     ];
     assert_eq!((status, lines), (0, expected.to_vec()));
+}
+
+#[tokio::test]
+async fn warnings_of_matchers_that_never_match_are_limited_in_the_check_and_at_the_start() {
+    let numbers: Vec<_> = (1_000..11_000).map(|number| format!("+1{number}")).collect();
+    let owners =
+        format!("owners:\n- {{name: all, numbers: [+1*]}}\n- {{name: late, numbers: [{}]}}\n", numbers.join(", "));
+    let text = format!("accounts: [{{account_id: a}}]\n{owners}");
+    let (status, lines) = check(&text, &[], &[("TRYVOX_API_KEY", KEY)]).await;
+    assert_eq!((status, lines.len()), (0, 22), "{lines:?}");
+    assert!(lines[0].contains("+11000 of the owner") && lines[19].contains("+11019 of the owner"), "{lines:?}");
+    assert!(lines[20].starts_with("warning: c.yml: 9980 more owners or matchers can never match"), "{lines:?}");
+
+    let file = ConfigFile::new(&format!("tryvox: {{url: 'http://127.0.0.1:9'}}\n{text}"));
+    let exporter = ServerProcess::start(&[&file.flag()], &[("TRYVOX_API_KEY", KEY)]).await;
+    let log = exporter.output_so_far();
+    let warnings = log.lines().filter(|line| line.contains("level=warn") && line.contains("never match")).count();
+    assert_eq!(warnings, 21, "{log}");
 }
 
 #[tokio::test]
