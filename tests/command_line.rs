@@ -1,7 +1,15 @@
 //! The command line: each error is one line that says what is wrong, where, and how to fix it.
 
-use crate::common::{BINARY, KEY, ServerProcess, output, output_to_closed_pipe};
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use rustix::process::Signal;
+use tokio::time::timeout;
+use tryvox_exporter::cli::commands;
+use tryvox_exporter::config::variable;
+
+use crate::common::accounts::{AccountBehavior, start_api};
+use crate::common::{BINARY, KEY, ServerProcess, TEST_TIMEOUT, command, output, output_to_closed_pipe};
 
 /// Asserts that a command fails with this status and prints one line to stderr that contains these words.
 async fn assert_fails(status: i32, arguments: &[&str], environment: &[(&str, &str)], words: &[&str]) {
@@ -70,6 +78,142 @@ async fn invalid_arguments_are_one_line_and_status_2() {
     ] {
         assert_fails(2, arguments, environment, words).await;
     }
+}
+
+/// Returns the options of a running exporter with their values; its files are in `folder`.
+fn exporter_options(folder: &Path, url: &str) -> Vec<(&'static str, String)> {
+    let path = |name: &str| folder.join(name).display().to_string();
+    vec![
+        ("config.file", path("config.yml")),
+        ("config.auto-reload-interval", "1h".into()),
+        ("tryvox.url", url.into()),
+        ("tryvox.account-id", "acc_0".into()),
+        ("tryvox.api-key-file", path("key")),
+        ("tryvox.timeout", "9s".into()),
+        ("tryvox.retry-for", "1s".into()),
+        ("tryvox.concurrency", "2".into()),
+        ("tryvox.total-concurrency", "8".into()),
+        ("tryvox.rate-limit", "0".into()),
+        ("tryvox.per-page", "50".into()),
+        ("tryvox.countries", "US,CA".into()),
+        ("tryvox.statuses", "active,suspended".into()),
+        ("poll.interval", "1h".into()),
+        ("poll.timeout", "1m".into()),
+        ("poll.stale-after", "2h".into()),
+        ("poll.max-discrepancy", "1".into()),
+        ("collector.capability", "false".into()),
+        ("collector.assignment", "false".into()),
+        ("collector.lifecycle", "false".into()),
+        ("collector.region", "true".into()),
+        ("collector.trunk", "true".into()),
+        ("collector.application", "true".into()),
+        ("collector.number.statuses", "active,suspended".into()),
+        ("collector.number.limit", "10".into()),
+        ("collector.label-limit", "10".into()),
+        ("state.file", path("state.db")),
+        ("state.retention", "10d".into()),
+        ("web.listen-address", format!("unix:{}", path("socket"))),
+        ("web.telemetry-path", "/m".into()),
+        ("web.route-prefix", "/tryvox".into()),
+        ("web.config.file", path("web.yml")),
+        ("web.systemd-socket", "false".into()),
+        ("web.max-connections", "50".into()),
+        ("web.enable-lifecycle", "true".into()),
+        ("shard", "0".into()),
+        ("total-shards", "1".into()),
+        ("log.level", "info".into()),
+        ("log.format", "json".into()),
+    ]
+}
+
+/// Where the options are set.
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    Flags,
+    Environment,
+    File,
+}
+
+/// Returns a command with these options; `config.file` is also where options are written if they are set in a file.
+fn command_with(name: &str, options: &[(&str, String)], source: Source) -> tokio::process::Command {
+    let flag = |(id, value): &(&str, String)| format!("--{id}={value}");
+    let (config, others): (Vec<_>, Vec<_>) = options.iter().cloned().partition(|(id, _)| id.starts_with("config."));
+    let mut file = serde_json::Map::new();
+    let (mut flags, mut variables) = (config.iter().map(flag).collect::<Vec<_>>(), Vec::new());
+    match source {
+        Source::Flags => flags.extend(others.iter().map(flag)),
+        Source::Environment => {
+            flags.clear();
+            variables.extend(options.iter().map(|(id, value)| (variable(id), value.clone())));
+        }
+        Source::File => {
+            for (id, value) in &others {
+                let mut keys: Vec<_> = id.split('.').map(|key| key.replace('-', "_")).collect();
+                let (last, mut group) = (keys.pop().unwrap(), &mut file);
+                for key in keys {
+                    group = group.entry(key).or_insert_with(|| serde_json::json!({})).as_object_mut().unwrap();
+                }
+                group.insert(last, value.clone().into());
+            }
+        }
+    }
+    // YAML is a superset of JSON.
+    std::fs::write(&config[0].1, serde_json::to_string(&file).unwrap()).unwrap();
+    let arguments: Vec<&str> = std::iter::once(name).chain(flags.iter().map(String::as_str)).collect();
+    let mut command = command(&arguments);
+    command.envs(variables);
+    command
+}
+
+/// `check`, `once`, `list`, `changes` and `healthcheck` accept the configuration of a running exporter.
+#[tokio::test]
+async fn command_line_of_an_exporter_works_with_another_command() {
+    let api = start_api(60, |_| AccountBehavior::Valid).await;
+    let folder = tempfile::tempdir().unwrap();
+    let options = exporter_options(folder.path(), &api.url());
+    std::fs::write(folder.path().join("key"), KEY).unwrap();
+    std::fs::write(folder.path().join("web.yml"), "{}").unwrap();
+    let serve = commands().find(|command| command.name == "serve").unwrap();
+    let ids: BTreeSet<String> = serve.options().map(|option| option.get_id().to_string()).collect();
+    let tested = options.iter().map(|(id, _)| (*id).to_owned()).chain(["config.check".to_owned()]).collect();
+    assert_eq!(ids, tested, "every option of an exporter has a value here");
+
+    for source in [Source::Flags, Source::Environment, Source::File] {
+        let exporter = ServerProcess::spawn(command_with("serve", &options, source)).await;
+        for (name, words) in [
+            ("check", "acc_0  listed"),
+            ("once", "tryvox_up{account=\"acc_0\"} 1"),
+            ("list", "acc_0"),
+            ("changes", ""),
+            ("healthcheck", "healthy"),
+        ] {
+            let run = command_with(name, &options, source).output();
+            let output = timeout(TEST_TIMEOUT, run).await.unwrap().unwrap();
+            let (printed, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            assert_eq!(output.status.code(), Some(0), "{name}, {source:?}: {stderr}");
+            assert!(printed.contains(words), "{name}, {source:?}: {printed}");
+        }
+        assert_eq!(exporter.stop(Signal::TERM).await, Some(0));
+        // What a command does not have is not read: the files of a service may not even exist for the user.
+        let missing = |(id, value): &(&'static str, String)| match *id {
+            "state.file" | "web.config.file" => (*id, "/missing/file".to_owned()),
+            "web.listen-address" => (*id, "nowhere".to_owned()),
+            _ => (*id, value.clone()),
+        };
+        let broken: Vec<_> = options.iter().map(missing).collect();
+        for (name, status) in [("serve", 2), ("healthcheck", 2), ("check", 0), ("once", 0), ("list", 0)] {
+            let output = timeout(TEST_TIMEOUT, command_with(name, &broken, source).output()).await.unwrap().unwrap();
+            assert_eq!(output.status.code(), Some(status), "{name}, {source:?}: {output:?}");
+        }
+    }
+    // This is no option of a running exporter, and would not have an effect.
+    for name in ["check", "once", "list", "changes", "healthcheck"] {
+        assert_fails(2, &[name, "--config.check"], &[], &["--config.check"]).await;
+        let help = String::from_utf8(output(&[name, "--help"], &[]).await.stdout).unwrap();
+        assert!(help.contains("other options of an exporter are accepted and have no effect"), "{help}");
+    }
+    let help = String::from_utf8(output(&["list", "--help"], &[]).await.stdout).unwrap();
+    assert!(!help.contains("--web.listen-address") && help.contains("--owner"), "{help}");
 }
 
 #[tokio::test]

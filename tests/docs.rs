@@ -192,14 +192,17 @@ fn help(option: &Arg) -> String {
     option.get_help().unwrap().to_string()
 }
 
-/// Names the commands that have an option, unless all that poll accounts have it. `healthcheck` has those of `serve`.
+/// Names the commands that have an option, unless all that poll accounts have it.
 fn commands_of(option: &Arg) -> String {
     let has = |command: &CommandSpec| command.options().any(|other| other.get_id() == option.get_id());
     if ["serve", "demo", "check", "once", "list"].map(command).into_iter().all(has) {
         return String::new();
     }
-    let commands = commands().filter(|command| command.name != "healthcheck" && has(command));
-    commands.map(|command| format!("`{}`", command.name)).collect::<Vec<_>>().join(", ")
+    commands()
+        .filter(|command| has(command))
+        .map(|command| format!("`{}`", command.name))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn default(option: &Arg) -> String {

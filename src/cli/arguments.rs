@@ -39,9 +39,13 @@ Every option has an environment variable: TRYVOX_EXPORTER_POLL_INTERVAL sets --p
 over the environment, which takes precedence over the configuration file. Boolean flags have a negative form: \
 --no-collector.capability. The API key is read from TRYVOX_API_KEY or the file of --tryvox.api-key-file, never from a flag.";
 
-/// Returns the examples that end the help of a command.
-fn examples(command: &CommandSpec) -> String {
-    command.examples.iter().fold("Examples:".to_owned(), |text, line| format!("{text}\n  {line}"))
+/// What applies to commands that accept the command line of an exporter.
+const IGNORED: &str = "The other options of an exporter are accepted and have no effect.";
+
+/// Returns what ends the help of a command: a note, and examples.
+fn epilogue(command: &CommandSpec) -> String {
+    let note = if command.ignored.is_empty() { String::new() } else { format!("{IGNORED}\n\n") };
+    command.examples.iter().fold(format!("{note}Examples:"), |text, line| format!("{text}\n  {line}"))
 }
 
 /// Parses the arguments; the first is the program's name.
@@ -87,14 +91,14 @@ fn definition() -> clap::Command {
     let root = clap::Command::new("tryvox-exporter")
         .version(VERSION)
         .about("Prometheus exporter for the phone numbers a company rents from TryVox")
-        .after_help(format!("{NOTES}\n\n{}", examples(&default.spec)))
+        .after_help(format!("{NOTES}\n\n{}", epilogue(&default.spec)))
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
         .args(arguments(&default.spec));
     let shell = Arg::new("SHELL").required(true).value_parser(clap::value_parser!(Shell)).help("Shell to complete for");
     commands()
         .fold(root, |root, command| {
-            let subcommand = clap::Command::new(command.name).about(command.about).after_help(examples(command));
+            let subcommand = clap::Command::new(command.name).about(command.about).after_help(epilogue(command));
             root.subcommand(subcommand.args(arguments(command)))
         })
         .subcommand(clap::Command::new(COMPLETIONS).about("Print shell completions").arg(shell))
@@ -107,9 +111,10 @@ fn completions(shell: Shell) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Returns the flags of a command; a boolean one takes no value unless it is given with `=`, and has a `--no-` form.
+/// Returns the flags of a command; a boolean one takes no value unless it is given with `=`, and has a `--no-` form. Those
+/// that have no effect are not in the help.
 fn arguments(command: &CommandSpec) -> impl Iterator<Item = Arg> {
-    command.options().flat_map(|option| {
+    command.options().chain(command.ignored_options().map(|option| option.hide(true))).flat_map(|option| {
         if !is_boolean(&option) {
             return vec![option];
         }
@@ -129,11 +134,12 @@ fn negation(id: &str) -> String {
     format!("no-{id}")
 }
 
-/// Returns the texts of the flags that were used, those of a repeated flag separated by commas.
+/// Returns the texts of the flags that were used, also of those that have no effect, those of a repeated flag separated by
+/// commas.
 fn flags(command: &CommandSpec, matches: &ArgMatches) -> Result<Flags, CommandError> {
     let is_used = |id: &str| matches!(matches.value_source(id), Some(ValueSource::CommandLine));
     let mut flags = Flags::new();
-    for option in command.options() {
+    for option in command.options().chain(command.ignored_options()) {
         let id = option.get_id().as_str();
         if is_boolean(&option) && is_used(&negation(id)) {
             flags.insert(id.to_owned(), "false".to_owned());

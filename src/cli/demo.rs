@@ -37,6 +37,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
             "life",
             "log.*",
         ],
+        ignored: &[],
         defaults: &[
             // The embedded API needs no protection.
             ("tryvox.rate-limit", "0"),

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use tokio_util::either::Either;
 
 use super::health_target::{HEALTH_PATH, HealthTarget};
-use super::{CommandEntry, CommandError, EXPORTER_OPTIONS, print, with_options, with_runtime};
+use super::{CommandEntry, CommandError, RUNNING_EXPORTER_OPTIONS, print, with_options, with_runtime};
 use crate::config::{
     CommandSpec, ConfigSource, Environment, ListenAddress, LogFormat, LogLevel, LogOptions, ProcessEnvironment,
     WebOptions, variable,
@@ -49,7 +49,8 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
         name: "healthcheck",
         about: "Check whether a running exporter is healthy; without flags, the one on this machine or in this container",
         examples: &["tryvox-exporter healthcheck --web.listen-address=:10869"],
-        options: EXPORTER_OPTIONS,
+        options: &["config.file", "web.*", "log.*"],
+        ignored: RUNNING_EXPORTER_OPTIONS,
         defaults: &[],
         formats: &[],
         requires_keys: true,

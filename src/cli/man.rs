@@ -11,9 +11,6 @@ use crate::config::{CommandSpec, Options, is_boolean, variable};
 /// The commands that poll accounts. An option that all of them have is listed without its commands.
 const POLLING_COMMANDS: [&str; 5] = ["serve", "demo", "check", "once", "list"];
 
-/// The command that accepts the options of `serve` so that it can be given the same ones.
-const HEALTHCHECK: &str = "healthcheck";
-
 /// The environment variables that are not those of options.
 const VARIABLES: [(&str, &str); 5] = [
     (
@@ -63,11 +60,12 @@ pub(super) fn render(definition: &clap::Command) -> String {
     }
 
     page.control("SH", ["OPTIONS"]);
-    page.text([roman(format!(
+    page.text([roman(
         "A flag takes precedence over the environment, which takes precedence over the configuration file. Options for \
-         which no commands are named apply to serve, demo, check, once and list. {HEALTHCHECK} accepts the options of serve, so \
-         that it can be run with the same configuration.",
-    ))]);
+         which no commands are named apply to serve, demo, check, once and list. check, once, list, changes and healthcheck \
+         accept all options of a running exporter, so that they can be run with its command line; options that do not apply \
+         to a command have no effect.",
+    )]);
     let mut heading = None;
     for option in Options::augment_args(clap::Command::new("options")).get_arguments() {
         if option.get_help_heading() != heading {
@@ -143,7 +141,6 @@ fn describe(option: &Arg) -> String {
     let has = |command: &&CommandSpec| command.options().any(|other| other.get_id() == option.get_id());
     let names: Vec<_> = commands().filter(has).map(|command| command.name).collect();
     if !POLLING_COMMANDS.iter().all(|name| names.contains(name)) {
-        let names: Vec<_> = names.into_iter().filter(|name| *name != HEALTHCHECK).collect();
         let noun = if names.len() == 1 { "Command" } else { "Commands" };
         _ = write!(text, " {noun}: {}.", names.join(", "));
     }

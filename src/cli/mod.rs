@@ -86,9 +86,24 @@ struct CommandEntry {
     run: fn(ConfigSource<ProcessEnvironment>) -> Result<(), CommandError>,
 }
 
-/// The options of an exporter, and of the health check, which accepts the configuration of the exporter that it checks.
+/// The options of an exporter.
 const EXPORTER_OPTIONS: &[&str] =
     &["config.*", "web.*", "tryvox.*", "poll.*", "collector.*", "state.*", "shard", "total-shards", "log.*"];
+
+/// The options that the command line of a running exporter can have. Every command that accepts the configuration of a running
+/// exporter accepts them, whether they have an effect there or not.
+const RUNNING_EXPORTER_OPTIONS: &[&str] = &[
+    "config.file",
+    "config.auto-reload-interval",
+    "web.*",
+    "tryvox.*",
+    "poll.*",
+    "collector.*",
+    "state.*",
+    "shard",
+    "total-shards",
+    "log.*",
+];
 
 /// Every command that has options; the first is the default.
 static COMMANDS: [&CommandEntry; 8] = [

@@ -34,6 +34,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
             "tryvox-exporter --config.file=tryvox-exporter.yml --web.enable-lifecycle",
         ],
         options: EXPORTER_OPTIONS,
+        ignored: &[],
         defaults: &[],
         formats: &[],
         requires_keys: true,

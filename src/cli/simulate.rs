@@ -30,6 +30,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
             "fault",
             "log.*",
         ],
+        ignored: &[],
         defaults: &[("web.listen-address", "127.0.0.1:10870")],
         formats: &[],
         requires_keys: true,

@@ -16,6 +16,9 @@ pub struct CommandSpec {
     pub examples: &'static [&'static str],
     /// The IDs of its options; `poll.*` stands for all of a group.
     pub options: &'static [&'static str],
+    /// The IDs of further options that are accepted on the command line and have no effect, so that the command line of an
+    /// exporter works with another command. Their values are not read.
+    pub ignored: &'static [&'static str],
     /// The defaults that differ from those that the options declare, by the ID of the option.
     pub defaults: &'static [(&'static str, &'static str)],
     /// The formats of `--output`; empty if the command does not have it.
@@ -31,6 +34,12 @@ impl CommandSpec {
     /// Returns the options of the command, with its defaults.
     pub fn options(&self) -> impl Iterator<Item = Arg> {
         self.all_options().filter(|option| selects(self.options, option.get_id().as_str()))
+    }
+
+    /// Returns the options that the command accepts, but does not have.
+    pub fn ignored_options(&self) -> impl Iterator<Item = Arg> {
+        let is_ignored = |id: &str| selects(self.ignored, id) && !selects(self.options, id);
+        self.all_options().filter(move |option| is_ignored(option.get_id().as_str()))
     }
 
     /// Returns the options of the command that a list of IDs and groups contains.

@@ -121,6 +121,7 @@ mod tests {
         about: "",
         examples: &[],
         options: &["poll.*"],
+        ignored: &[],
         defaults: &[],
         formats: &[],
         requires_keys: true,

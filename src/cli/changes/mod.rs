@@ -9,7 +9,7 @@ mod table;
 use std::io::{self, IsTerminal, Write};
 use std::time::SystemTime;
 
-use super::{CommandEntry, CommandError};
+use super::{CommandEntry, CommandError, RUNNING_EXPORTER_OPTIONS};
 use crate::config::{ChangesOptions, CommandSpec, Options, OutputFormat};
 use crate::state::{ChangeFilter, Journal, JournalError, RecordedChange};
 use crate::{plural, timestamp};
@@ -24,6 +24,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
             "tryvox-exporter changes --config.file=tryvox-exporter.yml --since=30d --kind=removed --output=csv",
         ],
         options: &["config.file", "state.file", "since", "account", "kind", "output"],
+        ignored: RUNNING_EXPORTER_OPTIONS,
         defaults: &[],
         formats: &[OutputFormat::Table, OutputFormat::Csv, OutputFormat::Json],
         requires_keys: false,

@@ -16,7 +16,7 @@ use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use super::progress::PageProgress;
-use super::{CommandEntry, CommandError, print, with_config};
+use super::{CommandEntry, CommandError, RUNNING_EXPORTER_OPTIONS, print, with_config};
 use crate::config::{CommandSpec, Config, Options, OutputFormat};
 use crate::duration;
 use crate::plural;
@@ -29,6 +29,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
         about: "List every account once and report counts, fees and problems",
         examples: &["tryvox-exporter check --config.file=tryvox-exporter.yml --output=json"],
         options: &["config.file", "tryvox.*", "poll.*", "collector.*", "shard", "total-shards", "log.*", "output"],
+        ignored: RUNNING_EXPORTER_OPTIONS,
         defaults: &[
             // What fails is in the output and in the last line of stderr.
             ("log.level", "error"),

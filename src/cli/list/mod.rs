@@ -18,7 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::output_file::OutputFile;
 use super::progress::PageProgress;
-use super::{CommandEntry, CommandError, warn, with_config};
+use super::{CommandEntry, CommandError, RUNNING_EXPORTER_OPTIONS, warn, with_config};
 use crate::blocking::run_blocking;
 use crate::config::{AccountConfig, CommandSpec, Config, ListOptions, OutputFormat};
 use crate::inventory::Listing;
@@ -51,6 +51,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
             "output",
             "output.file",
         ],
+        ignored: RUNNING_EXPORTER_OPTIONS,
         defaults: &[
             // What fails is in the last lines of stderr.
             ("log.level", "error"),

@@ -15,7 +15,7 @@ use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use super::output_file::OutputFile;
-use super::{CommandEntry, CommandError, print, warn, with_config};
+use super::{CommandEntry, CommandError, RUNNING_EXPORTER_OPTIONS, print, warn, with_config};
 use crate::config::{CommandSpec, Config};
 use crate::metrics::{
     AccountMetrics, ConfigStatus, ExporterMetrics, Format, PreviousAccount, PreviousMetrics, Scrape, seal,
@@ -31,6 +31,7 @@ pub(super) static COMMAND: CommandEntry = CommandEntry {
             "tryvox-exporter once --poll.interval=1h --output.file=/var/lib/prometheus/node-exporter/tryvox.prom",
         ],
         options: &["config.file", "tryvox.*", "poll.*", "collector.*", "shard", "total-shards", "log.*", "output.file"],
+        ignored: RUNNING_EXPORTER_OPTIONS,
         defaults: &[
             // What fails is in the last line of stderr.
             ("log.level", "error"),
