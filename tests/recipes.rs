@@ -238,8 +238,7 @@ async fn documented_recipes_print_what_the_pages_add_up_to() {
     let numbers = read_pages(&simulator).await;
     assert_eq!(numbers.len(), 1_400);
     let folder = tempfile::tempdir().unwrap();
-    let accounts: String =
-        ACCOUNTS.iter().map(|(name, id)| format!("- {{name: {name}, account_id: {id}}}\n")).collect();
+    let accounts = ACCOUNTS.map(|(name, id)| format!("- {{name: {name}, account_id: {id}}}\n")).concat();
     let config = format!("tryvox: {{url: '{}'}}\naccounts:\n{accounts}{OWNERS}", simulator.url());
     std::fs::write(folder.path().join("tryvox.yml"), config).unwrap();
     std::os::unix::fs::symlink(BINARY, folder.path().join("tryvox-exporter")).unwrap();

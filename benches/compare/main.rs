@@ -8,6 +8,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark that fails measures nothing")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the output is the purpose of the program")]
 
+mod list;
 mod measure;
 mod process;
 mod state;
@@ -16,6 +17,7 @@ mod table;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use list::measure_list;
 use measure::{
     Workload, measure_memory, measure_polls, measure_polls_with_latency, measure_scrape_latency, measure_scrape_rate,
     measure_startup,
@@ -27,13 +29,14 @@ use table::Row;
 type Measurement = fn(&Path, &Workload) -> Vec<Row>;
 
 /// All measurements by the names that select them on the command line.
-const MEASUREMENTS: [(&str, Measurement); 7] = [
+const MEASUREMENTS: [(&str, Measurement); 8] = [
     ("poll", measure_polls),
     ("latency", measure_polls_with_latency),
     ("scrapes", measure_scrape_rate),
     ("lateness", measure_scrape_latency),
     ("memory", measure_memory),
     ("state", measure_state),
+    ("list", measure_list),
     ("start", measure_startup),
 ];
 

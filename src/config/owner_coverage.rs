@@ -197,11 +197,13 @@ mod tests {
         owners
     }
 
+    /// The fields of some owners, and what must be warned of: the index of an owner, its matcher ("" for the owner as a
+    /// whole), and the index of the owner that covers it.
+    type Case<'a> = (&'a [&'a str], &'a [(usize, &'a str, usize)]);
+
     #[test]
     fn a_matcher_is_covered_by_a_wider_one_of_an_earlier_owner_with_the_same_scope() {
-        // Owners `a`, `b`, and so on, and the covered places: the index of the owner, its matcher ("" for the owner as a
-        // whole), and the owner that covers it.
-        let cases: &[(&[&str], &[(usize, &str, usize)])] = &[
+        let cases: &[Case<'_>] = &[
             (
                 &["numbers: [+1415*]", "numbers: [+14155550100, +1415*, +141*]"],
                 &[(1, "+14155550100", 0), (1, "+1415*", 0)],
