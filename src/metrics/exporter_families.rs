@@ -114,8 +114,8 @@ pub static EXPORTER: &[ExporterMetric] = &[
     ExporterMetric::gauge(
         "tryvox_owner_monthly_budget",
         &["owner", "currency"],
-        "Maximum monthly fees of an owner over all accounts, in units of the currency (different currencies must not \
-         be added); absent if monthly_budget of the owner is not set.",
+        "Configured monthly budget of the owner over all accounts, in units of the currency (different currencies must \
+         not be added); absent if none is configured.",
         |status, samples| {
             for (owner, budget) in &*status.owner_budgets {
                 for (currency, amount) in budget {
