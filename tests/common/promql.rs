@@ -13,7 +13,7 @@ pub(crate) struct Query {
     pub(crate) selectors: Vec<Selector>,
     /// The labels in `by`, `without`, `on`, `ignoring` and `group_left` clauses.
     pub(crate) labels: BTreeSet<String>,
-    /// The labels that the query itself creates, with `count_values`.
+    /// The labels that the query itself creates, with `count_values` or `label_replace`.
     pub(crate) created_labels: BTreeSet<String>,
 }
 
@@ -81,6 +81,11 @@ impl Query {
                 self.walk(&binary.rhs, None);
             }
             Expr::Call(Call { func, args }) => {
+                if let ("label_replace", Some(Expr::StringLiteral(label))) =
+                    (func.name, args.args.get(1).map(|arg| &**arg))
+                {
+                    self.created_labels.insert(label.val.clone());
+                }
                 args.args.iter().for_each(|argument| self.walk(argument, Some(func.name)));
             }
             Expr::Paren(paren) => self.walk(&paren.expr, call),
