@@ -207,33 +207,112 @@ fn is_money(name: &str) -> bool {
     families().any(|family| family.name == name && family.labels.contains(&"currency"))
 }
 
-/// If a panel's description names an alert, the alert exists and the panel turns red at its threshold.
+/// Alerts whose panel does not show the value that the alert compares with a threshold.
+const ALERTS_WITHOUT_VALUE: [&str; 14] = [
+    "TryvoxAccountMissing",
+    "TryvoxConfigReloadFailed",
+    "TryvoxDataStale",
+    "TryvoxInvalidRecords",
+    "TryvoxKeyRefused",
+    "TryvoxListingInconsistent",
+    "TryvoxNumbersRemoved",
+    "TryvoxNumbersSuspended",
+    "TryvoxPollFailing",
+    "TryvoxRateLimited",
+    "TryvoxShardsInconsistent",
+    "TryvoxStateErrors",
+    "TryvoxTargetDown",
+    "TryvoxUnreadableFields",
+];
+
+/// Alerts that fire from one occurrence on, which is where the panel turns red.
+const ALERTS_FROM_ONE: [&str; 3] = ["TryvoxShardMissing", "TryvoxWatchedNumberDown", "TryvoxWatchedNumberUnassigned"];
+
+/// An alert that a panel's description names exists, and the panel turns red at its threshold.
 #[test]
 fn panels_turn_red_at_the_threshold_of_the_alert_they_name() {
     let rules = std::fs::read_to_string("alerts/tryvox.rules.yml").unwrap();
     let after = |text: &str| rules.split_once(text).unwrap_or_else(|| panic!("no {text}")).1;
-    let mut checked = 0;
+    let mut checked = BTreeSet::new();
     for dashboard in shipped() {
         for panel in dashboard.panels() {
-            let Some((_, rest)) = string_field(panel.json, "description").split_once("Tryvox") else { continue };
-            let alert = format!("Tryvox{}", rest.split(|c: char| !c.is_alphanumeric()).next().unwrap());
-            let expression = after(&format!("- alert: {alert}\n")).split("annotations:").next().unwrap();
-            // The expression compares with a named threshold or with a literal.
-            let threshold = match expression.split_once("account_name:tryvox_threshold:max{name=\"") {
-                Some((_, rest)) => {
-                    let name = rest.split('"').next().unwrap();
-                    let default = after(&format!("labels: {{name: {name}}}"));
-                    default.split("or on (account) ").nth(1).unwrap().split(' ').next().unwrap()
+            for rest in string_field(panel.json, "description").split("Tryvox").skip(1) {
+                let alert = format!("Tryvox{}", rest.split(|c: char| !c.is_alphanumeric()).next().unwrap());
+                let expression = after(&format!("- alert: {alert}\n")).split("annotations:").next().unwrap();
+                checked.insert(alert.clone());
+                if ALERTS_WITHOUT_VALUE.contains(&&*alert) {
+                    continue;
                 }
-                None => expression.rsplit("> ").next().unwrap().split_whitespace().next().unwrap(),
-            };
-            let steps = panel.json["fieldConfig"]["defaults"]["thresholds"]["steps"].as_array().unwrap();
-            let red = steps.iter().find(|step| step["color"] == "red").unwrap();
-            assert_eq!(red["value"].as_f64(), threshold.parse().ok(), "{}: {alert}", panel.title());
-            checked += 1;
+                // The expression compares with a named threshold or with a literal.
+                let threshold = match expression.split_once("account_name:tryvox_threshold:max{name=\"") {
+                    _ if ALERTS_FROM_ONE.contains(&&*alert) => "1",
+                    Some((_, rest)) => {
+                        let name = rest.split('"').next().unwrap();
+                        let default = after(&format!("labels: {{name: {name}}}"));
+                        default.split("or on (account) ").nth(1).unwrap().split(' ').next().unwrap()
+                    }
+                    None => expression.rsplit("> ").next().unwrap().split_whitespace().next().unwrap(),
+                };
+                let steps = panel.json["fieldConfig"]["defaults"]["thresholds"]["steps"].as_array().unwrap();
+                let red = steps.iter().find(|step| step["color"] == "red").unwrap();
+                assert_eq!(red["value"].as_f64(), threshold.parse().ok(), "{}: {alert}", panel.title());
+            }
         }
     }
-    assert!(checked >= 8, "only {checked} panels name an alert");
+    assert!(checked.len() >= 25, "panels name only {checked:?}");
+}
+
+/// The labels that have data links wherever a panel shows them.
+const LINKED_LABELS: [&str; 4] = ["account", "e164", "instance", "owner"];
+
+/// Values of accounts, numbers, owners and exporters link to dashboards that exist, and select them there by variables
+/// that exist. `panels.rs` checks with data that the selection is right.
+#[test]
+fn data_links_lead_to_existing_dashboards_and_variables() {
+    let dashboards = shipped();
+    let mut followed = BTreeSet::new();
+    for source in &dashboards {
+        for panel in source.panels() {
+            let is_table = panel.json["type"] == "table";
+            let shown = if is_table { panel.columns() } else { panel.legend_labels() };
+            let links = panel.data_links();
+            for link in &links {
+                let location = format!("{}: {}: {}", source.path, panel.title(), link.url);
+                assert!(link.labels.is_subset(&shown), "{location}: {shown:?}");
+                assert_eq!(link.url.contains("${__data.fields."), is_table, "{location}");
+                let Some(uid) = link.uid else { continue };
+                let target = dashboards.iter().find(|dashboard| dashboard.json["uid"] == uid);
+                let target = target.unwrap_or_else(|| panic!("{location}: no dashboard {uid}"));
+                assert!(link.url.ends_with("&${__url_time_range}"), "{location}");
+                assert!(link.kept.contains("datasource"), "{location}");
+                for name in &link.kept {
+                    assert!(source.variable(name).is_some() && target.variable(name).is_some(), "{location}: {name}");
+                }
+                for (name, label) in &link.selected {
+                    assert!(target.variable(name).is_some(), "{location}: {name}");
+                    followed.insert((uid, *label));
+                }
+            }
+            for label in LINKED_LABELS.iter().filter(|label| shown.contains(*label)) {
+                assert!(
+                    links.iter().any(|link| link.selected.values().any(|selected| selected == label)),
+                    "{}: {}: values of {label} have no link",
+                    source.path,
+                    panel.title()
+                );
+            }
+        }
+    }
+    let expected = [
+        ("tryvox-costs", "account"),
+        ("tryvox-costs", "owner"),
+        ("tryvox-exporter", "account"),
+        ("tryvox-exporter", "instance"),
+        ("tryvox-numbers", "account"),
+        ("tryvox-numbers", "e164"),
+        ("tryvox-numbers", "owner"),
+    ];
+    assert_eq!(followed, expected.into());
 }
 
 /// Queries, legends and table columns use only metrics and labels that exist, and every metric is shown
@@ -270,10 +349,8 @@ fn dashboards_query_only_existing_metrics_and_show_all_of_them() {
                 fields.insert("Value".to_owned());
             }
             // Transformations select the columns of a table by label.
-            for transformation in panel.json["transformations"].as_array().into_iter().flatten() {
-                for column in transformation["options"]["include"]["names"].as_array().into_iter().flatten() {
-                    assert!(fields.contains(column.as_str().unwrap()), "{}: unknown column {column}", panel.title());
-                }
+            for column in panel.columns() {
+                assert!(fields.contains(column), "{}: unknown column {column}", panel.title());
             }
         }
     }

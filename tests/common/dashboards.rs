@@ -1,6 +1,6 @@
 //! Reads the shipped Grafana dashboards and runs the tools in `tools/dashboards`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Once;
@@ -136,6 +136,26 @@ impl<'a> Panel<'a> {
         properties.map(|property| (string_field(property, "id"), &property["value"]))
     }
 
+    /// Returns its data links: those of all values, or in a table those of its columns.
+    pub(crate) fn data_links(&self) -> Vec<DataLink<'a>> {
+        let of_all_values = elements(&self.json["fieldConfig"]["defaults"]["links"]);
+        let of_columns = self.overrides().filter(|(id, _)| *id == "links").flat_map(|(_, links)| elements(links));
+        of_all_values.iter().chain(of_columns).map(|link| DataLink::parse(string_field(link, "url"))).collect()
+    }
+
+    /// Returns the labels in the legends of its queries.
+    pub(crate) fn legend_labels(&self) -> BTreeSet<&'a str> {
+        let legends = self.targets().iter().map(|target| string_field(target, "legendFormat"));
+        legends.flat_map(|legend| legend.split("{{").skip(1).map(|rest| rest.split("}}").next().unwrap())).collect()
+    }
+
+    /// Returns the fields that the transformations of a table keep as columns.
+    pub(crate) fn columns(&self) -> BTreeSet<&'a str> {
+        let transformations = elements(&self.json["transformations"]).iter();
+        let names = transformations.flat_map(|transformation| elements(&transformation["options"]["include"]["names"]));
+        names.map(|name| name.as_str().unwrap()).collect()
+    }
+
     /// Returns its own time range, if it differs from the dashboard's.
     pub(crate) fn range(&self) -> Option<Duration> {
         self.json["timeFrom"].as_str().map(|range| humantime::parse_duration(range).unwrap())
@@ -144,6 +164,53 @@ impl<'a> Panel<'a> {
     /// Returns its minimum query step, if it has one.
     pub(crate) fn interval(&self) -> Option<Duration> {
         self.json["interval"].as_str().map(|step| humantime::parse_duration(step).unwrap())
+    }
+}
+
+/// A data link: it leads from a value on a panel to a dashboard or to the status page of an exporter.
+pub(crate) struct DataLink<'a> {
+    pub(crate) url: &'a str,
+    /// The labels of the value, or the columns of its row, that the URL contains.
+    pub(crate) labels: BTreeSet<&'a str>,
+    /// The dashboard that it opens; none for a status page.
+    pub(crate) uid: Option<&'a str>,
+    /// The variables that it passes on.
+    pub(crate) kept: BTreeSet<&'a str>,
+    /// The variables that it sets, each with the label of the value that it is set to.
+    pub(crate) selected: BTreeMap<&'a str, &'a str>,
+}
+
+impl<'a> DataLink<'a> {
+    fn parse(url: &'a str) -> Self {
+        let references = ["${__field.labels.", "${__data.fields."];
+        let label = |text: &'a str| {
+            let reference = references.iter().find_map(|prefix| text.strip_prefix(prefix));
+            reference.map(|rest| rest.split([':', '}']).next().unwrap())
+        };
+        let mut link = Self {
+            url,
+            labels: url.match_indices("${").filter_map(|(start, _)| label(&url[start..])).collect(),
+            uid: None,
+            kept: BTreeSet::new(),
+            selected: BTreeMap::new(),
+        };
+        let Some((uid, query)) = url.strip_prefix("/d/").and_then(|rest| rest.split_once('?')) else {
+            assert!(references.iter().any(|prefix| url.starts_with(&format!("http://{prefix}instance}}/"))), "{url}");
+            return link;
+        };
+        link.uid = Some(uid);
+        for parameter in query.split('&') {
+            if let Some(name) = parameter.strip_prefix("${").and_then(|rest| rest.strip_suffix(":queryparam}")) {
+                link.kept.insert(name);
+            } else if let Some((name, value)) = parameter.strip_prefix("var-").and_then(|rest| rest.split_once('=')) {
+                // Other formats leave characters such as `+` and `&` as they are.
+                assert!(value.ends_with(":percentencode}"), "{url}");
+                link.selected.insert(name, label(value).unwrap());
+            } else {
+                assert_eq!(parameter, "${__url_time_range}", "{url}");
+            }
+        }
+        link
     }
 }
 

@@ -50,7 +50,10 @@ interface Panel {
   title: string;
   type: string;
   options?: unknown;
-  fieldConfig?: { defaults: { custom?: unknown } };
+  fieldConfig?: {
+    defaults: { custom?: unknown; links?: unknown[] };
+    overrides: { properties: { id: string; value: unknown }[] }[];
+  };
   targets?: unknown[];
   panels?: Panel[];
 }
@@ -74,6 +77,10 @@ function checkPanel(file: string, panel: Panel): void {
     check(`${location} options`, validator('optional', 'options', panel.type), panel.options);
     const custom = panel.fieldConfig?.defaults.custom;
     if (custom) check(`${location} custom`, validator('optional', 'custom', panel.type), custom);
+    const overrides = panel.fieldConfig?.overrides.flatMap(({ properties }) => properties) ?? [];
+    const columnLinks = overrides.flatMap(({ id, value }) => (id === 'links' ? (value as unknown[]) : []));
+    for (const link of [...(panel.fieldConfig?.defaults.links ?? []), ...columnLinks])
+      check(`${location} data link`, validator('strict', 'dataLink'), link);
     for (const target of panel.targets ?? []) check(`${location} target`, validator('strict', 'target'), target);
   }
   panel.panels?.forEach((inner) => checkPanel(file, inner));

@@ -12,11 +12,13 @@ import type {
   FieldConfig as TimeSeriesField,
   Options as TimeSeries,
 } from '@grafana/schema/dist/esm/raw/composable/timeseries/panelcfg/x/TimeSeriesPanelCfg_types.gen';
+import type { DataLink } from '@grafana/schema/apis/dashboard.grafana.app/v2';
 import type { dataquery } from '@grafana/grafana-foundation-sdk/prometheus';
 
 export interface Grafana {
   dashboard: Dashboard;
   target: dataquery;
+  dataLink: DataLink;
   /** Panel options by panel type. */
   options: {
     bargauge: BarGauge;

@@ -13,17 +13,19 @@ import {
   timeSeries,
 } from './kit/panels';
 import {
+  bySelectedOwner,
   countryMatcher,
   currencyMatcher,
   gauge,
   highest,
   increase,
   offsetBy,
+  ownerMatcher,
   processMetric,
   sum,
   withEmptyLabelAs,
 } from './kit/queries';
-import { account, country, currency, datasource, instance, job } from './kit/variables';
+import { account, country, currency, datasource, instance, job, owner } from './kit/variables';
 
 const monthlyFees = (...matchers: string[]) =>
   gauge('tryvox_monthly_fees', countryMatcher, currencyMatcher, ...matchers);
@@ -75,7 +77,7 @@ const feeMovement = (window: string, direction: 'added' | 'removed') =>
 const feesBy = (family: string, label: string, emptyText: string) =>
   withEmptyLabelAs(emptyText, label, sum([label], gauge(family, currencyMatcher)));
 
-const ownerFees = feesBy('tryvox_owner_monthly_fees', 'owner', '(no owner)');
+const ownerFees = bySelectedOwner(sum(['owner'], gauge('tryvox_owner_monthly_fees', currencyMatcher)));
 
 /** The trunks or applications with the highest monthly fees. */
 const feesByTarget = (target: 'trunk' | 'application') =>
@@ -100,7 +102,7 @@ export const costs = buildDashboard({
     'Monthly fees, setup fees and budgets of the phone numbers rented from TryVox. Each amount is in its own currency; amounts in different currencies are never added.',
   from: 'now-30d',
   refresh: '5m',
-  variables: [datasource, job, instance, account, country, currency],
+  variables: [datasource, job, instance, account, country, currency, owner],
   sections: [
     {
       title: 'All currencies',
@@ -146,14 +148,14 @@ export const costs = buildDashboard({
         barGauge(
           {
             title: 'Monthly budget used by owner',
-            description: `Monthly fees of an owner in the selected accounts as a percentage of the owner's monthly_budget in the configuration file; the 20 highest. Orange from 80%, red above 100%: release numbers that are not needed or raise the budget. ${ignoresCountry}`,
+            description: `Monthly fees of an owner in the selected accounts as a percentage of the owner's monthly_budget in the configuration file; the 20 highest. Orange from 80%, red above 100%, when TryvoxOwnerBudgetExceeded fires if all accounts are selected: release numbers that are not needed or raise the budget. ${ignoresCountry}`,
             size: [8, 8],
             ...shareUnit,
             noValue: requires('monthly_budget of owners'),
             thresholds: ['green', [0.8, 'orange'], [1, 'red']],
           },
           {
-            expr: `sort_desc(topk(20, ${sum(['owner', 'currency'], gauge('tryvox_owner_monthly_fees', currencyMatcher))} / (max by (owner, currency) (${processMetric('tryvox_owner_monthly_budget', currencyMatcher)}) > 0)))`,
+            expr: `sort_desc(topk(20, ${sum(['owner', 'currency'], gauge('tryvox_owner_monthly_fees', currencyMatcher, ownerMatcher))} / (max by (owner, currency) (${processMetric('tryvox_owner_monthly_budget', currencyMatcher, ownerMatcher)}) > 0)))`,
             legend: '{{currency}} {{owner}}',
           },
         ),

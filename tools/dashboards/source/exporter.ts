@@ -11,7 +11,17 @@ import {
   timeSeries,
   valueTexts,
 } from './kit/panels';
-import { accountMetric, deduplicated, gauge, highest, increase, processMetric, sum, withoutName } from './kit/queries';
+import {
+  accountMetric,
+  deduplicated,
+  gauge,
+  highest,
+  increase,
+  pollingInstance,
+  processMetric,
+  sum,
+  withoutName,
+} from './kit/queries';
 import { account, datasource, instance, job } from './kit/variables';
 
 const up = gauge('tryvox_up');
@@ -66,7 +76,7 @@ export const exporter = buildDashboard({
           {
             title: 'Accounts',
             description:
-              'Count of accounts that the exporters poll. If it is lower than expected, check the configuration and "Missing shards".',
+              'Count of accounts that the exporters poll. If it is lower than expected, check the configuration and "Missing shards". TryvoxAccountMissing fires if the exporter of an account is gone and no other polls it.',
             noValue: noAccountText,
             size: [4, 4],
             ...integerUnit,
@@ -77,7 +87,7 @@ export const exporter = buildDashboard({
           {
             title: 'Accounts down',
             description:
-              'Count of accounts whose last poll failed. Red from 1: see "Poll errors by reason"; the log and the status page of the exporter show the error.',
+              'Count of accounts whose last poll failed. Red from 1: see "Poll errors by reason"; the log and the status page of the exporter show the error. TryvoxPollFailing fires if the polls of an account keep failing.',
             noValue: noAccountText,
             size: [4, 4],
             ...integerUnit,
@@ -89,7 +99,7 @@ export const exporter = buildDashboard({
           {
             title: 'Data age (intervals)',
             description:
-              'Time since the last successful poll of the account for which it is longest, in poll intervals. Orange from 2, red from 3, when the inventory of the account is stale and its series end (unless --poll.stale-after is set). See "Poll errors by reason".',
+              'Time since the last successful poll of the account for which it is longest, in poll intervals. Orange from 2, red from 3, when the inventory of the account is stale, its series end and TryvoxDataStale fires (unless --poll.stale-after is set). See "Poll errors by reason".',
             noValue: 'No successful poll yet',
             size: [4, 4],
             unit: 'none',
@@ -102,7 +112,7 @@ export const exporter = buildDashboard({
           {
             title: 'Targets up',
             description:
-              'Percentage of the targets of the job that Prometheus scrapes successfully. Red below 100%: see the page "Target health" of Prometheus for the error.',
+              'Percentage of the targets of the job that Prometheus scrapes successfully. Red below 100%, and TryvoxTargetDown fires: see the page "Target health" of Prometheus for the error.',
             size: [4, 4],
             unit: 'percentunit',
             decimals: 0,
@@ -115,7 +125,7 @@ export const exporter = buildDashboard({
           {
             title: 'Configuration reload',
             description:
-              'Whether the last load or reload of the configuration succeeded on every exporter. If it failed, the exporter keeps the previous configuration, and its log shows the error.',
+              'Whether the last load or reload of the configuration succeeded on every exporter. If it failed, the exporter keeps the previous configuration, its log shows the error, and TryvoxConfigReloadFailed fires.',
             size: [4, 4],
             unit: 'bool_yes_no',
             noValue: noTargetText,
@@ -128,7 +138,7 @@ export const exporter = buildDashboard({
           {
             title: 'Missing shards',
             description:
-              'Count of shards (--total-shards) that no scraped exporter serves. Red from 1: there are no metrics of their accounts. Start the missing exporters or correct --shard.',
+              'Count of shards (--total-shards) that no scraped exporter serves. Red from 1, and TryvoxShardMissing fires: there are no metrics of their accounts. Start the missing exporters or correct --shard.',
             size: [4, 4],
             ...integerUnit,
             noValue: noTargetText,
@@ -197,6 +207,7 @@ export const exporter = buildDashboard({
           },
           [
             { field: 'account', heading: 'Account' },
+            { field: 'instance', heading: 'Exporter' },
             {
               field: 'Value #A',
               heading: 'Up',
@@ -225,6 +236,8 @@ export const exporter = buildDashboard({
           { expr: gauge('tryvox_listed_numbers') },
           { expr: missing },
           { expr: gauge('tryvox_invalid_records') },
+          // Adds the column `instance`.
+          { expr: pollingInstance },
         ),
       ],
     },
@@ -296,7 +309,7 @@ export const exporter = buildDashboard({
           {
             title: 'Poll errors by reason',
             description:
-              'Count of failed polls by reason, per step of the graph. The log and the status page of the exporter show the error; docs/alerts.md links to a runbook for each alert.',
+              'Count of failed polls by reason, per step of the graph. The log and the status page of the exporter show the error; the runbooks of TryvoxKeyRefused, TryvoxRateLimited and TryvoxPollFailing say what to do.',
             size: [8, 8],
             noValue: 'No failed polls in this time range',
             ...integerUnit,
@@ -312,7 +325,7 @@ export const exporter = buildDashboard({
           {
             title: 'Missing numbers',
             description:
-              'Count of numbers that the API reports in its total but does not list; the 20 accounts with the most. Up to --poll.max-discrepancy the listing is valid all the same. If it stays above 0, counts and fees are too low: report it to TryVox.',
+              'Count of numbers that the API reports in its total but does not list; the 20 accounts with the most. Up to --poll.max-discrepancy the listing is valid all the same. If it stays above 0, counts and fees are too low, and TryvoxListingInconsistent fires: report it to TryVox.',
             size: [8, 8],
             ...integerUnit,
           },
@@ -323,7 +336,7 @@ export const exporter = buildDashboard({
           {
             title: 'Invalid records',
             description:
-              'Count of records of the last valid listing that could not be used; the 20 accounts with the most. They are not included in counts and fees. The log of the exporter shows up to five per poll: report them to TryVox.',
+              'Count of records of the last valid listing that could not be used; the 20 accounts with the most. They are not included in counts and fees. The log of the exporter shows up to five per poll: report them to TryVox. If they remain, TryvoxInvalidRecords fires.',
             size: [8, 8],
             ...integerUnit,
           },
@@ -334,7 +347,7 @@ export const exporter = buildDashboard({
           {
             title: 'Unreadable fields',
             description:
-              'Count of numbers of the last valid listings with an optional field that could not be read, by field. The field counts as absent: an unreadable trunk_id makes a number unassigned, an unreadable updated_at hides a long suspension. Compare the JSON of the API with its documentation, and report it to TryVox.',
+              'Count of numbers of the last valid listings with an optional field that could not be read, by field. The field counts as absent: an unreadable trunk_id makes a number unassigned, an unreadable updated_at hides a long suspension. Compare the JSON of the API with its documentation, and report it to TryVox. If it stays above 0, TryvoxUnreadableFields fires.',
             size: [8, 8],
             ...integerUnit,
           },
@@ -414,7 +427,7 @@ export const exporter = buildDashboard({
         ),
         exporterGraph(
           'State file errors',
-          'Count of errors reading or writing the state file, per step of the graph. While it is above 0, changes may be lost at a restart: check the log and the disk.',
+          'Count of errors reading or writing the state file, per step of the graph. While it is above 0, TryvoxStateErrors fires and changes may be lost at a restart: check the log and the disk.',
           integerUnit,
           `increase(${processMetric('tryvox_exporter_state_errors_total')}[$__rate_interval])`,
           { softMax: 1 },
@@ -432,7 +445,7 @@ export const exporter = buildDashboard({
           {
             title: 'Exporters',
             description:
-              'Version, shard, start time and time of the last successful configuration load of each exporter. All exporters of a job should have the same version and total number of shards.',
+              'Version, shard, start time and time of the last successful configuration load of each exporter. All exporters of a job should have the same version and total number of shards; if shards differ in it or share an ordinal, TryvoxShardsInconsistent fires.',
             size: [24, 7],
             noValue: noTargetText,
           },

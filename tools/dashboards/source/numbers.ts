@@ -4,6 +4,7 @@ import {
   barGauge,
   fixedColor,
   geomap,
+  hiddenColumn,
   noAccountText,
   noOwnersText,
   requires,
@@ -18,13 +19,16 @@ import {
   accountMetric,
   countryMatcher,
   deduplicated,
+  bySelectedOwner,
   gauge,
   highest,
   increase,
+  numberMatcher,
+  pollingInstance,
   sum,
   withEmptyLabelAs,
 } from './kit/queries';
-import { account, country, datasource, instance, job } from './kit/variables';
+import { account, country, datasource, e164, instance, job, owner } from './kit/variables';
 
 const DAY = 86_400;
 
@@ -40,9 +44,10 @@ const changes = (family: string, ...matchers: string[]) => sum([], increase('$__
 
 /** A per-number metric of the suspended numbers, with their country, type, region and trunk. */
 const perSuspendedNumber = (family: string) =>
-  `${gauge(family)} * on (job, account, e164) group_left (country, type, region, trunk_id) ${gauge('tryvox_number_info', suspendedMatcher, countryMatcher)}`;
+  `${gauge(family, numberMatcher)} * on (job, account, e164) group_left (country, type, region, trunk_id) ${gauge('tryvox_number_info', suspendedMatcher, countryMatcher, numberMatcher)}`;
 
-const watchedStatus = (status: string) => gauge('tryvox_watched_number_status', `status="${status}"`);
+const watchedStatus = (status: string) => gauge('tryvox_watched_number_status', `status="${status}"`, numberMatcher);
+const watchedAssigned = gauge('tryvox_watched_number_assigned', numberMatcher);
 /** The code of the status of each watched number; 0 is an undocumented status. */
 const watchedStatusCode = `max by (account, name, e164) (${watchedStatus('active')} or 2 * ${watchedStatus('pending')} or 3 * ${watchedStatus('suspended')} or 4 * ${watchedStatus('missing')})`;
 const watchedStatusTexts = [
@@ -58,7 +63,7 @@ const noWatchedText = requires('watch in the configuration file');
 
 /** Numbers by owner. */
 const ownerNumbers = (...matchers: string[]) =>
-  withEmptyLabelAs('(no owner)', 'owner', sum(['owner'], gauge('tryvox_owner_numbers', ...matchers)));
+  bySelectedOwner(sum(['owner'], gauge('tryvox_owner_numbers', ...matchers)));
 
 const integerUnit = { unit: 'locale', decimals: 0 };
 /** A note for panels whose metric has no `country` label. */
@@ -71,7 +76,7 @@ export const numbers = buildDashboard({
     'Phone numbers rented from TryVox by status, country, type, capability and assignment, and their changes.',
   from: 'now-24h',
   refresh: '1m',
-  variables: [datasource, job, instance, account, country],
+  variables: [datasource, job, instance, account, country, owner, e164],
   sections: [
     {
       title: 'Watched numbers',
@@ -79,7 +84,7 @@ export const numbers = buildDashboard({
         stat(
           {
             title: 'Watched, not active',
-            description: `Count of watched numbers whose status is not active, for example suspended or missing. Red from 1: calls to them fail. See "Status of watched numbers" for which numbers those are, and ask TryVox for the reason. ${ignoresCountry}`,
+            description: `Count of watched numbers whose status is not active, for example suspended or missing. Red from 1: calls to them fail, and after two minutes TryvoxWatchedNumberDown fires. See "Status of watched numbers" for which numbers those are, and ask TryVox for the reason. ${ignoresCountry}`,
             size: [4, 4],
             ...integerUnit,
             noValue: noWatchedText,
@@ -98,21 +103,21 @@ export const numbers = buildDashboard({
             thresholds: ['purple', [1, 'green'], [2, 'blue'], [3, 'red'], [4, 'dark-red']],
           },
           {
-            expr: `${watchedStatusCode} and on (account, name, e164) bottomk(30, ${deduplicated(`avg_over_time(${accountMetric('tryvox_watched_number_status', 'status="active"')}[$__range] @ end())`)})`,
+            expr: `${watchedStatusCode} and on (account, name, e164) bottomk(30, ${deduplicated(`avg_over_time(${accountMetric('tryvox_watched_number_status', 'status="active"', numberMatcher)}[$__range] @ end())`)})`,
             legend: '{{name}} {{e164}} ({{account}})',
           },
         ),
         stat(
           {
             title: 'Watched, unassigned',
-            description: `Count of watched numbers that have no trunk and no application, or that are missing. Red from 1: calls to them are not delivered; assign them. ${ignoresCountry}`,
+            description: `Count of watched numbers that have no trunk and no application, or that are missing. Red from 1: calls to them are not delivered; assign them. TryvoxWatchedNumberUnassigned fires after ten minutes, unless the number is missing. ${ignoresCountry}`,
             size: [4, 4],
             ...integerUnit,
             noValue: noWatchedText,
             thresholds: ['green', [1, 'red']],
           },
           {
-            expr: `count(${gauge('tryvox_watched_number_assigned')}) - sum(${gauge('tryvox_watched_number_assigned')})`,
+            expr: `count(${watchedAssigned}) - sum(${watchedAssigned})`,
           },
         ),
       ],
@@ -224,7 +229,7 @@ export const numbers = buildDashboard({
         stat(
           {
             title: 'Numbers removed',
-            description: `Count of numbers removed from the listings within the time range, usually by a release. If they were not released on purpose, ask TryVox. ${ignoresCountry}`,
+            description: `Count of numbers removed from the listings within the time range, usually by a release. If they were not released on purpose, ask TryVox. TryvoxNumbersRemoved fires if an account loses many within an hour. ${ignoresCountry}`,
             noValue: noAccountText,
             size: [4, 4],
             ...integerUnit,
@@ -234,7 +239,7 @@ export const numbers = buildDashboard({
         stat(
           {
             title: 'Suspensions',
-            description: `Count of changes to status suspended within the time range. Orange from 1: see the table "List of suspended numbers". ${ignoresCountry}`,
+            description: `Count of changes to status suspended within the time range. Orange from 1, and TryvoxNumbersSuspended fires: see the table "List of suspended numbers". ${ignoresCountry}`,
             noValue: noAccountText,
             size: [4, 4],
             ...integerUnit,
@@ -451,9 +456,12 @@ export const numbers = buildDashboard({
               settings: { unit: 'locale', decimals: 3, 'custom.width': 95 },
             },
             { field: 'currency', heading: 'Currency', settings: { 'custom.width': 75 } },
+            hiddenColumn('instance', 'Exporter'),
           ],
           { column: 'Suspended since', descending: false },
-          { expr: `1000 * ${perSuspendedNumber('tryvox_number_updated_timestamp_seconds')}` },
+          {
+            expr: `1000 * ${perSuspendedNumber('tryvox_number_updated_timestamp_seconds')} * on (job, account) group_left (instance) (${pollingInstance})`,
+          },
           { expr: perSuspendedNumber('tryvox_number_monthly_fee') },
           { expr: `1000 * ${perSuspendedNumber('tryvox_number_created_timestamp_seconds')}` },
         ),

@@ -28,6 +28,7 @@ import {
   VizTooltipOptionsBuilder,
 } from '@grafana/grafana-foundation-sdk/common';
 import {
+  type DashboardLink,
   type DataTransformerConfig,
   type DynamicConfigValue,
   FieldColorBuilder,
@@ -51,6 +52,7 @@ import { PanelBuilder as StateTimelineBuilder } from '@grafana/grafana-foundatio
 import { PanelBuilder as TableBuilder } from '@grafana/grafana-foundation-sdk/table';
 import { PanelBuilder as TimeSeriesBuilder } from '@grafana/grafana-foundation-sdk/timeseries';
 
+import { columnLinks, seriesLinks } from './links';
 import { prometheusDataSource } from './variables';
 
 /** Settings that every panel type has. */
@@ -138,12 +140,13 @@ interface CommonBuilder extends Builder<Panel> {
   thresholds(thresholds: Builder<never>): this;
   mappings(mappings: ValueMapping[]): this;
   overrideByName(name: string, properties: DynamicConfigValue[]): this;
+  dataLinks(links: Builder<DashboardLink>[]): this;
   timeFrom(range: string): this;
   interval(step: string): this;
 }
 
-/** Applies the settings that all panel types share to a builder. */
-function withSettings<P extends CommonBuilder>(panel: P, settings: PanelSettings): P {
+/** Applies the settings that all panel types share to a builder, and the data links of the series of its queries. */
+function withSettings<P extends CommonBuilder>(panel: P, settings: PanelSettings, queries: Query[] = []): P {
   const [width, height] = settings.size;
   panel
     .title(settings.title)
@@ -154,6 +157,8 @@ function withSettings<P extends CommonBuilder>(panel: P, settings: PanelSettings
     .unit(settings.unit)
     .noValue(settings.noValue ?? noListingText)
     .thresholds(thresholds(settings.thresholds ?? ['green']));
+  const links = seriesLinks(queries.flatMap(({ legend }) => legend ?? []));
+  if (links.length > 0) panel.dataLinks(links);
   if (settings.decimals !== undefined) panel.decimals(settings.decimals);
   if (settings.mappings) panel.mappings(settings.mappings);
   if (settings.range) panel.timeFrom(settings.range);
@@ -193,7 +198,7 @@ export const stat = (settings: PanelSettings, query: Query): Builder<Panel> =>
 
 /** A horizontal bar for each series, in the order of the query result. */
 export const barGauge = (settings: PanelSettings, ...queries: Query[]): Builder<Panel> =>
-  withSettings(new BarGaugeBuilder(), settings)
+  withSettings(new BarGaugeBuilder(), settings, queries)
     .targets(instantQueries(queries))
     .min(0)
     .colorScheme(
@@ -227,7 +232,7 @@ export function timeSeries(
   { stacked, bars, thresholdLines, softMax }: TimeSeriesStyle,
   ...queries: Query[]
 ): Builder<Panel> {
-  const panel = withSettings(new TimeSeriesBuilder(), settings)
+  const panel = withSettings(new TimeSeriesBuilder(), settings, queries)
     .targets(rangeQueries(queries))
     .axisSoftMin(0)
     .colorScheme(new FieldColorBuilder().mode(FieldColorModeId.PaletteClassicByName))
@@ -256,7 +261,7 @@ export function timeSeries(
 
 /** States over time, one lane for each series. */
 export const stateTimeline = (settings: PanelSettings, ...queries: Query[]): Builder<Panel> =>
-  withSettings(new StateTimelineBuilder(), settings)
+  withSettings(new StateTimelineBuilder(), settings, queries)
     .targets(rangeQueries(queries))
     .colorScheme(new FieldColorBuilder().mode(FieldColorModeId.Thresholds))
     .fillOpacity(80)
@@ -279,6 +284,13 @@ export interface Column {
   heading: string;
   settings?: Record<string, unknown>;
 }
+
+/** A column that is not shown, for links that refer to it. Grafana has named the setting differently over time. */
+export const hiddenColumn = (field: string, heading: string): Column => ({
+  field,
+  heading,
+  settings: { 'custom.hidden': true, 'custom.hideFrom': { legend: false, tooltip: false, viz: true } },
+});
 
 /**
  * The results of the queries joined into one table, with a row for each set of labels. The unit is `string`, so that
@@ -304,7 +316,11 @@ export function table(
     .transformations(transformations)
     .showHeader(true)
     .sortBy([new TableSortByFieldStateBuilder().displayName(sortBy.column).desc(sortBy.descending)]);
-  for (const { heading, settings } of columns) panel.overrideByName(heading, properties({ ...emptyCell, ...settings }));
+  const fields = columns.map(({ field }) => field);
+  for (const { field, heading, settings } of columns) {
+    const links = columnLinks(field, fields);
+    panel.overrideByName(heading, properties({ ...emptyCell, ...(links.length > 0 && { links }), ...settings }));
+  }
   return panel;
 }
 

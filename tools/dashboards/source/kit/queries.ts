@@ -36,6 +36,9 @@ export const gauge = (family: string, ...matchers: string[]): string =>
 export const increase = (window: string, family: string, ...matchers: string[]): string =>
   deduplicated(`increase(${accountMetric(family, ...matchers)}[${window}])`);
 
+/** 1 for each account, with the `instance` of the exporter that polls it; if several do, one of them. */
+export const pollingInstance = `topk by (job, account) (1, ${withoutName(accountMetric('tryvox_up'))}) ^ 0`;
+
 /** The sum by labels, or the total if there are none. */
 export const sum = (labels: string[], vector: string): string =>
   labels.length === 0 ? `sum(${vector})` : `sum by (${labels.join(', ')}) (${vector})`;
@@ -55,3 +58,22 @@ export const highest = (count: number, vector: string): string => {
 /** Replaces an empty label value with a text. */
 export const withEmptyLabelAs = (text: string, label: string, vector: string): string =>
   `label_replace(${vector}, "${label}", "${text}", "${label}", "")`;
+
+/** The text for the owner of numbers that have none. */
+const noOwner = '(no owner)';
+
+/**
+ * Series by owner, limited to the selected owners. A matcher could not select numbers without an owner by the text that
+ * stands for it, so the label is compared after it was replaced.
+ */
+export const bySelectedOwner = (vector: string): string => {
+  const named = withEmptyLabelAs(noOwner, 'owner', vector);
+  const selected = 'label_replace(vector(1), "selected", "yes", "", "")';
+  return `(label_replace(${named}, "selected", "yes", "owner", "$owner") and on (selected) ${selected})`;
+};
+
+/** Limits a metric to the selected owners; numbers without an owner are left out. */
+export const ownerMatcher = 'owner=~"$owner"';
+
+/** Limits a metric of single numbers to the selected ones. */
+export const numberMatcher = 'e164=~"$e164"';

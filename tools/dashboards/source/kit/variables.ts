@@ -64,3 +64,13 @@ export const currency = labelVariable(
   'Currency of the fees',
   accountMetric('tryvox_monthly_fees', countryMatcher),
 );
+export const owner = labelVariable(
+  'owner',
+  'Owner of the numbers, as in the configuration; only panels by owner use it',
+  accountMetric('tryvox_owner_numbers'),
+);
+export const e164 = labelVariable(
+  'e164',
+  'A number; only the panels of watched and suspended numbers use it',
+  accountMetric('tryvox_number_info', countryMatcher),
+);
