@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use tryvox_exporter::metrics::families;
 
-use crate::common::dashboards::{
-    Dashboard, Variables, interpolate, label_values, read_files, run_tool, shipped, string_field,
-};
+use crate::common::dashboards::{interpolate, label_values, placeholders, read_files, run_tool, shipped, string_field};
 use crate::common::promql::{Query, labels_of};
 
 /// Families that no dashboard shows, each with the reason.
@@ -52,19 +50,6 @@ fn dashboards_match_the_grafana_schema() {
         let (is_valid, message) = check(&[file.to_str().unwrap()]);
         assert!(!is_valid && message.contains("invalid.json"), "{replacement}: {message}");
     }
-}
-
-/// Returns values for the variables of a dashboard that occur nowhere else in a query, so that a value can
-/// be traced back to its variable after interpolation.
-fn placeholders(dashboard: &Dashboard) -> Variables {
-    let mut variables: Variables = [("__rate_interval", "7777s"), ("__range", "9999s"), ("__to:date:seconds", "1")]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into();
-    variables.extend(dashboard.query_variables().iter().map(|variable| {
-        let name = string_field(variable, "name");
-        (name.to_owned(), format!("any-{name}"))
-    }));
-    variables
 }
 
 /// Units that panels may have: the subset of those in <https://github.com/grafana/dashboard-linter> that

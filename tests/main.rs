@@ -31,6 +31,7 @@ mod keys;
 mod large_bodies;
 mod list;
 mod listening;
+mod mixin;
 mod model;
 mod mutations;
 mod once;

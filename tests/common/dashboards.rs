@@ -221,6 +221,19 @@ pub(crate) fn label_values(variable: &Value) -> (&str, &str) {
     arguments.and_then(|arguments| arguments.rsplit_once(", ")).unwrap_or_else(|| panic!("{variable}"))
 }
 
+/// Returns values for the variables of a dashboard that occur nowhere else in a query, so that a value can
+/// be traced back to its variable after interpolation.
+pub(crate) fn placeholders(dashboard: &Dashboard) -> Variables {
+    let mut variables: Variables = [("__rate_interval", "7777s"), ("__range", "9999s"), ("__to:date:seconds", "1")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+    variables.extend(dashboard.query_variables().iter().map(|variable| {
+        let name = string_field(variable, "name");
+        (name.to_owned(), format!("any-{name}"))
+    }));
+    variables
+}
+
 /// Replaces the template variables in a query by their values.
 ///
 /// # Panics
