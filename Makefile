@@ -44,8 +44,8 @@ dashboards: setup ## generate dashboards/ from tools/dashboards
 	npm run --prefix tools/dashboards --silent bundle
 	node tools/dashboards/built/source/main.mjs dashboards
 
-screenshots: setup ## render the dashboards for docs/dashboards.md after collecting data for five minutes
-	TRYVOX_SCREENSHOTS=docs/dashboards cargo test --test integration -- panels:: --nocapture
+screenshots: setup ## draw the dashboards and the status page for docs/ after collecting data for five minutes
+	TRYVOX_SCREENSHOTS=docs cargo test --test integration -- panels:: page::status_page_of_the_demo --nocapture
 
 bench: ## run every benchmark of docs/performance.md, about ten minutes; writes target/bench.md
 	@scripts/setup bench

@@ -226,3 +226,24 @@ async fn demo_shows_owners_and_a_watched_number_that_is_suspended_at_times() {
     let output = demo.output_so_far();
     assert!(output.contains("the order hotline +") && output.contains("tryvox_owner_monthly_fees"), "{output}");
 }
+
+/// Also draws the picture in the README, after a minute of changes, if the variable `TRYVOX_SCREENSHOTS` is set.
+#[tokio::test]
+async fn status_page_of_the_demo_is_drawn_with_all_sections() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, flags, polls) = match std::env::var_os("TRYVOX_SCREENSHOTS") {
+        Some(docs) => (std::path::Path::new(&docs).join("status-page.png"), &["demo"][..], 12),
+        None => (folder.path().join("page.png"), &["demo", "--numbers=300", "--poll.interval=1s"][..], 2),
+    };
+    let mut demo = ServerProcess::start(&[flags, &["--log.level=debug"]].concat(), &[]).await;
+    demo.wait_for_polls(polls).await;
+    let headings = [
+        "Summary",
+        "Watched numbers",
+        "Numbers by country and status",
+        "Monthly fees by country and currency",
+        "Accounts",
+    ];
+    let subject = serde_json::json!({"url": demo.url(), "headings": headings});
+    run_in_browser(&["tests/browser/picture.mjs", file.to_str().unwrap()], &subject).await;
+}

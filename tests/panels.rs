@@ -4,9 +4,9 @@
 //! Every query of every dashboard must return data from it, and every panel is drawn from the results in a
 //! real browser, with Grafana's own components as far as Grafana publishes them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::process::Signal;
@@ -18,7 +18,9 @@ use tryvox_exporter::inventory::{CollectorOptions, WatchedNumber};
 use tryvox_exporter::simulator::{Fault, Simulator};
 
 use crate::common::accounts::ConfigFile;
-use crate::common::dashboards::{Dashboard, Variables, interpolate, label_values, run_tool, shipped, string_field};
+use crate::common::dashboards::{
+    Dashboard, Panel, Variables, interpolate, label_values, run_tool, shipped, string_field,
+};
 use crate::common::history::{History, OWNERS};
 use crate::common::prometheus::Prometheus;
 use crate::common::{KEY, ServerProcess};
@@ -151,12 +153,13 @@ enum Selection {
     All,
 }
 
-/// Writes selected values as Grafana interpolates them: one as it is, several as a regular expression.
+/// Writes selected values as Grafana interpolates them in a string of a query: as a regular expression.
 fn format_values(values: &[String]) -> String {
-    let escape = |value: &String| value.replace('.', "\\\\.");
-    match values {
+    let escape = |c: char| if r"\^$*{}[]'+?.()|".contains(c) { format!(r"\\{c}") } else { c.to_string() };
+    let escaped: Vec<String> = values.iter().map(|value| value.chars().map(escape).collect()).collect();
+    match &*escaped {
         [value] => value.clone(),
-        values => format!("({})", values.iter().map(escape).collect::<Vec<_>>().join("|")),
+        values => format!("({})", values.join("|")),
     }
 }
 
@@ -172,6 +175,8 @@ async fn select_variables(
         let (selector, label) = label_values(variable);
         let mut available = prometheus.label_values(label, &interpolate(selector, &variables)).await;
         assert!(!available.is_empty(), "{}: no values for {label}", dashboard.path);
+        // A single number is not on every panel of numbers: the links select numbers.
+        let selection = if label == "e164" { Selection::All } else { selection };
         // Select the last ones: among the countries that is the United States, which has the most numbers.
         let count = match selection {
             Selection::One => 1,
@@ -208,10 +213,11 @@ fn extended(variables: &Variables, more: &[(&str, &str)]) -> Variables {
 async fn every_panel_shows_data() {
     let Scenario { prometheus, .. } = &Scenario::start().await;
     assert_every_query_returns_data(prometheus).await;
-    if let Some(folder) = std::env::var_os("TRYVOX_SCREENSHOTS") {
+    assert_data_links_show_what_they_select(prometheus).await;
+    if let Some(docs) = std::env::var_os("TRYVOX_SCREENSHOTS") {
         // Pictures for the documentation; they show more after a while.
         tokio::time::sleep(Duration::from_mins(5)).await;
-        draw(prometheus, &shipped(), &PathBuf::from(folder), &["--width=1280", "--range=tryvox-exporter=6m"]).await;
+        draw(prometheus, &shipped(), &Path::new(&docs).join("dashboards"), &["--width=1280", "--range=tryvox-exporter=6m"]).await;
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -265,6 +271,82 @@ async fn assert_every_query_returns_data(prometheus: &Prometheus) {
     }
     assert!(empty.is_empty(), "queries without data:\n{}", empty.into_iter().collect::<Vec<_>>().join("\n"));
     assert!(queries > 300, "{queries} queries");
+}
+
+/// Returns the variables of a dashboard with these values selected, and everything else.
+fn with_selection(dashboard: &Dashboard, selected: &BTreeMap<&str, String>) -> Variables {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().to_string();
+    let built_in = [("__rate_interval", "4h"), ("__range", "30d"), ("__to:date:seconds", &now)];
+    let mut variables = extended(&Variables::new(), &built_in);
+    for variable in dashboard.query_variables() {
+        let name = string_field(variable, "name");
+        let all = || string_field(variable, "allValue").to_owned();
+        let value = selected.get(name).map_or_else(all, |value| format_values(std::slice::from_ref(value)));
+        variables.insert(name.to_owned(), value);
+    }
+    variables
+}
+
+/// Runs the queries of a panel and returns the labels of the series, with those of a joined row in one set.
+async fn series_of(prometheus: &Prometheus, panel: Panel<'_>, variables: &Variables) -> Vec<BTreeMap<String, String>> {
+    let mut series = Vec::new();
+    for target in panel.targets() {
+        let query = interpolate(string_field(target, "expr"), variables);
+        series.extend(prometheus.query(&query).await.into_iter().map(|(labels, _)| labels));
+    }
+    series
+}
+
+/// Follows the data links of the first values of each panel: the dashboard that they open has data, and only of the
+/// value that they select.
+async fn assert_data_links_show_what_they_select(prometheus: &Prometheus) {
+    let dashboards = shipped();
+    // The uid of a dashboard and the values of the variables that a link selects.
+    let mut destinations = BTreeSet::new();
+    for source in &dashboards {
+        let variables = with_selection(source, &BTreeMap::new());
+        for panel in source.panels() {
+            let links = panel.data_links();
+            let series = if links.is_empty() { Vec::new() } else { series_of(prometheus, panel, &variables).await };
+            for link in links {
+                let location = format!("{}: {}: {}", source.path, panel.title(), link.url);
+                let has_labels = |series: &&BTreeMap<_, _>| link.labels.iter().all(|label| series.contains_key(*label));
+                let linked: Vec<_> = series.iter().filter(has_labels).take(5).collect();
+                assert!(!linked.is_empty(), "{location}: no series has these labels: {series:?}");
+                let Some(uid) = link.uid else { continue };
+                for labels in linked {
+                    let selected = link.selected.iter().map(|(name, label)| (*name, labels[*label].clone()));
+                    destinations.insert((
+                        uid.to_owned(),
+                        selected.map(|(name, value)| (name.to_owned(), value)).collect::<BTreeMap<_, _>>(),
+                    ));
+                }
+            }
+        }
+    }
+    assert!(destinations.len() > 20, "{destinations:?}");
+    for (uid, selected) in &destinations {
+        let dashboard = dashboards.iter().find(|dashboard| dashboard.json["uid"] == **uid).unwrap();
+        let selected: BTreeMap<_, _> = selected.iter().map(|(name, value)| (&**name, value.clone())).collect();
+        let variables = with_selection(dashboard, &selected);
+        let mut shown = BTreeSet::new();
+        for panel in dashboard.panels() {
+            // Panels that use all the selected variables.
+            let expressions = panel.targets().iter().map(|target| string_field(target, "expr"));
+            if !expressions.clone().all(|expr| selected.keys().all(|name| expr.contains(&format!("${name}")))) {
+                continue;
+            }
+            for labels in series_of(prometheus, panel, &variables).await {
+                for (name, value) in &selected {
+                    if let Some(label) = labels.get(*name) {
+                        assert_eq!(label, value, "{uid}: {}: {selected:?}", panel.title());
+                        shown.insert(*name);
+                    }
+                }
+            }
+        }
+        assert_eq!(shown, selected.keys().copied().collect(), "{uid} shows nothing of {selected:?}");
+    }
 }
 
 /// Draws dashboards, saves the pictures in a folder, and returns what was drawn.
