@@ -1,4 +1,4 @@
-// Draws the whole status page. Usage: node picture.mjs FILE <JSON
+// Draws the status page down to the accounts. Usage: node picture.mjs FILE <JSON
 // The JSON object has the field `url`, and `headings` that the page must have in this order, among others.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -14,8 +14,8 @@ const page = await browser.newPage({ viewport: { width: 1440, height: 900 }, col
 await page.goto(url);
 const shown = await page.locator('h2:visible').allInnerTexts();
 assert.deepEqual(shown.filter((heading) => headings.includes(heading)), headings);
-// Without the documentation at its end, which is the same on every page.
-const { y } = await page.locator('#docs').boundingBox();
+// Without the recent changes and what follows them.
+const { y } = await page.locator('#changes-heading').boundingBox();
 const image = await page.screenshot({ path: process.argv[2], fullPage: true, clip: { x: 0, y: 0, width: 1440, height: y } });
 assert.ok(image.length > 20_000, `${image.length} bytes`);
 await browser.close();

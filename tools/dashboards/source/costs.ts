@@ -1,9 +1,10 @@
 /** The dashboard for finance: what the numbers cost in each currency, and why the cost changed. */
 import { buildDashboard } from './kit/dashboard';
+import { amountColumn, changeColumn, moneyUnit, shareUnit } from './kit/money';
 import {
   barGauge,
-  type Column,
   fixedColor,
+  ignoresCountry,
   noAccountText,
   noOwnersText,
   requires,
@@ -23,9 +24,9 @@ import {
   ownerMatcher,
   processMetric,
   sum,
-  withEmptyLabelAs,
 } from './kit/queries';
 import { account, country, currency, datasource, instance, job, owner } from './kit/variables';
+import { feesByRegionTrunkAndApplication } from './fees-by-target';
 
 const monthlyFees = (...matchers: string[]) =>
   gauge('tryvox_monthly_fees', countryMatcher, currencyMatcher, ...matchers);
@@ -39,32 +40,7 @@ const relativeIncrease = (time: string) =>
 /** The months left in the year, including today and counting the rest of this month as a fraction. */
 const monthsLeft = 'scalar(12 - month() + (days_in_month() - day_of_month() + 1) / days_in_month())';
 
-/** An amount of money, never abbreviated. Its currency is in the title or in another column. */
-const moneyUnit = { unit: 'locale', decimals: 2 };
-const shareUnit = { unit: 'percentunit', decimals: 1 };
 const needsAssignment = requires('--collector.assignment');
-/** A note for panels whose metric has no `country` label. */
-const ignoresCountry = 'Ignores the Country variable.';
-
-const amountColumn = (field: string, heading: string): Column => ({ field, heading, settings: moneyUnit });
-/** A column with a change of an amount: increases are orange, decreases green. */
-const changeColumn = (field: string, heading: string): Column => ({
-  field,
-  heading,
-  settings: {
-    ...moneyUnit,
-    thresholds: {
-      mode: 'absolute',
-      steps: [
-        { value: null, color: 'green' },
-        { value: 0, color: 'text' },
-        { value: 0.005, color: 'orange' },
-      ],
-    },
-    'custom.cellOptions': { type: 'color-text' },
-  },
-});
-
 /** The change of the monthly fees since a time ago, by currency. */
 const changeSince = (time: string) =>
   `${sum(['currency'], monthlyFees())} - ${sum(['currency'], offsetBy(monthlyFees(), time))}`;
@@ -73,27 +49,7 @@ const changeSince = (time: string) =>
 const feeMovement = (window: string, direction: 'added' | 'removed') =>
   sum(['cause'], increase(window, `tryvox_monthly_fees_${direction}_total`, currencyMatcher));
 
-/** The monthly fees by a label, which is empty for some numbers. */
-const feesBy = (family: string, label: string, emptyText: string) =>
-  withEmptyLabelAs(emptyText, label, sum([label], gauge(family, currencyMatcher)));
-
 const ownerFees = bySelectedOwner(sum(['owner'], gauge('tryvox_owner_monthly_fees', currencyMatcher)));
-
-/** The trunks or applications with the highest monthly fees. */
-const feesByTarget = (target: 'trunk' | 'application') =>
-  barGauge(
-    {
-      title: `Monthly fees by ${target}, $currency`,
-      description: `Monthly fees of the 12 most expensive ${target}s. ${ignoresCountry}`,
-      size: [8, 12],
-      ...moneyUnit,
-      noValue: requires(`--collector.${target}`),
-    },
-    {
-      expr: `sort_desc(topk(12, ${feesBy(`tryvox_${target}_monthly_fees`, `${target}_id`, `(no ${target})`)}))`,
-      legend: `{{${target}_id}}`,
-    },
-  );
 
 export const costs = buildDashboard({
   uid: 'tryvox-costs',
@@ -148,7 +104,7 @@ export const costs = buildDashboard({
         barGauge(
           {
             title: 'Monthly budget used by owner',
-            description: `Monthly fees of an owner in the selected accounts as a percentage of the owner's monthly_budget in the configuration file; the 20 highest. Orange from 80%, red above 100%, when TryvoxOwnerBudgetExceeded fires if all accounts are selected: release numbers that are not needed or raise the budget. ${ignoresCountry}`,
+            description: `Monthly fees of an owner in the selected accounts as a percentage of the owner's monthly_budget in the configuration file; the 20 highest. Orange from 80%, red above 100%, when TryvoxOwnerBudgetExceeded fires (over all accounts): release numbers that are not needed or raise the budget. ${ignoresCountry}`,
             size: [8, 8],
             ...shareUnit,
             noValue: requires('monthly_budget of owners'),
@@ -427,27 +383,6 @@ export const costs = buildDashboard({
         ),
       ],
     },
-    {
-      title: 'Region, trunk and application, $currency',
-      collapsed: true,
-      repeat: 'currency',
-      panels: [
-        barGauge(
-          {
-            title: 'Monthly fees by region, $currency',
-            description: 'Monthly fees of the 12 most expensive regions.',
-            size: [8, 12],
-            ...moneyUnit,
-            noValue: requires('--collector.region'),
-          },
-          {
-            expr: `sort_desc(topk(12, ${withEmptyLabelAs('(no region)', 'region', sum(['country', 'region'], gauge('tryvox_region_monthly_fees', countryMatcher, currencyMatcher)))}))`,
-            legend: '{{country}} {{region}}',
-          },
-        ),
-        feesByTarget('trunk'),
-        feesByTarget('application'),
-      ],
-    },
+    feesByRegionTrunkAndApplication,
   ],
 });

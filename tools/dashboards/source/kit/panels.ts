@@ -97,7 +97,15 @@ export const noAccountText = 'No data: no account matches the variables';
 /** The text of an empty panel whose metric is optional. */
 export const requires = (option: string): string => `No data: requires ${option}`;
 
+/** For panels of metrics of the exporter's process. */
+export const noTargetText = 'No data: no target matches Job and Instance';
+
 export const noOwnersText = requires('owners in the configuration file');
+
+/** A note for panels whose metric has no `country` label. */
+export const ignoresCountry = 'Ignores the Country variable.';
+
+export const integerUnit = { unit: 'locale', decimals: 0 };
 
 /** The same color for a number's status on every panel. */
 export const statusColors: Override[] = (

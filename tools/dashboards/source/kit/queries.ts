@@ -8,6 +8,8 @@ const targetMatchers = ['job=~"$job"', 'instance=~"$instance"'];
 /** Limits a metric to the selected countries. */
 export const countryMatcher = 'country=~"$country"';
 
+export const suspendedMatcher = 'status="suspended"';
+
 /** Limits a metric to the selected currencies, or to the currency of the repeated row. */
 export const currencyMatcher = 'currency=~"$currency"';
 
