@@ -217,7 +217,13 @@ async fn every_panel_shows_data() {
     if let Some(docs) = std::env::var_os("TRYVOX_SCREENSHOTS") {
         // Pictures for the documentation; they show more after a while.
         tokio::time::sleep(Duration::from_mins(5)).await;
-        draw(prometheus, &shipped(), &Path::new(&docs).join("dashboards"), &["--width=1280", "--range=tryvox-exporter=6m"]).await;
+        draw(
+            prometheus,
+            &shipped(),
+            &Path::new(&docs).join("dashboards"),
+            &["--width=1280", "--range=tryvox-exporter=6m"],
+        )
+        .await;
         return;
     }
     let folder = tempfile::tempdir().unwrap();
