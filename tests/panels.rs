@@ -221,7 +221,7 @@ async fn every_panel_shows_data() {
             prometheus,
             &shipped(),
             &Path::new(&docs).join("dashboards"),
-            &["--width=1280", "--range=tryvox-exporter=6m"],
+            &["--width=1280", "--range=tryvox-exporter=6m", "--range=tryvox-numbers=7d"],
         )
         .await;
         return;

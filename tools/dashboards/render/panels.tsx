@@ -11,6 +11,7 @@ import {
   applyFieldOverrides,
   cacheFieldDisplayNames,
   getDisplayValueAlignmentFactors,
+  getFieldDisplayName,
   getFieldDisplayValues,
 } from '@grafana/data';
 import { BarGaugeNamePlacement, VizOrientation } from '@grafana/schema';
@@ -199,9 +200,17 @@ function BarGauges(props: VisualizationProps) {
 }
 
 function TimeSeriesGraph({ panel, frames, range, width, height }: VisualizationProps) {
+  // The published component forgets the display name of the first series when it chooses the color by name, which Grafana
+  // does not.
+  const named = frames.map((frame) => ({
+    ...frame,
+    fields: frame.fields.map((field) =>
+      field.type === FieldType.number ? { ...field, name: getFieldDisplayName(field, frame, frames) } : field,
+    ),
+  }));
   return (
     <TimeSeries
-      frames={frames}
+      frames={named}
       timeRange={range}
       timeZone="utc"
       width={width}

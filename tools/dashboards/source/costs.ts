@@ -245,12 +245,12 @@ export const costs = buildDashboard({
             description: `Amounts by which the monthly fees increased (above 0) and decreased (below 0), by cause, per day. Causes are purchases and releases of numbers, repricing, numbers whose currency changed, and numbers whose record became unreadable or readable again. ${ignoresCountry}`,
             size: [12, 9],
             ...moneyUnit,
-            noValue: noAccountText,
+            noValue: 'No changes in this time range',
             interval: '1d',
           },
           { bars: true, stacked: true },
-          { expr: feeMovement('$__rate_interval', 'added'), legend: 'added: {{cause}}' },
-          { expr: `-1 * ${feeMovement('$__rate_interval', 'removed')}`, legend: 'removed: {{cause}}' },
+          { expr: `${feeMovement('$__rate_interval', 'added')} > 0`, legend: 'added: {{cause}}' },
+          { expr: `-(${feeMovement('$__rate_interval', 'removed')} > 0)`, legend: 'removed: {{cause}}' },
         ),
         table(
           {
