@@ -9,6 +9,7 @@ use tryvox_exporter::metrics::families;
 
 use crate::common::promql::{Query, labels_of};
 use crate::docs::assert_in_sync;
+use crate::mixin::rule_files;
 
 const RULES: &str = "alerts/tryvox.rules.yml";
 
@@ -182,6 +183,19 @@ fn prometheus_operator_rules_are_up_to_date() {
             std::fs::read_to_string(PATH).unwrap() == generated,
             "{PATH} is out of date; run UPDATE_DOCS=1 cargo test rules"
         );
+    }
+}
+
+/// If the variable `UPDATE_DOCS` is set, updates the file instead.
+#[test]
+fn rules_of_the_mixin_are_up_to_date() {
+    const PATH: &str = "alerts/rules.json";
+    let generated = serde_json::to_string_pretty(&rule_files()).unwrap() + "\n";
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(PATH, generated).unwrap();
+    } else {
+        let is_up_to_date = std::fs::read_to_string(PATH).unwrap() == generated;
+        assert!(is_up_to_date, "{PATH} is out of date; run UPDATE_DOCS=1 cargo test rules");
     }
 }
 
