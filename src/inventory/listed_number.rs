@@ -14,10 +14,12 @@ pub(super) struct ListedNumber {
     /// An index into the optional labels of the fold.
     pub(super) optional_labels: u32,
     /// Unix timestamp in seconds, or [`UNKNOWN_TIME`].
+    pub(super) created_at: u32,
+    /// Unix timestamp in seconds, or [`UNKNOWN_TIME`].
     pub(super) updated_at: u32,
 }
 
-const _: () = assert!(size_of::<ListedNumber>() == 24);
+const _: () = assert!(size_of::<ListedNumber>() == 28);
 
 /// Stands for a time that the API did not send, that no collector needs, or that is not between 1970 and 2106.
 pub(super) const UNKNOWN_TIME: u32 = u32::MAX;
@@ -34,4 +36,9 @@ pub(super) fn dedup_keeping_last<T>(items: &mut Vec<T>, e164: impl Fn(&T) -> E16
 pub(super) fn unix_seconds(time: Option<SystemTime>) -> u32 {
     let since_epoch = time.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
     since_epoch.and_then(|duration| u32::try_from(duration.as_secs()).ok()).unwrap_or(UNKNOWN_TIME)
+}
+
+/// Returns the Unix timestamp in seconds, unless it is [`UNKNOWN_TIME`].
+pub(super) fn known_time(seconds: u32) -> Option<u32> {
+    Some(seconds).filter(|seconds| *seconds != UNKNOWN_TIME)
 }

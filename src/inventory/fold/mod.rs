@@ -1,13 +1,13 @@
 //! The fold of a listing into an inventory: pages go in as they arrive, an inventory comes out at the end.
 //!
-//! Records are dropped as soon as they are read. What stays of a number takes 24 bytes: itself, its page, the index of
-//! its class, the index of its optional labels and the time of its last update. Counts and sums follow from how many
-//! numbers each class has, so fees are multiplied once per class instead of being added once per number.
+//! Records are dropped as soon as they are read. What stays of a number takes 28 bytes: itself, its page, the index of
+//! its class, the index of its optional labels, and the times of its creation and of its last update. Counts and sums follow
+//! from how many numbers each class has, so fees are multiplied once per class instead of being added once per number.
 
 mod tabulate;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -52,16 +52,12 @@ pub struct ListingFold {
     page_numbers: Vec<(ListedNumber, usize)>,
     /// The numbers of all pages. A number that is on several pages occurs several times.
     numbers: Vec<ListedNumber>,
-    /// Numbers that were added during the listing, with the Unix timestamp in seconds of their purchase.
-    added_numbers: Vec<(ListedNumber, u32)>,
+    /// Numbers that were added during the listing.
+    added_numbers: Vec<ListedNumber>,
     /// Numbers added during the previous listing, so that they cannot have been added during this one.
     added_during_previous_listing: HashSet<E164>,
     /// The earliest time at which the first page of the current query can have been requested; `None` if unknown.
     query_started_at: Option<SystemTime>,
-    /// Unix timestamps in seconds of the purchases of the candidates for per-number series.
-    created_at: HashMap<E164, u32, RandomState>,
-    /// Unix timestamp in seconds of the newest `created_at`.
-    newest_creation: Option<u32>,
     /// Invalid records by [`InvalidRecord::kind`].
     invalid_by_kind: BTreeMap<&'static str, InvalidRecords>,
     /// The invalid records whose numbers can be read.
@@ -103,8 +99,6 @@ impl ListingFold {
             added_numbers: Vec::new(),
             added_during_previous_listing,
             query_started_at: None,
-            created_at: HashMap::default(),
-            newest_creation: None,
             invalid_by_kind: BTreeMap::new(),
             unreadable_records: UnreadableRecords::default(),
             query_has_records: false,
@@ -174,17 +168,14 @@ impl ListingFold {
         self.reserve(page_numbers.len());
         for (number, index) in page_numbers.drain(..) {
             let Some(record) = page.records.get(index) else { continue };
-            let timestamp = unix_seconds(record.created_at);
             let is_added = self.is_added_during_listing(record.created_at, page.generated);
             if !is_added || self.added_during_previous_listing.contains(&number.e164) {
                 on_number(record);
             }
             if is_added {
-                self.added_numbers.push((number, timestamp));
+                self.added_numbers.push(number);
             } else {
                 self.numbers.push(number);
-                self.newest_creation =
-                    self.newest_creation.max(Some(timestamp).filter(|timestamp| *timestamp != UNKNOWN_TIME));
             }
         }
         self.page_numbers = page_numbers;
@@ -217,11 +208,9 @@ impl ListingFold {
         let index = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
         let updated_at =
             if requirements.needs_updated_at || needs_details { unix_seconds(record.updated_at) } else { UNKNOWN_TIME };
-        let (class, optional_labels) = (index(class), index(optional_labels));
-        if needs_details && let Some(created_at) = record.created_at {
-            self.created_at.insert(e164, unix_seconds(Some(created_at)));
-        }
-        let number = ListedNumber { e164, page, class, optional_labels, updated_at };
+        let (class, optional_labels, created_at) =
+            (index(class), index(optional_labels), unix_seconds(record.created_at));
+        let number = ListedNumber { e164, page, class, optional_labels, created_at, updated_at };
         self.page_numbers.push((number, record_index));
         Ok(())
     }
@@ -244,12 +233,11 @@ impl ListingFold {
     /// Returns the inventory of all pages that were added.
     #[must_use]
     pub fn finish(mut self) -> FoldedListing {
-        let added_during_listing: HashSet<E164> = self.added_numbers.iter().map(|(number, _)| number.e164).collect();
+        let added_during_listing: HashSet<E164> = self.added_numbers.iter().map(|number| number.e164).collect();
         self.reserve(self.added_numbers.len());
-        for (number, created_at) in std::mem::take(&mut self.added_numbers) {
+        for number in std::mem::take(&mut self.added_numbers) {
             if self.added_during_previous_listing.contains(&number.e164) {
                 self.numbers.push(number);
-                self.newest_creation = self.newest_creation.max(Some(created_at));
             }
         }
         // The sort is unstable because that needs no second buffer. Its order is unambiguous all the same, as no page

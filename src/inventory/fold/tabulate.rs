@@ -8,8 +8,8 @@ use foldhash::fast::RandomState;
 use super::ListingFold;
 use crate::inventory::class::{NumberClass, OptionalLabels};
 use crate::inventory::interner::StringId;
-use crate::inventory::listed_number::{ListedNumber, UNKNOWN_TIME};
-use crate::inventory::{CollectorOptions, GroupTotals, Inventory, LabelTable, Money, NumberDetails};
+use crate::inventory::listed_number::{ListedNumber, UNKNOWN_TIME, known_time};
+use crate::inventory::{CollectorOptions, E164, GroupTotals, Inventory, LabelTable, Money, NumberDetails};
 use crate::tryvox::{Deviation, OptionalField};
 
 impl ListingFold {
@@ -124,7 +124,7 @@ impl ListingFold {
 
     /// Fills in the newest creation and the oldest update of each status.
     fn find_lifecycle_timestamps(&self, inventory: &mut Inventory) {
-        inventory.newest_creation = self.newest_creation;
+        inventory.newest_creation = self.numbers.iter().filter_map(|number| known_time(number.created_at)).max();
         // `UNKNOWN_TIME` is later than every known time.
         let mut oldest_by_class = vec![UNKNOWN_TIME; self.classes.len()];
         for number in &self.numbers {
@@ -144,26 +144,22 @@ impl ListingFold {
     /// Selects the numbers that get per-number series: the watched ones, and the least recently updated ones in the
     /// configured statuses, so that the selection changes little from poll to poll.
     fn select_numbers(&self, inventory: &mut Inventory) {
-        let limit = self.options.number_limit;
         let is_watched = |number: &&ListedNumber| self.watched.contains(&number.e164);
-        let is_candidate = |number: &&ListedNumber| {
-            !is_watched(number) && self.class(number).is_some_and(|class| class.requirements.has_number_series)
-        };
-        let order = |number: &&ListedNumber| (number.updated_at, number.e164);
         let mut selected = Vec::new();
         if !self.options.number_statuses.is_empty() {
-            selected.extend(self.numbers.iter().filter(is_candidate));
-            let truncated = selected.len().saturating_sub(limit);
-            if truncated > 0 {
-                selected.select_nth_unstable_by_key(limit, order);
-                selected.truncate(limit);
-            }
-            inventory.truncated_numbers = Some(truncated as u64);
+            let is_candidate = |number: &&ListedNumber| {
+                !is_watched(number) && self.class(number).is_some_and(|class| class.requirements.has_number_series)
+            };
+            let mut oldest = OldestNumbers::new(self.options.number_limit);
+            self.numbers.iter().filter(is_candidate).for_each(|number| oldest.add(number));
+            let (numbers, truncated) = oldest.finish();
+            selected = numbers;
+            inventory.truncated_numbers = Some(truncated);
         }
         if !self.watched.is_empty() {
             selected.extend(self.numbers.iter().filter(is_watched));
         }
-        selected.sort_unstable_by_key(order);
+        selected.sort_unstable_by_key(update_order);
         inventory.numbers = selected.into_iter().filter_map(|number| self.details(number)).collect();
     }
 
@@ -180,8 +176,8 @@ impl ListingFold {
             application: text(labels.application),
             currency: text(class.currency),
             monthly_fee: class.monthly_fee.clone(),
-            updated_at: Some(number.updated_at).filter(|updated_at| *updated_at != UNKNOWN_TIME),
-            created_at: self.created_at.get(&number.e164).copied(),
+            updated_at: known_time(number.updated_at),
+            created_at: known_time(number.created_at),
         })
     }
 }
@@ -189,3 +185,44 @@ impl ListingFold {
 /// How many numbers have a label value and a class. Ids are counted, and resolved at the end, because hashing them is
 /// cheaper than comparing strings for every number.
 type LabelCounts = HashMap<(StringId, u32), u64, RandomState>;
+
+/// The least recently updated of many numbers, at most `limit`. Memory depends on the limit, not on how many there are.
+struct OldestNumbers<'a> {
+    limit: usize,
+    added: u64,
+    /// Contains the result, and at most as many other numbers.
+    candidates: Vec<&'a ListedNumber>,
+}
+
+impl<'a> OldestNumbers<'a> {
+    fn new(limit: usize) -> Self {
+        Self { limit, added: 0, candidates: Vec::new() }
+    }
+
+    fn add(&mut self, number: &'a ListedNumber) {
+        self.added += 1;
+        self.candidates.push(number);
+        if self.candidates.len() > self.limit.saturating_mul(2) {
+            self.truncate();
+        }
+    }
+
+    fn truncate(&mut self) {
+        if self.candidates.len() > self.limit {
+            self.candidates.select_nth_unstable_by_key(self.limit, update_order);
+            self.candidates.truncate(self.limit);
+        }
+    }
+
+    /// Returns the numbers in any order, and how many others were added.
+    fn finish(mut self) -> (Vec<&'a ListedNumber>, u64) {
+        self.truncate();
+        let truncated = self.added - self.candidates.len() as u64;
+        (self.candidates, truncated)
+    }
+}
+
+/// Returns the key that sorts the least recently updated numbers first.
+fn update_order(number: &&ListedNumber) -> (u32, E164) {
+    (number.updated_at, number.e164)
+}
