@@ -42,19 +42,23 @@ pub(super) fn assign_owners(
     }
     let warnings = coverage_warnings(path, entries, names.len());
 
+    // Each owner that not all accounts have, by account.
     let mut of_account: HashMap<&str, Vec<usize>> = HashMap::new();
-    for (index, owner) in entries.iter().enumerate() {
-        for account in owner.accounts.iter().map(|account| &*account.value).collect::<HashSet<_>>() {
+    let mut has_all_accounts = vec![true; entries.len()];
+    for ((index, owner), has_all) in entries.iter().enumerate().zip(&mut has_all_accounts) {
+        let accounts: HashSet<&str> = owner.accounts.iter().map(|account| &*account.value).collect();
+        *has_all = accounts.is_empty() || accounts.is_superset(&names);
+        for account in accounts.into_iter().filter(|_| !*has_all) {
             of_account.entry(account).or_default().push(index);
         }
     }
-    let owners = Owners::new(entries.iter().map(matcher).collect());
-    let has_all_accounts: Vec<bool> = entries.iter().map(|owner| owner.accounts.is_empty()).collect();
+    let owners = Owners::common(entries.iter().map(matcher).collect(), |owner| {
+        has_all_accounts.get(owner).copied().unwrap_or_default()
+    });
     let mut by_list: HashMap<&[usize], Arc<Owners>> = HashMap::new();
     for account in accounts {
         let list = of_account.get(&*account.name).map_or(&[][..], Vec::as_slice);
-        let applies = |owner| has_all_accounts.get(owner) == Some(&true) || list.binary_search(&owner).is_ok();
-        account.owners = by_list.entry(list).or_insert_with(|| Arc::new(owners.restricted(applies))).clone();
+        account.owners = by_list.entry(list).or_insert_with(|| Arc::new(owners.with_own(list))).clone();
     }
     let budgets = entries.iter().filter(|owner| !owner.budget.is_empty());
     OwnerSettings {

@@ -28,7 +28,7 @@ pub struct ChangeCounters {
     pub fee_decreases: u64,
     /// Numbers whose trunk or application changed.
     pub assignment_changes: u64,
-    /// Why the sums of the monthly fees changed. Every currency that was seen is present.
+    /// Why the sums of the monthly fees changed. Every currency that was listed is present, or `other`.
     pub fees: FeeMovements,
 }
 
@@ -49,28 +49,30 @@ impl Default for ChangeCounters {
 }
 
 impl ChangeCounters {
-    /// Adds the changes between two listings. At most `label_limit` pairs of statuses are counted separately; the
-    /// rest is counted as `other`.
+    /// Adds the changes between two listings, whose currencies have been added. At most `label_limit` pairs of statuses are
+    /// counted separately; the rest is counted as `other`.
     pub fn add(&mut self, difference: &ListingDifference, label_limit: usize) {
         self.added += difference.added;
         self.removed += difference.removed;
         self.fee_increases += difference.fee_increases;
         self.fee_decreases += difference.fee_decreases;
         self.assignment_changes += difference.assignment_changes;
-        self.fees.add_all(&difference.fees, label_limit);
+        self.fees.add_difference(&difference.fees);
         for (pair, count) in &difference.status_changes {
             let pair = self.limited(pair, label_limit);
             *self.statuses.entry(pair).or_default() += count;
         }
     }
 
-    /// Makes every currency and status of a listing present, so that their series begin at 0.
+    /// Makes every currency and status of a listing present, so that their series begin at 0, and decides which currencies
+    /// have label values of their own.
     pub fn add_labels(&mut self, numbers: &NumberStates, label_limit: usize) {
         let mut statuses: BTreeSet<_> = self.statuses.keys().flatten().cloned().collect();
-        for state in numbers.classes().iter().filter(|state| state.is_known()) {
-            self.fees.add_currency(&state.currency, label_limit);
-            statuses.insert(state.status.clone());
+        let known = || numbers.classes().iter().filter(|state| state.is_known());
+        if known().any(|state| self.fees.is_undecided(&state.currency)) {
+            self.fees.add_currencies(&numbers.numbers_by_currency(), label_limit);
         }
+        statuses.extend(known().map(|state| state.status.clone()));
         for from in &statuses {
             for to in statuses.iter().filter(|to| *to != from) {
                 let pair = self.limited(&[from.clone(), to.clone()], label_limit);
@@ -94,7 +96,7 @@ impl AddAssign<&Self> for ChangeCounters {
         self.fee_increases += other.fee_increases;
         self.fee_decreases += other.fee_decreases;
         self.assignment_changes += other.assignment_changes;
-        self.fees.add_all(&other.fees, usize::MAX);
+        self.fees += &other.fees;
         for (pair, count) in &other.statuses {
             *self.statuses.entry(pair.clone()).or_default() += count;
         }

@@ -1,6 +1,7 @@
 //! Why the sum of the monthly fees changed between two listings.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
 use std::sync::Arc;
 
@@ -53,6 +54,9 @@ pub struct FeeMovement {
 
 /// Amounts by currency and cause. For each currency, everything added minus everything removed is the change of the sum
 /// of the monthly fees.
+///
+/// The counters of an account have each currency that was listed, or `other`. They decide which currencies have label
+/// values of their own wherever fees are, because changes and sums only match if both have the same ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct FeeMovements(#[serde(with = "entries")] BTreeMap<(Arc<str>, FeeCause), FeeMovement>);
@@ -97,29 +101,60 @@ impl FeeMovements {
         *self.0.entry((currency.clone(), cause)).or_default() += movement;
     }
 
-    /// Adds other amounts. Beyond `limit` currencies, new ones are counted as `other`.
-    pub(super) fn add_all(&mut self, other: &Self, limit: usize) {
-        for ((currency, cause), movement) in &other.0 {
-            let currency = self.limited(currency, limit);
-            *self.0.entry((currency, *cause)).or_default() += movement.clone();
+    /// Adds the amounts of a difference.
+    pub(super) fn add_difference(&mut self, difference: &Self) {
+        for ((currency, cause), movement) in &difference.0 {
+            *self.0.entry((self.label_of(currency), *cause)).or_default() += movement.clone();
         }
     }
 
-    /// Makes a currency present with each cause, so that its series begin at 0.
-    pub(super) fn add_currency(&mut self, currency: &Arc<str>, limit: usize) {
-        let currency = self.limited(currency, limit);
-        for cause in FeeCause::ALL {
-            self.0.entry((currency.clone(), cause)).or_default();
+    /// Makes the currencies of a listing present with each cause, so that their series begin at 0. `numbers` has how many
+    /// numbers each currency has.
+    ///
+    /// This decides which currencies have label values of their own: up to `limit` of them, the first ones that are listed,
+    /// and of those that are listed together, the most frequent ones. Once a currency is `other`, so is each new one, even
+    /// if the limit is higher by then: the sum of a label value must not change because another currency is added to it or
+    /// leaves it.
+    pub fn add_currencies(&mut self, numbers: &BTreeMap<Arc<str>, u64>, limit: usize) {
+        let is_new = |(currency, numbers): &(&Arc<str>, &u64)| **numbers > 0 && !self.has(currency);
+        let (mut new, others): (Vec<_>, Vec<_>) =
+            numbers.iter().filter(is_new).partition(|(name, _)| ***name != *OTHER);
+        // The sort is stable, so ties keep their alphabetical order.
+        new.sort_by_key(|(_, numbers)| Reverse(**numbers));
+        let known: BTreeSet<_> = self.0.keys().map(|(currency, _)| currency).collect();
+        let free = if self.has(OTHER) { 0 } else { limit.saturating_sub(known.len()) };
+        let has_others = new.len() > free || !others.is_empty();
+        let own = new.into_iter().take(free).map(|(currency, _)| currency.clone());
+        let labels: Vec<Arc<str>> = own.chain(has_others.then(|| OTHER.into())).collect();
+        for (label, cause) in labels.iter().flat_map(|label| FeeCause::ALL.map(|cause| (label, cause))) {
+            self.0.entry((label.clone(), cause)).or_default();
         }
     }
 
-    /// Returns the label value for a currency.
-    fn limited(&self, currency: &Arc<str>, limit: usize) -> Arc<str> {
-        let is_known = FeeCause::ALL.iter().any(|cause| self.0.contains_key(&(currency.clone(), *cause)));
-        if is_known || self.0.len() < limit.saturating_mul(FeeCause::ALL.len()) {
-            currency.clone()
-        } else {
-            OTHER.into()
+    /// Returns the value of the `currency` label for a currency.
+    #[must_use]
+    pub fn label_of(&self, currency: &Arc<str>) -> Arc<str> {
+        if self.is_undecided(currency) || self.has(currency) { currency.clone() } else { OTHER.into() }
+    }
+
+    /// Returns whether it is still open if a currency has a label value of its own.
+    pub(super) fn is_undecided(&self, currency: &str) -> bool {
+        !self.has(currency) && !self.has(OTHER)
+    }
+
+    fn has(&self, label: &str) -> bool {
+        let first = (Arc::from(label), FeeCause::Purchase);
+        self.0.range(first..).next().is_some_and(|((currency, _), _)| **currency == *label)
+    }
+}
+
+impl AddAssign<&Self> for FeeMovements {
+    /// Adds what was counted by another run. A currency that is `other` in one of them is so in the sum.
+    fn add_assign(&mut self, other: &Self) {
+        let earlier = std::mem::take(self);
+        for ((currency, cause), movement) in earlier.0.iter().chain(&other.0) {
+            let label = earlier.label_of(&other.label_of(currency));
+            *self.0.entry((label, *cause)).or_default() += movement.clone();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The state of every number in a listing: what the next listing is compared with, and what a state file stores.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -169,6 +169,23 @@ impl NumberStates {
     #[must_use]
     pub fn numbers(&self) -> impl ExactSizeIterator<Item = StatedNumber> + Clone {
         self.numbers.iter().map(|number| self.resolve(*number))
+    }
+
+    /// Returns how many numbers each currency has.
+    pub(super) fn numbers_by_currency(&self) -> BTreeMap<Arc<str>, u64> {
+        let mut numbers_by_currency = BTreeMap::<Arc<str>, u64>::new();
+        let mut numbers_by_pair = vec![0; self.pairs.len()];
+        for (_, pair) in &self.numbers {
+            if let Some(numbers) = numbers_by_pair.get_mut(*pair as usize) {
+                *numbers += 1;
+            }
+        }
+        for ((class, _), numbers) in self.pairs.iter().zip(numbers_by_pair) {
+            if let Some(state) = self.classes.get(*class as usize).filter(|state| state.is_known()) {
+                *numbers_by_currency.entry(state.currency.clone()).or_default() += numbers;
+            }
+        }
+        numbers_by_currency
     }
 
     /// Takes over from an earlier listing what this one could not read.

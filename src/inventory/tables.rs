@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::serialized::entries;
-use super::{CollectorOptions, E164, Money, NumberStates, WatchedNumber};
+use super::{CollectorOptions, E164, FeeMovements, Money, NumberStates, WatchedNumber};
 use crate::tryvox::{Deviation, OptionalField, STATUSES};
 
 /// The label value that replaces all values beyond a limit.
@@ -158,17 +158,27 @@ impl Inventory {
         self
     }
 
-    /// Limits each label of each table to `limit` distinct values. The values that most numbers have are kept, the
-    /// others become `other`, and entries whose labels become equal are added up. Documented statuses are always
-    /// kept. Totals over a whole table do not change.
+    /// Returns how many numbers each currency has.
     #[must_use]
-    pub fn with_label_limit(mut self, limit: usize) -> Self {
-        limit_label_values(&mut self.groups, 0..4, limit, |totals: &GroupTotals| totals.numbers);
-        limit_label_values(&mut self.assignments, 0..3, limit, |totals: &GroupTotals| totals.numbers);
+    pub fn numbers_by_currency(&self) -> BTreeMap<Arc<str>, u64> {
+        let mut numbers_by_currency = BTreeMap::<Arc<str>, u64>::new();
+        for ([.., currency], totals) in &self.groups {
+            *numbers_by_currency.entry(currency.clone()).or_default() += totals.numbers;
+        }
+        numbers_by_currency
+    }
+
+    /// Limits each label of each table to `limit` distinct values, apart from currencies. The values that most numbers have
+    /// are kept, the others become `other`, and entries whose labels become equal are added up. Documented statuses are
+    /// always kept. Currencies have the labels of the `fees`. Totals over a whole table do not change.
+    #[must_use]
+    pub fn with_label_limit(mut self, limit: usize, fees: &FeeMovements) -> Self {
+        limit_totals(&mut self.groups, limit, fees);
+        limit_totals(&mut self.assignments, limit, fees);
         limit_label_values(&mut self.capabilities, 0..2, limit, |numbers: &u64| *numbers);
-        limit_label_values(&mut self.regions, 0..4, limit, |totals: &GroupTotals| totals.numbers);
-        limit_label_values(&mut self.trunks, 0..3, limit, |totals: &GroupTotals| totals.numbers);
-        limit_label_values(&mut self.applications, 0..3, limit, |totals: &GroupTotals| totals.numbers);
+        limit_totals(&mut self.regions, limit, fees);
+        limit_totals(&mut self.trunks, limit, fees);
+        limit_totals(&mut self.applications, limit, fees);
         // This table does not count the numbers of a status, so it keeps the statuses that the groups keep.
         let statuses: HashSet<Arc<str>> = self.groups.keys().map(|[_, _, status, _]| status.clone()).collect();
         for (status, updated_at) in std::mem::take(&mut self.oldest_update) {
@@ -178,6 +188,17 @@ impl Inventory {
         }
         self
     }
+}
+
+/// Limits all labels of a table whose last label is the currency, see [`Inventory::with_label_limit`].
+fn limit_totals<const N: usize>(table: &mut LabelTable<N, GroupTotals>, limit: usize, fees: &FeeMovements) {
+    for (mut labels, totals) in std::mem::take(table) {
+        if let Some(currency) = labels.last_mut() {
+            *currency = fees.label_of(currency);
+        }
+        *table.entry(labels).or_default() += totals;
+    }
+    limit_label_values(table, 0..N - 1, limit, |totals| totals.numbers);
 }
 
 /// Limits some labels of one table, see [`Inventory::with_label_limit`]. `count` returns how many numbers a value of the
@@ -240,7 +261,7 @@ mod tests {
             ("D", "active", 9),
             ("other", "active", 1),
         ]);
-        let after = before.clone().with_label_limit(3);
+        let after = before.clone().with_label_limit(3, &FeeMovements::default());
         // B has 3 numbers, C has 2, and `other` has 1 from the start.
         let expected = inventory(&[
             ("A", "active", 5),
@@ -251,14 +272,14 @@ mod tests {
             ("other", "lost", 0),
         ]);
         assert_eq!(after, expected);
-        assert_eq!(before.clone().with_label_limit(5), before);
+        assert_eq!(before.clone().with_label_limit(5, &FeeMovements::default()), before);
     }
 
     #[test]
     fn oldest_update_of_other_is_the_oldest_of_its_statuses() {
         let mut before = inventory(&[("A", "active", 5), ("A", "closed", 1), ("A", "lost", 2), ("A", "blocked", 1)]);
         before.oldest_update = oldest_update([("active", 9), ("closed", 3), ("lost", 5), ("blocked", 4)]);
-        let after = before.with_label_limit(2).oldest_update;
+        let after = before.with_label_limit(2, &FeeMovements::default()).oldest_update;
         assert_eq!(after, oldest_update([("active", 9), ("lost", 5), ("other", 3)]));
     }
 
@@ -267,6 +288,6 @@ mod tests {
         let statuses = [("A", "active", 0), ("A", "pending", 0), ("A", "suspended", 0)];
         let before = inventory(&[&statuses[..], &[("A", "blocked", 7)]].concat());
         let after = inventory(&[&statuses[..], &[("A", "other", 7)]].concat());
-        assert_eq!(before.with_label_limit(1), after);
+        assert_eq!(before.with_label_limit(1, &FeeMovements::default()), after);
     }
 }

@@ -123,7 +123,7 @@ impl PollReaction for AccountMetrics {
         let listing = previous.listing.as_deref().map(|rendered| {
             let content = snapshot.last_listing.as_ref().map(|last| &*last.content);
             let configured = content.map(|content| Listing {
-                owners: config.owners.totals(&content.numbers, config.collector.label_limit),
+                owners: config.owners.totals(&content.numbers, config.collector.label_limit, &snapshot.changes.fees),
                 watched: content.watched.clone(),
                 ..Listing::default()
             });

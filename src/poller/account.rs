@@ -14,9 +14,7 @@ use tokio::time::Instant;
 use super::history::History;
 use super::suspension::SuspensionTimer;
 use crate::config::{AccountConfig, PollOptions};
-use crate::inventory::{
-    ChangeCounters, CollectorOptions, InventorySummary, Listing, ListingDifference, NumberStates, WatchedStatus,
-};
+use crate::inventory::{ChangeCounters, InventorySummary, Listing, ListingDifference, NumberStates, WatchedStatus};
 use crate::tryvox::{Failure, FailureReason, ListingProgress, RequestStats, TryvoxClient};
 
 /// Counts of the polls of an account since the start, and how the last one went, maybe before the start.
@@ -161,18 +159,16 @@ impl AccountSnapshot {
         })
     }
 
-    /// Returns the snapshot that follows this one after a successful poll.
+    /// Returns the snapshot that follows this one after a successful poll, after which the counters are `changes`.
     pub(super) fn after_success(
         &self,
         poll: LastPoll,
         listing: LastListing,
+        changes: ChangeCounters,
         difference: Option<&ListingDifference>,
-        collector: &CollectorOptions,
     ) -> Self {
-        let (mut changes, mut history) = (self.changes.clone(), self.history.clone());
-        changes.add_labels(&listing.content.numbers, collector.label_limit);
+        let mut history = self.history.clone();
         if let Some(difference) = difference {
-            changes.add(difference, collector.label_limit);
             history.add_difference(poll.ended_at, difference);
         }
         Self { polls: self.polls.after_success(poll), changes, last_listing: Some(listing), history }

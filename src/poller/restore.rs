@@ -41,13 +41,15 @@ impl Poller {
     /// shows it.
     #[must_use]
     pub fn restore(&self, restored: RestoredAccount) -> Option<Arc<Listing>> {
-        let RestoredAccount { polls, changes, history, listing } = restored;
+        let RestoredAccount { polls, mut changes, history, listing } = restored;
         let config = self.account.config();
         let restored = listing.map(|RestoredListing { mut listing, listed_at, numbers }| {
             // The limits may be lower than those of the earlier run.
             let inventory = listing.inventory.with_number_limit(&config.collector, &config.watch);
-            listing.inventory = inventory.with_label_limit(config.collector.label_limit);
-            listing.owners = config.owners.totals(&numbers, config.collector.label_limit);
+            let label_limit = config.collector.label_limit;
+            changes.add_labels(&numbers, label_limit);
+            listing.inventory = inventory.with_label_limit(label_limit, &changes.fees);
+            listing.owners = config.owners.totals(&numbers, label_limit, &changes.fees);
             listing.watched = WatchedStatus::of_listing(&config.watch, &numbers, listing.is_exact(), &listing.watched);
             let content = Arc::new(ListingContent::new(&listing, &numbers));
             (Arc::new(listing), self.last_listing(content, listed_at))

@@ -19,7 +19,7 @@ use super::schedule::Schedule;
 use super::suspension::SuspensionTimer;
 use crate::blocking::run_blocking;
 use crate::config::AccountConfig;
-use crate::inventory::{Listing, ListingDifference, NumberStates, WatchedStatus};
+use crate::inventory::{ChangeCounters, FeeMovements, Listing, ListingDifference, NumberStates, WatchedStatus};
 use crate::tryvox::{ApiKeySource, Failure, FailureReason, PollKey};
 
 /// Time between two attempts to read a key after a poll that failed because it cannot be read.
@@ -78,6 +78,8 @@ struct ValidListing {
     numbers: Arc<NumberStates>,
     /// The previous valid listing and the changes since, if there is one.
     previous: Option<(Arc<NumberStates>, ListingDifference)>,
+    /// The counters after the listing.
+    changes: ChangeCounters,
 }
 
 impl Poller {
@@ -172,7 +174,9 @@ impl Poller {
             Ok(ListedNumbers { mut listing, numbers, .. }) => {
                 let config = config.clone();
                 let complete = move || {
-                    add_configured(&mut listing, &config, &numbers, &[]);
+                    let mut changes = ChangeCounters::default();
+                    changes.add_labels(&numbers, config.collector.label_limit);
+                    add_configured(&mut listing, &config, &numbers, &changes.fees, &[]);
                     listing
                 };
                 Ok(run_blocking(complete).await)
@@ -230,7 +234,8 @@ impl Poller {
         match listing {
             Ok(listed) => {
                 let label_limit = self.account.config().collector.label_limit;
-                let valid = run_blocking(move || ValidListing::new(listed, previous, label_limit)).await;
+                let changes = self.account.snapshot().changes.clone();
+                let valid = run_blocking(move || ValidListing::new(listed, previous, changes, label_limit)).await;
                 PollOutcome { result: Ok(valid), pages }
             }
             Err(failure) => {
@@ -249,17 +254,17 @@ impl Poller {
         valid: ValidListing,
         watched: &[WatchedStatus],
     ) -> Option<Arc<NumberStates>> {
-        let ValidListing { mut listing, numbers, previous } = valid;
+        let ValidListing { mut listing, numbers, previous, changes } = valid;
         let previous = previous.as_ref().map(|(numbers, difference)| PreviousListing { numbers, difference });
         let difference = previous.map(|previous| previous.difference);
         let publishing = self.account.start_publishing();
         let (before, config) = (self.account.snapshot(), self.account.config());
         let watched_before = before.last_listing.as_ref().map_or(watched, |last| &last.content.watched);
-        add_configured(&mut listing, &config, &numbers, watched_before);
+        add_configured(&mut listing, &config, &numbers, &changes.fees, watched_before);
         let content = Arc::new(ListingContent::new(&listing, &numbers));
         let suspended = SuspensionTimer::start(self.suspended);
         let last_listing = LastListing::new(content, Instant::now(), suspended, &config.poll);
-        let snapshot = Arc::new(before.after_success(poll, last_listing, difference, &config.collector));
+        let snapshot = Arc::new(before.after_success(poll, last_listing, changes, difference));
         let listing = Arc::new(listing);
         let new_listing = Some(NewListing { listing: &listing, numbers: &numbers, previous });
         let publication = Publication { account: &self.account, snapshot: &snapshot, new_listing };
@@ -299,24 +304,34 @@ fn add_configured(
     listing: &mut Listing,
     config: &AccountConfig,
     numbers: &NumberStates,
+    fees: &FeeMovements,
     watched_before: &[WatchedStatus],
 ) {
-    listing.owners = config.owners.totals(numbers, config.collector.label_limit);
+    listing.owners = config.owners.totals(numbers, config.collector.label_limit, fees);
     listing.watched = WatchedStatus::of_listing(&config.watch, numbers, listing.is_exact(), watched_before);
 }
 
 impl ValidListing {
-    /// Compares the listing with the `previous` one, and limits its label values. What could not be read of a number is
-    /// as in the previous listing.
-    fn new(listed: ListedNumbers, previous: Option<Arc<NumberStates>>, label_limit: usize) -> Self {
+    /// Compares the listing with the `previous` one, counts the changes, and limits the label values. What could not be read
+    /// of a number is as in the previous listing. `changes` are the counters before.
+    fn new(
+        listed: ListedNumbers,
+        previous: Option<Arc<NumberStates>>,
+        mut changes: ChangeCounters,
+        label_limit: usize,
+    ) -> Self {
         let ListedNumbers { mut listing, mut numbers, unreadable, .. } = listed;
         numbers.carry_over(previous.as_deref(), &unreadable);
         let previous = previous.map(|previous| {
             let difference = ListingDifference::between(&previous, &numbers);
             (previous, difference)
         });
-        listing.inventory = listing.inventory.with_label_limit(label_limit);
-        Self { listing, numbers: Arc::new(numbers), previous }
+        changes.add_labels(&numbers, label_limit);
+        if let Some((_, difference)) = &previous {
+            changes.add(difference, label_limit);
+        }
+        listing.inventory = listing.inventory.with_label_limit(label_limit, &changes.fees);
+        Self { listing, numbers: Arc::new(numbers), previous, changes }
     }
 }
 

@@ -5,8 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tryvox_exporter::inventory::Listing;
-use tryvox_exporter::inventory::{CollectorOptions, ListingDifference, ListingFold};
+use tryvox_exporter::inventory::{CollectorOptions, FeeMovements, Listing, ListingDifference, ListingFold};
 use tryvox_exporter::metrics::render_listing;
 use tryvox_exporter::tryvox::{GenerationWindow, ListingPage, PageText, STATUSES};
 
@@ -34,7 +33,7 @@ pub(crate) fn listing(bytes: &[u8]) {
     assert!(folded.unreadable_numbers.is_sorted_by(|a, b| a < b));
     states.carry_over(Some(&states.clone()), &folded.unreadable_numbers);
     assert_eq!(ListingDifference::between(&states, &states), ListingDifference::default());
-    let inventory = folded.inventory.with_label_limit(3);
+    let inventory = folded.inventory.with_label_limit(3, &FeeMovements::default());
 
     // Invalid records of a number count on one page only.
     assert!((inventory.invalid..=records).contains(&logged_records));

@@ -1,0 +1,256 @@
+//! Owners by what they match, for lookups whose cost does not depend on how many owners there are.
+//!
+//! Each pattern, trunk and application is a node with the owners that name it. The parent of a pattern is the longest prefix
+//! that covers it, so the owners of a number are those of one node and of its ancestors. Nothing is copied from a node to
+//! another: the size is linear in the number of matchers.
+
+use std::collections::{BTreeMap, HashMap};
+
+use foldhash::fast::RandomState;
+
+use super::number_pattern::PatternPlace;
+use super::owner_matcher::OwnerMatcher;
+use super::{Assignment, E164, NumberPattern};
+
+/// An index into the owners, in the order of the configuration.
+pub(super) type OwnerIndex = u32;
+
+type NodeIndex = u32;
+
+/// The node of the owners that have every number of their countries.
+const ROOT: NodeIndex = 0;
+
+/// Some owners of a configuration, by what they match.
+#[derive(Debug, Default)]
+pub(super) struct OwnerTree {
+    /// The root, a node for each of the patterns in the same order, and nodes of trunks and applications.
+    nodes: Vec<Node>,
+    /// In ascending order.
+    patterns: Vec<PatternPlace>,
+    by_trunk: HashMap<String, NodeIndex, RandomState>,
+    by_application: HashMap<String, NodeIndex, RandomState>,
+}
+
+#[derive(Debug)]
+struct Node {
+    /// The node whose owners also have the numbers of this one; the root is its own parent.
+    parent: NodeIndex,
+    candidates: Candidates,
+}
+
+/// The owners that name the same pattern, trunk or application, in order.
+#[derive(Debug, Default)]
+struct Candidates {
+    owners: Vec<OwnerIndex>,
+    /// Whether the last owner has the numbers of every country, so that later ones never have any.
+    is_complete: bool,
+}
+
+impl Candidates {
+    fn add(&mut self, owner: OwnerIndex, matcher: &OwnerMatcher) {
+        if !self.is_complete && self.owners.last() != Some(&owner) {
+            self.owners.push(owner);
+            self.is_complete = matcher.countries.is_empty();
+        }
+    }
+}
+
+impl OwnerTree {
+    /// Creates the tree of some owners, which are in order.
+    pub(super) fn new<'a>(owners: impl Iterator<Item = (OwnerIndex, &'a OwnerMatcher)>) -> Self {
+        let mut of_countries = Candidates::default();
+        let mut by_pattern = BTreeMap::<PatternPlace, Candidates>::new();
+        let (mut by_trunk, mut by_application) = <(BTreeMap<&str, Candidates>, BTreeMap<&str, Candidates>)>::default();
+        for (owner, matcher) in owners {
+            for pattern in &matcher.numbers {
+                by_pattern.entry(pattern.place()).or_default().add(owner, matcher);
+            }
+            for trunk in &matcher.trunks {
+                by_trunk.entry(trunk).or_default().add(owner, matcher);
+            }
+            for application in &matcher.applications {
+                by_application.entry(application).or_default().add(owner, matcher);
+            }
+            if matcher.has_every_number() {
+                of_countries.add(owner, matcher);
+            }
+        }
+
+        let mut nodes = vec![Node { parent: ROOT, candidates: of_countries }];
+        let mut patterns = Vec::with_capacity(by_pattern.len());
+        // The patterns that cover the last one, from the shortest to itself, with their nodes.
+        let mut covering: Vec<(PatternPlace, NodeIndex)> = Vec::new();
+        for (place, candidates) in by_pattern {
+            while covering.pop_if(|(last, _)| !last.covers(place)).is_some() {}
+            let parent = covering.last().map_or(ROOT, |(_, node)| *node);
+            covering.push((place, index(nodes.len())));
+            nodes.push(Node { parent, candidates });
+            patterns.push(place);
+        }
+        let mut add_nodes = |candidates: BTreeMap<&str, Candidates>| {
+            let add = |(id, candidates): (&str, Candidates)| {
+                nodes.push(Node { parent: ROOT, candidates });
+                (id.to_owned(), index(nodes.len() - 1))
+            };
+            candidates.into_iter().map(add).collect()
+        };
+        let (by_trunk, by_application) = (add_nodes(by_trunk), add_nodes(by_application));
+        Self { nodes, patterns, by_trunk, by_application }
+    }
+
+    /// Returns whether no owner has any number.
+    pub(super) fn is_empty(&self) -> bool {
+        self.nodes.iter().all(|node| node.candidates.owners.is_empty())
+    }
+
+    /// Returns the nodes of the trunk and the application, and the root for one that no owner names.
+    pub(super) fn nodes_of_assignment(&self, assignment: &Assignment) -> [NodeIndex; 2] {
+        [(&self.by_trunk, &assignment.trunk), (&self.by_application, &assignment.application)]
+            .map(|(nodes, id)| id.as_ref().and_then(|id| nodes.get(&**id)).copied().unwrap_or(ROOT))
+    }
+}
+
+/// A country that is looked up, with a number that stands for it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Country<'a> {
+    pub(super) id: u32,
+    pub(super) name: &'a str,
+}
+
+/// Lookups of one listing in a tree: what follows from a node and a country is found once.
+pub(super) struct OwnerLookup<'a> {
+    tree: &'a OwnerTree,
+    /// All owners of the configuration.
+    matchers: &'a [OwnerMatcher],
+    /// How many patterns are not after the last number that was looked up.
+    position: usize,
+    /// The first owner by node and country.
+    first_owners: HashMap<(NodeIndex, u32), Option<OwnerIndex>, RandomState>,
+}
+
+impl<'a> OwnerLookup<'a> {
+    pub(super) fn new(tree: &'a OwnerTree, matchers: &'a [OwnerMatcher]) -> Self {
+        Self { tree, matchers, position: 0, first_owners: HashMap::default() }
+    }
+
+    /// Returns the first owner of a number; `assignment` is what [`OwnerTree::nodes_of_assignment`] returns.
+    pub(super) fn first_owner(
+        &mut self,
+        e164: E164,
+        country: Country<'_>,
+        assignment: [NodeIndex; 2],
+    ) -> Option<OwnerIndex> {
+        // The root is an ancestor of the pattern's node.
+        let node = self.node_of_number(e164);
+        let by_number = self.first_owner_of_node(node, country);
+        let by_assignment = assignment.map(|node| match node {
+            ROOT => None,
+            node => self.first_owner_of_node(node, country),
+        });
+        [by_number].into_iter().chain(by_assignment).flatten().min()
+    }
+
+    /// Returns the node of the longest pattern that matches the number, or the root.
+    fn node_of_number(&mut self, e164: E164) -> NodeIndex {
+        let (place, OwnerTree { nodes, patterns, .. }) = (NumberPattern::Exact(e164).place(), self.tree);
+        // Numbers are looked up in ascending order, which is that of their places among numbers of the same length.
+        let last = self.position.checked_sub(1).and_then(|last| patterns.get(last));
+        let start = if last.is_some_and(|last| *last <= place) { self.position } else { 0 };
+        self.position = start + count_until(patterns.get(start..).unwrap_or_default(), place);
+        // All patterns that match the number are ancestors of the last one that is not after it.
+        let mut node = self.position;
+        while let Some(pattern) = node.checked_sub(1).and_then(|pattern| patterns.get(pattern)) {
+            if pattern.covers(place) {
+                break;
+            }
+            node = nodes.get(node).map_or(ROOT, |node| node.parent) as usize;
+        }
+        index(node)
+    }
+
+    /// Returns the first owner in the country of a node and its ancestors.
+    fn first_owner_of_node(&mut self, node: NodeIndex, country: Country<'_>) -> Option<OwnerIndex> {
+        if let Some(known) = self.first_owners.get(&(node, country.id)) {
+            return *known;
+        }
+        let Node { parent, candidates } = self.tree.nodes.get(node as usize)?;
+        let has_country = |owner: &OwnerIndex| {
+            self.matchers.get(*owner as usize).is_some_and(|matcher| matcher.matches_country(country.name))
+        };
+        let own = candidates.owners.iter().copied().find(has_country);
+        // There are at most as many ancestors as a number has digits, and the root.
+        let inherited = if node == ROOT { None } else { self.first_owner_of_node(*parent, country) };
+        let first = [own, inherited].into_iter().flatten().min();
+        self.first_owners.insert((node, country.id), first);
+        first
+    }
+}
+
+/// Returns how many patterns at the beginning are not after a place.
+///
+/// This is an exponential search. Its cost is the logarithm of the result, so a small account does not visit all patterns,
+/// and a large one visits each about once.
+fn count_until(patterns: &[PatternPlace], place: PatternPlace) -> usize {
+    let is_until = |pattern: &PatternPlace| *pattern <= place;
+    let mut bound = 1;
+    while patterns.get(bound - 1).is_some_and(is_until) {
+        bound *= 2;
+    }
+    patterns.get(..bound.min(patterns.len())).unwrap_or_default().partition_point(is_until)
+}
+
+/// Converts an index; memory runs out before it does not fit.
+fn index(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the number of nodes and the number of their candidates.
+    fn size(matchers: &[OwnerMatcher]) -> [usize; 2] {
+        let OwnerTree { nodes, patterns, .. } = OwnerTree::new((0..).zip(matchers));
+        assert!(patterns.len() < nodes.len());
+        [nodes.len(), nodes.iter().map(|node| node.candidates.owners.len()).sum()]
+    }
+
+    /// Returns owners that all have `+1*`, nine more nested prefixes and numbers, and these countries.
+    fn overlapping_owners(countries: &[&str]) -> Vec<OwnerMatcher> {
+        let owner = |owner: usize| {
+            let nested = (2..=8).map(|length| format!("{}*", &"+1415555"[..length]));
+            let numbers = nested.chain([format!("+1415555{owner:04}"), format!("+1415555{owner:04}*")]);
+            OwnerMatcher {
+                name: format!("owner {owner}").into(),
+                countries: countries.iter().map(|country| (*country).to_owned()).collect(),
+                numbers: numbers.map(|pattern| pattern.parse().unwrap()).collect(),
+                trunks: [format!("trk_{}", owner % 10)].into(),
+                ..OwnerMatcher::default()
+            }
+        };
+        (0..1_000).map(owner).collect()
+    }
+
+    #[test]
+    fn size_is_linear_in_the_number_of_matchers_even_if_all_overlap() {
+        // The root, the nested prefixes, the trunks, and two patterns of each owner.
+        let nodes = 1 + 7 + 10 + 2_000;
+        assert_eq!(size(&overlapping_owners(&[])), [nodes, nodes - 1], "the first owner hides the others");
+        assert_eq!(size(&overlapping_owners(&["US"])), [nodes, 1_000 * 10], "one candidate for each matcher");
+    }
+
+    #[test]
+    fn candidates_of_a_node_are_compared_once_for_each_country() {
+        let mut matchers = overlapping_owners(&["DE"]);
+        matchers.push(OwnerMatcher { name: "everything".into(), ..OwnerMatcher::default() });
+        let tree = OwnerTree::new((0..).zip(&matchers));
+        let mut lookup = OwnerLookup::new(&tree, &matchers);
+        for number in 0..10_000_u64 {
+            let e164 = E164::from_integer(114_155_550_000 + number).unwrap();
+            let owner = lookup.first_owner(e164, Country { id: 0, name: "US" }, [ROOT; 2]);
+            assert_eq!(owner, Some(1_000));
+        }
+        // The prefixes, the root and the two patterns of each owner, of which the exact one has the number.
+        assert_eq!(lookup.first_owners.len(), 1 + 7 + 2_000);
+    }
+}
