@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex};
 use fastrand::Rng;
 use rustix::process::Signal;
 
+use crate::common::accounts::ConfigFile;
 use crate::common::api::{MockApi, page, record};
 use crate::common::expected::Series;
 use crate::common::{Scrape, ServerProcess, seed};
+use crate::owners::{reload, start};
 
 /// A number in the model, with its fee in thousandths.
 #[derive(Debug, Clone, PartialEq)]
@@ -229,45 +231,121 @@ async fn movements_are_exact_and_add_up_to_the_change_of_the_sums_over_restarts(
     assert_eq!(used, CAUSES.into(), "each cause adds and removes");
 }
 
-/// Beyond the limit of label values, the movements of new currencies are added up as `other`.
+/// The families that have fees by currency.
+const FEE_FAMILIES: [&str; 6] = [
+    "tryvox_monthly_fees",
+    "tryvox_assignment_monthly_fees",
+    "tryvox_region_monthly_fees",
+    "tryvox_trunk_monthly_fees",
+    "tryvox_application_monthly_fees",
+    "tryvox_owner_monthly_fees",
+];
+
+fn limited_config(url: &str, label_limit: usize) -> String {
+    format!(
+        "tryvox: {{url: '{url}', rate_limit: 0}}\n\
+         poll: {{interval: 20ms, timeout: 30s, max_discrepancy: 1}}\n\
+         collector: {{label_limit: {label_limit}, region: true, trunk: true, application: true}}\n\
+         state: {{file: state.db}}\n\
+         accounts: [{{account_id: acc_demo}}]\n\
+         owners: [{{name: west, numbers: ['+1415*']}}]\n"
+    )
+}
+
+fn currency_labels(series: &Series) -> BTreeSet<String> {
+    series
+        .keys()
+        .map(|series| series.split("currency=\"").nth(1).unwrap().split('"').next().unwrap().to_owned())
+        .collect()
+}
+
+/// Checks that the movements of each label value, which may stand for several currencies, add up to the change of its sums
+/// since the first listing, in each family of fees. Returns the label values.
+fn assert_sums_add_up(scrape: &Scrape, model: &Model, first: &BTreeMap<&'static str, i64>) -> BTreeSet<String> {
+    let movements = movement_series(scrape);
+    let labels = currency_labels(&movements);
+    let is_of =
+        |label: &str, currency: &str| if labels.contains(currency) { label == currency } else { label == "other" };
+    let sum = |sums: &BTreeMap<&'static str, i64>, label: &str| -> i64 {
+        sums.iter().filter(|(currency, _)| is_of(label, currency)).map(|(_, sum)| sum).sum()
+    };
+    for label in &labels {
+        let now = sum(&model.sums(), label);
+        let [added, removed] = ["added", "removed"]
+            .map(|direction| thousandths(scrape, &format!("tryvox_monthly_fees_{direction}_total"), label));
+        assert_eq!(added - removed, now - sum(first, label), "{label}");
+        for family in FEE_FAMILIES {
+            assert_eq!(thousandths(scrape, family, label), now, "{family} {label}");
+        }
+    }
+    for family in FEE_FAMILIES {
+        let of_sums = currency_labels(&scrape.family(family));
+        assert!(of_sums.is_subset(&labels), "{family}: {of_sums:?} {labels:?}");
+    }
+    // Exactly these movements, by cause.
+    let mut expected = Model::default();
+    for ((currency, cause), [added, removed]) in &model.movements {
+        let label = if labels.contains(*currency) { currency } else { "other" };
+        let movement = expected.movements.entry((label, cause)).or_default();
+        *movement = [movement[0] + added, movement[1] + removed];
+    }
+    assert_eq!(movements, expected.series());
+    labels
+}
+
+/// Random lives with more currencies than label values, over restarts and reloads that also change the limit.
 #[tokio::test]
-async fn movements_beyond_the_label_limit_are_added_up() {
+async fn movements_of_each_label_value_add_up_to_the_change_of_its_sums_beyond_the_limit() {
     let mut rng = Rng::with_seed(seed());
-    let currencies = ["USD", "EUR", "JPY", "GBP", "SEK"];
+    let currencies = ["USD", "EUR", "JPY", "GBP", "SEK", "CHF", "PLN"];
     let numbers = Arc::new(Mutex::new(Numbers::new()));
-    live(&mut rng, &mut numbers.lock().unwrap(), &currencies[..1]);
+    let first_currencies = rng.usize(2..=currencies.len());
+    (0..6).for_each(|_| live(&mut rng, &mut numbers.lock().unwrap(), &currencies[..first_currencies]));
     let api = start_api(&numbers).await;
-    let options = [&OPTIONS[..], &["--collector.label-limit=2"]].concat();
-    let mut exporter = ServerProcess::exporter(&api.url(), &options).await;
+    let limit = rng.usize(1..4);
+    let file = ConfigFile::new(&limited_config(&api.url(), limit));
+    let mut exporter = start(&file, &[]).await;
     exporter.wait_for_polls(1).await;
     let mut model = Model::default();
     model.add_listing(&numbers.lock().unwrap());
-    for _ in 0..25 {
+    let first = model.sums();
+
+    // The most frequent ones have label values of their own.
+    let mut counts = BTreeMap::<&str, usize>::new();
+    model.known.values().for_each(|number| *counts.entry(number.currency).or_default() += 1);
+    let mut frequent: Vec<_> = counts.into_iter().collect();
+    frequent.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let mut expected: BTreeSet<_> = frequent.iter().take(limit).map(|(name, _)| (*name).to_owned()).collect();
+    expected.extend((frequent.len() > limit).then(|| "other".to_owned()));
+    let mut labels = assert_sums_add_up(&exporter.scrape().await, &model, &first);
+    assert_eq!(labels, expected);
+
+    for round in 0..48 {
+        match round % 8 {
+            3 => {
+                exporter.stop(if rng.bool() { Signal::TERM } else { Signal::KILL }).await;
+                file.write(&limited_config(&api.url(), rng.usize(1..6)));
+                exporter = start(&file, &[]).await;
+                // The restored listing, or that of the first poll.
+                assert_sums_add_up(&exporter.scrape().await, &model, &first);
+                exporter.wait_for_polls(1).await;
+            }
+            6 => {
+                reload(&exporter, &file, &limited_config(&api.url(), rng.usize(1..6))).await;
+                assert_sums_add_up(&exporter.scrape().await, &model, &first);
+            }
+            _ => {}
+        }
         {
             let mut numbers = numbers.lock().unwrap();
             live(&mut rng, &mut numbers, &currencies);
             model.add_listing(&numbers);
         }
         wait_for_new_poll(&mut exporter).await;
-        let scrape = exporter.scrape().await;
-        let series = movement_series(&scrape);
-        let currency = |series: &str| series.split("currency=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
-        let own: BTreeSet<_> = series.keys().map(|series| currency(series)).filter(|name| name != "other").collect();
-        assert!(own.len() <= 2, "{own:?}");
-        let mut expected = Model::default();
-        for ((currency, cause), [added, removed]) in &model.movements {
-            let currency = if own.contains(*currency) { currency } else { "other" };
-            let movement = expected.movements.entry((currency, cause)).or_default();
-            *movement = [movement[0] + added, movement[1] + removed];
-        }
-        assert_eq!(series, expected.series());
+        let now = assert_sums_add_up(&exporter.scrape().await, &model, &first);
+        assert!(now.is_superset(&labels), "{labels:?} {now:?}");
+        assert!(now == labels || !labels.contains("other"), "{labels:?} {now:?}");
+        labels = now;
     }
-    scrape_has_limit(&exporter.scrape().await);
-}
-
-/// More currencies were seen than the limit allows.
-fn scrape_has_limit(scrape: &Scrape) {
-    assert!(
-        scrape.0.contains(r#"tryvox_monthly_fees_added_total{account="acc_demo",currency="other",cause="purchase"}"#)
-    );
+    assert!(labels.contains("other"), "{labels:?}");
 }

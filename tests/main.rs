@@ -34,6 +34,7 @@ mod listening;
 mod mixin;
 mod model;
 mod mutations;
+mod number_times;
 mod once;
 mod outages;
 mod output_file;

@@ -10,6 +10,7 @@
 
 mod list;
 mod measure;
+mod owners;
 mod process;
 mod state;
 mod table;
@@ -22,6 +23,7 @@ use measure::{
     Workload, measure_memory, measure_polls, measure_polls_with_latency, measure_scrape_latency, measure_scrape_rate,
     measure_startup,
 };
+use owners::measure_owners;
 use state::measure_state;
 use table::Row;
 
@@ -35,6 +37,7 @@ const MEASUREMENTS: [(&str, Measurement); 8] = [
     ("scrapes", measure_scrape_rate),
     ("lateness", measure_scrape_latency),
     ("memory", measure_memory),
+    ("owners", measure_owners),
     ("state", measure_state),
     ("list", measure_list),
     ("start", measure_startup),
