@@ -244,7 +244,7 @@ const FEE_FAMILIES: [&str; 6] = [
 fn limited_config(url: &str, label_limit: usize) -> String {
     format!(
         "tryvox: {{url: '{url}', rate_limit: 0}}\n\
-         poll: {{interval: 20ms, timeout: 30s, max_discrepancy: 1}}\n\
+         poll: {{interval: 20ms, timeout: 30s, stale_after: 1h, max_discrepancy: 1}}\n\
          collector: {{label_limit: {label_limit}, region: true, trunk: true, application: true}}\n\
          state: {{file: state.db}}\n\
          accounts: [{{account_id: acc_demo}}]\n\
