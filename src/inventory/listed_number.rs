@@ -21,6 +21,13 @@ pub(super) struct ListedNumber {
 
 const _: () = assert!(size_of::<ListedNumber>() == 28);
 
+impl ListedNumber {
+    /// Returns the key that sorts the least recently updated numbers first.
+    pub(super) fn update_order(&self) -> (u32, E164) {
+        (self.updated_at, self.e164)
+    }
+}
+
 /// Stands for a time that the API did not send, that no collector needs, or that is not between 1970 and 2106.
 pub(super) const UNKNOWN_TIME: u32 = u32::MAX;
 

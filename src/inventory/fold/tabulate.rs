@@ -9,7 +9,7 @@ use super::ListingFold;
 use crate::inventory::class::{NumberClass, OptionalLabels};
 use crate::inventory::interner::StringId;
 use crate::inventory::listed_number::{ListedNumber, UNKNOWN_TIME, known_time};
-use crate::inventory::{CollectorOptions, E164, GroupTotals, Inventory, LabelTable, Money, NumberDetails};
+use crate::inventory::{CollectorOptions, GroupTotals, Inventory, LabelTable, Money, NumberDetails};
 use crate::tryvox::{Deviation, OptionalField};
 
 impl ListingFold {
@@ -159,7 +159,7 @@ impl ListingFold {
         if !self.watched.is_empty() {
             selected.extend(self.numbers.iter().filter(is_watched));
         }
-        selected.sort_unstable_by_key(update_order);
+        selected.sort_unstable_by_key(|number| number.update_order());
         inventory.numbers = selected.into_iter().filter_map(|number| self.details(number)).collect();
     }
 
@@ -209,7 +209,7 @@ impl<'a> OldestNumbers<'a> {
 
     fn truncate(&mut self) {
         if self.candidates.len() > self.limit {
-            self.candidates.select_nth_unstable_by_key(self.limit, update_order);
+            self.candidates.select_nth_unstable_by_key(self.limit, |number| number.update_order());
             self.candidates.truncate(self.limit);
         }
     }
@@ -220,9 +220,4 @@ impl<'a> OldestNumbers<'a> {
         let truncated = self.added - self.candidates.len() as u64;
         (self.candidates, truncated)
     }
-}
-
-/// Returns the key that sorts the least recently updated numbers first.
-fn update_order(number: &&ListedNumber) -> (u32, E164) {
-    (number.updated_at, number.e164)
 }
