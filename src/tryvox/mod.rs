@@ -13,7 +13,7 @@
 //! poll), `retry` (whether an attempt is repeated), `sender` (one request), `gate`, `pacer` and `fair_limit` (when it
 //! may start), `transport` (the network), `response`, `message`, `body` and `wire` (what comes back), `timer` (the
 //! timeout of a request). Each imports only files further down, and those on their own: `urls`, `key`, `redaction`,
-//! `proxy`, `failure`, `request_stats`, `options`.
+//! `proxy`, `resolver`, `failure`, `request_stats`, `options`.
 
 mod body;
 mod client;
@@ -28,6 +28,7 @@ mod poll_key;
 mod proxy;
 mod redaction;
 mod request_stats;
+mod resolver;
 mod response;
 mod retry;
 mod sender;

@@ -20,6 +20,7 @@ use url::Origin;
 use super::body::ResponseBody;
 use super::failure::{Failure, FailureReason, error_chain, root_cause};
 use super::proxy::Proxy;
+use super::resolver::SystemResolver;
 use super::response::ApiResponse;
 
 /// Time without a sign of life on an HTTP/2 connection with requests in flight after which it is pinged.
@@ -53,11 +54,15 @@ pub trait Transport: fmt::Debug + Send + Sync {
 /// The HTTP clients that all accounts share: a connection pool for each origin.
 ///
 /// A request fails unless [`prepare`](Self::prepare) was called with a URL of its origin.
-#[derive(Default)]
 pub struct HttpClients {
     pools: Mutex<HashMap<Origin, ConnectionPool>>,
-    /// Resolves host names; `None` for the system's resolver.
-    resolver: Option<Arc<dyn Resolve>>,
+    resolver: Arc<dyn Resolve>,
+}
+
+impl Default for HttpClients {
+    fn default() -> Self {
+        Self::with_resolver(Arc::new(SystemResolver))
+    }
 }
 
 impl fmt::Debug for HttpClients {
@@ -78,7 +83,7 @@ impl HttpClients {
     /// Creates clients that resolve host names in their own way.
     #[must_use]
     pub fn with_resolver(resolver: Arc<dyn Resolve>) -> Self {
-        Self { pools: Mutex::default(), resolver: Some(resolver) }
+        Self { pools: Mutex::default(), resolver }
     }
 
     /// Creates a connection pool for each origin of the URLs, if there is none yet.
@@ -140,23 +145,20 @@ impl Transport for HttpClients {
 }
 
 /// Creates a client, which has a connection pool of its own.
-fn http_client(https: bool, resolver: Option<Arc<dyn Resolve>>) -> Result<reqwest::Client, String> {
+fn http_client(https: bool, resolver: Arc<dyn Resolve>) -> Result<reqwest::Client, String> {
     // This fails only if a provider is installed already, and then that one is used.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = reqwest::Client::builder()
         .user_agent(concat!("tryvox-exporter/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
+        .dns_resolver(resolver)
         .http2_keep_alive_interval(PING_INTERVAL)
         .http2_keep_alive_timeout(PING_TIMEOUT)
         // Every request is counted by the caller, so the library must not repeat one on its own.
         .retry(reqwest::retry::never());
     // A proxy could read the key of a plain HTTP request. Without TLS there are no certificates to load.
     let builder = if https { builder } else { builder.no_proxy().tls_certs_only([]) };
-    let builder = match resolver {
-        Some(resolver) => builder.dns_resolver(resolver),
-        None => builder,
-    };
     builder.build().map_err(|error| {
         format!("cannot set up TLS: {}; check that the package ca-certificates is installed", root_cause(&error))
     })
