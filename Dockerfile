@@ -8,6 +8,7 @@ RUN apt-get update \
 WORKDIR /src
 # Build the dependencies in a layer of their own, which is rebuilt only when they change.
 COPY Cargo.toml Cargo.lock build.rs askama.toml ./
+COPY .cargo .cargo
 RUN mkdir -p src tests/shipping benches/compare \
     && touch src/lib.rs tests/main.rs tests/shipping/main.rs benches/decoders.rs benches/stages.rs benches/compare/main.rs \
     && echo 'fn main() {}' > src/main.rs \
@@ -26,10 +27,16 @@ RUN mkdir /state \
 FROM scratch
 ARG VERSION=0.1.0
 ARG REVISION=unknown
+ARG CREATED=1970-01-01T00:00:00Z
 LABEL org.opencontainers.image.title="tryvox-exporter" \
       org.opencontainers.image.description="Prometheus exporter for the phone numbers that a company rents from TryVox" \
       org.opencontainers.image.source="https://github.com/tryvox-exporter/tryvox-exporter" \
+      org.opencontainers.image.url="https://github.com/tryvox-exporter/tryvox-exporter" \
+      org.opencontainers.image.documentation="https://github.com/tryvox-exporter/tryvox-exporter/blob/main/docs/README.md" \
+      org.opencontainers.image.vendor="The tryvox-exporter developers" \
+      org.opencontainers.image.authors="The tryvox-exporter developers" \
       org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.created="$CREATED" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION"
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt

@@ -1,6 +1,6 @@
 //! Compares the exporter with a plain `client_golang` exporter for the same API: the cost of a poll and of a scrape,
 //! memory use and startup time. Both run on the same machine in the same run. Targets are ratios between the two, or
-//! limits that depend little on the machine.
+//! limits that depend little on the machine. The exporter is the static binary as it is shipped.
 //!
 //! `make bench` measures and writes `target/bench.md`; `cargo test --benches` runs every measurement once with a tiny
 //! workload and ignores the results. `cargo bench --bench compare -- poll` runs a single measurement.
@@ -20,8 +20,8 @@ use std::process::Command;
 
 use list::measure_list;
 use measure::{
-    Workload, measure_memory, measure_polls, measure_polls_with_latency, measure_scrape_latency, measure_scrape_rate,
-    measure_startup,
+    Workload, measure_binaries, measure_memory, measure_polls, measure_polls_with_latency, measure_scrape_latency,
+    measure_scrape_rate, measure_startup,
 };
 use owners::measure_owners;
 use state::measure_state;
@@ -33,6 +33,7 @@ type Measurement = fn(&Path, &Workload) -> Vec<Row>;
 /// All measurements by the names that select them on the command line.
 const MEASUREMENTS: [(&str, Measurement); 8] = [
     ("poll", measure_polls),
+    ("binaries", measure_binaries),
     ("latency", measure_polls_with_latency),
     ("scrapes", measure_scrape_rate),
     ("lateness", measure_scrape_latency),
@@ -50,6 +51,9 @@ fn main() {
     let selected: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     // Fails only if a provider is already installed.
     _ = rustls::crypto::ring::default_provider().install_default();
+    if is_full_run {
+        process::measure_shipped_exporter();
+    }
     let reference = build_reference_exporter();
     let mut rows = Vec::new();
     let is_selected = |name: &str| selected.is_empty() || selected.iter().any(|selected| selected == name);

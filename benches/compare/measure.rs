@@ -7,7 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::runtime::Runtime;
 
-use crate::process::{EXPORTER, ServerProcess, count_series, first_value, get, successful_polls};
+use crate::process::{
+    BUILT_EXPORTER, ServerProcess, count_series, exporter_binary, first_value, get, successful_polls,
+};
 use crate::table::Row;
 
 /// How much is measured.
@@ -99,6 +101,34 @@ pub(crate) fn measure_polls(binary: &Path, workload: &Workload) -> Vec<Row> {
         row("CPU time", |cost| cost.cpu_seconds, "1/5, goal 1/8", 0.2),
         row("duration, no latency", |cost| cost.seconds, "1/4", 0.25),
     ]
+}
+
+/// Compares the static binary, which is linked against musl, with one that is linked against glibc.
+pub(crate) fn measure_binaries(_: &Path, workload: &Workload) -> Vec<Row> {
+    let numbers = workload.large_numbers;
+    let api = ServerProcess::simulator(&[&format!("--numbers={numbers}")]);
+    let (mut shipped_costs, mut built_costs) = (Vec::new(), Vec::new());
+    for _ in 0..workload.rounds {
+        for (binary, costs) in [(exporter_binary(), &mut shipped_costs), (Path::new(BUILT_EXPORTER), &mut built_costs)]
+        {
+            let arguments = [&["--poll.interval=1s"], &ALL_COLLECTORS[..]].concat();
+            let exporter = ServerProcess::exporter_from(binary, &api, &arguments);
+            let cpu_seconds = poll_cost(&exporter, 2.0_f64.min(workload.polls)).cpu_seconds;
+            costs.push((cpu_seconds, exporter.memory_kib("VmHWM:") / 1024.0));
+        }
+    }
+    let row = |what: &str, unit: &str, cost: fn(&(f64, f64)) -> f64| {
+        let [shipped, built] = [&shipped_costs, &built_costs].map(|costs| median(costs.iter().map(cost).collect()));
+        Row {
+            measurement: format!("poll of {numbers} numbers, all collectors enabled, static binary and glibc: {what}"),
+            exporter: format!("{shipped:.2} {unit}"),
+            reference: format!("{built:.2} {unit}"),
+            ratio: format!("{:.2}", shipped / built),
+            target: "1.1",
+            is_met: shipped <= built * 1.1,
+        }
+    };
+    vec![row("CPU time", "s", |cost| cost.0), row("peak RSS", "MiB", |cost| cost.1)]
 }
 
 /// What one poll costs.
@@ -310,7 +340,7 @@ pub(crate) fn measure_startup(_: &Path, workload: &Workload) -> Vec<Row> {
     let startup_milliseconds = |_| {
         let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let started_at = Instant::now();
-        let child = Command::new(EXPORTER)
+        let child = Command::new(exporter_binary())
             .args(["serve", "--tryvox.account-id=acc_demo", "--tryvox.url=http://127.0.0.1:9", "--web.listen-address"])
             .arg(&address)
             .env("TRYVOX_API_KEY", "key")
@@ -327,7 +357,7 @@ pub(crate) fn measure_startup(_: &Path, workload: &Workload) -> Vec<Row> {
     };
     let milliseconds = median((0..workload.rounds * 7).map(startup_milliseconds).collect());
     #[expect(clippy::cast_precision_loss, reason = "the binary is small")]
-    let size = std::fs::metadata(EXPORTER).unwrap().len() as f64 / 1e6;
+    let size = std::fs::metadata(exporter_binary()).unwrap().len() as f64 / 1e6;
     let row = |measurement: &str, unit: &str, value: f64, limit: f64| Row {
         measurement: measurement.into(),
         exporter: format!("{value:.1} {unit}"),

@@ -3,14 +3,35 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use tryvox_exporter::simulator::DEFAULT_KEY;
 
-/// The binary of the exporter, which also contains the API simulator.
-pub(crate) const EXPORTER: &str = env!("CARGO_BIN_EXE_tryvox-exporter");
+/// The binary that Cargo built for this benchmark. It also contains the API simulator.
+pub(crate) const BUILT_EXPORTER: &str = env!("CARGO_BIN_EXE_tryvox-exporter");
+
+/// The static binary, if that is what is measured.
+static SHIPPED_EXPORTER: OnceLock<PathBuf> = OnceLock::new();
+
+/// Builds the static binary as it is shipped, and measures it from now on instead of the one that Cargo built for this
+/// benchmark.
+pub(crate) fn measure_shipped_exporter() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    let build = ["build", "--locked", "--quiet", "--release", "--target", &target, "--target-dir"];
+    let folder = root.join("target");
+    let status = Command::new(env!("CARGO")).args(build).arg(&folder).current_dir(root).status();
+    assert!(status.is_ok_and(|status| status.success()), "cannot build for {target}; run `scripts/setup bench`");
+    _ = SHIPPED_EXPORTER.set(folder.join(target).join("release/tryvox-exporter"));
+}
+
+/// Returns the binary of the exporter that is measured.
+pub(crate) fn exporter_binary() -> &'static Path {
+    SHIPPED_EXPORTER.get().map_or(Path::new(BUILT_EXPORTER), PathBuf::as_path)
+}
 
 /// A server process that is killed on drop.
 pub(crate) struct ServerProcess {
@@ -60,11 +81,16 @@ impl ServerProcess {
 
     /// Starts the simulated API on a free port.
     pub(crate) fn simulator(arguments: &[&str]) -> Self {
-        Self::start(EXPORTER, &[&["simulate", "--web.listen-address=127.0.0.1:0"], arguments].concat())
+        Self::start(BUILT_EXPORTER, &[&["simulate", "--web.listen-address=127.0.0.1:0"], arguments].concat())
     }
 
     /// Starts the exporter on a free port, polling that API without a rate limit.
     pub(crate) fn exporter(api: &Self, arguments: &[&str]) -> Self {
+        Self::exporter_from(exporter_binary(), api, arguments)
+    }
+
+    /// Starts the exporter from a binary on a free port, polling that API without a rate limit.
+    pub(crate) fn exporter_from(binary: &Path, api: &Self, arguments: &[&str]) -> Self {
         let url = format!("--tryvox.url=http://{}", api.address);
         let defaults = [
             "serve",
@@ -74,7 +100,7 @@ impl ServerProcess {
             "--poll.timeout=5m",
             &url,
         ];
-        Self::start(EXPORTER, &[&defaults[..], arguments].concat())
+        Self::start(binary, &[&defaults[..], arguments].concat())
     }
 
     /// Returns the user and system CPU time of the process so far, in seconds.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::measure::{ALL_COLLECTORS, Workload, median, poll_cost};
-use crate::process::{EXPORTER, ServerProcess, successful_polls};
+use crate::process::{ServerProcess, exporter_binary, successful_polls};
 use crate::table::Row;
 
 /// Polls that are measured in each round.
@@ -57,7 +57,7 @@ fn many_accounts_rows(workload: &Workload) -> [Row; 2] {
     let file = folder.path().join("config.yml");
     std::fs::write(&file, text).unwrap();
     let config = format!("--config.file={}", file.display());
-    let start = || ServerProcess::start(EXPORTER, &["--web.listen-address=127.0.0.1:0", &config]);
+    let start = || ServerProcess::start(exporter_binary(), &["--web.listen-address=127.0.0.1:0", &config]);
     let exporter = start();
     #[expect(clippy::cast_precision_loss, reason = "the accounts are few")]
     exporter.wait_for_polls(accounts as f64);
