@@ -27,7 +27,7 @@ test: setup ## run all checks and tests
 	cargo test --locked --quiet --benches
 	cargo test --locked --lib --tests
 
-package: ## build the release archive and the Debian package for this architecture in dist/
+package: ## build the release archive, the Debian and the RPM package for this architecture in dist/
 	@scripts/setup package
 	scripts/package
 

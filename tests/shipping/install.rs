@@ -2,11 +2,12 @@
 
 use std::process::{Child, Stdio};
 
-use crate::command::wait_for;
+use crate::command::{output_text, wait_for};
 use crate::kubernetes;
 use crate::machine::{ACCOUNT, API_KEY, Machine, complete_listing_sample};
-use crate::package::INSTALL;
+use crate::package::{INSTALL, write_api_key};
 use crate::repository::{read, revision};
+use crate::rpm;
 
 /// Returns the documents that describe installation methods.
 fn documents() -> [String; 2] {
@@ -25,7 +26,7 @@ fn documented_commands(method: &str) -> String {
 fn every_documented_method_has_a_test() {
     let text = documents().concat();
     let methods: Vec<_> = text.split("<!-- install: ").skip(1).map(|rest| rest.split(' ').next().unwrap()).collect();
-    assert_eq!(methods, ["package", "archive", "container", "kubernetes", "source", "service"]);
+    assert_eq!(methods, ["package", "rpm", "archive", "container", "kubernetes", "source", "credentials", "service"]);
 }
 
 /// Starts a script that runs an exporter in the foreground, and waits for a scrape with this sample.
@@ -65,6 +66,31 @@ fn debian_package_installs_as_documented() {
     machine.run("test -s /usr/share/zsh/vendor-completions/_tryvox-exporter");
     machine.run("test -s /usr/share/fish/vendor_completions.d/tryvox-exporter.fish");
     machine.run("bash -c '. /usr/share/bash-completion/completions/tryvox-exporter && complete -p tryvox-exporter'");
+}
+
+#[test]
+fn rpm_package_installs_as_documented() {
+    let machine = Machine::boot();
+    rpm::provide_base_system(&machine);
+    machine.run(&documented_commands("rpm"));
+    assert_built_from_this_commit(&machine.wait_for_listing("production"));
+    assert!(!machine.run("journalctl --no-pager").contains(API_KEY), "the key is in the journal");
+}
+
+#[test]
+fn service_runs_without_credentials_as_documented() {
+    let machine = Machine::boot();
+    machine.run(INSTALL);
+    write_api_key(&machine);
+    machine.run(&format!("sed -i 's/acc_4XQ2/{ACCOUNT}/' /etc/tryvox-exporter/tryvox-exporter.yml"));
+    machine.run(&documented_commands("credentials"));
+    machine.wait_for_listing("production");
+    assert!(
+        machine.run("systemctl show tryvox-exporter --property=LoadCredential").trim().ends_with("LoadCredential=")
+    );
+    // Other users still cannot read the key.
+    let denied = machine.output("setpriv --reuid=nobody cat /etc/tryvox-exporter/keys/production");
+    assert!(!denied.status.success() && !output_text(&denied).contains(API_KEY));
 }
 
 #[test]

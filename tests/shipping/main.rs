@@ -12,6 +12,8 @@ mod kubernetes;
 mod machine;
 mod package;
 mod repository;
+mod resolver;
+mod rpm;
 mod systemd;
 mod tools;
 mod workflows;

@@ -11,7 +11,7 @@ pub(crate) const INSTALL: &str =
     "apt-get install -y /srv/repository/dist/tryvox-exporter_$(dpkg --print-architecture).deb 2>&1";
 
 /// Returns a property of the service.
-fn service_property(machine: &Machine, name: &str) -> String {
+pub(crate) fn service_property(machine: &Machine, name: &str) -> String {
     machine.run(&format!("systemctl show tryvox-exporter --value --property={name}")).trim().to_owned()
 }
 

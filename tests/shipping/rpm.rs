@@ -1,0 +1,60 @@
+//! The RPM package from installation to removal.
+
+use crate::command::wait_for;
+use crate::machine::{API_KEY, Machine};
+use crate::package::{service_property, write_api_key};
+
+/// The package under test.
+const PACKAGE: &str = "/srv/repository/dist/tryvox-exporter.$(uname -m).rpm";
+
+/// Makes the packages that dpkg installed known to rpm, as far as the package under test requires them.
+pub(crate) fn provide_base_system(machine: &Machine) {
+    machine.write_file(
+        "/tmp/base.spec",
+        "Name: base\nVersion: 1\nRelease: 1\nSummary: Packages that dpkg installed\nLicense: none\nBuildArch: noarch\n\
+         Provides: /bin/sh, systemd = %{systemd}\n%description\n%files\n",
+    );
+    machine.run(
+        "version=$(systemctl --version | sed -n '1s/systemd \\([0-9]*\\).*/\\1/p')
+         rpmbuild -bb --quiet --define '_topdir /tmp/rpm' --define '_rpmdir /tmp' --define '_rpmfilename base.rpm' \\
+             --define \"systemd $version\" /tmp/base.spec
+         rpm --install /tmp/base.rpm",
+    );
+}
+
+#[test]
+fn package_is_installed_upgraded_and_removed() {
+    let machine = Machine::boot();
+    // Without a systemd that can pass the keys to the service, it is refused.
+    let refused = machine.output(&format!("rpm --install {PACKAGE} 2>&1"));
+    let reason = String::from_utf8_lossy(&refused.stdout);
+    assert!(!refused.status.success() && reason.contains("systemd >= 250 is needed"), "{reason}");
+    provide_base_system(&machine);
+    machine.run(&format!("rpm --install {PACKAGE}"));
+    machine.run("rpm --verify tryvox-exporter");
+    assert_eq!(
+        machine.run("rpm --query tryvox-exporter").trim(),
+        concat!("tryvox-exporter-", env!("CARGO_PKG_VERSION"), "-1.x86_64").replace("x86_64", std::env::consts::ARCH)
+    );
+    assert!(machine.run("getent passwd tryvox-exporter").contains("/nologin"));
+    assert_eq!(machine.run("stat -c '%U %a' /etc/tryvox-exporter/keys").trim(), "root 700");
+    write_api_key(&machine);
+    machine.run("systemctl enable --now tryvox-exporter 2>&1");
+    machine.wait_for_listing("production");
+
+    // An upgrade keeps the edited configuration and restarts the service.
+    machine.run("echo '# edited' >>/etc/tryvox-exporter/tryvox-exporter.yml");
+    let process_before = service_property(&machine, "MainPID");
+    machine.run(&format!("rpm --upgrade --replacepkgs {PACKAGE}"));
+    assert_eq!(machine.run("tail -1 /etc/tryvox-exporter/tryvox-exporter.yml").trim(), "# edited");
+    wait_for("the service to restart", || (service_property(&machine, "MainPID") != process_before).then_some(()));
+    machine.wait_for_listing("production");
+
+    machine.run("rpm --erase tryvox-exporter 2>&1");
+    machine.run("test -s /etc/tryvox-exporter/keys/production && ! pgrep tryvox-exporter");
+    machine.run("test -s /etc/tryvox-exporter/tryvox-exporter.yml.rpmsave");
+    machine.run("test -s /var/lib/tryvox-exporter/state.db");
+    let remaining = machine.run("find /usr /etc/systemd -xdev -name '*tryvox*'");
+    assert_eq!(remaining, "", "files remain after the removal");
+    assert!(!machine.run("journalctl --no-pager").contains(API_KEY), "the key is in the journal");
+}
