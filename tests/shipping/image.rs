@@ -1,12 +1,13 @@
 //! The container image that `scripts/image` builds from the Dockerfile.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::command::{output_text, wait_for};
+use crate::command::{output_text, run, wait_for};
 use crate::machine::{ACCOUNT, IMAGE, Machine};
-use crate::repository::{read, revision};
+use crate::repository::{read, revision, root};
 
 #[test]
 fn dockerfile_and_kustomization_have_the_version_of_the_crate() {
@@ -29,7 +30,13 @@ fn image_is_labelled_and_contains_only_the_binary_and_the_ca_certificates() {
     // Labels, binary and commit agree. The installation tests check the same of the metrics.
     assert_eq!((label("version"), label("revision")), (env!("CARGO_PKG_VERSION"), &*revision()));
     assert_eq!((label("licenses"), label("title")), ("Apache-2.0", "tryvox-exporter"));
-    assert_eq!(label("source"), env!("CARGO_PKG_REPOSITORY"));
+    assert_eq!((label("source"), label("url")), (env!("CARGO_PKG_REPOSITORY"), env!("CARGO_PKG_REPOSITORY")));
+    // All labels of the OCI image specification that do not depend on where the image is stored.
+    let created = run(Command::new("git").args(["log", "-1", "--format=%cI"]).current_dir(root()));
+    assert_eq!(label("created"), created.trim());
+    for name in ["authors", "description", "documentation", "vendor"] {
+        assert!(!label(name).is_empty(), "{name}");
+    }
     let version = machine.run(&format!("podman run --rm --read-only --cap-drop=all {IMAGE}:latest --version"));
     let expected = format!("tryvox-exporter {} (revision {},", label("version"), label("revision"));
     assert!(version.starts_with(&expected), "{version}");
