@@ -26,6 +26,7 @@ mod families;
 mod faults;
 mod fee_causes;
 mod http;
+mod intercepting_proxy;
 mod key_secrecy;
 mod keys;
 mod large_bodies;

@@ -5,15 +5,20 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::common::https::HttpsListener;
-use crate::common::{KEY, ServerProcess};
+use crate::common::{KEY, ServerProcess, output};
 
 /// Starts an API of an empty account with a self-signed certificate. Returns its URL, the certificate as
 /// PEM and the number of requests that it could decrypt.
 pub(crate) async fn https_api() -> (String, String, Arc<AtomicUsize>) {
-    let HttpsListener { listener, acceptor, url, certificate } = HttpsListener::bind(&[]).await;
+    serve_empty_account(HttpsListener::bind(&[]).await)
+}
+
+fn serve_empty_account(listener: HttpsListener) -> (String, String, Arc<AtomicUsize>) {
+    let HttpsListener { listener, acceptor, url, certificate } = listener;
     let requests = Arc::new(AtomicUsize::new(0));
     let counter = requests.clone();
     tokio::spawn(async move {
@@ -53,6 +58,43 @@ async fn poll_fails_without_sending_the_key_if_the_certificate_is_not_trusted() 
     let (url, _, requests) = https_api().await;
     let mut exporter = ServerProcess::exporter(&url, &[]).await;
     let line = exporter.wait_for_log("poll failed", 1).await;
-    assert!(line.contains("reason=tls ") && line.contains("certificate"), "{line}");
+    let named = r#"certificate \"CN=api.example\" issued by \"CN=api.example\": its issuer is not trusted"#;
+    assert!(line.contains("reason=tls ") && line.contains(named), "{line}");
     assert_eq!(requests.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn error_says_which_certificate_is_rejected_and_why() {
+    let params = |name: &str| {
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        // Names come from the network.
+        params.distinguished_name.push(DnType::CommonName, format!("api\u{1b}[2J {}", "x".repeat(300)));
+        params
+    };
+    let mut expired = params("localhost");
+    expired.not_after = rcgen::date_time_ymd(2024, 2, 29);
+    let mut early = params("localhost");
+    early.not_before = rcgen::date_time_ymd(2970, 1, 1);
+    early.not_after = rcgen::date_time_ymd(2971, 1, 1);
+    let mut authority = params("localhost");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    for (params, reason) in [
+        (expired, "it expired on Feb 29 00:00:00 2024"),
+        (early, "certificate not valid yet"),
+        (params("other.example"), "is only valid for"),
+        (authority, "it is a CA certificate, which no server may use"),
+    ] {
+        let (url, certificate, requests) = serve_empty_account(HttpsListener::bind_with(&params, &[]).await);
+        let mut trust_file = tempfile::NamedTempFile::new().unwrap();
+        trust_file.write_all(certificate.as_bytes()).unwrap();
+        let url = format!("--tryvox.url={url}");
+        let arguments = ["once", "--tryvox.account-id=a", &url, "--tryvox.retry-for=1ms"];
+        let trusted = trust_file.path().display().to_string();
+        let run = output(&arguments, &[("TRYVOX_API_KEY", KEY), ("SSL_CERT_FILE", &trusted)]).await;
+        let error = String::from_utf8(run.stderr).unwrap();
+        assert!(run.status.code() == Some(1) && error.contains(reason), "{error}");
+        assert!(error.contains(": certificate \"CN=api[2J xxx") && !error.contains('\u{1b}'), "{error}");
+        assert!(error.len() < 800, "{error}");
+        assert_eq!(requests.load(Ordering::SeqCst), 0);
+    }
 }

@@ -56,7 +56,7 @@ fn text_message(text: &str) -> Option<&str> {
 
 /// Replaces each run of white space by a space and removes other control characters and those that change the direction
 /// of text.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     let is_invisible =
         |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     let words = text

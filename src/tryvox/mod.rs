@@ -11,11 +11,12 @@
 //!
 //! The files, from the top down: `client` (a listing and the attempts at its pages), `poll_key` (the key during a
 //! poll), `retry` (whether an attempt is repeated), `sender` (one request), `gate`, `pacer` and `fair_limit` (when it
-//! may start), `transport` (the network), `response`, `message`, `body` and `wire` (what comes back), `timer` (the
+//! may start), `transport` and `certificates` (the network), `response`, `message`, `body` and `wire` (what comes back), `timer` (the
 //! timeout of a request). Each imports only files further down, and those on their own: `urls`, `key`, `redaction`,
 //! `proxy`, `resolver`, `failure`, `request_stats`, `options`.
 
 mod body;
+mod certificates;
 mod client;
 mod failure;
 mod fair_limit;

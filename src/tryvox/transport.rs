@@ -18,6 +18,7 @@ use tracing::warn;
 use url::Origin;
 
 use super::body::ResponseBody;
+use super::certificates::{self, RejectedCertificate};
 use super::failure::{Failure, FailureReason, error_chain, root_cause};
 use super::proxy::Proxy;
 use super::resolver::SystemResolver;
@@ -146,8 +147,6 @@ impl Transport for HttpClients {
 
 /// Creates a client, which has a connection pool of its own.
 fn http_client(https: bool, resolver: Arc<dyn Resolve>) -> Result<reqwest::Client, String> {
-    // This fails only if a provider is installed already, and then that one is used.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = reqwest::Client::builder()
         .user_agent(concat!("tryvox-exporter/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
@@ -157,8 +156,17 @@ fn http_client(https: bool, resolver: Arc<dyn Resolve>) -> Result<reqwest::Clien
         .http2_keep_alive_timeout(PING_TIMEOUT)
         // Every request is counted by the caller, so the library must not repeat one on its own.
         .retry(reqwest::retry::never());
-    // A proxy could read the key of a plain HTTP request. Without TLS there are no certificates to load.
-    let builder = if https { builder } else { builder.no_proxy().tls_certs_only([]) };
+    // This fails only if a provider is installed already, and then that one is used.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = if https {
+        let config = certificates::client_config().map_err(|cause| {
+            format!("cannot set up TLS: {cause}; check that the package ca-certificates is installed")
+        })?;
+        builder.tls_backend_preconfigured(config)
+    } else {
+        // A proxy could read the key of a plain HTTP request. Without TLS there are no certificates to load.
+        builder.no_proxy().tls_certs_only([])
+    };
     builder.build().map_err(|error| {
         format!("cannot set up TLS: {}; check that the package ca-certificates is installed", root_cause(&error))
     })
@@ -173,7 +181,8 @@ fn is_resolution(error: &reqwest::Error) -> bool {
 /// Classifies an error that occurred before there was a response. Through a proxy, only the connection to the proxy can
 /// be refused or time out, so such an error names the proxy and not the API.
 fn connection_failure(host: &str, proxy: Option<&Proxy>, error: &reqwest::Error) -> Failure {
-    let cause = root_cause(error);
+    let rejected = error_chain(error).find_map(RejectedCertificate::from_error);
+    let cause = rejected.map_or_else(|| root_cause(error), RejectedCertificate::to_string);
     let is_tls = error_chain(error).any(<dyn std::error::Error>::is::<rustls::Error>);
     let reason = if is_tls { FailureReason::Tls } else { FailureReason::Connect };
     let message = match (proxy, is_tls) {

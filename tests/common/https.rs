@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -19,7 +19,15 @@ pub(crate) struct HttpsListener {
 impl HttpsListener {
     /// Starts to listen; the server offers these protocols (ALPN).
     pub(crate) async fn bind(protocols: &[&str]) -> Self {
-        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "api.example");
+        Self::bind_with(&params, protocols).await
+    }
+
+    /// Starts to listen with a self-signed certificate of these parameters.
+    pub(crate) async fn bind_with(params: &CertificateParams, protocols: &[&str]) -> Self {
+        let signing_key = KeyPair::generate().unwrap();
+        let cert = params.self_signed(&signing_key).unwrap();
         _ = rustls::crypto::ring::default_provider().install_default();
         let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
         let config =
