@@ -112,7 +112,7 @@ impl RejectedCertificate {
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let (expired, first) = match reason {
             // The issuer of the last one is not trusted.
-            CertificateError::UnknownIssuer => (None, parsed.last()),
+            CertificateError::UnknownIssuer => (None, parsed.next_back()),
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 (parsed.find(|certificate| certificate.validity().not_after.timestamp() < now), None)
             }
