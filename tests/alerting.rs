@@ -1,36 +1,34 @@
-//! Tests the shipped alerting rules end to end, with a real Prometheus and a real Alertmanager.
+//! Tests the shipped alerting rules end to end, with real exporters, Prometheus and Alertmanager.
 //!
-//! The API is put into states that should alert. A webhook receiver must get the expected alerts and no
-//! others, and each must be resolved after the API recovers. The rules are unchanged except for shorter
-//! durations.
+//! Each scenario has scrape targets of its own, in a job of its own. A webhook must get the expected alerts of the job
+//! and no others, with the right words, and each must be resolved after the recovery. The rules are unchanged except
+//! for shorter durations. All scenarios run at the same time, because most of their time is spent waiting.
 
 use std::collections::BTreeSet;
-use std::process::Stdio;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use axum::Router;
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use axum::routing::post;
-use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use futures_util::future::join_all;
+use rustix::process::Signal;
 use tokio::sync::watch;
-use tokio::time::timeout;
 
 use crate::common::accounts::ConfigFile;
 use crate::common::api::{MockApi, page, record};
-use crate::common::prometheus::Prometheus;
-use crate::common::{KEY, ServerProcess, TEST_TIMEOUT};
+use crate::common::monitoring::{Monitoring, Targets};
+use crate::common::release::Release;
+use crate::common::{KEY, ServerProcess, command};
+
+const NUMBERS: usize = 100;
 
 /// What the API does at the moment; the test changes it while the exporter polls.
-#[derive(Default)]
 struct ApiState {
-    /// How many of the 100 numbers are suspended.
+    /// How many of the numbers are suspended.
     suspended: AtomicUsize,
+    /// The status of the last number.
+    last_status: watch::Sender<&'static str>,
     /// Whether the monthly fee of each number is 1.50 rather than 1.00.
     has_higher_fees: AtomicBool,
     /// Whether every request gets an error that is not worth a retry.
@@ -39,10 +37,18 @@ struct ApiState {
     refuses_key: AtomicBool,
 }
 
-/// Starts an API with one account of 100 numbers.
-async fn start_api(state: Arc<ApiState>) -> MockApi {
-    MockApi::start(move |_| {
-        let state = state.clone();
+/// Starts an API in which each account has the same numbers.
+async fn start_api() -> (MockApi, Arc<ApiState>) {
+    let state = Arc::new(ApiState {
+        suspended: AtomicUsize::new(3),
+        last_status: watch::Sender::new("active"),
+        has_higher_fees: AtomicBool::new(false),
+        is_failing: AtomicBool::new(false),
+        refuses_key: AtomicBool::new(false),
+    });
+    let shared = state.clone();
+    let api = MockApi::start(move |_| {
+        let state = shared.clone();
         async move {
             if state.is_failing.load(Ordering::SeqCst) {
                 return (StatusCode::NOT_IMPLEMENTED, "failing").into_response();
@@ -51,9 +57,14 @@ async fn start_api(state: Arc<ApiState>) -> MockApi {
                 return StatusCode::UNAUTHORIZED.into_response();
             }
             let suspended = state.suspended.load(Ordering::SeqCst);
+            let last_status = *state.last_status.borrow();
             let fee = if state.has_higher_fees.load(Ordering::SeqCst) { "1.50" } else { "1.00" };
             let json = |number: usize| {
-                let status = if number < suspended { "suspended" } else { "active" };
+                let status = match number {
+                    number if number < suspended => "suspended",
+                    number if number == NUMBERS - 1 => last_status,
+                    _ => "active",
+                };
                 // Assigned to a trunk, so that none is unassigned, and updated now, so that none is suspended
                 // for long.
                 let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
@@ -61,181 +72,242 @@ async fn start_api(state: Arc<ApiState>) -> MockApi {
                     .replace(r#""trunk_id":null"#, r#""trunk_id":"trk_1""#)
                     .replace("2025-11-02T17:40:12Z", &now)
             };
-            let records: Vec<_> = (0..100).map(json).collect();
-            page(&records, 100, 1, 1)
+            let records: Vec<_> = (0..NUMBERS).map(json).collect();
+            page(&records, NUMBERS, 1, 1)
         }
     })
-    .await
+    .await;
+    (api, state)
 }
 
-/// Shortens the durations in the rules from hours to seconds; thresholds and annotations stay.
-fn shorten_durations(rules: &str) -> String {
-    let mut text = String::new();
-    for line in rules.lines() {
-        let mut line = match line.split_once("for: ") {
-            Some((indent, _)) => format!("{indent}for: 3s"),
-            None => line.to_owned(),
-        };
-        for (long, short) in [
-            ("[1h]", "[15s]"),
-            ("[3h]", "[15s]"),
-            ("[2d]", "[15s]"),
-            ("offset 1h", "offset 15s"),
-            ("offset 1d", "offset 15s"),
-            ("offset 1w", "offset 15s"),
-        ] {
-            line = line.replace(long, short);
-        }
-        text.push_str(&line.replace("  - name:", "  - interval: 1s\n    name:"));
-        text.push('\n');
+/// Returns the configuration file of exporters that poll these accounts; `more` is more YAML at its end.
+fn config(api: &MockApi, accounts: &[&str], more: &str) -> ConfigFile {
+    let accounts: String = accounts.iter().map(|name| format!("- account_id: acc_{name}\n  name: {name}\n")).collect();
+    ConfigFile::new(&format!(
+        "tryvox: {{url: '{}', rate_limit: 0}}\npoll: {{interval: 2s, timeout: 30s, stale_after: 12s}}\n\
+         accounts:\n{accounts}{more}",
+        api.url()
+    ))
+}
+
+/// Starts an exporter on an address.
+async fn start(file: &ConfigFile, address: &str, arguments: &[&str]) -> ServerProcess {
+    let mut command = command(&[&file.flag()]);
+    command.arg(format!("--web.listen-address={address}")).args(arguments).env("TRYVOX_API_KEY", KEY);
+    ServerProcess::spawn(command).await
+}
+
+const FREE_PORT: &str = "127.0.0.1:0";
+
+/// Prometheus and Alertmanager of every release, and their scrape targets.
+struct Site {
+    targets: Targets,
+    monitorings: Vec<Monitoring>,
+}
+
+impl Site {
+    async fn start() -> Self {
+        let targets = Targets::new();
+        let monitorings = join_all(Release::ALL.map(|release| Monitoring::start(release, &targets))).await;
+        Self { targets, monitorings }
     }
-    text
-}
 
-/// The names of the alerts that fire at present.
-type Firing = watch::Receiver<BTreeSet<String>>;
+    async fn wait_until_firing(&self, job: &str, names: &[&str]) {
+        join_all(self.monitorings.iter().map(|monitoring| monitoring.wait_until_firing(job, names))).await;
+    }
 
-/// Starts a webhook receiver. Returns its URL, the names of the alerts that fire at present, and every
-/// alert received so far.
-async fn start_receiver() -> (String, Firing, Arc<Mutex<Vec<Value>>>) {
-    let (sender, firing) = watch::channel(BTreeSet::new());
-    let received: Arc<Mutex<Vec<Value>>> = Arc::default();
-    let alerts = received.clone();
-    let receive = async move |State(sender): State<Arc<watch::Sender<BTreeSet<String>>>>, body: String| {
-        let message: Value = serde_json::from_str(&body).unwrap();
-        for alert in message["alerts"].as_array().unwrap() {
-            let name = alert["labels"]["alertname"].as_str().unwrap().to_owned();
-            alerts.lock().unwrap().push(alert.clone());
-            sender.send_modify(|firing| {
-                if alert["status"] == "firing" {
-                    firing.insert(name);
-                } else {
-                    firing.remove(&name);
-                }
-            });
+    /// Waits until the job has been scraped for more than what the rules take for an hour.
+    async fn wait_for_history(&self, job: &str) {
+        let query = format!("min(count_over_time(account:tryvox_numbers:sum{{job=\"{job}\"}}[60s])) > 16");
+        join_all(self.monitorings.iter().map(|monitoring| monitoring.prometheus.wait_for(&query))).await;
+        // Numbers that are already suspended in the first listing do not alert.
+        for monitoring in &self.monitorings {
+            assert_eq!(monitoring.received(job), [] as [serde_json::Value; 0]);
         }
-    };
-    let router = Router::new().route("/", post(receive)).with_state(Arc::new(sender));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    (url, firing, received)
-}
+    }
 
-/// Starts an Alertmanager that notifies the receiver without delay, and returns it with its address.
-async fn start_alertmanager(receiver: &str, folder: &std::path::Path) -> (Child, String) {
-    let config = folder.join("alertmanager.yml");
-    std::fs::write(
-        &config,
-        format!(
-            "route: {{receiver: all, group_by: [alertname, account], group_wait: 0s, group_interval: 1s}}\n\
-             receivers: [{{name: all, webhook_configs: [{{url: '{receiver}', send_resolved: true}}]}}]\n"
-        ),
-    )
-    .unwrap();
-    let mut process = Command::new("prometheus-alertmanager")
-        .arg(format!("--config.file={}", config.display()))
-        .arg(format!("--storage.path={}", folder.join("alertmanager").display()))
-        .args(["--web.listen-address=127.0.0.1:0", "--cluster.listen-address="])
-        .stderr(Stdio::piped())
-        .stdout(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("prometheus-alertmanager is not installed; run `make setup`");
-    let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-    let address = timeout(TEST_TIMEOUT, async {
-        loop {
-            let line = lines.next_line().await.unwrap().expect("Alertmanager did not start");
-            if let Some((_, rest)) = line.split_once("msg=\"Listening on\" address=") {
-                return rest.split_whitespace().next().unwrap().to_owned();
-            }
+    fn assert_received(&self, job: &str, expected: &[(&str, &[&str])]) {
+        for monitoring in &self.monitorings {
+            monitoring.assert_received(job, expected);
         }
-    });
-    let address = address.await.unwrap();
-    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-    (process, address)
+    }
 }
 
-/// Waits until exactly these alerts fire.
-async fn wait_until_firing(firing: &mut Firing, names: &[&str]) {
-    let expected: BTreeSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    let is_reached = timeout(TEST_TIMEOUT, firing.wait_for(|firing| *firing == expected)).await.is_ok();
-    assert!(is_reached, "expected {expected:?} to fire, but {:?} do", *firing.borrow());
+/// Numbers are suspended, fees are raised by repricing, polls fail, and the key is refused.
+async fn api_changes(site: &Site) {
+    const JOB: &str = "api";
+    let (api, state) = start_api().await;
+    let file = config(
+        &api,
+        &["production"],
+        "  monthly_budget: {USD: 120}\nowners: [{name: support, numbers: ['+1415555*'], monthly_budget: {USD: 110}}]\n",
+    );
+    let exporter = start(&file, FREE_PORT, &[]).await;
+    site.targets.set(JOB, &[&exporter.address]);
+    site.wait_for_history(JOB).await;
+
+    state.suspended.store(33, Ordering::SeqCst);
+    site.wait_until_firing(JOB, &["TryvoxNumbersSuspended", "TryvoxMassSuspension"]).await;
+    site.wait_until_firing(JOB, &[]).await;
+
+    state.has_higher_fees.store(true, Ordering::SeqCst);
+    let budgets = ["TryvoxBudgetExceeded", "TryvoxOwnerBudgetExceeded"];
+    site.wait_until_firing(JOB, &["TryvoxCostSpikeDay", "TryvoxCostSpikeWeek", budgets[0], budgets[1]]).await;
+    // After "a day" the fees are no longer higher than a day before, but still over the budget.
+    site.wait_until_firing(JOB, &budgets).await;
+    state.has_higher_fees.store(false, Ordering::SeqCst);
+    site.wait_until_firing(JOB, &[]).await;
+
+    state.is_failing.store(true, Ordering::SeqCst);
+    site.wait_until_firing(JOB, &["TryvoxPollFailing", "TryvoxDataStale"]).await;
+    state.is_failing.store(false, Ordering::SeqCst);
+    site.wait_until_firing(JOB, &[]).await;
+
+    state.refuses_key.store(true, Ordering::SeqCst);
+    site.wait_until_firing(JOB, &["TryvoxPollFailing", "TryvoxDataStale", "TryvoxKeyRefused"]).await;
+    state.refuses_key.store(false, Ordering::SeqCst);
+    site.wait_until_firing(JOB, &[]).await;
+
+    // Prometheus extrapolates increases, so amounts of 50 may be a little higher.
+    let causes = ["Purchases added about 0 USD", "Repricing of existing numbers added about 5"];
+    let cost_spike = ["of account production in USD are 50% higher than a", ", now 150.00 USD.", causes[0], causes[1]];
+    site.assert_received(
+        JOB,
+        &[
+            ("TryvoxNumbersSuspended", &["phone numbers of account production suspended in the last hour"]),
+            ("TryvoxMassSuspension", &["30% of the phone numbers of account production", "(about 30 numbers)"]),
+            ("TryvoxCostSpikeDay", &cost_spike),
+            ("TryvoxCostSpikeWeek", &cost_spike),
+            ("TryvoxBudgetExceeded", &["are 125% of its monthly budget in USD, now 150.00 USD.", causes[0], causes[1]]),
+            (
+                "TryvoxOwnerBudgetExceeded",
+                &["of owner support", "136.4% of its monthly budget", "per account, not per owner"],
+            ),
+            ("TryvoxPollFailing", &["The most frequent reason in the last hour is server_error."]),
+            ("TryvoxPollFailing", &["account production", "Its last successful poll was "]),
+            ("TryvoxDataStale", &["No up-to-date listing of account production since 20"]),
+            ("TryvoxKeyRefused", &["The API key of account production is refused"]),
+        ],
+    );
+}
+
+/// The watched number is suspended, and later gets an undocumented status.
+async fn watched_number_is_down(site: &Site) {
+    const JOB: &str = "watched";
+    let (api, state) = start_api().await;
+    let file = config(&api, &["hotlines"], "  watch: [{number: '+14155550099', name: support hotline}]\n");
+    let exporter = start(&file, FREE_PORT, &[]).await;
+    site.targets.set(JOB, &[&exporter.address]);
+    site.wait_for_history(JOB).await;
+    for (status, alerts) in [
+        ("suspended", &["TryvoxWatchedNumberDown", "TryvoxNumbersSuspended"][..]),
+        ("porting", &["TryvoxWatchedNumberDown"]),
+    ] {
+        state.last_status.send_replace(status);
+        site.wait_until_firing(JOB, alerts).await;
+        state.last_status.send_replace("active");
+        site.wait_until_firing(JOB, &[]).await;
+    }
+    let number = "+14155550099 (support hotline) of account hotlines";
+    site.assert_received(
+        JOB,
+        &[
+            ("TryvoxNumbersSuspended", &["1 phone number of account hotlines suspended in the last hour"]),
+            (
+                "TryvoxWatchedNumberDown",
+                &[&format!("Watched number {number} is suspended"), "Calls and messages to it fail."],
+            ),
+            (
+                "TryvoxWatchedNumberDown",
+                &[&format!("Watched number {number} has the undocumented status porting"), "to it may fail."],
+            ),
+        ],
+    );
+}
+
+/// One of two exporters is killed, and started again later.
+async fn one_of_two_exporters_is_killed(site: &Site) {
+    const JOB: &str = "pair";
+    let (api, _) = start_api().await;
+    let [first, second] = ["first", "second"].map(|account| config(&api, &[account], ""));
+    let kept = start(&first, FREE_PORT, &[]).await;
+    let killed = start(&second, FREE_PORT, &[]).await;
+    let address = killed.address.clone();
+    site.targets.set(JOB, &[&kept.address, &address]);
+    site.wait_for_history(JOB).await;
+    killed.stop(Signal::KILL).await;
+    site.wait_until_firing(JOB, &["TryvoxTargetDown", "TryvoxAccountMissing"]).await;
+    let _restarted = start(&second, &address, &[]).await;
+    site.wait_until_firing(JOB, &[]).await;
+    site.assert_received(
+        JOB,
+        &[
+            ("TryvoxTargetDown", &[&format!("Prometheus cannot scrape tryvox-exporter on {address}")]),
+            (
+                "TryvoxAccountMissing",
+                &["Account second is no longer polled", "Account second was polled until about 20"],
+            ),
+        ],
+    );
+}
+
+/// Half of the numbers are suspended while the exporter restarts without a state file.
+async fn numbers_are_suspended_during_a_restart(site: &Site) {
+    const JOB: &str = "restart";
+    let (api, state) = start_api().await;
+    let file = config(&api, &["restarted"], "");
+    let exporter = start(&file, FREE_PORT, &[]).await;
+    let address = exporter.address.clone();
+    site.targets.set(JOB, &[&address]);
+    site.wait_for_history(JOB).await;
+    state.suspended.store(53, Ordering::SeqCst);
+    exporter.stop(Signal::KILL).await;
+    let _exporter = start(&file, &address, &[]).await;
+    site.wait_until_firing(JOB, &["TryvoxNumbersSuspended", "TryvoxMassSuspension"]).await;
+    site.wait_until_firing(JOB, &[]).await;
+    site.assert_received(
+        JOB,
+        &[
+            ("TryvoxNumbersSuspended", &["50 phone numbers of account restarted suspended in the last hour"]),
+            ("TryvoxMassSuspension", &["50% of the phone numbers of account restarted", "(about 50 numbers)"]),
+        ],
+    );
+}
+
+/// A shard is started a second time.
+async fn shard_runs_twice(site: &Site) {
+    const JOB: &str = "shards";
+    let (api, _) = start_api().await;
+    let file = config(&api, &["north", "east", "south", "west"], "");
+    let shard = async |shard| start(&file, FREE_PORT, &["--total-shards=2", shard]).await;
+    let shards = [shard("--shard=0").await, shard("--shard=1").await];
+    let addresses = shards.each_ref().map(|shard| &*shard.address);
+    site.targets.set(JOB, &addresses);
+    site.wait_for_history(JOB).await;
+    let double = shard("--shard=1").await;
+    site.targets.set(JOB, &[addresses[0], addresses[1], &double.address]);
+    site.wait_until_firing(JOB, &["TryvoxShardsInconsistent"]).await;
+    site.targets.set(JOB, &addresses);
+    site.wait_until_firing(JOB, &[]).await;
+    site.assert_received(
+        JOB,
+        &[("TryvoxShardsInconsistent", &["at least two processes of job shards have had the same --shard"])],
+    );
 }
 
 #[tokio::test]
-async fn alerts_reach_the_receiver_and_are_resolved_after_recovery() {
-    let state = Arc::new(ApiState::default());
-    state.suspended.store(3, Ordering::SeqCst);
-    let api = start_api(state.clone()).await;
-    let file = ConfigFile::new(&format!(
-        "tryvox: {{url: '{}', rate_limit: 0}}\n\
-         poll: {{interval: 2s, timeout: 30s, stale_after: 12s}}\n\
-         accounts: [{{account_id: acc_1, name: production, monthly_budget: {{USD: 120}}}}]\n",
-        api.url()
-    ));
-    let exporter = ServerProcess::start(&[&file.flag()], &[("TRYVOX_API_KEY", KEY)]).await;
-    let folder = tempfile::tempdir().unwrap();
-    let rules = folder.path().join("rules.yml");
-    std::fs::write(&rules, shorten_durations(&std::fs::read_to_string("alerts/tryvox.rules.yml").unwrap())).unwrap();
-    let (url, mut firing, received) = start_receiver().await;
-    let (_alertmanager, address) = start_alertmanager(&url, folder.path()).await;
-    let prometheus = Prometheus::with_rules(&exporter.address, &rules, &address).await;
-
-    // Numbers that are already suspended in the first listing do not alert.
-    prometheus.wait_for("count_over_time(account:tryvox_numbers:sum[1m]) > 20").await;
-    let alerts = received.lock().unwrap().clone();
-    assert!(alerts.is_empty(), "{alerts:?}");
-
-    state.suspended.store(33, Ordering::SeqCst);
-    wait_until_firing(&mut firing, &["TryvoxNumbersSuspended", "TryvoxMassSuspension"]).await;
-    wait_until_firing(&mut firing, &[]).await;
-
-    state.has_higher_fees.store(true, Ordering::SeqCst);
-    wait_until_firing(&mut firing, &["TryvoxCostSpikeDay", "TryvoxCostSpikeWeek", "TryvoxBudgetExceeded"]).await;
-    // After "a day" the fees are no longer higher than a day before, but still over the budget.
-    wait_until_firing(&mut firing, &["TryvoxBudgetExceeded"]).await;
-    state.has_higher_fees.store(false, Ordering::SeqCst);
-    wait_until_firing(&mut firing, &[]).await;
-
-    state.is_failing.store(true, Ordering::SeqCst);
-    wait_until_firing(&mut firing, &["TryvoxPollFailing", "TryvoxDataStale"]).await;
-    state.is_failing.store(false, Ordering::SeqCst);
-    wait_until_firing(&mut firing, &[]).await;
-
-    state.refuses_key.store(true, Ordering::SeqCst);
-    wait_until_firing(&mut firing, &["TryvoxPollFailing", "TryvoxDataStale", "TryvoxKeyRefused"]).await;
-    state.refuses_key.store(false, Ordering::SeqCst);
-    wait_until_firing(&mut firing, &[]).await;
-
-    // No other alert was received, and all annotations are rendered completely.
-    let received = received.lock().unwrap().clone();
-    let names: BTreeSet<&str> = received.iter().map(|alert| alert["labels"]["alertname"].as_str().unwrap()).collect();
-    let expected = [
-        "TryvoxBudgetExceeded",
-        "TryvoxCostSpikeDay",
-        "TryvoxCostSpikeWeek",
-        "TryvoxDataStale",
-        "TryvoxKeyRefused",
-        "TryvoxMassSuspension",
-        "TryvoxNumbersSuspended",
-        "TryvoxPollFailing",
-    ];
-    assert_eq!(names, expected.into_iter().collect());
-    for alert in &received {
-        let text = alert["annotations"].to_string();
-        assert!(text.contains("production") && !text.contains("{{") && !text.contains("<no value>"), "{text}");
-        assert!(!text.contains("error calling") && !text.contains("error expanding"), "{text}");
-    }
-    // Annotations that query other metrics: the reason of failed polls, and the amount of a cost spike.
-    for (name, part) in [
-        ("TryvoxPollFailing", "The most frequent reason in the last hour is server_error."),
-        ("TryvoxPollFailing", "Its last successful poll was "),
-        ("TryvoxCostSpikeDay", "are 50% higher than a day ago, now 150.00 USD."),
-        ("TryvoxBudgetExceeded", "are 125% of its monthly budget in USD, now 150.00 USD."),
-    ] {
-        let has_part =
-            |alert: &Value| alert["labels"]["alertname"] == name && alert["annotations"].to_string().contains(part);
-        assert!(received.iter().any(has_part), "no {name} with: {part}");
+async fn alerts_reach_the_webhook_and_are_resolved_after_recovery() {
+    let site = Site::start().await;
+    tokio::join!(
+        api_changes(&site),
+        watched_number_is_down(&site),
+        one_of_two_exporters_is_killed(&site),
+        numbers_are_suspended_during_a_restart(&site),
+        shard_runs_twice(&site),
+    );
+    // No alert came from elsewhere, such as those without a job.
+    let jobs = BTreeSet::from(["api", "pair", "restart", "shards", "watched"].map(str::to_owned));
+    for monitoring in &site.monitorings {
+        assert_eq!(monitoring.jobs(), jobs);
     }
 }

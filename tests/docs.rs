@@ -10,6 +10,7 @@ use tryvox_exporter::config::{ACCOUNT_FIELDS, CommandSpec, Options, variable};
 use tryvox_exporter::metrics::{Family, Format, families};
 
 use crate::common::prometheus::Prometheus;
+use crate::common::release::Release;
 use crate::common::{KEY, ServerProcess, output};
 
 /// Asserts that a document contains `text` between the comments `<!-- mark -->` and `<!-- /mark -->`. If
@@ -276,11 +277,15 @@ fn metrics_reference_lists_every_metric() {
 async fn example_queries_in_metrics_reference_are_valid() {
     let mut demo = ServerProcess::start(&["demo", "--log.level=debug", "--collector.region"], &[]).await;
     demo.wait_for_polls(1).await;
-    let prometheus = Prometheus::scraping(&[&demo.address]).await;
-    prometheus.wait_for("tryvox_up").await;
-    for Family { name, example, .. } in families() {
-        // Panics if Prometheus rejects the query.
-        prometheus.query(example.query).await;
-        assert!(example.query.contains(name) && !example.query.contains('|') && !example.result.is_empty(), "{name}");
+    for release in Release::ALL {
+        let prometheus = Prometheus::scraping(release, &[&demo.address]).await;
+        prometheus.wait_for("tryvox_up").await;
+        for Family { name, example, .. } in families() {
+            // Panics if Prometheus rejects the query.
+            prometheus.query(example.query).await;
+            let is_complete =
+                example.query.contains(name) && !example.query.contains('|') && !example.result.is_empty();
+            assert!(is_complete, "{name}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use tokio::time::{Duration, sleep, timeout};
 
 use crate::common::api::MockApi;
 use crate::common::prometheus::Prometheus;
+use crate::common::release::Release;
 use crate::common::web::WebDirectory;
 use crate::common::{ServerProcess, TEST_TIMEOUT, http, seed};
 
@@ -79,22 +80,26 @@ impl VictoriaMetrics {
 async fn prometheus_and_victoria_metrics_scrape_a_static_target() {
     let (_simulator, exporter) = start_exporter(&[]).await;
     let text = example("static.yml", &exporter.address);
-    let prometheus = Prometheus::with_config(&text, &[]).await;
+    for release in Release::ALL {
+        let prometheus = Prometheus::with_config(release, &text, &[]).await;
+        prometheus.wait_for(&format!("tryvox_listed_numbers{{job=\"tryvox\"}} == {NUMBERS}")).await;
+    }
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("static.yml");
     std::fs::write(&file, &text).unwrap();
     let victoria = VictoriaMetrics::start(&[&format!("-promscrape.config={}", file.display())]);
-    prometheus.wait_for(&format!("tryvox_listed_numbers{{job=\"tryvox\"}} == {NUMBERS}")).await;
     victoria.wait_for("tryvox_listed_numbers", NUMBERS).await;
 }
 
 #[tokio::test]
 async fn prometheus_writes_to_victoria_metrics() {
     let (_simulator, exporter) = start_exporter(&[]).await;
-    let victoria = VictoriaMetrics::start(&[]);
-    let text = example("remote-write.yml", &exporter.address).replace("http://localhost:8428", &victoria.url);
-    let _prometheus = Prometheus::with_config(&text, &[]).await;
-    victoria.wait_for("tryvox_listed_numbers", NUMBERS).await;
+    for release in Release::ALL {
+        let victoria = VictoriaMetrics::start(&[]);
+        let text = example("remote-write.yml", &exporter.address).replace("http://localhost:8428", &victoria.url);
+        let _prometheus = Prometheus::with_config(release, &text, &[]).await;
+        victoria.wait_for("tryvox_listed_numbers", NUMBERS).await;
+    }
 }
 
 #[tokio::test]
@@ -105,13 +110,15 @@ async fn prometheus_scrapes_over_tls_with_a_password() {
     folder.configure(&web);
     let (_simulator, exporter) = start_exporter(&[&folder.flag()]).await;
     let text = example("tls-and-users.yml", &exporter.address);
-    let files = [("exporter.pem", &*authority.pem()), ("password", "change me")];
-    let prometheus = Prometheus::with_config(&text, &files).await;
-    prometheus.wait_for(&format!("tryvox_listed_numbers == {NUMBERS}")).await;
-    // With another password the scrape fails.
-    let files = [("exporter.pem", &*authority.pem()), ("password", "wrong password")];
-    let prometheus = Prometheus::with_config(&text, &files).await;
-    prometheus.wait_for("up{job=\"tryvox\"} == 0").await;
+    for release in Release::ALL {
+        let files = [("exporter.pem", &*authority.pem()), ("password", "change me")];
+        let prometheus = Prometheus::with_config(release, &text, &files).await;
+        prometheus.wait_for(&format!("tryvox_listed_numbers == {NUMBERS}")).await;
+        // With another password the scrape fails.
+        let files = [("exporter.pem", &*authority.pem()), ("password", "wrong password")];
+        let prometheus = Prometheus::with_config(release, &text, &files).await;
+        prometheus.wait_for("up{job=\"tryvox\"} == 0").await;
+    }
 }
 
 /// A scripted Kubernetes API lists three pods, one of which is the exporter. `VictoriaMetrics` runs the

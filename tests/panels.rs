@@ -23,6 +23,7 @@ use crate::common::dashboards::{
 };
 use crate::common::history::{History, OWNERS};
 use crate::common::prometheus::Prometheus;
+use crate::common::release::Release;
 use crate::common::{KEY, ServerProcess};
 
 /// Faults that the API has all the time.
@@ -31,6 +32,8 @@ const BACKGROUND_FAULTS: &str = "429 probability=0.05,500 probability=0.02,bad-r
 /// A Prometheus with a month of history, and the two exporters it scrapes, which share the accounts.
 struct Scenario {
     prometheus: Prometheus,
+    /// The same with Prometheus 3.
+    newest: Prometheus,
     _exporters: [ServerProcess; 2],
     _file: ConfigFile,
     _stop: tokio_util::sync::DropGuard,
@@ -103,18 +106,25 @@ impl Scenario {
         });
 
         let targets = exporters.each_ref().map(|exporter| &*exporter.address);
-        let prometheus = Prometheus::with_history(&samples, &targets).await;
+        let [prometheus, newest] = Release::ALL.map(|release| Prometheus::with_history(release, &samples, &targets));
+        let (prometheus, newest) = tokio::join!(prometheus, newest);
         for exporter in &mut exporters {
             exporter.wait_for_polls(8).await;
             exporter.signal(Signal::HUP);
         }
-        prometheus.wait_for("min(count_over_time(tryvox_up[1m])) >= 12").await;
+        for prometheus in [&prometheus, &newest] {
+            prometheus.wait_for("min(count_over_time(tryvox_up[1m])) >= 12").await;
+        }
         // A short outage.
         set_faults(&simulator, "404");
-        prometheus.wait_for("max(max_over_time(tryvox_up[3s])) == 0").await;
+        for prometheus in [&prometheus, &newest] {
+            prometheus.wait_for("max(max_over_time(tryvox_up[3s])) == 0").await;
+        }
         set_faults(&simulator, BACKGROUND_FAULTS);
-        prometheus.wait_for("min(tryvox_up) == 1").await;
-        Self { prometheus, _exporters: exporters, _file: file, _stop: stop.drop_guard() }
+        for prometheus in [&prometheus, &newest] {
+            prometheus.wait_for("min(tryvox_up) == 1").await;
+        }
+        Self { prometheus, newest, _exporters: exporters, _file: file, _stop: stop.drop_guard() }
     }
 }
 
@@ -211,7 +221,8 @@ fn extended(variables: &Variables, more: &[(&str, &str)]) -> Variables {
 
 #[tokio::test]
 async fn every_panel_shows_data() {
-    let Scenario { prometheus, .. } = &Scenario::start().await;
+    let Scenario { prometheus, newest, .. } = &Scenario::start().await;
+    assert_every_query_returns_data(newest).await;
     assert_every_query_returns_data(prometheus).await;
     assert_data_links_show_what_they_select(prometheus).await;
     if let Some(docs) = std::env::var_os("TRYVOX_SCREENSHOTS") {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use std::{fs, process};
 
 use fastrand::Rng;
+use futures_util::future::join_all;
 use rusqlite::Connection;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -22,6 +23,7 @@ use crate::common::accounts::ConfigFile;
 use crate::common::api::{MockApi, page, record};
 use crate::common::expected::Series;
 use crate::common::prometheus::Prometheus;
+use crate::common::release::Release;
 use crate::common::state::{WITH_OWN_MOUNTS, run_process, test_folder};
 use crate::common::{BINARY, KEY, Scrape, ServerProcess, TEST_TIMEOUT, http, output, seed, wrapped_command};
 
@@ -810,11 +812,15 @@ async fn prometheus_sees_no_gap_and_every_change_over_a_restart() {
     let mut exporter = account.exporter(&state, &FAST).await;
     exporter.wait_for_polls(1).await;
     let address = exporter.address.clone();
-    let prometheus = Prometheus::scraping(&[&address]).await;
-    prometheus.wait_for("count_over_time(sum(tryvox_numbers)[30s:1s]) >= 3").await;
+    let targets = [&*address];
+    let prometheuses = join_all(Release::ALL.map(|release| Prometheus::scraping(release, &targets))).await;
+    let wait_for = async |query: &str| {
+        join_all(prometheuses.iter().map(|prometheus| prometheus.wait_for(query))).await;
+    };
+    wait_for("count_over_time(sum(tryvox_numbers)[30s:1s]) >= 3").await;
     account.change(|numbers| numbers.set("+14155550001", "status", "suspended"));
     wait_for_new_poll(&mut exporter).await;
-    prometheus.wait_for("sum(tryvox_number_status_changes_total) == 1").await;
+    wait_for("sum(tryvox_number_status_changes_total) == 1").await;
 
     let killed_at = Instant::now();
     exporter.stop(Signal::KILL).await;
@@ -830,24 +836,26 @@ async fn prometheus_sees_no_gap_and_every_change_over_a_restart() {
     command.arg(format!("--web.listen-address={address}")).arg("--tryvox.timeout=30s").args(FAST);
     let mut exporter = ServerProcess::spawn(command).await;
     let down = killed_at.elapsed();
-    prometheus.wait_for("up == 1 and changes(process_start_time_seconds[1m]) > 0").await;
+    wait_for("up == 1 and changes(process_start_time_seconds[1m]) > 0").await;
     assert_eq!(exporter.polls(), 0, "the inventory is the restored one");
     account.set_up(true);
-    prometheus.wait_for("sum(tryvox_numbers_removed_total) == 1").await;
-    prometheus.wait_for("sum(tryvox_number_status_changes_total) == 3").await;
+    wait_for("sum(tryvox_numbers_removed_total) == 1").await;
+    wait_for("sum(tryvox_number_status_changes_total) == 3").await;
     exporter.wait_for_polls(1).await;
-    // A scrape that fails ends all series at once, so a gap is visible in every evaluation that falls into it.
-    let gap = prometheus.query("count_over_time((absent(sum(tryvox_numbers)) and on () up)[2m:100ms]) / 10").await;
-    let gap = gap.first().map_or(0.0, |(_, seconds)| *seconds);
-    assert!(gap <= 1.0 + down.as_secs_f64(), "a gap of {gap} s, {down:?} of which the exporter was down");
-    let while_up =
-        prometheus.query("count_over_time((absent(sum(tryvox_numbers)) and on () (up == 1))[2m:100ms])").await;
-    assert!(while_up.is_empty(), "{while_up:?}");
-    // Counters go on, so what Prometheus adds up over the restart is the truth. It extrapolates beyond the first and the
-    // last sample, by less than a half.
-    for (counter, truth) in [("tryvox_number_status_changes_total", 3.0), ("tryvox_numbers_removed_total", 1.0)] {
-        assert!(prometheus.query(&format!("sum(resets({counter}[2m])) > 0")).await.is_empty());
-        let increase = prometheus.query(&format!("round(sum(increase({counter}[2m])))")).await;
-        assert_eq!(increase[0].1, truth, "{counter}");
+    for prometheus in &prometheuses {
+        // A scrape that fails ends all series at once, so a gap is visible in every evaluation that falls into it.
+        let gap = prometheus.query("count_over_time((absent(sum(tryvox_numbers)) and on () up)[2m:100ms]) / 10").await;
+        let gap = gap.first().map_or(0.0, |(_, seconds)| *seconds);
+        assert!(gap <= 1.0 + down.as_secs_f64(), "a gap of {gap} s, {down:?} of which the exporter was down");
+        let while_up =
+            prometheus.query("count_over_time((absent(sum(tryvox_numbers)) and on () (up == 1))[2m:100ms])").await;
+        assert!(while_up.is_empty(), "{while_up:?}");
+        // Counters go on, so what Prometheus adds up over the restart is the truth. It extrapolates beyond the first and the
+        // last sample, by less than a half.
+        for (counter, truth) in [("tryvox_number_status_changes_total", 3.0), ("tryvox_numbers_removed_total", 1.0)] {
+            assert!(prometheus.query(&format!("sum(resets({counter}[2m])) > 0")).await.is_empty());
+            let increase = prometheus.query(&format!("round(sum(increase({counter}[2m])))")).await;
+            assert_eq!(increase[0].1, truth, "{counter}");
+        }
     }
 }

@@ -8,17 +8,18 @@ use std::process::Command;
 use tryvox_exporter::metrics::families;
 
 use crate::common::promql::{Query, labels_of};
+use crate::common::release::Release;
 use crate::docs::assert_in_sync;
 use crate::mixin::rule_files;
 
 const RULES: &str = "alerts/tryvox.rules.yml";
+/// Optional rules.
+const ANOMALY_RULES: &str = "alerts/tryvox-anomalies.rules.yml";
+const ALL_RULES: [&str; 2] = [RULES, ANOMALY_RULES];
 
-/// Runs a checker and asserts that it succeeds.
-fn check(program: &str, arguments: &[&str]) {
-    let output = Command::new(program).args(arguments).output();
-    let output = output.unwrap_or_else(|_| panic!("{program} is not installed; run `make setup`"));
-    let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {arguments:?}: {printed}");
+/// Returns the text of all rules.
+fn all_rules() -> String {
+    ALL_RULES.map(|path| std::fs::read_to_string(path).unwrap()).concat()
 }
 
 /// Returns the paths of the unit tests of the rules.
@@ -33,20 +34,79 @@ fn alerts(rules: &str) -> Vec<(String, String)> {
     parts.map(|part| (part.lines().next().unwrap().to_owned(), part.to_owned())).collect()
 }
 
-#[test]
-fn rules_are_valid_and_their_unit_tests_pass() {
-    check("promtool", &["check", "rules", RULES]);
+fn run_unit_tests(release: Release) {
+    for rules in ALL_RULES {
+        release.run("promtool", &["check", "rules", rules]);
+    }
     let tests = test_files();
-    assert!(tests.len() >= 3);
+    assert!(tests.len() >= 4);
     let mut arguments = vec!["test", "rules"];
     arguments.extend(tests.iter().map(String::as_str));
-    check("promtool", &arguments);
+    release.run("promtool", &arguments);
+}
+
+#[test]
+fn rules_are_valid_and_their_unit_tests_pass_with_prometheus_2() {
+    run_unit_tests(Release::Oldest);
+}
+
+#[test]
+fn rules_are_valid_and_their_unit_tests_pass_with_prometheus_3() {
+    run_unit_tests(Release::Newest);
+}
+
+/// The tests of the optional rules are about weeks and evaluate the rules every hour, but vmalert uses recorded samples
+/// only from the next evaluation on, and only if they are less than five minutes old.
+#[test]
+fn unit_tests_of_the_rules_pass_with_victoria_metrics() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut vmalert = Command::new(Release::Newest.program("vmalert-tool"));
+    vmalert.env("TMPDIR", folder.path()).args(["unittest", "--disableAlertgroupLabel"]);
+    let tests = test_files();
+    let tests: Vec<_> = tests.iter().filter(|test| !test.contains("anomalies")).collect();
+    assert_eq!(tests.len(), test_files().len() - 1);
+    let output = vmalert.args(tests.iter().map(|test| format!("--files={test}"))).output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{printed}");
+    for test in tests {
+        assert!(printed.contains(&**test), "{test} did not run: {printed}");
+    }
+}
+
+/// Groups are evaluated in any order, and recorded series of a later rule are those of the previous evaluation.
+#[test]
+fn rules_use_only_earlier_rules_of_their_group() {
+    let recorded_by = |rule: &serde_json::Value| Some(rule.get("record")?.as_str().unwrap().to_owned());
+    let mut uses = 0;
+    for path in ALL_RULES {
+        let rules: serde_json::Value = serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let groups = rules["groups"].as_array().unwrap();
+        let recorded: BTreeSet<String> =
+            groups.iter().flat_map(|group| group["rules"].as_array().unwrap()).filter_map(recorded_by).collect();
+        for group in groups {
+            let rules = group["rules"].as_array().unwrap();
+            for (position, rule) in rules.iter().enumerate() {
+                let last_recorded =
+                    |name: &str| rules.iter().rposition(|rule| recorded_by(rule).as_deref() == Some(name));
+                let mut texts = vec![rule["expr"].as_str().unwrap()];
+                for annotation in ["summary", "description"] {
+                    texts.extend(rule["annotations"][annotation].as_str());
+                }
+                for name in texts.iter().flat_map(|text| words(text)).filter(|word| recorded.contains(*word)) {
+                    let is_earlier = last_recorded(name).is_some_and(|recording| recording < position);
+                    assert!(is_earlier, "{path}: {rule} uses {name}, which is not recorded before it in its group");
+                    uses += 1;
+                }
+            }
+        }
+    }
+    assert!(uses >= 50, "only {uses} uses of recorded metrics");
 }
 
 #[test]
 fn every_alert_has_a_unit_test_that_fires_and_one_that_does_not() {
     let tests: String = test_files().iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
-    let rules = std::fs::read_to_string(RULES).unwrap();
+    let rules = all_rules();
     let alerts = alerts(&rules);
     assert!(alerts.len() >= 17);
     for (name, _) in &alerts {
@@ -68,7 +128,7 @@ fn every_alert_has_a_unit_test_that_fires_and_one_that_does_not() {
 
 #[test]
 fn every_alert_has_a_severity_a_team_and_a_runbook() {
-    let rules = std::fs::read_to_string(RULES).unwrap();
+    let rules = all_rules();
     let alerts = alerts(&rules);
     for (name, text) in &alerts {
         let labels = text.lines().find_map(|line| line.trim().strip_prefix("labels: ")).unwrap();
@@ -88,8 +148,17 @@ fn every_alert_has_a_severity_a_team_and_a_runbook() {
         let recovery = mitigation.split("\n\nRecovery: ").nth(1).unwrap_or_else(|| panic!("{name}: no recovery"));
         assert!(recovery.contains("tryvox_") && recovery.contains("The alert resolves"), "{name}: {recovery}");
     }
+    // No runbook is left over from a removed alert.
+    let runbooks = std::fs::read_dir("docs/runbooks").unwrap().count();
+    assert_eq!(runbooks, alerts.len());
+    assert_in_sync("docs/alerts.md", "alerts", &alert_table(RULES));
+    assert_in_sync("docs/alerts.md", "anomalies", &alert_table(ANOMALY_RULES));
+}
+
+/// Returns the table of the alerts in a file of rules.
+fn alert_table(path: &str) -> String {
     let mut table = String::from("| alert | severity | team | meaning |\n| --- | --- | --- | --- |\n");
-    for (name, text) in &alerts {
+    for (name, text) in alerts(&std::fs::read_to_string(path).unwrap()) {
         let value = |key: &str| text.split(key).nth(1).unwrap().split([',', '}']).next().unwrap().to_owned();
         let runbook = std::fs::read_to_string(format!("docs/runbooks/{name}.md")).unwrap();
         let meaning = runbook.split("## Meaning\n\n").nth(1).unwrap().split("\n\n").next().unwrap().replace('\n', " ");
@@ -97,18 +166,21 @@ fn every_alert_has_a_severity_a_team_and_a_runbook() {
         let (severity, team) = (value("severity: "), value("team: "));
         writeln!(table, "| [{name}](runbooks/{name}.md) | {severity} | {team} | {first_sentence}. |").unwrap();
     }
-    assert_in_sync("docs/alerts.md", "alerts", &table);
-    // No runbook is left over from a removed alert.
-    let runbooks = std::fs::read_dir("docs/runbooks").unwrap().count();
-    assert_eq!(runbooks, alerts.len());
+    table
 }
 
-/// Returns the `PromQL` expression of every rule.
-fn expressions(rules: &str) -> Vec<String> {
-    let rules: serde_json::Value = serde_saphyr::from_str(rules).unwrap();
+/// Returns the `PromQL` expression of every rule in a file.
+fn expressions(path: &str) -> Vec<String> {
+    let rules: serde_json::Value = serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let groups = rules["groups"].as_array().unwrap().iter();
     let rules = groups.flat_map(|group| group["rules"].as_array().unwrap());
     rules.map(|rule| rule["expr"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Returns the words of a text that may be names of metrics.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
+    words.map(|word| word.trim_matches(':'))
 }
 
 /// Returns the labels of a recorded metric, which are the part of its name before the first colon, and of the
@@ -130,7 +202,7 @@ fn runbook_queries(runbooks: &str) -> Vec<&str> {
 /// text of the runbooks, belong to the exporter or are recorded by a rule.
 #[test]
 fn rules_and_runbooks_use_only_existing_metrics() {
-    let rules = std::fs::read_to_string(RULES).unwrap();
+    let rules = all_rules();
     let mut known: BTreeSet<String> = families().map(|family| family.name.to_owned()).collect();
     known.insert("tryvox_api_request_duration_seconds_bucket".to_owned());
     // Set by users.
@@ -143,7 +215,7 @@ fn rules_and_runbooks_use_only_existing_metrics() {
             labels_of(name).or_else(|| recorded_labels(name))
         });
     };
-    let expressions = expressions(&rules);
+    let expressions = ALL_RULES.map(expressions).concat();
     assert!(expressions.len() >= 34);
     let runbooks = std::fs::read_dir("docs/runbooks").unwrap();
     let runbooks: String = runbooks.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
@@ -153,9 +225,7 @@ fn rules_and_runbooks_use_only_existing_metrics() {
         check(query);
     }
     let texts = rules + &runbooks;
-    let words = texts.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
-    let words = words.map(|word| word.trim_matches(':'));
-    for word in words.filter(|word| word.starts_with("tryvox_") || word.contains(":tryvox_")) {
+    for word in words(&texts).filter(|word| word.starts_with("tryvox_") || word.contains(":tryvox_")) {
         assert!(known.contains(word), "{word} does not exist");
     }
 }
@@ -163,25 +233,35 @@ fn rules_and_runbooks_use_only_existing_metrics() {
 /// If the variable `UPDATE_DOCS` is set, updates the file instead.
 #[test]
 fn prometheus_operator_rules_are_up_to_date() {
-    const PATH: &str = "alerts/prometheus-operator/tryvox.prometheusrule.yml";
-    let rules = std::fs::read_to_string(RULES).unwrap();
+    for (rules, name) in [(RULES, "tryvox-exporter"), (ANOMALY_RULES, "tryvox-exporter-anomalies")] {
+        assert_operator_rules_are_up_to_date(rules, name);
+    }
+}
+
+/// `name` is that of the Kubernetes object.
+fn assert_operator_rules_are_up_to_date(rules: &str, name: &str) {
+    let path = rules.replace("alerts/", "alerts/prometheus-operator/").replace(".rules.yml", ".prometheusrule.yml");
+    let source = rules.replace("alerts/", "");
+    let rules = std::fs::read_to_string(rules).unwrap();
     let body: String = rules
         .lines()
         .filter(|line| !line.starts_with('#'))
         .map(|line| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") })
         .collect();
-    let head = "# Generated from ../tryvox.rules.yml; do not edit.\n\
-        apiVersion: monitoring.coreos.com/v1\n\
-        kind: PrometheusRule\n\
-        metadata:\n  name: tryvox-exporter\n  labels:\n    app.kubernetes.io/name: tryvox-exporter\n\
-        spec:\n";
+    let head = format!(
+        "# Generated from ../{source}; do not edit.\n\
+         apiVersion: monitoring.coreos.com/v1\n\
+         kind: PrometheusRule\n\
+         metadata:\n  name: {name}\n  labels:\n    app.kubernetes.io/name: tryvox-exporter\n\
+         spec:\n"
+    );
     let generated = format!("{head}{body}");
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(PATH, generated).unwrap();
+        std::fs::write(&path, generated).unwrap();
     } else {
         assert!(
-            std::fs::read_to_string(PATH).unwrap() == generated,
-            "{PATH} is out of date; run UPDATE_DOCS=1 cargo test rules"
+            std::fs::read_to_string(&path).unwrap() == generated,
+            "{path} is out of date; run UPDATE_DOCS=1 cargo test rules"
         );
     }
 }
@@ -202,7 +282,9 @@ fn rules_of_the_mixin_are_up_to_date() {
 #[test]
 fn alertmanager_example_routes_alerts_by_team_and_severity() {
     const EXAMPLE: &str = "alerts/alertmanager.example.yml";
-    check("amtool", &["check-config", EXAMPLE]);
+    for release in Release::ALL {
+        release.run("amtool", &["check-config", EXAMPLE]);
+    }
     for (receiver, labels) in [
         ("finance", ["team=finance", "severity=warning"]),
         ("telecom", ["team=telecom", "severity=warning"]),
@@ -212,6 +294,8 @@ fn alertmanager_example_routes_alerts_by_team_and_severity() {
         let verify = format!("--verify.receivers={receiver}");
         let mut arguments = vec!["config", "routes", "test", "--config.file", EXAMPLE, &verify];
         arguments.extend(labels);
-        check("amtool", &arguments);
+        for release in Release::ALL {
+            release.run("amtool", &arguments);
+        }
     }
 }

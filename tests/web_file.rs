@@ -5,6 +5,7 @@ use tokio::time::timeout;
 
 use crate::common::api::{MockApi, one_number};
 use crate::common::prometheus::Prometheus;
+use crate::common::release::Release;
 use crate::common::web::{CertificateAuthority, CurlOutput, WebDirectory, exporter, get, indented, status, tls, users};
 use crate::common::{KEY, ServerProcess, TEST_TIMEOUT, output};
 
@@ -35,12 +36,14 @@ async fn prometheus_scrapes_with_tls_client_certificate_and_password() {
         job("wrong_password", "guess", "client"),
         job("no_certificate", "secret", ""),
     ];
-    let prometheus = Prometheus::with_jobs(&jobs).await;
-    prometheus.wait_for("tryvox_listed_numbers{job=\"valid\"} == 1").await;
-    prometheus.wait_for("count(up) == 3").await;
-    let up = prometheus.query("up == 1").await;
-    assert_eq!(up.len(), 1, "{up:?}");
-    assert_eq!(up[0].0["job"], "valid");
+    for release in Release::ALL {
+        let prometheus = Prometheus::with_jobs(release, &jobs).await;
+        prometheus.wait_for("tryvox_listed_numbers{job=\"valid\"} == 1").await;
+        prometheus.wait_for("count(up) == 3").await;
+        let up = prometheus.query("up == 1").await;
+        assert_eq!(up.len(), 1, "{up:?}");
+        assert_eq!(up[0].0["job"], "valid");
+    }
 }
 
 #[tokio::test]

@@ -11,8 +11,10 @@ pub(crate) mod expected;
 pub(crate) mod harness;
 pub(crate) mod history;
 pub(crate) mod https;
+pub(crate) mod monitoring;
 pub(crate) mod prometheus;
 pub(crate) mod promql;
+pub(crate) mod release;
 pub(crate) mod state;
 pub(crate) mod web;
 
@@ -26,6 +28,8 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::time::timeout;
+
+use release::Release;
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_tryvox-exporter");
 
@@ -317,17 +321,19 @@ impl Scrape {
 
     /// Asserts that `promtool check metrics` finds no problems.
     pub(crate) fn lint(&self) {
-        let mut promtool = std::process::Command::new("promtool")
-            .args(["check", "metrics"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("promtool is missing: `make setup` installs it");
-        promtool.stdin.take().unwrap().write_all(self.0.as_bytes()).unwrap();
-        let output = promtool.wait_with_output().unwrap();
-        let problems = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && problems.is_empty(), "{problems}");
+        for release in Release::ALL {
+            let mut promtool = std::process::Command::new(release.program("promtool"))
+                .args(["check", "metrics"])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .expect("promtool is missing: `make setup` installs it");
+            promtool.stdin.take().unwrap().write_all(self.0.as_bytes()).unwrap();
+            let output = promtool.wait_with_output().unwrap();
+            let problems = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success() && problems.is_empty(), "{release:?}: {problems}");
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Runs a real Prometheus, the one that Debian packages, and queries it over its HTTP API.
+//! Runs a real Prometheus and queries it over its HTTP API.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,6 +10,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
+use super::release::{Release, listening_address};
 use super::{TEST_TIMEOUT, http};
 
 /// A running Prometheus with its own configuration and data directory; dropping it kills the process.
@@ -29,63 +30,48 @@ fn scrape_config(jobs: &[String]) -> String {
 
 impl Prometheus {
     /// Starts a Prometheus that scrapes these targets every second.
-    pub(crate) async fn scraping(targets: &[&str]) -> Self {
-        Self::with_jobs(&[scrape_job(targets)]).await
+    pub(crate) async fn scraping(release: Release, targets: &[&str]) -> Self {
+        Self::with_jobs(release, &[scrape_job(targets)]).await
     }
 
     /// Starts a Prometheus with these scrape jobs, which run every second.
-    pub(crate) async fn with_jobs(jobs: &[String]) -> Self {
-        Self::start(&scrape_config(jobs), &[], |_| ()).await
+    pub(crate) async fn with_jobs(release: Release, jobs: &[String]) -> Self {
+        Self::start(release, &scrape_config(jobs), &[], |_| ()).await
     }
 
     /// Starts a Prometheus that scrapes these targets every second and already stores `samples`, in the
     /// `OpenMetrics` format. They are an hour apart, so the lookback is longer than the default five minutes.
-    pub(crate) async fn with_history(samples: &str, targets: &[&str]) -> Self {
+    pub(crate) async fn with_history(release: Release, samples: &str, targets: &[&str]) -> Self {
         let create_blocks = |data: &Path| {
             let file = data.with_extension("om");
             std::fs::write(&file, samples).unwrap();
-            let promtool = std::process::Command::new("promtool")
-                .args(["tsdb", "create-blocks-from", "openmetrics", "--quiet", "--max-block-duration=744h"])
-                .args([&file, data])
-                .output();
-            let output = promtool.expect("promtool is not installed; run `make setup`");
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            let [file, data] = [&*file, data].map(|path| path.to_str().unwrap());
+            let arguments =
+                ["tsdb", "create-blocks-from", "openmetrics", "--quiet", "--max-block-duration=744h", file, data];
+            release.run("promtool", &arguments);
         };
         let options = ["--query.lookback-delta=65m", "--storage.tsdb.retention.time=1y"];
-        Self::start(&scrape_config(&[scrape_job(targets)]), &options, create_blocks).await
-    }
-
-    /// Starts a Prometheus that scrapes a target, evaluates the rules every second and sends alerts to the
-    /// Alertmanager at this address.
-    pub(crate) async fn with_rules(target: &str, rules: &Path, alertmanager: &str) -> Self {
-        let text = format!(
-            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
-             scrape_configs: [{{job_name: tryvox, static_configs: [{{targets: ['{target}']}}]}}]\n\
-             rule_files: ['{}']\n\
-             alerting: {{alertmanagers: [{{static_configs: [{{targets: ['{alertmanager}']}}]}}]}}\n",
-            rules.display()
-        );
-        Self::start(&text, &[], |_| ()).await
+        Self::start(release, &scrape_config(&[scrape_job(targets)]), &options, create_blocks).await
     }
 
     /// Starts a Prometheus with this configuration; `files` are written to the same directory.
-    pub(crate) async fn with_config(config: &str, files: &[(&str, &str)]) -> Self {
+    pub(crate) async fn with_config(release: Release, config: &str, files: &[(&str, &str)]) -> Self {
         let write_files = |data: &Path| {
             for (name, text) in files {
                 std::fs::write(data.with_file_name(name), text).unwrap();
             }
         };
-        Self::start(config, &[], write_files).await
+        Self::start(release, config, &[], write_files).await
     }
 
     /// Starts a Prometheus and waits until it is ready. `prepare` is called with the path of the data
     /// directory before the process starts.
-    async fn start(config: &str, options: &[&str], prepare: impl Fn(&Path)) -> Self {
+    async fn start(release: Release, config: &str, options: &[&str], prepare: impl Fn(&Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         prepare(&folder.path().join("data"));
         let config_file = folder.path().join("prometheus.yml");
         std::fs::write(&config_file, config).unwrap();
-        let mut process = Command::new("prometheus")
+        let mut process = Command::new(release.program("prometheus"))
             .arg(format!("--config.file={}", config_file.display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
             .arg("--web.listen-address=127.0.0.1:0")
@@ -100,9 +86,7 @@ impl Prometheus {
         let listening = timeout(TEST_TIMEOUT, async {
             // The two messages come in either order.
             while let Some(line) = lines.next_line().await.unwrap() {
-                if let Some((_, rest)) = line.split_once("msg=\"Listening on\" address=") {
-                    address = rest.split_whitespace().next().map(str::to_owned);
-                }
+                address = address.or_else(|| listening_address(&line));
                 is_ready |= line.contains("Server is ready to receive web requests");
                 if let Some(address) = address.take_if(|_| is_ready) {
                     return address;

@@ -1,13 +1,12 @@
 //! The files under `deploy/compose/`, checked without running the images.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::command::run;
 use crate::repository::{files, root};
-use crate::tools::{parse_yaml_file, tool};
+use crate::tools::{both_releases, parse_yaml_file, tool};
 
 const FOLDER: &str = "deploy/compose";
 
@@ -60,11 +59,15 @@ fn prometheus_and_alertmanager_accept_their_configuration() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(&config, folder.path().join("prometheus.yml")).unwrap();
     std::fs::copy(&rules, folder.path().join("tryvox.rules.yml")).unwrap();
-    let report = run(Command::new("promtool").args(["check", "config"]).arg(folder.path().join("prometheus.yml")));
-    assert!(report.contains("1 rule files found") && report.contains("rules found"), "{report}");
+    for mut promtool in both_releases("promtool") {
+        let report = run(promtool.args(["check", "config"]).arg(folder.path().join("prometheus.yml")));
+        assert!(report.contains("1 rule files found") && report.contains("rules found"), "{report}");
+    }
 
     let config = mount_source(&compose, "alertmanager", "/etc/alertmanager/alertmanager.yml");
-    run(Command::new("amtool").arg("check-config").arg(config));
+    for mut amtool in both_releases("amtool") {
+        run(amtool.arg("check-config").arg(&config));
+    }
 }
 
 #[test]

@@ -17,6 +17,11 @@ pub(crate) fn tool(name: &str) -> Command {
     command
 }
 
+/// Returns commands for a program of Prometheus or Alertmanager: of the release that Debian 12 has, and of the newest one.
+pub(crate) fn both_releases(name: &str) -> [Command; 2] {
+    [Command::new(name), Command::new(root().join("target/tools/sid").join(name))]
+}
+
 /// Runs `validate.mjs` on a file. `kind` is `actions` or `operator`.
 pub(crate) fn validate(kind: &str, file: &Path) -> Output {
     Command::new("node").arg(root().join("tests/shipping/validate.mjs")).arg(kind).arg(file).output().unwrap()
