@@ -82,7 +82,8 @@ async fn start_api() -> (MockApi, Arc<ApiState>) {
 
 /// Returns the configuration file of exporters that poll these accounts; `more` is more YAML at its end.
 fn config(api: &MockApi, accounts: &[&str], more: &str) -> ConfigFile {
-    let accounts: String = accounts.iter().map(|name| format!("- account_id: acc_{name}\n  name: {name}\n")).collect();
+    let accounts: Vec<_> = accounts.iter().map(|name| format!("- account_id: acc_{name}\n  name: {name}\n")).collect();
+    let accounts = accounts.concat();
     ConfigFile::new(&format!(
         "tryvox: {{url: '{}', rate_limit: 0}}\npoll: {{interval: 2s, timeout: 30s, stale_after: 12s}}\n\
          accounts:\n{accounts}{more}",
