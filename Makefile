@@ -1,6 +1,6 @@
 # Development and release tasks. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo build test package image machine audit dashboards screenshots bench soak fuzz
+.PHONY: help setup demo build test package image machine audit dashboards chart screenshots bench soak fuzz
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ audit: setup ## check the dependencies' licenses, sources and security advisorie
 dashboards: setup ## generate dashboards/ from tools/dashboards
 	npm run --prefix tools/dashboards --silent bundle
 	node tools/dashboards/built/source/main.mjs dashboards
+
+chart: setup ## update the rules, dashboards and README of the Helm chart, and deploy/kubernetes/, from their sources
+	scripts/chart
+	UPDATE_DOCS=1 cargo test --quiet --test integration -- chart::
 
 screenshots: setup ## draw the dashboards and the status page for docs/ after collecting data for five minutes
 	TRYVOX_SCREENSHOTS=docs cargo test --test integration -- panels:: page::status_page_of_the_demo --nocapture

@@ -10,9 +10,10 @@ use crate::machine::{ACCOUNT, IMAGE, Machine};
 use crate::repository::{read, revision, root};
 
 #[test]
-fn dockerfile_and_kustomization_have_the_version_of_the_crate() {
+fn dockerfile_and_chart_have_the_version_of_the_crate() {
+    let chart = "deploy/helm/tryvox-exporter/Chart.yaml";
     for (file, prefix, count) in
-        [("Dockerfile", "ARG VERSION=", 2), ("deploy/kubernetes/base/kustomization.yaml", "    newTag: ", 1)]
+        [("Dockerfile", "ARG VERSION=", 2), (chart, "version: ", 1), (chart, "appVersion: ", 1)]
     {
         let text = read(file);
         let versions: Vec<_> = text.lines().filter_map(|line| line.strip_prefix(prefix)).collect();
