@@ -12,6 +12,7 @@ mod alerting;
 mod arbitrary;
 mod auto_reload;
 mod changes;
+mod chart;
 mod check;
 mod command_line;
 mod common;
