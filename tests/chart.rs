@@ -108,12 +108,16 @@ fn assert_strict(schema: &Value, path: &str) {
         |name| schema["type"] == name || schema["type"].as_array().is_some_and(|all| all.contains(&Value::from(name)));
     assert!(!schema["type"].is_null(), "{path} has no type");
     if is_of_type("object") {
+        for (pattern, schema) in schema["patternProperties"].as_object().into_iter().flatten() {
+            assert_strict(schema, &format!("{path}/patternProperties/{pattern}"));
+        }
         match (&schema["additionalProperties"], &schema["properties"]) {
             (Value::Bool(false), Value::Object(properties)) => {
                 for (key, schema) in properties {
                     assert_strict(schema, &format!("{path}/properties/{key}"));
                 }
             }
+            (Value::Bool(false), Value::Null) => assert!(schema["patternProperties"].is_object(), "{path}"),
             (values @ Value::Object(_), Value::Null) => assert_strict(values, &format!("{path}/additionalProperties")),
             _ => panic!("{path} accepts any key"),
         }

@@ -3,55 +3,108 @@
 //! kubectl renders them, Kubernetes's published schemas and the restricted Pod Security Standard check them, and podman
 //! runs their pod on a test machine in place of a cluster.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::command::{output_text, run};
+use crate::command::run;
 use crate::machine::Machine;
-use crate::repository::read;
+use crate::manifests::{assert_consistent, assert_restricted, container, object, objects_of, pod, schema_errors};
+use crate::repository::{files, read, root};
 use crate::tools::{parse_yaml, tool, validate};
 
-const OVERLAYS: [&str; 4] = ["single", "sharded", "persistent", "operator"];
-/// The oldest version in which everything the manifests use is stable, and the newest with a published schema.
-const KUBERNETES_VERSIONS: [&str; 2] = ["1.28.0", "1.37.0"];
+/// The overlays, and the values of the Helm chart that render the same objects.
+const OVERLAYS: [(&str, &str); 4] = [
+    ("single", ""),
+    ("sharded", "shards=3"),
+    ("persistent", "persistence.enabled=true"),
+    ("operator", "serviceMonitor.enabled=true,prometheusRule.enabled=true,dashboards.enabled=true"),
+];
+/// The file of the accounts.
+const CONFIGURATION: &str = "deploy/kubernetes/base/tryvox-exporter.yml";
 
 /// Renders an overlay and returns its objects.
 fn render(overlay: &str) -> Vec<Value> {
     parse_yaml(&run(tool("kubectl").arg("kustomize").arg(format!("deploy/kubernetes/overlays/{overlay}"))))
 }
 
-/// Returns the only object of a kind. Panics if there is none or more than one.
-fn object<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
-    let mut of_kind = objects.iter().filter(|object| object["kind"] == kind);
-    let object = of_kind.next().unwrap_or_else(|| panic!("no {kind}"));
-    assert!(of_kind.next().is_none(), "more than one {kind}");
-    object
+/// Renders the Helm chart with the values that `make chart` uses, and some more.
+fn render_chart(values: &str) -> Vec<Value> {
+    let arguments = ["template", "tryvox-exporter", "deploy/helm/tryvox-exporter", "--namespace=tryvox-exporter"];
+    let options = ["--values=deploy/kubernetes/values.yaml", "--set", values];
+    parse_yaml(&run(tool("helm").args(arguments).args(options)))
+}
+
+#[test]
+fn rendered_files_are_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    run(Command::new(root().join("scripts/chart")).arg(folder.path()));
+    let list = run(Command::new("find").arg(folder.path()).args(["-type", "f", "-printf", "%P\n"]));
+    let rendered: BTreeSet<_> = list.lines().collect();
+    for file in &rendered {
+        let is_up_to_date = std::fs::read_to_string(folder.path().join(file)).unwrap() == read(file);
+        assert!(is_up_to_date, "{file} is out of date; run make chart");
+    }
+    // Nothing is left of rules and dashboards that do not exist any more.
+    for file in files("deploy/helm/tryvox-exporter/files", "") {
+        let file = file.strip_prefix(root()).unwrap().to_str().unwrap();
+        assert!(rendered.contains(file), "{file} is left over; run make chart");
+    }
+}
+
+/// Returns the content of objects by kind and name, without what differs between kustomize and Helm: the labels, and the
+/// name of the generated config map.
+fn contents(objects: &[Value]) -> BTreeMap<(String, String), Value> {
+    let mut contents = BTreeMap::new();
+    for object in objects.iter().filter(|object| object["kind"] != "Namespace") {
+        let mut object = object.clone();
+        object["metadata"]["labels"].take();
+        if let Some(name) = object.pointer_mut("/spec/template/spec/volumes/0/configMap/name") {
+            let is_generated = name.as_str().unwrap().starts_with("tryvox-exporter-");
+            *name = if is_generated { "tryvox-exporter".into() } else { name.take() };
+        }
+        let text =
+            |field: &str| object[field].as_str().unwrap_or(object["metadata"][field].as_str().unwrap_or("")).to_owned();
+        let key = (text("kind"), text("name"));
+        if object["data"]["tryvox-exporter.yml"].is_null() {
+            assert!(contents.insert(key, object).is_none());
+        }
+    }
+    contents
+}
+
+#[test]
+fn overlays_contain_the_objects_of_the_chart() {
+    for (overlay, values) in OVERLAYS {
+        let (overlay, chart) = (contents(&render(overlay)), contents(&render_chart(values)));
+        assert_eq!(overlay.keys().collect::<Vec<_>>(), chart.keys().collect::<Vec<_>>());
+        for (name, object) in overlay {
+            assert!(object == chart[&name], "{object}\n{}", chart[&name]);
+        }
+    }
+    // The accounts are those of the chart's default values, with comments.
+    let configuration = &parse_yaml(&read(CONFIGURATION))[0];
+    let objects = render_chart("existingConfigMap=");
+    let of_chart = object(&objects, "ConfigMap")["data"]["tryvox-exporter.yml"].as_str().unwrap();
+    assert_eq!(*configuration, parse_yaml(of_chart)[0]);
 }
 
 #[test]
 fn every_overlay_is_valid_and_in_its_namespace() {
-    let folder = tempfile::tempdir().unwrap();
-    for overlay in OVERLAYS {
+    for (overlay, _) in OVERLAYS {
         let objects = render(overlay);
-        let (of_operator, of_kubernetes): (Vec<_>, Vec<_>) =
-            objects.iter().partition(|object| object["apiVersion"] == "monitoring.coreos.com/v1");
-        for (index, object) in of_kubernetes.iter().enumerate() {
-            let file = folder.path().join(format!("{overlay}-{index}.json"));
-            std::fs::write(&file, object.to_string()).unwrap();
-            for version in KUBERNETES_VERSIONS {
-                run(tool("kubernetes-validate").args(["--strict", "-k", version]).arg(&file));
-            }
-        }
-        let file = folder.path().join("operator.json");
-        std::fs::write(&file, json!(of_operator).to_string()).unwrap();
-        let output = validate("operator", &file);
-        assert!(output.status.success(), "{overlay}: {}", output_text(&output));
-        assert_eq!(of_operator.len(), if overlay == "operator" { 2 } else { 0 });
+        assert_eq!(schema_errors(&objects), [""; 0], "{overlay}");
+        assert_consistent(&objects);
         for object in objects.iter().filter(|object| object["kind"] != "Namespace") {
             assert_eq!(object["metadata"]["namespace"], "tryvox-exporter", "{object}");
         }
+        let of_operator = ["ServiceMonitor", "PrometheusRule"].map(|kind| objects_of(&objects, kind).count());
+        assert_eq!(of_operator, [usize::from(overlay == "operator"); 2]);
+        let replicas = &object(&objects, "StatefulSet")["spec"]["replicas"];
+        assert_eq!(*replicas, if overlay == "sharded" { 3 } else { 1 });
+        assert_eq!(object(&objects, "StatefulSet")["spec"]["volumeClaimTemplates"].is_array(), overlay == "persistent");
     }
 }
 
@@ -63,48 +116,19 @@ fn validation_detects_invalid_objects() {
     invalid["spec"]["replica"] = json!(1);
     std::fs::write(&file, invalid.to_string()).unwrap();
     assert!(!tool("kubernetes-validate").args(["--strict"]).arg(&file).output().unwrap().status.success());
+    assert!(!schema_errors(&[invalid]).is_empty());
     let mut invalid = object(&render("operator"), "ServiceMonitor").clone();
     invalid["spec"]["endpoints"] = json!("metrics");
     std::fs::write(&file, json!([invalid]).to_string()).unwrap();
     assert!(!validate("operator", &file).status.success());
+    assert!(!schema_errors(&[invalid]).is_empty());
 }
 
-/// Checks each rule of the restricted profile of
-/// <https://kubernetes.io/docs/concepts/security/pod-security-standards/>.
 #[test]
 fn pod_meets_the_restricted_pod_security_standard() {
-    for overlay in OVERLAYS {
+    for (overlay, _) in OVERLAYS {
         let objects = render(overlay);
-        let pod = &object(&objects, "StatefulSet")["spec"]["template"]["spec"];
-        for field in ["hostNetwork", "hostPID", "hostIPC", "initContainers", "ephemeralContainers"] {
-            assert!(pod[field].is_null(), "{field}");
-        }
-        for container in pod["containers"].as_array().unwrap() {
-            let security = &container["securityContext"];
-            assert_eq!(security["allowPrivilegeEscalation"], false);
-            assert_eq!(security["capabilities"], json!({"drop": ["ALL"]}));
-            assert_eq!(security["readOnlyRootFilesystem"], true);
-            assert!(security["privileged"].is_null() && security["procMount"].is_null());
-            assert!(container["ports"].as_array().unwrap().iter().all(|port| port["hostPort"].is_null()));
-        }
-        let security = &pod["securityContext"];
-        assert_eq!((&security["runAsNonRoot"], &security["runAsUser"]), (&json!(true), &json!(65532)));
-        assert_eq!(security["seccompProfile"]["type"], "RuntimeDefault");
-        assert!(security["sysctls"].is_null() && security["seLinuxOptions"].is_null());
-        let allowed = [
-            "configMap",
-            "csi",
-            "downwardAPI",
-            "emptyDir",
-            "ephemeral",
-            "persistentVolumeClaim",
-            "projected",
-            "secret",
-        ];
-        for volume in pod["volumes"].as_array().unwrap() {
-            let mut types = volume.as_object().unwrap().keys().filter(|key| *key != "name");
-            assert!(types.all(|volume_type| allowed.contains(&volume_type.as_str())), "{volume}");
-        }
+        assert_restricted(&objects, Some(65532));
         // The namespace enforces the standard.
         let namespace = object(&objects, "Namespace");
         assert_eq!(namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted");
@@ -112,26 +136,11 @@ fn pod_meets_the_restricted_pod_security_standard() {
 }
 
 #[test]
-fn pod_has_no_token_and_reads_keys_only_from_files() {
-    for overlay in OVERLAYS {
+fn pod_reads_keys_only_from_files() {
+    for (overlay, _) in OVERLAYS {
         let objects = render(overlay);
-        let pod = &object(&objects, "StatefulSet")["spec"]["template"]["spec"];
-        assert_eq!(pod["automountServiceAccountToken"], false);
-        assert!(!objects.iter().any(|object| object["kind"] == "Secret"));
-        assert!(!pod.to_string().contains("API_KEY"));
-    }
-}
-
-/// The container runtime cannot create a mount point inside a read-only volume.
-#[test]
-fn no_volume_is_mounted_inside_another() {
-    for overlay in OVERLAYS {
-        let objects = render(overlay);
-        let mounts = &object(&objects, "StatefulSet")["spec"]["template"]["spec"]["containers"][0]["volumeMounts"];
-        let paths: Vec<_> =
-            mounts.as_array().unwrap().iter().map(|mount| mount["mountPath"].as_str().unwrap()).collect();
-        let is_nested = |path: &str| paths.iter().any(|other| path != *other && path.starts_with(other));
-        assert!(!paths.iter().any(|path| is_nested(path)), "{paths:?}");
+        assert_eq!(objects_of(&objects, "Secret").count(), 0);
+        assert!(!pod(&objects).to_string().contains("API_KEY"));
     }
 }
 
@@ -140,102 +149,13 @@ fn resources_match_the_sizing_guide_and_probes_match_the_endpoints() {
     let (cpu, memory) = ("100m", "32");
     let advice = format!("Five accounts of 10,000 numbers, polled every 5 minutes: {cpu} and {memory} MiB.");
     assert!(read("docs/sizing.md").contains(&advice));
-    for overlay in OVERLAYS {
+    for (overlay, _) in OVERLAYS {
         let objects = render(overlay);
-        let container = &object(&objects, "StatefulSet")["spec"]["template"]["spec"]["containers"][0];
+        let container = container(&objects);
         let resources = json!({"cpu": cpu, "memory": format!("{memory}Mi")});
         assert_eq!(container["resources"], json!({"limits": resources, "requests": resources}));
         assert_eq!(container["livenessProbe"]["httpGet"], json!({"path": "/-/healthy", "port": "metrics"}));
         assert_eq!(container["readinessProbe"]["httpGet"], json!({"path": "/-/ready", "port": "metrics"}));
-    }
-}
-
-#[test]
-fn number_of_shards_equals_the_number_of_replicas() {
-    for overlay in OVERLAYS {
-        let objects = render(overlay);
-        let set = &object(&objects, "StatefulSet")["spec"];
-        let environment = set["template"]["spec"]["containers"][0]["env"].as_array().unwrap();
-        let shards = environment.iter().find(|variable| variable["name"] == "TRYVOX_EXPORTER_TOTAL_SHARDS");
-        assert_eq!(shards.unwrap()["value"], set["replicas"].to_string());
-        assert_eq!(set["replicas"], if overlay == "sharded" { 3 } else { 1 });
-    }
-}
-
-#[test]
-fn selectors_match_the_pod_and_the_service() {
-    for overlay in OVERLAYS {
-        let objects = render(overlay);
-        let set = &object(&objects, "StatefulSet")["spec"];
-        let labels = &set["template"]["metadata"]["labels"];
-        let service = object(&objects, "Service");
-        for selector in [
-            &set["selector"]["matchLabels"],
-            &service["spec"]["selector"],
-            &object(&objects, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
-        ] {
-            let selector = selector.as_object().unwrap();
-            assert!(!selector.is_empty() && selector.iter().all(|(name, value)| labels[name] == *value));
-        }
-        assert_eq!(set["serviceName"], service["metadata"]["name"]);
-    }
-    let objects = render("operator");
-    let (monitor, service) = (&object(&objects, "ServiceMonitor")["spec"], object(&objects, "Service"));
-    let mut selector = monitor["selector"]["matchLabels"].as_object().unwrap().iter();
-    assert!(selector.all(|(name, value)| service["metadata"]["labels"][name] == *value));
-    assert_eq!(monitor["endpoints"][0]["port"], service["spec"]["ports"][0]["name"]);
-}
-
-/// A state file must never be used by two pods.
-#[test]
-fn each_pod_has_a_volume_of_its_own_for_the_state_file() {
-    for overlay in OVERLAYS {
-        let objects = render(overlay);
-        let set = &object(&objects, "StatefulSet")["spec"];
-        let pod = &set["template"]["spec"];
-        let mount = mount(pod, "state");
-        assert_eq!(mount["readOnly"], Value::Null);
-        let config = objects.iter().find_map(|object| object["data"]["tryvox-exporter.yml"].as_str());
-        let config = parse_yaml(config.unwrap());
-        let path = Path::new(config[0]["state"]["file"].as_str().unwrap());
-        assert_eq!(path.parent(), mount["mountPath"].as_str().map(Path::new));
-        let volume = pod["volumes"].as_array().unwrap().iter().find(|volume| volume["name"] == "state");
-        let claims = set["volumeClaimTemplates"].as_array().map_or(&[][..], Vec::as_slice);
-        if overlay == "persistent" {
-            let [claim] = claims else { panic!("{claims:?}") };
-            assert_eq!((volume, &claim["metadata"]["name"]), (None, &json!("state")));
-            assert_eq!(claim["spec"]["accessModes"], json!(["ReadWriteOnce"]));
-            assert!(claim["spec"]["resources"]["requests"]["storage"].is_string());
-        } else {
-            assert!(claims.is_empty());
-            assert_eq!(volume, Some(&json!({"name": "state", "emptyDir": {}})));
-        }
-        // The files stay private to the user, although the group owns the volume.
-        let security = &pod["securityContext"];
-        assert_eq!(security["fsGroup"], security["runAsUser"]);
-        assert_eq!(security["fsGroupChangePolicy"], "OnRootMismatch");
-    }
-}
-
-/// Returns how a pod mounts the volume of this name.
-fn mount<'a>(pod: &'a Value, volume: &str) -> &'a Value {
-    let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
-    mounts.iter().find(|mount| mount["name"] == volume).unwrap()
-}
-
-#[test]
-fn operator_overlay_contains_every_dashboard_unchanged() {
-    let objects = render("operator");
-    let mut dashboards: Vec<_> = objects
-        .iter()
-        .filter(|object| object["metadata"]["labels"]["grafana_dashboard"] == "1")
-        .flat_map(|object| object["data"].as_object().unwrap())
-        .collect();
-    dashboards.sort_by_key(|(name, _)| *name);
-    let names: Vec<_> = dashboards.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["tryvox-costs.json", "tryvox-exporter.json", "tryvox-numbers.json"]);
-    for (name, text) in dashboards {
-        assert_eq!(text.as_str().unwrap(), read(format!("dashboards/{name}")));
     }
 }
 

@@ -6,11 +6,14 @@
 
 mod command;
 mod compose;
+mod helm;
 mod image;
 mod install;
 mod kubernetes;
 mod machine;
+mod manifests;
 mod package;
+mod pod;
 mod repository;
 mod resolver;
 mod rpm;
