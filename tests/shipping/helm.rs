@@ -301,6 +301,19 @@ fn values_have_the_documented_effects() {
     assert_eq!(object(&digest, "Service")["spec"]["ports"][0]["port"], 80);
 }
 
+#[test]
+fn documented_values_are_valid() {
+    for document in ["docs/install.md", &format!("{CHART}/README.md")] {
+        let text = read(document);
+        let blocks: Vec<_> = text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+        let [values] = blocks[..] else { panic!("{document}") };
+        let objects = render(values);
+        assert_eq!(schema_errors(&objects), [""; 0], "{document}");
+        let output = Pod::new(&objects, &cluster()).check_configuration();
+        assert!(output.status.success(), "{document}: {}", output_text(&output));
+    }
+}
+
 /// A change restarts the pods, except of the keys, which are read at each poll.
 #[test]
 fn pods_restart_when_their_configuration_changes() {

@@ -26,7 +26,8 @@ fn documented_commands(method: &str) -> String {
 fn every_documented_method_has_a_test() {
     let text = documents().concat();
     let methods: Vec<_> = text.split("<!-- install: ").skip(1).map(|rest| rest.split(' ').next().unwrap()).collect();
-    assert_eq!(methods, ["package", "rpm", "archive", "container", "kubernetes", "source", "credentials", "service"]);
+    let expected = ["package", "rpm", "archive", "container", "helm", "source", "credentials", "service", "kubernetes"];
+    assert_eq!(methods, expected);
 }
 
 /// Starts a script that runs an exporter in the foreground, and waits for a scrape with this sample.
@@ -124,9 +125,18 @@ fn container_runs_as_documented() {
 
 #[test]
 fn kubernetes_manifests_install_as_documented() {
+    assert_installs_on_kubernetes("kubernetes");
+}
+
+#[test]
+fn helm_chart_installs_as_documented() {
+    assert_installs_on_kubernetes("helm");
+}
+
+fn assert_installs_on_kubernetes(method: &str) {
     let machine = Machine::boot_with_image();
-    kubernetes::install_fake_kubectl(&machine);
-    machine.run(&documented_commands("kubernetes"));
+    kubernetes::install_fake_clients(&machine);
+    machine.run(&documented_commands(method));
     kubernetes::run_first_pod(&machine);
     assert_built_from_this_commit(&machine.wait_for_listing("production"));
     assert!(!machine.run("podman logs $(podman ps --quiet --filter name=exporter) 2>&1").contains(API_KEY));

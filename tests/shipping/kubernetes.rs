@@ -159,24 +159,28 @@ fn resources_match_the_sizing_guide_and_probes_match_the_endpoints() {
     }
 }
 
-/// A replacement for kubectl that needs no cluster: it appends every object that it would apply to one file, and lets
-/// the real kubectl render and check them.
-const FAKE_KUBECTL: &str = r#"#!/bin/bash
+/// A replacement for kubectl and helm that needs no cluster: it appends every object that they would apply to one file, and
+/// lets the real ones render and check them.
+const FAKE_CLIENT: &str = r#"#!/bin/bash
 set -euo pipefail
-kubectl=/srv/repository/target/tools/bin/kubectl
+tools=/srv/repository/target/tools/bin
 {
     echo ---
-    case "$*" in
-        "apply --kustomize="*) "$kubectl" kustomize "${2#*=}" ;;
-        "apply --filename="*) cat "${2#*=}" ;;
-        *) "$kubectl" "$@" --dry-run=client --output=yaml ;;
+    case "${0##*/} $*" in
+        "helm install "*) "$tools/helm" template "${@:2}" ;;
+        "kubectl apply --kustomize="*) "$tools/kubectl" kustomize "${2#*=}" ;;
+        "kubectl apply --filename="*) cat "${2#*=}" ;;
+        "kubectl create "*|"kubectl --namespace="*) "$tools/kubectl" "$@" --dry-run=client --output=yaml ;;
+        *) echo "unexpected: $*" >&2; exit 1 ;;
     esac
 } >>/var/cluster.yaml
 "#;
 
-pub(crate) fn install_fake_kubectl(machine: &Machine) {
-    machine.write_file("/usr/local/bin/kubectl", FAKE_KUBECTL);
-    machine.run("chmod +x /usr/local/bin/kubectl");
+pub(crate) fn install_fake_clients(machine: &Machine) {
+    for name in ["kubectl", "helm"] {
+        machine.write_file(&format!("/usr/local/bin/{name}"), FAKE_CLIENT);
+        machine.run(&format!("chmod +x /usr/local/bin/{name}"));
+    }
 }
 
 /// Runs the first pod of the applied `StatefulSet` with podman as a kubelet would: with its image, arguments,
