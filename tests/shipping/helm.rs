@@ -1,6 +1,7 @@
 //! The Helm chart: rendered with many values, validated, and its configuration run by the exporter.
 
 use std::fmt::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -62,6 +63,15 @@ fn names() -> Vec<String> {
     names
 }
 
+/// Renders the chart with the values of each file, and calls `check` with the name of the file and the objects.
+fn for_each_file(mut check: impl FnMut(&str, &[Value])) {
+    for name in names() {
+        let objects = render_file(&name);
+        let result = catch_unwind(AssertUnwindSafe(|| check(&name, &objects)));
+        assert!(result.is_ok(), "{name}.yaml failed as shown above");
+    }
+}
+
 /// Returns the configuration file of rendered objects.
 fn configuration(objects: &[Value]) -> &str {
     let mut texts =
@@ -103,41 +113,37 @@ fn chart_passes_the_linter_with_all_values() {
 #[test]
 fn objects_are_valid_and_restricted_with_all_values() {
     let mut all = Vec::new();
-    for name in names() {
-        println!("{name}");
-        let objects = render_file(&name);
-        assert_restricted(&objects, (name != "openshift").then_some(USER));
-        assert_consistent(&objects);
-        for object in &objects {
+    for_each_file(|name, objects| {
+        assert_restricted(objects, (name != "openshift").then_some(USER));
+        assert_consistent(objects);
+        for object in objects {
             let is_dashboard = object["metadata"]["labels"]["grafana_dashboard"] == "1";
             assert_eq!(object["metadata"]["namespace"], if is_dashboard { "grafana" } else { NAMESPACE }, "{object}");
         }
-        all.extend(objects);
-    }
+        all.extend_from_slice(objects);
+    });
     assert_eq!(schema_errors(&all), [""; 0]);
 }
 
 #[test]
 fn exporter_accepts_all_values_and_probes_succeed() {
     let cluster = cluster();
-    for name in names() {
-        println!("{name}");
-        let objects = render_file(&name);
-        let pod = Pod::new(&objects, &cluster);
+    for_each_file(|name, objects| {
+        let pod = Pod::new(objects, &cluster);
         let output = pod.check_configuration();
         assert!(output.status.success(), "{}", output_text(&output));
         let running = pod.start();
         running.wait_for_probe("readinessProbe");
         running.wait_for_probe("livenessProbe");
-        let is_rejected = REJECTING.contains(&name.as_str());
-        assert_eq!(container(&objects)["livenessProbe"]["exec"].is_object(), is_rejected);
-        for monitor in objects_of(&objects, "ServiceMonitor") {
+        let is_rejected = REJECTING.contains(&name);
+        assert_eq!(container(objects)["livenessProbe"]["exec"].is_object(), is_rejected);
+        for monitor in objects_of(objects, "ServiceMonitor") {
             let endpoint = &monitor["spec"]["endpoints"][0];
             let scheme = endpoint["scheme"].as_str().unwrap_or("http");
             let response = running.get(scheme, endpoint["path"].as_str().unwrap());
             assert_eq!(response.is_some_and(|text| text.contains("tryvox_up")), !is_rejected);
         }
-    }
+    });
 }
 
 #[test]
