@@ -212,6 +212,8 @@ fn wrong_values_are_refused_by_name() {
         ("web: {existingSecret: a, tlsSecret: b}", "web.existingSecret: cannot be combined"),
         ("accounts: [{account_id: a}, {account_id: b, name: a}]", "accounts[1].name: \"a\" is already"),
         ("accounts: [{account_id: a, name: b c}]", "accounts[0].name: \"b c\" cannot be"),
+        ("accounts: [{account_id: a, api_key_file: keys/a}]", "accounts[0].api_key_file: must be an absolute path"),
+        ("accounts: [{account_id: a, api_key_env: KEY_A}]", "accounts[0].api_key_env: extraEnv has no KEY_A"),
         ("apiKeys: {staging: k}", "apiKeys: has no key of the account \"production\""),
         ("extraArgs: [--total-shards=2]", "extraArgs: --total-shards is set by the chart; use the value shards"),
         ("extraArgs: [--web.route-prefix, /x]", "/extraArgs/1"),
@@ -228,6 +230,7 @@ fn wrong_values_are_refused_by_name() {
     for values in [
         "apiKeys: {production: 5555555}",
         "apiKeys: {production: [se5ame]}",
+        "accounts: [{account_id: a, api_key_file: se5ame}]",
         "web: {config: {basic_auth_users: {a: se5ame}}}",
         "web: {config: {basic_auth_users: {a: 5555555}}}",
     ] {

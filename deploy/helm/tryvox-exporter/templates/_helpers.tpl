@@ -55,7 +55,7 @@ labels:
 {{- define "tryvox-exporter.hasKeys" -}}
 {{- $hasKeys := or .Values.existingConfigMap .Values.existingSecret .Values.apiKeys -}}
 {{- range .Values.accounts -}}
-{{- if hasPrefix (include "tryvox-exporter.keysFolder" $) (include "tryvox-exporter.keyFile" .) -}}
+{{- if hasPrefix (printf "%s/" (include "tryvox-exporter.keysFolder" $)) (include "tryvox-exporter.keyFile" .) -}}
 {{- $hasKeys = true -}}
 {{- end -}}
 {{- end -}}
@@ -157,13 +157,24 @@ httpGet:
 {{- if and .Values.web.existingSecret (or .Values.web.config .Values.web.tlsSecret) -}}
 {{- fail "web.existingSecret: cannot be combined with web.config and web.tlsSecret; remove it or them" -}}
 {{- end -}}
+{{- $variables := list -}}
+{{- range .Values.extraEnv -}}
+{{- $variables = append $variables .name -}}
+{{- end -}}
 {{- $names := dict -}}
-{{- range $index, $account := .Values.accounts -}}
+{{- range $index, $account := ternary .Values.accounts list (empty .Values.existingConfigMap) -}}
 {{- $name := $account.name | default $account.account_id -}}
 {{- if hasKey $names $name -}}
 {{- fail (printf "accounts[%d].name: %q is already the name of another account; choose another name" $index $name) -}}
 {{- end -}}
 {{- $_ := set $names $name true -}}
+{{- /* Errors do not show the path, which may be a key by mistake. */ -}}
+{{- if not (hasPrefix "/" ($account.api_key_file | default "/")) -}}
+{{- fail (printf "accounts[%d].api_key_file: must be an absolute path in the container" $index) -}}
+{{- end -}}
+{{- if and $account.api_key_env (not (has $account.api_key_env $variables)) -}}
+{{- fail (printf "accounts[%d].api_key_env: extraEnv has no %s; add it with valueFrom" $index $account.api_key_env) -}}
+{{- end -}}
 {{- if not (or $account.api_key_file $account.api_key_env) -}}
 {{- if not (regexMatch "^[-._a-zA-Z0-9]+$" $name) -}}
 {{- fail (printf "accounts[%d].name: %q cannot be the name of an entry of a Secret; set api_key_file to %s/ENTRY" $index $name (include "tryvox-exporter.keysFolder" $)) -}}
