@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::command::{output_text, run, wait_for};
+use crate::command::{run, wait_for};
 use crate::manifests::{container, pod};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tryvox-exporter");
@@ -112,13 +112,18 @@ pub(crate) struct RunningPod<'a> {
 }
 
 impl RunningPod<'_> {
-    /// Waits until a probe succeeds, as the kubelet runs it.
+    /// Waits until a probe succeeds, as the kubelet runs it. Panics if the exporter rejects it.
     pub(crate) fn wait_for_probe(&self, name: &str) {
         let probe = &self.pod.container[name];
         if probe["exec"].is_null() {
             let scheme = probe["httpGet"]["scheme"].as_str().unwrap_or("HTTP").to_lowercase();
+            let path = probe["httpGet"]["path"].as_str().unwrap();
             assert_eq!(probe["httpGet"]["port"], self.pod.container["ports"][0]["name"]);
-            wait_for(name, || self.get(&scheme, probe["httpGet"]["path"].as_str().unwrap()));
+            wait_for(name, || match &*self.get(&scheme, path).0 {
+                "200" => Some(()),
+                "503" => None,
+                status => panic!("{name}: {scheme} {path}: {status}"),
+            });
         } else {
             assert_eq!(probe["exec"]["command"][0], "/usr/bin/tryvox-exporter");
             let subcommand = probe["exec"]["command"][1].as_str().unwrap();
@@ -129,11 +134,14 @@ impl RunningPod<'_> {
         }
     }
 
-    /// Requests a path without verifying the certificate. Returns `None` if the response is not a success.
-    pub(crate) fn get(&self, scheme: &str, path: &str) -> Option<String> {
+    /// Requests a path without verifying the certificate. Returns the status, which is 000 without a response, and the body.
+    pub(crate) fn get(&self, scheme: &str, path: &str) -> (String, String) {
         let url = format!("{scheme}://{}{path}", self.address);
-        let output = Command::new("curl").args(["--silent", "--fail", "--insecure", &url]).output().unwrap();
-        output.status.success().then(|| output_text(&output))
+        let options = ["--silent", "--insecure", "--write-out", "\n%{http_code}", &url];
+        let output = Command::new("curl").args(options).output().unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        let (body, status) = printed.rsplit_once('\n').unwrap();
+        (status.to_owned(), body.to_owned())
     }
 }
 

@@ -77,11 +77,7 @@ labels:
 # https://github.com/tryvox-exporter/tryvox-exporter/blob/main/docs/configuration.md
 {{- $config := deepCopy .Values.config }}
 {{- $_ := set $config "state" (merge (dict "file" "/var/lib/tryvox-exporter/state.db") ($config.state | default dict)) }}
-{{- range $key, $value := $config }}
-{{- if $value }}
-{{ dict $key $value | toYaml }}
-{{- end }}
-{{- end }}
+{{ toYaml $config }}
 accounts:
 {{- range .Values.accounts }}
 {{- $account := deepCopy . }}
