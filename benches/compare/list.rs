@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tryvox_exporter::simulator::DEFAULT_KEY;
 
 use crate::measure::Workload;
-use crate::process::{EXPORTER, ServerProcess};
+use crate::process::{ServerProcess, exporter_binary};
 use crate::table::Row;
 
 /// Requests in flight.
@@ -62,7 +62,7 @@ fn list(api: &ServerProcess, numbers: usize) -> (f64, f64) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("numbers.csv");
     let start = Instant::now();
-    let mut child = Command::new(EXPORTER)
+    let mut child = Command::new(exporter_binary())
         .args(["list", "--tryvox.account-id=acc_demo", "--tryvox.rate-limit=0", "--poll.timeout=5m", "--output=csv"])
         .args([format!("--tryvox.url=http://{}", api.address), format!("--output.file={}", path.display())])
         .arg(format!("--tryvox.concurrency={CONCURRENCY}"))

@@ -31,7 +31,7 @@ use table::Row;
 type Measurement = fn(&Path, &Workload) -> Vec<Row>;
 
 /// All measurements by the names that select them on the command line.
-const MEASUREMENTS: [(&str, Measurement); 8] = [
+const MEASUREMENTS: [(&str, Measurement); 10] = [
     ("poll", measure_polls),
     ("binaries", measure_binaries),
     ("latency", measure_polls_with_latency),

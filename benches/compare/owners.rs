@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use tryvox_exporter::simulator::DEFAULT_KEY;
 
 use crate::measure::{ALL_COLLECTORS, Workload, median, poll_cost};
-use crate::process::{EXPORTER, ServerProcess};
+use crate::process::{ServerProcess, exporter_binary};
 use crate::table::Row;
 
 const OWNERS: usize = 1_000;
@@ -98,12 +98,15 @@ fn write_config(folder: &Path, api: &ServerProcess, owners: &str) -> PathBuf {
 
 fn start(config: &Path, arguments: &[&str]) -> ServerProcess {
     let config = format!("--config.file={}", config.display());
-    ServerProcess::start(EXPORTER, &[&["serve", "--web.listen-address=127.0.0.1:0", &*config], arguments].concat())
+    ServerProcess::start(
+        exporter_binary(),
+        &[&["serve", "--web.listen-address=127.0.0.1:0", &*config], arguments].concat(),
+    )
 }
 
 /// Returns the numbers, trunks and applications of the API's account.
 fn listed(api: &ServerProcess, config: &Path) -> [Vec<String>; 3] {
-    let output = Command::new(EXPORTER)
+    let output = Command::new(exporter_binary())
         .args(["list", "--output=csv"])
         .arg(format!("--config.file={}", config.display()))
         .env("TRYVOX_API_KEY", DEFAULT_KEY)
