@@ -312,7 +312,8 @@ async fn movements_of_each_label_value_add_up_to_the_change_of_its_sums_beyond_t
 
     // The most frequent ones have label values of their own.
     let mut counts = BTreeMap::<&str, usize>::new();
-    model.known.values().for_each(|number| *counts.entry(number.currency).or_default() += 1);
+    let known = model.known.values().filter(|number| !number.currency.is_empty());
+    known.for_each(|number| *counts.entry(number.currency).or_default() += 1);
     let mut frequent: Vec<_> = counts.into_iter().collect();
     frequent.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let mut expected: BTreeSet<_> = frequent.iter().take(limit).map(|(name, _)| (*name).to_owned()).collect();

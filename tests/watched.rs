@@ -347,6 +347,37 @@ async fn every_status_is_present_at_0_until_a_listing_says_the_status() {
     }
 }
 
+/// Pages that report different totals belong to a listing that changed meanwhile, which may have skipped the number.
+#[tokio::test]
+async fn number_is_not_missing_if_the_pages_report_different_totals() {
+    let is_skipped = Arc::<AtomicBool>::default();
+    let skipped = is_skipped.clone();
+    let api = MockApi::start(move |request| {
+        let is_skipped = skipped.load(Ordering::SeqCst);
+        async move {
+            let (number, total) = match (request.page, is_skipped) {
+                (1, _) => ("+19", 2),
+                (_, false) => (HOTLINE, 2),
+                // With the total of the first page, the listing has as many numbers as it should.
+                (_, true) => ("+20", 3),
+            };
+            page(&[record(number, "active", "1.15", "USD")], total, request.page, 2)
+        }
+    })
+    .await;
+    let account = Account { api, listing: Arc::default(), is_hanging: Arc::default(), is_refused: Arc::default() };
+    let file = ConfigFile::new(&account.config(FAST, &hotline()));
+    let mut exporter = start(&file, &[]).await;
+    exporter.wait_for_polls(1).await;
+    is_skipped.store(true, Ordering::SeqCst);
+    let polls = exporter.polls();
+    exporter.wait_for_polls(polls + 2).await;
+    let scrape = exporter.scrape().await;
+    assert_eq!(scrape.value(r#"tryvox_listed_numbers{account="acc_demo"}"#), Some(2.0));
+    assert_eq!(scrape.value(r#"tryvox_reported_numbers{account="acc_demo"}"#), Some(2.0));
+    assert_eq!(watched_series(&scrape), hotline_series("hotline", Some("active"), Some(false)));
+}
+
 /// What is not in the record cannot be served, so the per-number series are absent until it is valid again.
 #[tokio::test]
 async fn invalid_record_keeps_status_and_assignment_and_removes_the_per_number_series() {

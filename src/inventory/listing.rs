@@ -13,6 +13,9 @@ pub struct Listing {
     pub inventory: Inventory,
     /// The number of numbers that the API reported.
     pub reported: u64,
+    /// Whether pages reported different numbers of numbers, so that the listing may lack some even if it has as many.
+    #[serde(default)]
+    pub has_unstable_total: bool,
     /// Totals by owner. Not serialized, because they follow from the numbers and the configuration.
     #[serde(skip)]
     pub owners: OwnerTotals,
@@ -28,10 +31,10 @@ impl Listing {
         (self.inventory.listed + self.inventory.invalid).abs_diff(self.reported)
     }
 
-    /// Returns whether the listing has as many numbers as the API reported, all of whose records are valid, so that a
+    /// Returns whether the listing has as many numbers as every page reported, all of whose records are valid, so that a
     /// number that is not in it does not exist.
     #[must_use]
     pub fn is_exact(&self) -> bool {
-        self.inventory.invalid == 0 && self.discrepancy() == 0
+        self.inventory.invalid == 0 && self.discrepancy() == 0 && !self.has_unstable_total
     }
 }

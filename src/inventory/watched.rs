@@ -1,5 +1,6 @@
 //! Numbers that must work: their status in each listing, even if they are not in it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -42,8 +43,9 @@ impl WatchedStatus {
         is_exact: bool,
         previous: &[Self],
     ) -> Arc<[Self]> {
+        let previous: HashMap<E164, &Self> = previous.iter().map(|status| (status.number.e164, status)).collect();
         let status_of = |number: &WatchedNumber| {
-            let previous = previous.iter().find(|status| status.number.e164 == number.e164);
+            let previous = previous.get(&number.e164).copied();
             let previous_status = previous.and_then(|previous| previous.status.clone());
             let (status, is_assigned) = match numbers.get(number.e164) {
                 None if is_exact => (Some(MISSING.into()), Some(false)),

@@ -90,14 +90,15 @@ impl AccountMetrics {
         let polls = PollStats { last_success_at: Some(last_success_at), ..snapshot.polls.clone() };
         let snapshot =
             Arc::new(AccountSnapshot { polls, last_listing: Some(last_listing), ..AccountSnapshot::clone(snapshot) });
-        let before = previous.watched();
         let watched_before = |number: &WatchedNumber| {
-            let before = before.iter().find(|before| before.number.e164 == number.e164)?;
-            Some(WatchedStatus { number: number.clone(), ..before.clone() })
+            Some(WatchedStatus { number: number.clone(), ..previous.watched_number(number.e164)?.clone() })
         };
-        let watched = self.account.config().watch.iter().filter_map(watched_before).collect();
-        let watched = Listing { watched, ..Listing::default() };
-        let rendered = with_families(self.account.name(), &[WATCHED], &watched, &previous.listing());
+        let config = self.account.config();
+        let configured =
+            Listing { watched: config.watch.iter().filter_map(watched_before).collect(), ..Listing::default() };
+        // Owners are rendered only if there are none, because the numbers of each are not known here.
+        let families = if config.owners.is_empty() { &[WATCHED, OWNERS][..] } else { &[WATCHED] };
+        let rendered = with_families(self.account.name(), families, &configured, &previous.listing());
         let listing = Some(Arc::new(self.without_disabled(rendered)));
         self.view.store(Arc::new(AccountView { snapshot, listing }));
         is_carried

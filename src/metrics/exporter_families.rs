@@ -125,7 +125,6 @@ pub static EXPORTER: &[ExporterMetric] = &[
         },
     )
     .unit("units of the currency")
-    .opt_in()
     .example(
         "Owners whose monthly fees exceed their budget, with the ratio of fees to budget",
         "sum by (owner, currency) (tryvox_owner_monthly_fees) \

@@ -22,6 +22,9 @@ use crate::inventory::{E164, WatchedNumber, WatchedStatus};
 /// Starts the last line of a file; the checksum of everything before it follows. Parsers of metrics ignore comments.
 const SEAL: &str = "# tryvox-exporter: end of the metrics, checksum ";
 
+/// Time for which the status of a watched number is kept, as by the state file.
+const WATCHED_RETENTION: Duration = Duration::from_hours(7 * 24);
+
 /// Starts the line that identifies what an account lists; the hashes of its name and of its source follow.
 const SOURCE: &str = "# tryvox-exporter: account ";
 
@@ -77,10 +80,17 @@ impl PreviousAccount {
         !self.inventory.is_empty()
     }
 
-    /// Returns the watched numbers as of the last valid listing.
+    /// Returns the watched numbers as of the last valid listing; none if that was more than seven days before `now`.
     #[must_use]
-    pub fn watched(&self) -> Vec<WatchedStatus> {
-        self.watched.values().cloned().collect()
+    pub fn watched_at(&self, now: SystemTime) -> Vec<WatchedStatus> {
+        let age = |success| now.duration_since(success).unwrap_or_else(|error| error.duration());
+        let is_recent = self.last_success_at.is_some_and(|success| age(success) <= WATCHED_RETENTION);
+        self.watched.values().filter(|_| is_recent).cloned().collect()
+    }
+
+    /// Returns a watched number as of the last valid listing.
+    pub(super) fn watched_number(&self, e164: E164) -> Option<&WatchedStatus> {
+        self.watched.get(&e164)
     }
 
     /// Adds what a sample says of a watched number. Returns `None` if it has no number.

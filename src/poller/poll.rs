@@ -64,8 +64,6 @@ pub(super) struct ListedNumbers<S = ()> {
     pub(super) sink: S,
     /// The numbers that have only invalid records, in ascending order.
     pub(super) unreadable: Vec<E164>,
-    /// Whether every page reported the same total.
-    is_total_stable: bool,
     /// Whether the API reports numbers, for the whole listing or one of its filters, but listed none.
     lacks_numbers: bool,
 }
@@ -150,7 +148,7 @@ impl<'a, S: RecordSink> Poll<'a, S> {
             match self.list(&key, std::mem::take(&mut added_during_previous_listing)).await {
                 Ok(ListingAttempt { listed, added_during_listing }) => {
                     let discrepancy = listed.listing.discrepancy();
-                    if discrepancy == 0 && listed.is_total_stable && !listed.lacks_numbers {
+                    if discrepancy == 0 && !listed.listing.has_unstable_total && !listed.lacks_numbers {
                         // Listing again would not change the records.
                         self.check_invalid_records(&listed.listing)?;
                         return Ok(listed);
@@ -186,7 +184,7 @@ impl<'a, S: RecordSink> Poll<'a, S> {
         let watched = Arc::new(self.config.watch.iter().map(|number| number.e164).collect());
         let fold = ListingFold::new(options, watched, statuses, added_during_previous_listing);
         let attempt = Mutex::new((fold, (self.new_sink)()));
-        let (mut pages_before, mut reported, mut is_total_stable, mut lacks_numbers) = (0_u32, 0_u64, true, false);
+        let (mut pages_before, mut reported, mut has_unstable_total, mut lacks_numbers) = (0_u32, 0_u64, false, false);
         for filter in &self.config.filters() {
             let add_page = |number: u32, page: ListingPage<'_>| {
                 self.pages.fetch_add(1, Ordering::Relaxed);
@@ -199,7 +197,7 @@ impl<'a, S: RecordSink> Poll<'a, S> {
             let summary = self.account.client().list(key, filter, self.deadline, add_page).await?;
             pages_before = summary.pages.saturating_add(pages_before);
             reported = summary.reported_total.saturating_add(reported);
-            is_total_stable &= summary.is_total_stable;
+            has_unstable_total |= !summary.is_total_stable;
             let has_records = attempt.lock().unwrap_or_else(PoisonError::into_inner).0.query_has_records();
             lacks_numbers |= summary.highest_total > 0 && !has_records;
         }
@@ -207,8 +205,8 @@ impl<'a, S: RecordSink> Poll<'a, S> {
         let FoldedListing { inventory, number_states: numbers, added_during_listing, unreadable_numbers: unreadable } =
             run_blocking(move || fold.finish()).await;
         lacks_numbers |= reported > 0 && inventory.listed == 0;
-        let listing = Listing { inventory, reported, ..Listing::default() };
-        let listed = ListedNumbers { listing, numbers, sink, unreadable, is_total_stable, lacks_numbers };
+        let listing = Listing { inventory, reported, has_unstable_total, ..Listing::default() };
+        let listed = ListedNumbers { listing, numbers, sink, unreadable, lacks_numbers };
         Ok(ListingAttempt { listed, added_during_listing })
     }
 
@@ -263,7 +261,7 @@ impl<'a, S: RecordSink> Poll<'a, S> {
 
     /// Checks that an inconsistent listing is near enough to what the API reports.
     fn check_consistency(&self, listed: &ListedNumbers<S>) -> Result<(), Failure> {
-        let ListedNumbers { listing, is_total_stable, lacks_numbers, .. } = listed;
+        let ListedNumbers { listing, lacks_numbers, .. } = listed;
         let (discrepancy, allowed, reported) = (listing.discrepancy(), self.allowed(listing), listing.reported);
         let Inventory { listed, invalid, .. } = listing.inventory;
         let cause = if *lacks_numbers {
@@ -272,7 +270,7 @@ impl<'a, S: RecordSink> Poll<'a, S> {
                  TryVox",
                 if listed == 0 { "any filter" } else { "one of the filters" }
             )
-        } else if !is_total_stable && self.config.poll.max_discrepancy == 0.0 {
+        } else if listing.has_unstable_total && self.config.poll.max_discrepancy == 0.0 {
             "pages of the listing report different totals, which --poll.max-discrepancy=0 does not allow; raise it, or \
              contact TryVox if the account does not change all the time"
                 .to_owned()

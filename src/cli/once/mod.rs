@@ -58,7 +58,7 @@ async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandErro
         let account = poller.account.config();
         let is_watching = !account.watch.is_empty();
         let watched = is_watching.then(|| previous_account(previous.as_ref()?, poller)).flatten();
-        poller.once_after(watched.map(PreviousAccount::watched).unwrap_or_default().into())
+        poller.once_after(watched.map(|account| account.watched_at(SystemTime::now())).unwrap_or_default().into())
     }));
     stop.run_until_cancelled(polls).await.ok_or_else(|| anyhow!("interrupted before all accounts were listed"))?;
 
