@@ -46,8 +46,8 @@ pub enum CommandError {
     Checked(ConfigError),
     /// The work failed: status 1.
     Failed(anyhow::Error),
-    /// Accounts could not be listed: status 1, and one line for each.
-    FailedAccounts(Vec<String>),
+    /// Several things failed, such as accounts: status 1, and one line for each.
+    Failures(Vec<String>),
 }
 
 impl CommandError {
@@ -58,7 +58,7 @@ impl CommandError {
             Self::Usage(message) => (2, vec![message.clone()]),
             Self::Checked(error) => (2, error.problems().map(str::to_owned).collect()),
             Self::Failed(error) => (1, vec![format!("{error:#}")]),
-            Self::FailedAccounts(failures) => (1, failures.clone()),
+            Self::Failures(failures) => (1, failures.clone()),
         };
         for message in messages {
             // If stderr is closed, only the exit status remains.

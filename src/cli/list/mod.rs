@@ -105,22 +105,26 @@ async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandErro
     if let Some(progress) = progress {
         progress.finish().await;
     }
-    let is_complete = match printed {
-        Some(Ok(())) => true,
-        Some(Err(PrintError::Output(error))) if error.kind() == io::ErrorKind::BrokenPipe => false,
-        Some(Err(error)) => return Err(anyhow::Error::new(error).into()),
-        None => return Err(anyhow!("interrupted before all accounts were listed").into()),
-    };
-    let AccountResults { rows, warnings, failures } = results;
+    let AccountResults { rows, warnings, mut failures } = results;
     for warning in &warnings {
         warn(warning);
     }
+    let mut fail = |error: anyhow::Error| {
+        failures.push(format!("{error:#}"));
+        Err(CommandError::Failures(std::mem::take(&mut failures)))
+    };
+    let is_complete = match printed {
+        Some(Ok(())) => true,
+        Some(Err(PrintError::Output(error))) if error.kind() == io::ErrorKind::BrokenPipe => false,
+        Some(Err(error)) => return fail(error.into()),
+        None => return fail(anyhow!("interrupted before all accounts were listed")),
+    };
     let is_anything_listed = failures.len() < config.accounts.len() || failures.is_empty();
     if let (Some(file), Some(path), true) = (file, path, is_complete && is_anything_listed) {
         file.replace().with_context(|| file_error(path))?;
     }
     if !failures.is_empty() {
-        return Err(CommandError::FailedAccounts(failures));
+        return Err(CommandError::Failures(failures));
     }
     if is_complete && rows == 0 {
         // If stderr is closed, only the exit status remains.

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, anyhow};
@@ -18,8 +19,11 @@ use crate::tryvox::{MAX_TEXT, NumberRecord, OptionalField};
 /// Where temporary files are if the usual folder is not writable, as in a container whose file system is read-only.
 const FALLBACK_FOLDER: &str = "/dev/shm";
 
-/// Size of the buffer for reading records. If they are in the order of the numbers it saves most system calls, and if not, it
-/// is not much larger than a record.
+/// Size of the buffer for reading the file from its beginning to its end.
+const SCAN_BUFFER: usize = 1 << 16;
+
+/// Size of the buffer for reading records in the order of the numbers. If that is their order in the file, it saves most system
+/// calls, and if not, it is not much larger than a record.
 const READ_BUFFER: usize = 1 << 10;
 
 /// A record as it is stored. Fees are the digits that the API wrote, and times are Unix timestamps in seconds.
@@ -114,6 +118,8 @@ impl Header {
 pub(super) struct Spool {
     /// The file, from the first record on.
     file: Option<BufWriter<File>>,
+    /// The folder that it is in.
+    folder: PathBuf,
     /// A buffer for the current record.
     record: Vec<u8>,
     /// Why a record could not be written. Those that follow are dropped.
@@ -132,9 +138,12 @@ impl Spool {
     fn write(&mut self, page: u32, record: &NumberRecord<'_>) -> io::Result<()> {
         // Only valid records are added.
         let Ok(e164) = record.e164.parse::<E164>() else { return Ok(()) };
-        let file = match &mut self.file {
-            Some(file) => file,
-            None => self.file.insert(BufWriter::new(temporary_file()?)),
+        let file = if let Some(file) = &mut self.file {
+            file
+        } else {
+            let (file, folder) = temporary_file().inspect_err(|_| self.folder = std::env::temp_dir())?;
+            self.folder = folder;
+            self.file.insert(BufWriter::new(file))
         };
         self.record.clear();
         serde_json::to_writer(&mut self.record, &StoredRecord::new(record))?;
@@ -149,27 +158,25 @@ impl Spool {
     /// If the file cannot be written or read.
     pub(super) fn finish(self, numbers: NumberStates) -> anyhow::Result<SpooledListing> {
         if let Some(error) = self.error {
-            return Err(write_error(error));
+            return Err(write_error(error, &self.folder));
         }
         let e164s: Vec<E164> = numbers.numbers().map(|number| number.e164).collect();
         drop(numbers);
         let Some(file) = self.file else {
             return if e164s.is_empty() { Ok(SpooledListing::default()) } else { Err(missing_record()) };
         };
-        let file = file.into_inner().map_err(|error| write_error(error.into_error()))?;
-        let mut records = RecordFile::new(file);
-        let offsets = find_records(&mut records, &e164s).context(READ_ERROR)?;
+        let file = file.into_inner().map_err(|error| write_error(error.into_error(), &self.folder))?;
+        let offsets = find_records(&file, &e164s).context(READ_ERROR)?;
         if offsets.contains(&UNKNOWN) {
             return Err(missing_record());
         }
-        Ok(SpooledListing { records: Some(records), e164s, offsets })
+        Ok(SpooledListing { records: Some(RecordFile::new(file)), e164s, offsets })
     }
 }
 
 const READ_ERROR: &str = "cannot read the temporary file; check the disk of the folder in TMPDIR";
 
-fn write_error(error: io::Error) -> anyhow::Error {
-    let folder = std::env::temp_dir();
+fn write_error(error: io::Error, folder: &Path) -> anyhow::Error {
     anyhow::Error::new(error).context(format!(
         "cannot write a temporary file in {}; free space there, or set TMPDIR to another folder",
         folder.display()
@@ -180,19 +187,22 @@ fn missing_record() -> anyhow::Error {
     anyhow!("a number of the listing has no record; please report this bug")
 }
 
-/// Creates a file without a name, which the system removes when it is closed.
-fn temporary_file() -> io::Result<File> {
-    tempfile::tempfile().or_else(|error| tempfile::tempfile_in(FALLBACK_FOLDER).map_err(|_| error))
+/// Creates a file without a name, which the system removes when it is closed. Returns it and its folder.
+fn temporary_file() -> io::Result<(File, PathBuf)> {
+    let create = |folder: PathBuf| Ok((tempfile::tempfile_in(&folder)?, folder));
+    create(std::env::temp_dir()).or_else(|error: io::Error| create(FALLBACK_FOLDER.into()).map_err(|_| error))
 }
 
 /// Stands for a record that has not been found.
 const UNKNOWN: u64 = u64::MAX;
 
 /// Returns the offset of the last record of each number: the one on the page with the highest number.
-fn find_records(records: &mut RecordFile, e164s: &[E164]) -> io::Result<Vec<u64>> {
+fn find_records(file: &File, e164s: &[E164]) -> io::Result<Vec<u64>> {
+    let mut file = BufReader::with_capacity(SCAN_BUFFER, file);
+    file.rewind()?;
     let (mut pages, mut offsets) = (vec![0; e164s.len()], vec![UNKNOWN; e164s.len()]);
     let mut offset = 0;
-    while let Some(Header { e164, page, length }) = records.header_at(offset)? {
+    while let Some(Header { e164, page, length }) = Header::read(&mut file)? {
         let index = e164s.binary_search_by_key(&e164, |e164| e164.integer());
         let place = index.ok().and_then(|index| pages.get_mut(index).zip(offsets.get_mut(index)));
         if let Some((last_page, last_offset)) = place
@@ -200,6 +210,7 @@ fn find_records(records: &mut RecordFile, e164s: &[E164]) -> io::Result<Vec<u64>
         {
             (*last_page, *last_offset) = (page, offset);
         }
+        file.seek_relative(length.into())?;
         offset += Header::SIZE + u64::from(length);
     }
     Ok(offsets)
@@ -218,23 +229,15 @@ impl RecordFile {
         Self { file: BufReader::with_capacity(READ_BUFFER, file), position: None }
     }
 
-    /// Reads the header at an offset, behind which its record begins; `None` at the end of the file.
-    fn header_at(&mut self, offset: u64) -> io::Result<Option<Header>> {
+    /// Reads the record at an offset; `json` is a buffer.
+    fn record_at<'a>(&mut self, offset: u64, json: &'a mut Vec<u8>) -> io::Result<StoredRecord<'a>> {
         match self.position.take() {
             // Unlike an absolute seek, this keeps what is buffered.
             Some(position) => self.file.seek_relative(offset.wrapping_sub(position).cast_signed())?,
             None => _ = self.file.seek(SeekFrom::Start(offset))?,
         }
-        let header = Header::read(&mut self.file)?;
-        self.position = header.as_ref().map(|_| offset + Header::SIZE);
-        Ok(header)
-    }
-
-    /// Reads the record at an offset; `json` is a buffer.
-    fn record_at<'a>(&mut self, offset: u64, json: &'a mut Vec<u8>) -> io::Result<StoredRecord<'a>> {
-        let Header { length, .. } = self.header_at(offset)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let Header { length, .. } = Header::read(&mut self.file)?.ok_or(io::ErrorKind::UnexpectedEof)?;
         json.resize(length as usize, 0);
-        self.position = None;
         self.file.read_exact(json)?;
         self.position = Some(offset + Header::SIZE + u64::from(length));
         Ok(serde_json::from_slice(json)?)
