@@ -5,11 +5,11 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, Issuer, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::common::https::HttpsListener;
-use crate::common::{KEY, ServerProcess, output};
+use crate::common::{KEY, ServerProcess, command, output};
 
 /// Starts an API of an empty account with a self-signed certificate. Returns its URL, the certificate as
 /// PEM and the number of requests that it could decrypt.
@@ -96,5 +96,57 @@ async fn error_says_which_certificate_is_rejected_and_why() {
         assert!(error.contains(": certificate \"CN=api[2J xxx") && !error.contains('\u{1b}'), "{error}");
         assert!(error.len() < 800, "{error}");
         assert_eq!(requests.load(Ordering::SeqCst), 0);
+    }
+}
+
+#[tokio::test]
+async fn error_names_the_certificate_of_the_chain_that_is_rejected() {
+    let params = |name: &str, is_ca: bool| {
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        if is_ca {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        params
+    };
+    let key = || KeyPair::generate().unwrap();
+    let root = CertifiedIssuer::self_signed(params("root", true), key()).unwrap();
+    let other = CertifiedIssuer::self_signed(params("other", true), key()).unwrap();
+    let issuer = CertifiedIssuer::signed_by(params("issuer", true), key(), &root).unwrap();
+    let no_ca = CertifiedIssuer::signed_by(params("no ca", false), key(), &root).unwrap();
+    let leaf_key = key();
+    let leaf = |issuer: &Issuer<'_, KeyPair>| params("leaf", false).signed_by(&leaf_key, issuer).unwrap();
+    let (good, bad) = (leaf(&issuer), leaf(&no_ca));
+    for (chain, trusted, rejected) in [
+        // An issuer is missing, and another certificate was sent instead.
+        (vec![&good, other.as_ref()], &root, r#""CN=leaf" issued by "CN=issuer": its issuer is not trusted"#),
+        (vec![&good, issuer.as_ref()], &other, r#""CN=issuer" issued by "CN=root": its issuer is not trusted"#),
+        (vec![&bad, no_ca.as_ref()], &root, r#""CN=no ca" issued by "CN=root": it is not a CA certificate"#),
+    ] {
+        let listener = HttpsListener::bind_chain(&chain, &leaf_key, &[]).await;
+        let (url, _, requests) = serve_empty_account(listener);
+        let mut trust_file = tempfile::NamedTempFile::new().unwrap();
+        trust_file.write_all(trusted.pem().as_bytes()).unwrap();
+        let url = format!("--tryvox.url={url}");
+        let arguments = ["once", "--tryvox.account-id=a", &url, "--tryvox.retry-for=1ms"];
+        let trusted = trust_file.path().display().to_string();
+        let run = output(&arguments, &[("TRYVOX_API_KEY", KEY), ("SSL_CERT_FILE", &trusted)]).await;
+        let error = String::from_utf8(run.stderr).unwrap();
+        assert!(run.status.code() == Some(1) && error.contains(rejected), "{rejected}: {error}");
+        assert_eq!(requests.load(Ordering::SeqCst), 0);
+    }
+}
+
+#[tokio::test]
+async fn error_names_the_variable_with_unusable_ca_certificates() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    for path in ["/nonexistent/ca.pem", file.path().to_str().unwrap()] {
+        let arguments = ["once", "--tryvox.account-id=a", "--tryvox.url=https://localhost:9"];
+        let mut command = command(&arguments);
+        command.env("TRYVOX_API_KEY", KEY).env("SSL_CERT_FILE", path).env_remove("SSL_CERT_DIR");
+        let run = command.output().await.unwrap();
+        let error = String::from_utf8(run.stderr).unwrap();
+        let named = format!("check SSL_CERT_FILE={path}, which replaces the CA certificates of the system");
+        assert!(run.status.code() == Some(1) && error.contains(&named) && error.lines().count() == 1, "{error}");
     }
 }

@@ -8,6 +8,7 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
+use tracing::warn;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::message::clean;
@@ -18,7 +19,7 @@ const MAX_NAME: usize = 100;
 /// Returns a TLS configuration that trusts the CA certificates of the system, or of `SSL_CERT_FILE` and `SSL_CERT_DIR`.
 ///
 /// # Errors
-/// If there is no CA certificate.
+/// If there is no CA certificate. The error is one line with cause and remedy.
 pub(super) fn client_config() -> Result<ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let loaded = rustls_native_certs::load_native_certs();
@@ -26,20 +27,34 @@ pub(super) fn client_config() -> Result<ClientConfig, String> {
     roots.add_parsable_certificates(loaded.certs);
     if roots.is_empty() {
         let cause =
-            loaded.errors.first().map_or_else(|| "no CA certificates were found".to_owned(), ToString::to_string);
-        return Err(cause);
+            loaded.errors.first().map_or_else(|| "there are no CA certificates".to_owned(), ToString::to_string);
+        let remedy = match custom_authorities() {
+            Some(variables) => format!("check {variables}, which replaces the CA certificates of the system"),
+            None => "check that the package ca-certificates is installed".to_owned(),
+        };
+        return Err(format!("cannot set up TLS: {cause}; {remedy}"));
+    }
+    for error in loaded.errors {
+        warn!(%error, "cannot read some CA certificates; check SSL_CERT_FILE and SSL_CERT_DIR");
     }
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
         .build()
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| format!("cannot set up TLS: {error}"))?;
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
+        .map_err(|error| format!("cannot set up TLS: {error}"))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(NamingVerifier(verifier)))
         .with_no_client_auth();
     config.alpn_protocols = vec!["h2".into(), "http/1.1".into()];
     Ok(config)
+}
+
+/// Returns the variables that replace the CA certificates of the system, with their values; `None` if there are none.
+fn custom_authorities() -> Option<String> {
+    let variable = |name: &str| Some(format!("{name}={}", std::env::var_os(name)?.display()));
+    let set: Vec<_> = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(variable).collect();
+    (!set.is_empty()).then(|| set.join(" and "))
 }
 
 /// Verifies like the wrapped verifier. If it rejects a chain, the error says which certificate and why.
@@ -89,6 +104,25 @@ impl ServerCertVerifier for NamingVerifier {
     }
 }
 
+/// Returns the certificate of a server and those of its issuers, as far as the server sent them, in order. Others that it sent
+/// do not matter.
+fn issuers<'a>(end_entity: &'a CertificateDer<'_>, sent: &'a [CertificateDer<'_>]) -> Vec<X509Certificate<'a>> {
+    let parse = |der: &'a [u8]| Some(X509Certificate::from_der(der).ok()?.1);
+    let mut candidates: Vec<_> = sent.iter().filter_map(|der| parse(der)).collect();
+    let mut chain: Vec<_> = parse(end_entity).into_iter().collect();
+    while let Some(last) = chain.last()
+        && let Some(at) = candidates.iter().position(|candidate| candidate.subject() == last.issuer())
+    {
+        chain.push(candidates.swap_remove(at));
+    }
+    chain
+}
+
+/// Returns whether an error has this name, because its type is not exported.
+fn is_error(error: &OtherError, name: &str) -> bool {
+    error.0.to_string() == name
+}
+
 /// A certificate that is not accepted, and why.
 #[derive(Debug)]
 pub(super) struct RejectedCertificate {
@@ -107,24 +141,31 @@ impl RejectedCertificate {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Self {
-        let chain = [end_entity].into_iter().chain(intermediates);
-        let mut parsed = chain.filter_map(|der| Some(X509Certificate::from_der(der).ok()?.1));
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        let (expired, first) = match reason {
+        let chain = issuers(end_entity, intermediates);
+        let find = |is_rejected: fn(&X509Certificate<'_>, i64) -> bool| {
+            chain.iter().find(|certificate| is_rejected(certificate, now))
+        };
+        let rejected = match reason {
             // The issuer of the last one is not trusted.
-            CertificateError::UnknownIssuer => (None, parsed.next_back()),
+            CertificateError::UnknownIssuer => chain.last(),
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                (parsed.find(|certificate| certificate.validity().not_after.timestamp() < now), None)
+                find(|certificate, now| certificate.validity().not_after.timestamp() < now)
             }
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                (None, parsed.find(|certificate| certificate.validity().not_before.timestamp() > now))
+                find(|certificate, now| certificate.validity().not_before.timestamp() > now)
             }
-            _ => (None, parsed.next()),
+            // An issuer that is no CA, which rustls does not name. The others are about the certificate of the server.
+            CertificateError::Other(ref cause) if is_error(cause, "EndEntityUsedAsCa") => {
+                chain.iter().skip(1).find(|certificate| !certificate.is_ca())
+            }
+            _ => chain.first(),
         };
-        let expired_at = expired.as_ref().map(|certificate| certificate.validity().not_after.to_string());
+        let is_expired = matches!(reason, CertificateError::Expired | CertificateError::ExpiredContext { .. });
+        let expired_at =
+            rejected.filter(|_| is_expired).map(|certificate| certificate.validity().not_after.to_string());
         let name = |name: String| clean(&name).chars().take(MAX_NAME).collect();
-        let names = expired
-            .or(first)
+        let names = rejected
             .map(|certificate| (name(certificate.subject().to_string()), name(certificate.issuer().to_string())));
         Self { reason, names, expired_at }
     }
@@ -147,8 +188,11 @@ impl fmt::Display for RejectedCertificate {
         match (&self.reason, &self.expired_at) {
             (CertificateError::UnknownIssuer, _) => f.write_str("its issuer is not trusted"),
             (_, Some(time)) => write!(f, "it expired on {time}"),
-            (CertificateError::Other(OtherError(cause)), None) if cause.to_string() == "CaUsedAsEndEntity" => {
+            (CertificateError::Other(cause), None) if is_error(cause, "CaUsedAsEndEntity") => {
                 f.write_str("it is a CA certificate, which no server may use")
+            }
+            (CertificateError::Other(cause), None) if is_error(cause, "EndEntityUsedAsCa") => {
+                f.write_str("it is not a CA certificate, but has issued another one")
             }
             (CertificateError::Other(OtherError(cause)), None) => write!(f, "{cause}"),
             (reason, None) => write!(f, "{reason}"),

@@ -159,10 +159,7 @@ fn http_client(https: bool, resolver: Arc<dyn Resolve>) -> Result<reqwest::Clien
     // This fails only if a provider is installed already, and then that one is used.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = if https {
-        let config = certificates::client_config().map_err(|cause| {
-            format!("cannot set up TLS: {cause}; check that the package ca-certificates is installed")
-        })?;
-        builder.tls_backend_preconfigured(config)
+        builder.tls_backend_preconfigured(certificates::client_config()?)
     } else {
         // A proxy could read the key of a plain HTTP request. Without TLS there are no certificates to load.
         builder.no_proxy().tls_certs_only([])

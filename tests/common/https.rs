@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rcgen::{CertificateParams, DnType, KeyPair};
+use rcgen::{Certificate, CertificateParams, DnType, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -26,16 +26,21 @@ impl HttpsListener {
 
     /// Starts to listen with a self-signed certificate of these parameters.
     pub(crate) async fn bind_with(params: &CertificateParams, protocols: &[&str]) -> Self {
-        let signing_key = KeyPair::generate().unwrap();
-        let cert = params.self_signed(&signing_key).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        Self::bind_chain(&[&certificate], &key, protocols).await
+    }
+
+    /// Starts to listen with these certificates; the first one is that of the server and has this key.
+    pub(crate) async fn bind_chain(chain: &[&Certificate], signing_key: &KeyPair, protocols: &[&str]) -> Self {
         _ = rustls::crypto::ring::default_provider().install_default();
         let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
-        let config =
-            rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(vec![cert.der().clone()], key);
+        let certificates = chain.iter().map(|certificate| certificate.der().clone()).collect();
+        let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(certificates, key);
         let mut config = config.unwrap();
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
-        Self { listener, acceptor: TlsAcceptor::from(Arc::new(config)), url, certificate: cert.pem() }
+        Self { listener, acceptor: TlsAcceptor::from(Arc::new(config)), url, certificate: chain[0].pem() }
     }
 }
