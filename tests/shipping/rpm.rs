@@ -1,5 +1,7 @@
 //! The RPM package from installation to removal.
 
+use std::collections::BTreeSet;
+
 use crate::command::wait_for;
 use crate::machine::{API_KEY, Machine};
 use crate::package::{service_property, write_api_key};
@@ -22,6 +24,30 @@ pub(crate) fn provide_base_system(machine: &Machine) {
     );
 }
 
+/// Returns the files of a package by its listing, without those whose place differs between distributions.
+fn files(listing: &str) -> BTreeSet<&str> {
+    let is_compared =
+        |path: &&str| !["zsh", "/licenses/", "/copyright", "/changelog"].iter().any(|part| path.contains(part));
+    listing.lines().filter(|path| path.starts_with('/') && !path.ends_with('/')).filter(is_compared).collect()
+}
+
+#[test]
+fn package_has_the_files_of_the_debian_package() {
+    let machine = Machine::boot();
+    let rpm = machine.run(&format!("rpm --query --list --package {PACKAGE} | while read path; do echo $path; done"));
+    let deb = machine.run(
+        "dpkg-deb --contents /srv/repository/dist/tryvox-exporter_$(dpkg --print-architecture).deb | sed -n 's/^.* \\.//p'",
+    );
+    let folders = ["/etc/tryvox-exporter", "/usr/share/doc/tryvox-exporter"];
+    let is_folder = |path: &str| {
+        folders.contains(&path)
+            || ["/alerts", "/dashboards"].map(|name| format!("{}{name}", folders[1])).contains(&path.to_owned())
+    };
+    let rpm: BTreeSet<_> = files(&rpm).into_iter().filter(|path| !is_folder(path)).collect();
+    assert!(rpm.len() > 12);
+    assert_eq!(rpm, files(&deb));
+}
+
 #[test]
 fn package_is_installed_upgraded_and_removed() {
     let machine = Machine::boot();
@@ -42,11 +68,13 @@ fn package_is_installed_upgraded_and_removed() {
     machine.run("systemctl enable --now tryvox-exporter 2>&1");
     machine.wait_for_listing("production");
 
-    // An upgrade keeps the edited configuration and restarts the service.
+    // An upgrade keeps the edited configuration and the mode of the keys, and restarts the service.
     machine.run("echo '# edited' >>/etc/tryvox-exporter/tryvox-exporter.yml");
+    machine.run("chgrp tryvox-exporter /etc/tryvox-exporter/keys; chmod 750 /etc/tryvox-exporter/keys");
     let process_before = service_property(&machine, "MainPID");
     machine.run(&format!("rpm --upgrade --replacepkgs {PACKAGE}"));
     assert_eq!(machine.run("tail -1 /etc/tryvox-exporter/tryvox-exporter.yml").trim(), "# edited");
+    assert_eq!(machine.run("stat -c '%U %G %a' /etc/tryvox-exporter/keys").trim(), "root tryvox-exporter 750");
     wait_for("the service to restart", || (service_property(&machine, "MainPID") != process_before).then_some(()));
     machine.wait_for_listing("production");
 
