@@ -34,7 +34,7 @@ fn files(listing: &str) -> BTreeSet<&str> {
 #[test]
 fn package_has_the_files_of_the_debian_package() {
     let machine = Machine::boot();
-    let rpm = machine.run(&format!("rpm --query --list --package {PACKAGE} | while read path; do echo $path; done"));
+    let rpm = machine.run(&format!("rpm --query --list --package {PACKAGE}"));
     let deb = machine.run(
         "dpkg-deb --contents /srv/repository/dist/tryvox-exporter_$(dpkg --print-architecture).deb | sed -n 's/^.* \\.//p'",
     );
