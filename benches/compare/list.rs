@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use tryvox_exporter::simulator::DEFAULT_KEY;
 
 use crate::measure::Workload;
-use crate::process::{ServerProcess, exporter_binary};
+use crate::process::{ServerProcess, exporter_binary, memory_kib};
 use crate::table::Row;
 
 /// Requests in flight.
 const CONCURRENCY: usize = 8;
 
-/// Latency of the API, as in the arguments of the simulator.
+/// Latency of the API.
 const LATENCY: Duration = Duration::from_millis(40);
 
 /// Numbers on a page.
@@ -31,29 +31,21 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 /// allows.
 pub(crate) fn measure_list(_: &Path, workload: &Workload) -> Vec<Row> {
     let numbers = workload.large_numbers;
-    let api = ServerProcess::simulator(&[&format!("--numbers={numbers}"), "--latency=40ms"]);
+    let api =
+        ServerProcess::simulator(&[&format!("--numbers={numbers}"), &format!("--latency={}ms", LATENCY.as_millis())]);
     let (seconds, peak) = list(&api, numbers);
     let rounds_of_requests = u32::try_from(numbers.div_ceil(PER_PAGE * CONCURRENCY)).unwrap();
     let minimum = (LATENCY * rounds_of_requests).as_secs_f64();
+    let subject = format!("list of {numbers} numbers to CSV");
     vec![
-        Row {
-            measurement: format!(
-                "list of {numbers} numbers to CSV, 40 ms latency, {CONCURRENCY} requests in flight: duration"
-            ),
-            exporter: format!("{seconds:.2} s"),
-            reference: format!("{minimum:.2} s minimum"),
-            ratio: format!("{:.2}", seconds / minimum),
-            target: "1.5",
-            is_met: seconds <= minimum * 1.5,
-        },
-        Row {
-            measurement: format!("list of {numbers} numbers to CSV: peak RSS"),
-            exporter: format!("{peak:.1} MiB"),
-            reference: format!("{MAX_MEMORY} MiB"),
-            ratio: format!("{:.2}", peak / MAX_MEMORY),
-            target: "1",
-            is_met: peak <= MAX_MEMORY,
-        },
+        Row::compared(
+            format!("{subject}, 40 ms latency, {CONCURRENCY} requests in flight: duration, reference is the minimum"),
+            seconds,
+            minimum,
+            "s",
+            1.5,
+        ),
+        Row::limited(format!("{subject}: peak RSS"), peak, MAX_MEMORY, "MiB"),
     ]
 }
 
@@ -70,13 +62,9 @@ fn list(api: &ServerProcess, numbers: usize) -> (f64, f64) {
         .stdin(Stdio::null())
         .spawn()
         .unwrap();
-    let status_file = format!("/proc/{}/status", child.id());
     let mut peak = 0.0;
     let status = loop {
-        // A process that has exited has no memory.
-        let text = std::fs::read_to_string(&status_file).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        peak = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or(peak);
+        peak = memory_kib(child.id(), "VmHWM:").unwrap_or(peak);
         if let Some(status) = child.try_wait().unwrap() {
             break status;
         }

@@ -7,14 +7,11 @@ use std::process::{Command, Stdio};
 
 use tryvox_exporter::simulator::DEFAULT_KEY;
 
-use crate::measure::{ALL_COLLECTORS, Workload, median, poll_cost};
+use crate::measure::{ALL_COLLECTORS, LARGE_POLLS, Workload, growth_per_number, median, poll_cost};
 use crate::process::{ServerProcess, exporter_binary};
 use crate::table::Row;
 
 const OWNERS: usize = 1_000;
-
-/// Polls that are measured in each round.
-const POLLS: f64 = 2.0;
 
 /// Measures the polls of a large account with and without owners.
 pub(crate) fn measure_owners(_: &Path, workload: &Workload) -> Vec<Row> {
@@ -24,10 +21,10 @@ pub(crate) fn measure_owners(_: &Path, workload: &Workload) -> Vec<Row> {
     let without_owners = write_config(folder.path(), &api, "");
     let owners = owners(&listed(&api, &without_owners));
     let with_owners = write_config(folder.path(), &api, &owners);
-    let interval = format!("--poll.interval={}s", workload.state_interval.as_secs());
+    let interval = format!("--poll.interval={}s", workload.large_interval.as_secs());
     let cost = |config: &Path| {
         let exporter = start(config, &[&[&*interval], &ALL_COLLECTORS[..]].concat());
-        let cost = poll_cost(&exporter, POLLS).cpu_seconds;
+        let cost = poll_cost(&exporter, LARGE_POLLS).cpu_seconds;
         (cost, exporter.scrape())
     };
     let (mut with_costs, mut without_costs) = (Vec::new(), Vec::new());
@@ -45,27 +42,22 @@ pub(crate) fn measure_owners(_: &Path, workload: &Workload) -> Vec<Row> {
     let [with, without] = [with_costs, without_costs].map(median);
     let bytes = bytes_per_number(folder.path(), &owners, numbers);
     vec![
-        Row {
-            measurement: format!(
-                "poll of {numbers} numbers: CPU time with {OWNERS} owners of 10 matchers each, reference without"
-            ),
-            exporter: format!("{with:.3} s"),
-            reference: format!("{without:.3} s"),
-            ratio: format!("{:.2}", with / without),
-            target: "1.15",
-            is_met: with <= without * 1.15,
-        },
-        Row {
-            measurement: format!(
+        Row::compared(
+            format!("poll of {numbers} numbers: CPU time with {OWNERS} owners of 10 matchers each, reference without"),
+            with,
+            without,
+            "s",
+            1.15,
+        ),
+        Row::limited(
+            format!(
                 "peak RSS at {numbers} numbers with these owners, all of them candidates for per-number series, per \
                  additional number"
             ),
-            exporter: format!("{bytes:.1} bytes"),
-            reference: "64 bytes".into(),
-            ratio: format!("{:.2}", bytes / 64.0),
-            target: "1",
-            is_met: bytes <= 64.0,
-        },
+            bytes,
+            64.0,
+            "bytes",
+        ),
     ]
 }
 
@@ -76,13 +68,11 @@ fn bytes_per_number(folder: &Path, owners: &str, numbers: usize) -> f64 {
         let config = write_config(folder, &api, owners);
         let statuses = "--collector.number.statuses=active,pending,suspended";
         let exporter = start(&config, &[&["--poll.interval=1s", statuses], &ALL_COLLECTORS[..]].concat());
-        exporter.wait_for_polls(1.0 + POLLS);
+        exporter.wait_for_polls(1.0 + LARGE_POLLS);
         exporter.memory_kib("VmHWM:")
     };
-    let small = 10_000;
-    #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
-    let more_numbers = (numbers - small) as f64;
-    (peak_kib(numbers) - peak_kib(small)) * 1024.0 / more_numbers
+    let sizes = [10_000, numbers];
+    growth_per_number(sizes, sizes.map(peak_kib))
 }
 
 /// Writes a configuration file of one account.

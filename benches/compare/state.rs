@@ -4,23 +4,17 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Instant;
 
-use crate::measure::{ALL_COLLECTORS, Workload, median, poll_cost};
+use crate::measure::{ALL_COLLECTORS, LARGE_POLLS, Workload, median, poll_cost};
 use crate::process::{ServerProcess, exporter_binary, successful_polls};
 use crate::table::Row;
-
-/// Polls that are measured in each round.
-const POLLS: f64 = 2.0;
 
 /// Measures the polls of a large account with and without a state file, and a restart.
 pub(crate) fn measure_state(_: &Path, workload: &Workload) -> Vec<Row> {
     let numbers = workload.large_numbers;
     // One change per tick, so that 1% of the numbers have changed at the next poll.
-    let tick = workload.state_interval * 100 / u32::try_from(numbers).unwrap();
+    let tick = workload.large_interval * 100 / u32::try_from(numbers).unwrap();
     let life = format!("--life={}us", tick.as_micros());
-    let mut rows = vec![
-        cpu_row(workload, "nothing changed", &[], 1.3, "1.3"),
-        cpu_row(workload, "1% changed", &[&life], 1.6, "1.6"),
-    ];
+    let mut rows = vec![cpu_row(workload, "nothing changed", &[], 1.3), cpu_row(workload, "1% changed", &[&life], 1.6)];
 
     let folder = tempfile::tempdir().unwrap();
     let state = state_flag(folder.path());
@@ -85,23 +79,16 @@ fn restore_seconds(start: impl Fn() -> ServerProcess, accounts: usize) -> f64 {
 
 /// Compares a cost of the state file with a limit.
 fn row(subject: &str, what: &str, value: f64, limit: f64, unit: &str) -> Row {
-    Row {
-        measurement: format!("state file, {subject}: {what}"),
-        exporter: format!("{value:.2} {unit}"),
-        reference: format!("{limit} {unit}"),
-        ratio: format!("{:.2}", value / limit),
-        target: "1",
-        is_met: value <= limit,
-    }
+    Row::limited(format!("state file, {subject}: {what}"), value, limit, unit)
 }
 
 /// Compares the CPU time of polls with a state file to that without one.
-fn cpu_row(workload: &Workload, what: &str, life: &[&str], limit: f64, target: &'static str) -> Row {
+fn cpu_row(workload: &Workload, what: &str, life: &[&str], max_ratio: f64) -> Row {
     let numbers = workload.large_numbers;
     let api = ServerProcess::simulator(&[&[&*format!("--numbers={numbers}")], life].concat());
-    let interval = format!("--poll.interval={}s", workload.state_interval.as_secs());
+    let interval = format!("--poll.interval={}s", workload.large_interval.as_secs());
     let arguments = [&[&*interval], &ALL_COLLECTORS[..]].concat();
-    let cost = |exporter: &ServerProcess| poll_cost(exporter, POLLS).cpu_seconds;
+    let cost = |exporter: &ServerProcess| poll_cost(exporter, LARGE_POLLS).cpu_seconds;
     let (mut with_state, mut without_state) = (Vec::new(), Vec::new());
     for _ in 0..workload.rounds {
         let folder = tempfile::tempdir().unwrap();
@@ -110,14 +97,8 @@ fn cpu_row(workload: &Workload, what: &str, life: &[&str], limit: f64, target: &
         without_state.push(cost(&ServerProcess::exporter(&api, &arguments)));
     }
     let [with_state, without_state] = [with_state, without_state].map(median);
-    Row {
-        measurement: format!("poll of {numbers} numbers, {what}: CPU time with a state file, reference without"),
-        exporter: format!("{with_state:.3} s"),
-        reference: format!("{without_state:.3} s"),
-        ratio: format!("{:.2}", with_state / without_state),
-        target,
-        is_met: with_state <= without_state * limit,
-    }
+    let measurement = format!("poll of {numbers} numbers, {what}: CPU time with a state file, reference without");
+    Row::compared(measurement, with_state, without_state, "s", max_ratio)
 }
 
 fn state_flag(folder: &Path) -> String {

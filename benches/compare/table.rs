@@ -14,8 +14,34 @@ pub(crate) struct Row {
     /// Relation between the two.
     pub(crate) ratio: String,
     /// The ratio that must be reached.
-    pub(crate) target: &'static str,
+    pub(crate) target: String,
     pub(crate) is_met: bool,
+}
+
+impl Row {
+    /// Compares a value with the limit that it must not exceed, both in the same unit.
+    pub(crate) fn limited(measurement: String, value: f64, limit: f64, unit: &str) -> Self {
+        Self {
+            measurement,
+            exporter: format!("{value:.2} {unit}"),
+            reference: format!("{limit} {unit}"),
+            ratio: format!("{:.2}", value / limit),
+            target: "1".into(),
+            is_met: value <= limit,
+        }
+    }
+
+    /// Compares a value with a reference, of which it may be a multiple, both in the same unit.
+    pub(crate) fn compared(measurement: String, value: f64, reference: f64, unit: &str, max_ratio: f64) -> Self {
+        Self {
+            measurement,
+            exporter: format!("{value:.3} {unit}"),
+            reference: format!("{reference:.3} {unit}"),
+            ratio: format!("{:.2}", value / reference),
+            target: max_ratio.to_string(),
+            is_met: value <= reference * max_ratio,
+        }
+    }
 }
 
 impl fmt::Display for Row {
