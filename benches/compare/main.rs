@@ -8,6 +8,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark that fails measures nothing")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the output is the purpose of the program")]
 
+mod floor;
 mod list;
 mod measure;
 mod owners;
@@ -15,15 +16,16 @@ mod process;
 mod state;
 mod table;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
+use floor::measure_floor;
 use list::measure_list;
 use measure::{
     Workload, measure_binaries, measure_memory, measure_polls, measure_polls_with_latency, measure_scrape_latency,
     measure_scrape_rate, measure_startup,
 };
 use owners::measure_owners;
+use process::build_go;
 use state::measure_state;
 use table::Row;
 
@@ -31,8 +33,9 @@ use table::Row;
 type Measurement = fn(&Path, &Workload) -> Vec<Row>;
 
 /// All measurements by the names that select them on the command line.
-const MEASUREMENTS: [(&str, Measurement); 10] = [
+const MEASUREMENTS: [(&str, Measurement); 11] = [
     ("poll", measure_polls),
+    ("floor", measure_floor),
     ("binaries", measure_binaries),
     ("latency", measure_polls_with_latency),
     ("scrapes", measure_scrape_rate),
@@ -45,16 +48,21 @@ const MEASUREMENTS: [(&str, Measurement); 10] = [
 ];
 
 fn main() {
+    // Fails only if a provider is already installed.
+    _ = rustls::crypto::ring::default_provider().install_default();
+    if let [command, url] = &std::env::args().skip(1).collect::<Vec<_>>()[..]
+        && command == floor::FLOOR
+    {
+        return floor::run(url);
+    }
     // `cargo bench` passes this flag, `cargo test --benches` does not.
     let is_full_run = std::env::args().any(|argument| argument == "--bench");
     let workload = if is_full_run { Workload::FULL } else { Workload::TINY };
     let selected: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    // Fails only if a provider is already installed.
-    _ = rustls::crypto::ring::default_provider().install_default();
     if is_full_run {
         process::measure_shipped_exporter();
     }
-    let reference = build_reference_exporter();
+    let reference = build_go("peer");
     let mut rows = Vec::new();
     let is_selected = |name: &str| selected.is_empty() || selected.iter().any(|selected| selected == name);
     for (_, measure) in MEASUREMENTS.iter().filter(|(name, _)| is_selected(name)) {
@@ -77,22 +85,4 @@ fn main() {
             eprintln!("written to {}", path.display());
         }
     }
-}
-
-/// Builds the `client_golang` exporter in `benches/peer` with Go packages from Debian only. Returns the binary's path.
-fn build_reference_exporter() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let binary = root.join("target/peer");
-    let status = Command::new("go")
-        .args(["build", "-o"])
-        .arg(&binary)
-        .arg(".")
-        .current_dir(root.join("benches/peer"))
-        .env("GO111MODULE", "off")
-        .env("GOPATH", "/usr/share/gocode")
-        .env("GOCACHE", root.join("target/go"))
-        .status()
-        .expect("cannot run go; `scripts/setup bench` installs it");
-    assert!(status.success(), "cannot build benches/peer; `scripts/setup bench` installs its dependencies");
-    binary
 }

@@ -15,7 +15,7 @@ use crate::table::Row;
 /// How much is measured.
 pub(crate) struct Workload {
     /// Size of the account whose polls are measured.
-    numbers: usize,
+    pub(crate) numbers: usize,
     /// Size of the large account.
     pub(crate) large_numbers: usize,
     /// How often a measurement is repeated; the median is reported.
@@ -28,8 +28,8 @@ pub(crate) struct Workload {
     scrape_duration: Duration,
     /// After how many more polls memory is compared.
     soak_polls: f64,
-    /// Time between polls of the large account while the cost of a state file is measured.
-    pub(crate) state_interval: Duration,
+    /// Time between polls of the large account while the costs of a state file and of owners are measured.
+    pub(crate) large_interval: Duration,
 }
 
 impl Workload {
@@ -41,7 +41,7 @@ impl Workload {
         load_duration: Duration::from_secs(4),
         scrape_duration: Duration::from_mins(1),
         soak_polls: 1000.0,
-        state_interval: Duration::from_secs(10),
+        large_interval: Duration::from_secs(10),
     };
     pub(crate) const TINY: Self = Self {
         numbers: 300,
@@ -51,9 +51,12 @@ impl Workload {
         load_duration: Duration::from_millis(200),
         scrape_duration: Duration::from_secs(2),
         soak_polls: 3.0,
-        state_interval: Duration::from_secs(1),
+        large_interval: Duration::from_secs(1),
     };
 }
+
+/// Polls of the large account that are measured in each round.
+pub(crate) const LARGE_POLLS: f64 = 2.0;
 
 /// Enables the collectors that are disabled by default.
 pub(crate) const ALL_COLLECTORS: [&str; 3] = ["--collector.region", "--collector.trunk", "--collector.application"];
@@ -85,7 +88,7 @@ pub(crate) fn measure_polls(binary: &Path, workload: &Workload) -> Vec<Row> {
         let reference = start_reference(binary, &api, &["-interval", "1s"]);
         reference_costs.push(poll_cost(&reference, workload.polls));
     }
-    let row = |what: &str, cost: fn(&PollCost) -> f64, target, limit: f64| {
+    let row = |what: &str, cost: fn(&PollCost) -> f64, target: &str, limit: f64| {
         let [exporter, reference] =
             [&exporter_costs, &reference_costs].map(|costs| median(costs.iter().map(cost).collect()));
         Row {
@@ -93,7 +96,7 @@ pub(crate) fn measure_polls(binary: &Path, workload: &Workload) -> Vec<Row> {
             exporter: format!("{exporter:.3} s"),
             reference: format!("{reference:.3} s"),
             ratio: format!("1/{:.1}", reference / exporter),
-            target,
+            target: target.into(),
             is_met: exporter <= reference * limit,
         }
     };
@@ -113,20 +116,14 @@ pub(crate) fn measure_binaries(_: &Path, workload: &Workload) -> Vec<Row> {
         {
             let arguments = [&["--poll.interval=1s"], &ALL_COLLECTORS[..]].concat();
             let exporter = ServerProcess::exporter_from(binary, &api, &arguments);
-            let cpu_seconds = poll_cost(&exporter, 2.0_f64.min(workload.polls)).cpu_seconds;
+            let cpu_seconds = poll_cost(&exporter, LARGE_POLLS).cpu_seconds;
             costs.push((cpu_seconds, exporter.memory_kib("VmHWM:") / 1024.0));
         }
     }
     let row = |what: &str, unit: &str, cost: fn(&(f64, f64)) -> f64| {
         let [shipped, built] = [&shipped_costs, &built_costs].map(|costs| median(costs.iter().map(cost).collect()));
-        Row {
-            measurement: format!("poll of {numbers} numbers, all collectors enabled, static binary and glibc: {what}"),
-            exporter: format!("{shipped:.2} {unit}"),
-            reference: format!("{built:.2} {unit}"),
-            ratio: format!("{:.2}", shipped / built),
-            target: "1.1",
-            is_met: shipped <= built * 1.1,
-        }
+        let measurement = format!("poll of {numbers} numbers, all collectors enabled, static binary and glibc: {what}");
+        Row::compared(measurement, shipped, built, unit, 1.1)
     };
     vec![row("CPU time", "s", |cost| cost.0), row("peak RSS", "MiB", |cost| cost.1)]
 }
@@ -160,14 +157,9 @@ pub(crate) fn measure_polls_with_latency(_: &Path, workload: &Workload) -> Vec<R
     let exporter = ServerProcess::exporter(&api, &["--poll.interval=2s", &format!("--tryvox.concurrency={in_flight}")]);
     let seconds = poll_cost(&exporter, workload.polls).seconds;
     let minimum = f64::from((pages + in_flight - 1) / in_flight) * latency;
-    vec![Row {
-        measurement: format!("poll of {pages} pages, 40 ms latency, {in_flight} requests in flight"),
-        exporter: format!("{seconds:.3} s"),
-        reference: format!("{minimum:.3} s minimum"),
-        ratio: format!("{:.2}", seconds / minimum),
-        target: "1.15",
-        is_met: seconds <= minimum * 1.15,
-    }]
+    let measurement =
+        format!("poll of {pages} pages, 40 ms latency, {in_flight} requests in flight, reference is the minimum");
+    vec![Row::compared(measurement, seconds, minimum, "s", 1.15)]
 }
 
 /// Measures the rate of scrapes while no poll is in progress.
@@ -201,7 +193,7 @@ pub(crate) fn measure_scrape_rate(binary: &Path, workload: &Workload) -> Vec<Row
                 exporter: format!("{exporter_rate:.0}"),
                 reference: format!("{reference_rate:.0}"),
                 ratio: format!("{:.1}", exporter_rate / reference_rate),
-                target,
+                target: target.into(),
                 is_met: exporter_rate >= reference_rate * min_ratio,
             });
         }
@@ -251,7 +243,7 @@ pub(crate) fn measure_scrape_latency(_: &Path, workload: &Workload) -> Vec<Row> 
         exporter: format!("{p99_during:.2} ms ({} scrapes)", during_polls.len()),
         reference: format!("{p99_between:.2} ms between polls ({} scrapes)", between_polls.len()),
         ratio: format!("{:.1}", p99_during / p99_between),
-        target: "3",
+        target: "3".into(),
         is_met: p99_during <= p99_between * 3.0,
     }]
 }
@@ -287,6 +279,13 @@ async fn scrape_steadily(url: &str, duration: Duration) -> Vec<TimedScrape> {
     scrapes.join_all().await
 }
 
+/// Returns the additional memory per number of a large account over a small one, in bytes.
+pub(crate) fn growth_per_number([small, large]: [usize; 2], [small_kib, large_kib]: [f64; 2]) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
+    let more_numbers = (large - small) as f64;
+    (large_kib - small_kib) * 1024.0 / more_numbers
+}
+
 /// Measures peak memory by the size of the account, and whether memory grows with the number of polls.
 pub(crate) fn measure_memory(_: &Path, workload: &Workload) -> Vec<Row> {
     let peak_kib = |numbers: usize| {
@@ -297,8 +296,7 @@ pub(crate) fn measure_memory(_: &Path, workload: &Workload) -> Vec<Row> {
     };
     let (small, large) = (10_000, workload.large_numbers);
     let [small_peak, large_peak] = [small, large].map(peak_kib);
-    #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
-    let bytes_per_number = (large_peak - small_peak) * 1024.0 / (large - small) as f64;
+    let bytes_per_number = growth_per_number([small, large], [small_peak, large_peak]);
 
     let api = ServerProcess::simulator(&["--numbers=2000", "--life=100ms"]);
     let exporter = ServerProcess::exporter(&api, &[&["--poll.interval=10ms"], &ALL_COLLECTORS[..]].concat());
@@ -308,30 +306,20 @@ pub(crate) fn measure_memory(_: &Path, workload: &Workload) -> Vec<Row> {
     exporter.wait_for_polls(warmup_polls + workload.soak_polls);
     let after = exporter.memory_kib("VmRSS:");
     vec![
-        Row {
-            measurement: format!("peak RSS at {small} numbers"),
-            exporter: format!("{:.1} MiB", small_peak / 1024.0),
-            reference: "20 MiB".into(),
-            ratio: format!("{:.2}", small_peak / 1024.0 / 20.0),
-            target: "1",
-            is_met: small_peak < 20.0 * 1024.0,
-        },
-        Row {
-            measurement: format!("peak RSS at {large} numbers ({:.1} MiB), per additional number", large_peak / 1024.0),
-            exporter: format!("{bytes_per_number:.1} bytes"),
-            reference: "64 bytes".into(),
-            ratio: format!("{:.2}", bytes_per_number / 64.0),
-            target: "1",
-            is_met: bytes_per_number <= 64.0,
-        },
-        Row {
-            measurement: format!("RSS after {} more polls of 2000 changing numbers", workload.soak_polls),
-            exporter: format!("{:.1} MiB", after / 1024.0),
-            reference: format!("{:.1} MiB before", before / 1024.0),
-            ratio: format!("{:.2}", after / before),
-            target: "1.05",
-            is_met: after <= before * 1.05,
-        },
+        Row::limited(format!("peak RSS at {small} numbers"), small_peak / 1024.0, 20.0, "MiB"),
+        Row::limited(
+            format!("peak RSS at {large} numbers ({:.1} MiB), per additional number", large_peak / 1024.0),
+            bytes_per_number,
+            64.0,
+            "bytes",
+        ),
+        Row::compared(
+            format!("RSS after {} more polls of 2000 changing numbers", workload.soak_polls),
+            after / 1024.0,
+            before / 1024.0,
+            "MiB",
+            1.05,
+        ),
     ]
 }
 
@@ -358,16 +346,8 @@ pub(crate) fn measure_startup(_: &Path, workload: &Workload) -> Vec<Row> {
     let milliseconds = median((0..workload.rounds * 7).map(startup_milliseconds).collect());
     #[expect(clippy::cast_precision_loss, reason = "the binary is small")]
     let size = std::fs::metadata(exporter_binary()).unwrap().len() as f64 / 1e6;
-    let row = |measurement: &str, unit: &str, value: f64, limit: f64| Row {
-        measurement: measurement.into(),
-        exporter: format!("{value:.1} {unit}"),
-        reference: format!("{limit} {unit}"),
-        ratio: format!("{:.2}", value / limit),
-        target: "1",
-        is_met: value < limit,
-    };
     vec![
-        row("start to the first response of /-/healthy", "ms", milliseconds, 30.0),
-        row("size of the stripped binary", "MB", size, 12.0),
+        Row::limited("start to the first response of /-/healthy".into(), milliseconds, 30.0, "ms"),
+        Row::limited("size of the stripped binary".into(), size, 12.0, "MB"),
     ]
 }

@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -45,6 +45,49 @@ impl Drop for ServerProcess {
         // The process may have exited already.
         _ = self.child.kill();
         _ = self.child.wait();
+    }
+}
+
+/// A process that lists the account whenever it is told to, and is killed on drop.
+pub(crate) struct CountingProcess {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Drop for CountingProcess {
+    fn drop(&mut self) {
+        // The process may have exited already.
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+impl CountingProcess {
+    pub(crate) fn start(program: impl AsRef<Path>, arguments: &[&str]) -> Self {
+        let mut command = Command::new(program.as_ref());
+        command.args(arguments).env("TRYVOX_API_KEY", DEFAULT_KEY).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.as_ref().display()));
+        let (stdin, stdout) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        Self { child, stdin, stdout }
+    }
+
+    /// Returns the CPU time of a listing after the first one, in seconds. The process must count this many numbers.
+    pub(crate) fn cpu_seconds_of_listing(&mut self, numbers: usize, listings: f64) -> f64 {
+        self.list(numbers);
+        let (before, mut done) = (cpu_seconds(self.child.id()), 0.0);
+        while done < listings {
+            self.list(numbers);
+            done += 1.0;
+        }
+        (cpu_seconds(self.child.id()) - before) / listings
+    }
+
+    fn list(&mut self, numbers: usize) {
+        writeln!(self.stdin).unwrap();
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        assert_eq!(line.trim().parse(), Ok(numbers), "{line}");
     }
 }
 
@@ -105,22 +148,12 @@ impl ServerProcess {
 
     /// Returns the user and system CPU time of the process so far, in seconds.
     pub(crate) fn cpu_seconds(&self) -> f64 {
-        let stat = self.proc_file("stat");
-        // Fields 14 and 15 of proc_pid_stat(5). Field 2 is the name, which ends at the last parenthesis.
-        let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
-        let ticks: f64 = fields.skip(11).take(2).map(|ticks| ticks.parse::<f64>().unwrap()).sum();
-        ticks / f64::from(u32::try_from(rustix::param::clock_ticks_per_second()).unwrap())
+        cpu_seconds(self.child.id())
     }
 
     /// Returns a field of `/proc/PID/status` in KiB: `VmRSS:` is the resident memory, `VmHWM:` its peak.
     pub(crate) fn memory_kib(&self, field: &str) -> f64 {
-        let status = self.proc_file("status");
-        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
-    }
-
-    fn proc_file(&self, file: &str) -> String {
-        std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).unwrap()
+        memory_kib(self.child.id(), field).unwrap()
     }
 
     /// Returns the current metrics.
@@ -140,6 +173,22 @@ impl ServerProcess {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
+}
+
+/// Returns the user and system CPU time of a process so far, in seconds.
+fn cpu_seconds(process: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    // Fields 14 and 15 of proc_pid_stat(5). Field 2 is the name, which ends at the last parenthesis.
+    let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
+    let ticks: f64 = fields.skip(11).take(2).map(|ticks| ticks.parse::<f64>().unwrap()).sum();
+    ticks / f64::from(u32::try_from(rustix::param::clock_ticks_per_second()).unwrap())
+}
+
+/// Returns a field of `/proc/PID/status` in KiB; `None` if the process has exited.
+pub(crate) fn memory_kib(process: u32, field: &str) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let value = status.lines().find_map(|line| line.strip_prefix(field))?;
+    value.split_whitespace().next()?.parse().ok()
 }
 
 /// Returns the number of successful polls.
@@ -172,4 +221,22 @@ pub(crate) fn get(address: &str, path: &str) -> Option<String> {
     stream.read_to_string(&mut response).ok()?;
     let (head, body) = response.split_once("\r\n\r\n")?;
     head.contains(" 200 ").then(|| body.to_owned())
+}
+
+/// Builds the `client_golang` program in a folder of `benches/` with Go packages from Debian only. Returns the binary's path.
+pub(crate) fn build_go(name: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let binary = root.join("target").join(name);
+    let status = Command::new("go")
+        .args(["build", "-o"])
+        .arg(&binary)
+        .arg(".")
+        .current_dir(root.join("benches").join(name))
+        .env("GO111MODULE", "off")
+        .env("GOPATH", "/usr/share/gocode")
+        .env("GOCACHE", root.join("target/go"))
+        .status()
+        .expect("cannot run go; `scripts/setup bench` installs it");
+    assert!(status.success(), "cannot build benches/{name}; `scripts/setup bench` installs its dependencies");
+    binary
 }
