@@ -63,6 +63,18 @@ async fn poll_fails_without_sending_the_key_if_the_certificate_is_not_trusted() 
     assert_eq!(requests.load(Ordering::SeqCst), 0);
 }
 
+/// Lists an account of a server whose certificate is not accepted if this one is trusted. Returns the error.
+async fn rejection(listener: HttpsListener, trusted: &str) -> String {
+    let (url, _, requests) = serve_empty_account(listener);
+    let mut trust_file = tempfile::NamedTempFile::new().unwrap();
+    trust_file.write_all(trusted.as_bytes()).unwrap();
+    let (url, path) = (format!("--tryvox.url={url}"), trust_file.path().display().to_string());
+    let arguments = ["once", "--tryvox.account-id=a", &url, "--tryvox.retry-for=1ms"];
+    let run = output(&arguments, &[("TRYVOX_API_KEY", KEY), ("SSL_CERT_FILE", &path)]).await;
+    assert_eq!((run.status.code(), requests.load(Ordering::SeqCst)), (Some(1), 0));
+    String::from_utf8(run.stderr).unwrap()
+}
+
 #[tokio::test]
 async fn error_says_which_certificate_is_rejected_and_why() {
     let params = |name: &str| {
@@ -84,18 +96,12 @@ async fn error_says_which_certificate_is_rejected_and_why() {
         (params("other.example"), "is only valid for"),
         (authority, "it is a CA certificate, which no server may use"),
     ] {
-        let (url, certificate, requests) = serve_empty_account(HttpsListener::bind_with(&params, &[]).await);
-        let mut trust_file = tempfile::NamedTempFile::new().unwrap();
-        trust_file.write_all(certificate.as_bytes()).unwrap();
-        let url = format!("--tryvox.url={url}");
-        let arguments = ["once", "--tryvox.account-id=a", &url, "--tryvox.retry-for=1ms"];
-        let trusted = trust_file.path().display().to_string();
-        let run = output(&arguments, &[("TRYVOX_API_KEY", KEY), ("SSL_CERT_FILE", &trusted)]).await;
-        let error = String::from_utf8(run.stderr).unwrap();
-        assert!(run.status.code() == Some(1) && error.contains(reason), "{error}");
+        let listener = HttpsListener::bind_with(&params, &[]).await;
+        let trusted = listener.certificate.clone();
+        let error = rejection(listener, &trusted).await;
+        assert!(error.contains(reason), "{error}");
         assert!(error.contains(": certificate \"CN=api[2J xxx") && !error.contains('\u{1b}'), "{error}");
         assert!(error.len() < 800, "{error}");
-        assert_eq!(requests.load(Ordering::SeqCst), 0);
     }
 }
 
@@ -124,16 +130,8 @@ async fn error_names_the_certificate_of_the_chain_that_is_rejected() {
         (vec![&bad, no_ca.as_ref()], &root, r#""CN=no ca" issued by "CN=root": it is not a CA certificate"#),
     ] {
         let listener = HttpsListener::bind_chain(&chain, &leaf_key, &[]).await;
-        let (url, _, requests) = serve_empty_account(listener);
-        let mut trust_file = tempfile::NamedTempFile::new().unwrap();
-        trust_file.write_all(trusted.pem().as_bytes()).unwrap();
-        let url = format!("--tryvox.url={url}");
-        let arguments = ["once", "--tryvox.account-id=a", &url, "--tryvox.retry-for=1ms"];
-        let trusted = trust_file.path().display().to_string();
-        let run = output(&arguments, &[("TRYVOX_API_KEY", KEY), ("SSL_CERT_FILE", &trusted)]).await;
-        let error = String::from_utf8(run.stderr).unwrap();
-        assert!(run.status.code() == Some(1) && error.contains(rejected), "{rejected}: {error}");
-        assert_eq!(requests.load(Ordering::SeqCst), 0);
+        let error = rejection(listener, &trusted.pem()).await;
+        assert!(error.contains(rejected), "{rejected}: {error}");
     }
 }
 
