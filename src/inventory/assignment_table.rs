@@ -8,6 +8,7 @@ use indexmap::IndexSet;
 
 use super::Assignment;
 use super::class::OptionalLabels;
+use super::index::index;
 use super::interner::{StringId, StringInterner};
 use crate::tryvox::{FieldSet, OptionalField};
 
@@ -45,7 +46,7 @@ impl<'a> AssignmentTable<'a> {
                 application: id(labels.application, OptionalField::ApplicationId),
             }
         });
-        let index = u32::try_from(self.assignments.insert_full(assignment).0).unwrap_or(u32::MAX);
+        let index = index(self.assignments.insert_full(assignment).0);
         match self.readable.get_mut(labels as usize) {
             Some(known) if is_readable => *known = Some(index),
             _ => _ = self.unreadable.insert((labels, unreadable), index),

@@ -6,6 +6,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+/// Maximum number of digits of a number.
+pub(super) const MAX_DIGITS: u32 = 15;
+
 /// A phone number in the international format of ITU-T E.164: `+` and 1 to 15 digits.
 ///
 /// The value is the integer whose decimal digits are a 1 followed by those of the number. The leading 1 keeps leading
@@ -29,7 +32,7 @@ impl E164 {
     #[must_use]
     pub fn from_integer(integer: u64) -> Option<Self> {
         // A 1 and 1 to 15 digits.
-        let length = integer.checked_ilog10().filter(|length| (1..=15).contains(length))?;
+        let length = integer.checked_ilog10().filter(|length| (1..=MAX_DIGITS).contains(length))?;
         (integer / 10_u64.pow(length) == 1).then(|| Self::from_halves(integer))
     }
 
@@ -75,7 +78,7 @@ impl FromStr for E164 {
 
     fn from_str(text: &str) -> Result<Self, InvalidE164> {
         let digits = text.strip_prefix('+').ok_or(InvalidE164)?;
-        if !(1..=15).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        if !(1..=MAX_DIGITS as usize).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(InvalidE164);
         }
         let integer: u64 = digits.bytes().fold(1, |integer, digit| integer * 10 + u64::from(digit - b'0'));

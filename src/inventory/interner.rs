@@ -9,6 +9,8 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use indexmap::IndexSet;
 
+use super::index::index;
+
 /// Distinct strings, numbered in the order in which they were first interned. The first one is empty.
 #[derive(Debug)]
 pub(super) struct StringInterner(IndexSet<Arc<str>, RandomState>);
@@ -31,9 +33,7 @@ impl Default for StringInterner {
 impl StringInterner {
     /// Returns the id of a string, adding the string if it is new.
     pub(super) fn intern(&mut self, text: &str) -> StringId {
-        let index = self.0.get_index_of(text).unwrap_or_else(|| self.0.insert_full(text.into()).0);
-        // Memory runs out before 2^32 strings are interned.
-        StringId(u32::try_from(index).unwrap_or(u32::MAX))
+        StringId(index(self.0.get_index_of(text).unwrap_or_else(|| self.0.insert_full(text.into()).0)))
     }
 }
 

@@ -12,6 +12,7 @@ mod difference;
 mod e164;
 mod fee_movement;
 mod fold;
+mod index;
 mod interner;
 mod listed_number;
 mod listing;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::E164;
+use super::e164::MAX_DIGITS;
 
 /// A phone number, or all numbers with a prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,9 +41,6 @@ impl fmt::Display for NumberPattern {
     }
 }
 
-/// The maximum number of digits of a number.
-const MAX_DIGITS: u32 = 15;
-
 /// The place of a pattern among others: all patterns that a prefix covers follow it directly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PatternPlace {
@@ -50,6 +48,8 @@ pub(super) struct PatternPlace {
     aligned: u64,
     digits: u32,
     is_exact: bool,
+    /// The first value of `aligned` that no longer begins with the digits.
+    end: u64,
 }
 
 impl NumberPattern {
@@ -59,7 +59,9 @@ impl NumberPattern {
             Self::Prefix(e164) => (e164, false),
         };
         let digits = e164.integer().ilog10();
-        PatternPlace { aligned: e164.integer() * 10_u64.pow(MAX_DIGITS - digits), digits, is_exact }
+        let unit = 10_u64.pow(MAX_DIGITS - digits);
+        let aligned = e164.integer() * unit;
+        PatternPlace { aligned, digits, is_exact, end: aligned + unit }
     }
 
     /// Returns whether this matches every number that `other` matches.
@@ -75,8 +77,7 @@ impl PatternPlace {
         if self.is_exact {
             return self == other;
         }
-        let numbers = 10_u64.pow(MAX_DIGITS - self.digits);
-        self.digits <= other.digits && (self.aligned..self.aligned + numbers).contains(&other.aligned)
+        self.digits <= other.digits && (self.aligned..self.end).contains(&other.aligned)
     }
 }
 

@@ -7,6 +7,7 @@ use foldhash::fast::RandomState;
 use indexmap::IndexSet;
 use serde::{Deserialize, Serialize};
 
+use super::index::index;
 use super::{E164, Money};
 
 /// The state of every number in a listing, in 12 bytes each.
@@ -296,11 +297,6 @@ impl PairTable {
         self.last = Some((pair, index));
         index
     }
-}
-
-/// Converts an index; memory runs out before it does not fit.
-fn index(index: usize) -> u32 {
-    u32::try_from(index).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

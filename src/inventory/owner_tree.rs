@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::RandomState;
 
+use super::index::index;
 use super::number_pattern::PatternPlace;
 use super::owner_matcher::OwnerMatcher;
 use super::{Assignment, E164, NumberPattern};
@@ -122,15 +123,21 @@ pub(super) struct OwnerLookup<'a> {
     tree: &'a OwnerTree,
     /// All owners of the configuration.
     matchers: &'a [OwnerMatcher],
-    /// How many patterns are not after the last number that was looked up.
+    /// The place of the last number that was looked up.
+    place: Option<PatternPlace>,
+    /// How many patterns are not after the last number.
     position: usize,
+    /// The node of the last number.
+    node: NodeIndex,
+    /// The last node and country whose first owner was looked up, with that owner.
+    last: Option<(NodeIndex, u32, Option<OwnerIndex>)>,
     /// The first owner by node and country.
     first_owners: HashMap<(NodeIndex, u32), Option<OwnerIndex>, RandomState>,
 }
 
 impl<'a> OwnerLookup<'a> {
     pub(super) fn new(tree: &'a OwnerTree, matchers: &'a [OwnerMatcher]) -> Self {
-        Self { tree, matchers, position: 0, first_owners: HashMap::default() }
+        Self { tree, matchers, place: None, position: 0, node: ROOT, last: None, first_owners: HashMap::default() }
     }
 
     /// Returns the first owner of a number; `assignment` is what [`OwnerTree::nodes_of_assignment`] returns.
@@ -142,7 +149,15 @@ impl<'a> OwnerLookup<'a> {
     ) -> Option<OwnerIndex> {
         // The root is an ancestor of the pattern's node.
         let node = self.node_of_number(e164);
-        let by_number = self.first_owner_of_node(node, country);
+        // Neighbours usually share both.
+        let by_number = match self.last {
+            Some((last_node, last_country, owner)) if (last_node, last_country) == (node, country.id) => owner,
+            _ => {
+                let owner = self.first_owner_of_node(node, country);
+                self.last = Some((node, country.id, owner));
+                owner
+            }
+        };
         let by_assignment = assignment.map(|node| match node {
             ROOT => None,
             node => self.first_owner_of_node(node, country),
@@ -154,18 +169,21 @@ impl<'a> OwnerLookup<'a> {
     fn node_of_number(&mut self, e164: E164) -> NodeIndex {
         let (place, OwnerTree { nodes, patterns, .. }) = (NumberPattern::Exact(e164).place(), self.tree);
         // Numbers are looked up in ascending order, which is that of their places among numbers of the same length.
-        let last = self.position.checked_sub(1).and_then(|last| patterns.get(last));
-        let start = if last.is_some_and(|last| *last <= place) { self.position } else { 0 };
-        self.position = start + count_until(patterns.get(start..).unwrap_or_default(), place);
-        // All patterns that match the number are ancestors of the last one that is not after it.
-        let mut node = self.position;
+        let is_ascending = self.place.replace(place).is_some_and(|last| last <= place);
+        let start = if is_ascending { self.position } else { 0 };
+        let position = start + count_until(patterns.get(start..).unwrap_or_default(), place);
+        // All patterns that match the number are ancestors of the last one that is not after it. If that is the same as for the
+        // last number, those between it and the node of that number are before both.
+        let mut node = if is_ascending && position == self.position { self.node as usize } else { position };
+        self.position = position;
         while let Some(pattern) = node.checked_sub(1).and_then(|pattern| patterns.get(pattern)) {
             if pattern.covers(place) {
                 break;
             }
             node = nodes.get(node).map_or(ROOT, |node| node.parent) as usize;
         }
-        index(node)
+        self.node = index(node);
+        self.node
     }
 
     /// Returns the first owner in the country of a node and its ancestors.
@@ -197,11 +215,6 @@ fn count_until(patterns: &[PatternPlace], place: PatternPlace) -> usize {
         bound *= 2;
     }
     patterns.get(..bound.min(patterns.len())).unwrap_or_default().partition_point(is_until)
-}
-
-/// Converts an index; memory runs out before it does not fit.
-fn index(index: usize) -> u32 {
-    u32::try_from(index).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

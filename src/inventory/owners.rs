@@ -10,6 +10,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use indexmap::IndexSet;
 
+use super::index::index;
 use super::owner_matcher::OwnerMatcher;
 use super::owner_tree::{Country, OwnerIndex, OwnerLookup, OwnerTree};
 use super::tables::limit_label_values;
@@ -50,15 +51,15 @@ impl Owners {
     /// Compiles owners, in the order of the configuration. All of them apply.
     #[must_use]
     pub fn new(matchers: Vec<OwnerMatcher>) -> Self {
-        Self::common(matchers, |_| true)
+        let is_common = vec![true; matchers.len()];
+        Self::common(matchers, &is_common)
     }
 
-    /// Compiles owners, in the order of the configuration. Only those apply for whose index `is_common` returns true.
+    /// Compiles owners, in the order of the configuration. Only those apply at whose index `is_common` is true.
     #[must_use]
-    pub fn common(matchers: Vec<OwnerMatcher>, is_common: impl Fn(usize) -> bool) -> Self {
-        let is_common: Vec<bool> = (0..matchers.len()).map(is_common).collect();
-        let fingerprint = BuildHasherDefault::<DefaultHasher>::new().hash_one((&matchers, &is_common));
-        let common = (0..).zip(&matchers).zip(is_common).filter(|(_, is_common)| *is_common);
+    pub fn common(matchers: Vec<OwnerMatcher>, is_common: &[bool]) -> Self {
+        let fingerprint = BuildHasherDefault::<DefaultHasher>::new().hash_one((&matchers, is_common));
+        let common = (0..).zip(&matchers).zip(is_common).filter(|(_, is_common)| **is_common);
         let common_tree = OwnerTree::new(common.map(|(owner, _)| owner));
         Self { all: Arc::new(AllOwners { fingerprint, matchers, common_tree }), ..Self::default() }
     }
@@ -148,7 +149,7 @@ impl Owners {
 
 /// Returns a number for a text, the same for the same text.
 fn intern<'a>(texts: &mut IndexSet<&'a str, RandomState>, text: &'a str) -> u32 {
-    u32::try_from(texts.insert_full(text).0).unwrap_or(u32::MAX)
+    index(texts.insert_full(text).0)
 }
 
 #[cfg(test)]
@@ -228,7 +229,7 @@ mod tests {
             }
             let has_owners = !matchers.is_empty();
             let own: Vec<_> = (0..scopes.len()).filter(|index| scopes[*index] == Scope::Own).collect();
-            let owners = Owners::common(matchers.clone(), |index| scopes[index] == Scope::All).with_own(&own);
+            let owners = Owners::common(matchers.clone(), &scopes.iter().map(|scope| *scope == Scope::All).collect::<Vec<_>>()).with_own(&own);
             let mut index = 0..;
             matchers.retain(|_| index.next().is_none_or(|index| scopes[index] != Scope::Others));
             let state = |country: &str| NumberState { country: country.into(), ..NumberState::example() };
@@ -270,11 +271,12 @@ mod tests {
         };
         assert_eq!(owners("+1*"), owners("+1*"));
         assert_ne!(owners("+1*"), owners("+1"));
-        let matchers = |pattern| owners(pattern).all.matchers.clone();
-        let with_own = |own: usize| Owners::common(matchers("+1*"), |index| index < 60).with_own(&[own]);
+        let is_common: Vec<_> = (0..70).map(|index| index < 60).collect();
+        let common = || Owners::common(owners("+1*").all.matchers.clone(), &is_common);
+        let with_own = |own: usize| common().with_own(&[own]);
         assert_eq!(with_own(69), with_own(69));
         assert_ne!(with_own(69), with_own(68));
-        assert_ne!(with_own(69), Owners::common(matchers("+1*"), |index| index < 60));
-        assert_ne!(Owners::common(matchers("+1*"), |index| index < 60), owners("+1*"));
+        assert_ne!(with_own(69), common());
+        assert_ne!(common(), owners("+1*"));
     }
 }

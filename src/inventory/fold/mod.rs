@@ -16,6 +16,7 @@ use indexmap::{IndexMap, IndexSet};
 
 use crate::inventory::assignment_table::AssignmentTable;
 use crate::inventory::class::{NumberClass, OptionalLabels, RawNumberClass};
+use crate::inventory::index::index;
 use crate::inventory::interner::{StringId, StringInterner};
 use crate::inventory::listed_number::{ListedNumber, UNKNOWN_TIME, dedup_keeping_last, unix_seconds};
 use crate::inventory::unreadable::UnreadableRecords;
@@ -205,7 +206,6 @@ impl ListingFold {
             application: intern(&record.application_id),
         };
         let optional_labels = self.optional_labels.insert_full(labels).0;
-        let index = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
         let updated_at =
             if requirements.needs_updated_at || needs_details { unix_seconds(record.updated_at) } else { UNKNOWN_TIME };
         let (class, optional_labels, created_at) =

@@ -58,9 +58,7 @@ impl ListingFold {
             }
             let total = |fee: &Money| fee.clone() * numbers;
             let (monthly_fees, setup_fees) = (total(&class.monthly_fee), total(&class.setup_fee));
-            let has_unreadable_id =
-                [OptionalField::TrunkId, OptionalField::ApplicationId].iter().any(|id| class.unreadable.contains(*id));
-            if class.assignment == "none" && !has_unreadable_id {
+            if class.assignment == "none" && !class.unreadable.contains_any(&OptionalField::ASSIGNMENT) {
                 *inventory.unassigned.entry(currency.clone()).or_default() +=
                     GroupTotals { numbers, monthly_fees: monthly_fees.clone(), ..GroupTotals::default() };
             }
