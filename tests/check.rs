@@ -13,7 +13,7 @@ const CONFIGURATION: &str = "
 owners:
 - {name: support, numbers: [\"+10000000000*\"]}
 - {name: germany, countries: [DE], monthly_budget: {EUR: 5}}
-- {name: nobody, numbers: [+49]}
+- {name: unused, numbers: [+49]}
 accounts:
 - account_id: acc_0
   monthly_budget: {USD: 100, EUR: 50}

@@ -115,7 +115,7 @@ impl FeeMovements {
     /// and of those that are listed together, the most frequent ones. Once a currency is `other`, so is each new one, even
     /// if the limit is higher by then: the sum of a label value must not change because another currency is added to it or
     /// leaves it.
-    pub fn add_currencies(&mut self, numbers: &BTreeMap<Arc<str>, u64>, limit: usize) {
+    pub(super) fn add_currencies(&mut self, numbers: &BTreeMap<Arc<str>, u64>, limit: usize) {
         let is_new = |(currency, numbers): &(&Arc<str>, &u64)| **numbers > 0 && !self.has(currency);
         let (mut new, others): (Vec<_>, Vec<_>) =
             numbers.iter().filter(is_new).partition(|(name, _)| ***name != *OTHER);
@@ -134,10 +134,10 @@ impl FeeMovements {
     /// Returns the value of the `currency` label for a currency.
     #[must_use]
     pub fn label_of(&self, currency: &Arc<str>) -> Arc<str> {
-        if self.is_undecided(currency) || self.has(currency) { currency.clone() } else { OTHER.into() }
+        if self.has(OTHER) && !self.has(currency) { OTHER.into() } else { currency.clone() }
     }
 
-    /// Returns whether it is still open if a currency has a label value of its own.
+    /// Returns whether it is not decided yet if the currency has a label value of its own.
     pub(super) fn is_undecided(&self, currency: &str) -> bool {
         !self.has(currency) && !self.has(OTHER)
     }

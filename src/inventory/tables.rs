@@ -158,16 +158,6 @@ impl Inventory {
         self
     }
 
-    /// Returns how many numbers each currency has.
-    #[must_use]
-    pub fn numbers_by_currency(&self) -> BTreeMap<Arc<str>, u64> {
-        let mut numbers_by_currency = BTreeMap::<Arc<str>, u64>::new();
-        for ([.., currency], totals) in &self.groups {
-            *numbers_by_currency.entry(currency.clone()).or_default() += totals.numbers;
-        }
-        numbers_by_currency
-    }
-
     /// Limits each label of each table to `limit` distinct values, apart from currencies. The values that most numbers have
     /// are kept, the others become `other`, and entries whose labels become equal are added up. Documented statuses are
     /// always kept. Currencies have the labels of the `fees`. Totals over a whole table do not change.

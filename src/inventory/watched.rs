@@ -35,7 +35,7 @@ impl WatchedStatus {
     ///
     /// A number that is not in the listing is missing only if the listing is exact: if it has as many numbers as the API
     /// reports and all of their records are valid. Otherwise the number keeps its `previous` status, and so does one whose
-    /// record is invalid. Whether a number is assigned also stays as it was if its trunk and application cannot be read.
+    /// record is invalid. The assignment of a number is also kept if its trunk and application cannot be read.
     #[must_use]
     pub fn of_listing(
         watched: &[WatchedNumber],
@@ -52,7 +52,7 @@ impl WatchedStatus {
                 None => (previous_status, previous.and_then(|previous| previous.is_assigned)),
                 Some(listed) => {
                     let state = numbers.state(listed).filter(|state| state.is_known());
-                    // A missing number has no assignment, which says nothing about it now.
+                    // A missing number counts as unassigned, so its previous assignment is not kept.
                     let previous = previous.filter(|previous| previous.status.as_deref() != Some(MISSING));
                     let is_assigned = numbers.assignment(listed).and_then(Assignment::is_assigned);
                     (

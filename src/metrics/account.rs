@@ -11,7 +11,9 @@ use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
 use super::previous::PreviousAccount;
-use super::render::{OWNERS, RenderedListing, WATCHED, render_listing, with_families, without_disabled};
+use super::render::{
+    OWNERS, RenderedListing, WATCHED, render_listing, with_families, without_disabled, without_unselected,
+};
 use super::text::CachedText;
 use crate::inventory::{Listing, WatchedNumber, WatchedStatus};
 use crate::poller::{
@@ -60,12 +62,17 @@ impl AccountMetrics {
         &self.account
     }
 
-    /// Removes the samples of collectors that have been disabled since the listing began, and of numbers that are no longer
-    /// watched. Those of collectors that have been enabled come with the next listing, because the tables of this one are
-    /// not kept.
+    /// Removes the samples of collectors that have been disabled since the listing began. Those of collectors that have been
+    /// enabled come with the next listing, because the tables of this one are not kept.
     fn without_disabled(&self, listing: RenderedListing) -> RenderedListing {
+        without_disabled(listing, &self.account.config().collector)
+    }
+
+    /// Removes the samples of collectors that are disabled, and the per-number series of numbers that have none by the current
+    /// configuration, from a listing of which only the samples are known.
+    fn without_unselected(&self, listing: RenderedListing) -> RenderedListing {
         let config = self.account.config();
-        without_disabled(listing, &config.collector, &config.watch)
+        self.without_disabled(without_unselected(listing, &config.collector, &config.watch))
     }
 
     /// Completes the metrics after a first poll that failed by those of an earlier run: the time of the last success,
@@ -78,9 +85,7 @@ impl AccountMetrics {
         else {
             return false;
         };
-        // If the clock was set back, the success is in the future; that must not keep the inventory for ever.
-        let age = last_poll.ended_at.duration_since(last_success_at).unwrap_or_else(|error| error.duration());
-        let time_left = stale_after.saturating_sub(age);
+        let time_left = stale_after.saturating_sub(previous.age_at(last_poll.ended_at).unwrap_or_default());
         let is_carried = previous.has_inventory() && !time_left.is_zero();
         let suspended = SuspensionTimer::start(total_suspended_time);
         let stale_at = Instant::now() + if is_carried { time_left } else { Duration::ZERO };
@@ -99,7 +104,7 @@ impl AccountMetrics {
         // Owners are rendered only if there are none, because the numbers of each are not known here.
         let families = if config.owners.is_empty() { &[WATCHED, OWNERS][..] } else { &[WATCHED] };
         let rendered = with_families(self.account.name(), families, &configured, &previous.listing());
-        let listing = Some(Arc::new(self.without_disabled(rendered)));
+        let listing = Some(Arc::new(self.without_unselected(rendered)));
         self.view.store(Arc::new(AccountView { snapshot, listing }));
         is_carried
     }
@@ -130,7 +135,7 @@ impl PollReaction for AccountMetrics {
             });
             let configured = configured.unwrap_or_default();
             let rendered = with_families(account.name(), &[OWNERS, WATCHED], &configured, rendered);
-            Arc::new(self.without_disabled(rendered))
+            Arc::new(self.without_unselected(rendered))
         });
         self.view.store(Arc::new(AccountView { snapshot: snapshot.clone(), listing }));
     }

@@ -83,9 +83,14 @@ impl PreviousAccount {
     /// Returns the watched numbers as of the last valid listing; none if that was more than seven days before `now`.
     #[must_use]
     pub fn watched_at(&self, now: SystemTime) -> Vec<WatchedStatus> {
-        let age = |success| now.duration_since(success).unwrap_or_else(|error| error.duration());
-        let is_recent = self.last_success_at.is_some_and(|success| age(success) <= WATCHED_RETENTION);
+        let is_recent = self.age_at(now).is_some_and(|age| age <= WATCHED_RETENTION);
         self.watched.values().filter(|_| is_recent).cloned().collect()
+    }
+
+    /// Returns the time between the last success and `now`, in either direction, because the clock may have been set back.
+    pub(super) fn age_at(&self, now: SystemTime) -> Option<Duration> {
+        let success = self.last_success_at?;
+        Some(now.duration_since(success).unwrap_or_else(|error| error.duration()))
     }
 
     /// Returns a watched number as of the last valid listing.

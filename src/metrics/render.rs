@@ -86,24 +86,29 @@ const COLLECTORS: [CollectorFamilies; 8] = [
     ("tryvox_number_series_truncated", |options| !options.number_statuses.is_empty()),
 ];
 
-/// Removes the samples of collectors that are disabled, and the per-number series of numbers that are not watched and have
-/// a status that is not selected.
-pub(super) fn without_disabled(
+/// Removes the samples of collectors that are disabled.
+pub(super) fn without_disabled(listing: RenderedListing, options: &CollectorOptions) -> RenderedListing {
+    let is_disabled =
+        |name: &str| COLLECTORS.iter().any(|(prefix, is_enabled)| name.starts_with(prefix) && !is_enabled(options));
+    let keep = |(metric, text): (&Metric<Listing>, Arc<CachedText>)| {
+        let is_removed = !text.bytes().is_empty() && is_disabled(metric.family.name);
+        if is_removed { Arc::new(String::new().into()) } else { text }
+    };
+    INVENTORY.iter().zip(listing).map(keep).collect()
+}
+
+/// Removes the per-number series of numbers that are not watched and have a status that is not selected.
+pub(super) fn without_unselected(
     listing: RenderedListing,
     options: &CollectorOptions,
     watched: &[WatchedNumber],
 ) -> RenderedListing {
-    let is_disabled =
-        |name: &str| COLLECTORS.iter().any(|(prefix, is_enabled)| name.starts_with(prefix) && !is_enabled(options));
     let unselected = unselected_numbers(&listing, options, watched);
+    if unselected.is_empty() {
+        return listing;
+    }
     let keep = |(metric, text): (&Metric<Listing>, Arc<CachedText>)| {
-        if text.bytes().is_empty() {
-            return text;
-        }
-        if is_disabled(metric.family.name) {
-            return Arc::new(String::new().into());
-        }
-        if unselected.is_empty() || !has_number_series(metric) {
+        if text.bytes().is_empty() || !has_number_series(metric) {
             return text;
         }
         let samples = String::from_utf8_lossy(text.bytes());
@@ -195,21 +200,24 @@ mod tests {
         };
         let all = lines(&rendered);
         assert_eq!(all.len(), 3 * 2 + 1);
-        let enabled = without_disabled(rendered.clone(), &CollectorOptions::default(), &watched);
+        let shown = |listing, options: &CollectorOptions, watched: &[_]| {
+            without_disabled(without_unselected(listing, options, watched), options)
+        };
+        let enabled = shown(rendered.clone(), &CollectorOptions::default(), &watched);
         assert_eq!(lines(&enabled), all);
-        let suspended = without_disabled(rendered.clone(), &CollectorOptions::default(), &[]);
+        let suspended = shown(rendered.clone(), &CollectorOptions::default(), &[]);
         assert_eq!(lines(&suspended), all, "the status is selected");
         let pending = CollectorOptions { number_statuses: vec!["pending".to_owned()], ..CollectorOptions::default() };
-        let only_watched = without_disabled(rendered.clone(), &pending, &watched);
+        let only_watched = shown(rendered.clone(), &pending, &watched);
         assert_eq!(lines(&only_watched).len(), 3 + 1, "{:?}", lines(&only_watched));
         let none = CollectorOptions { number_statuses: Vec::new(), ..CollectorOptions::default() };
         let mut kept = all;
         kept.retain(|line| line.contains(",e164=\"+11\""));
         assert_eq!(kept.len(), 3);
-        let disabled = without_disabled(rendered.clone(), &none, &watched);
+        let disabled = shown(rendered.clone(), &none, &watched);
         assert_eq!(lines(&disabled), kept);
-        assert!(lines(&without_disabled(rendered, &none, &[])).is_empty());
-        let again = without_disabled(disabled.clone(), &none, &watched);
+        assert!(lines(&shown(rendered, &none, &[])).is_empty());
+        let again = shown(disabled.clone(), &none, &watched);
         assert!(
             again.iter().zip(&disabled).all(|(again, before)| Arc::ptr_eq(again, before)),
             "compressed forms are kept"

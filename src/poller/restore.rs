@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use super::account::{AccountSnapshot, LastListing, ListingContent, PollStats};
 use super::history::History;
 use super::suspension::SuspensionTimer;
-use super::task::Poller;
-use crate::inventory::{ChangeCounters, Listing, NumberStates, WatchedStatus};
+use super::task::{Poller, add_configured};
+use crate::inventory::{ChangeCounters, Listing, NumberStates};
 
 /// What is known of an account that has not been polled by this process.
 #[derive(Debug)]
@@ -45,12 +45,11 @@ impl Poller {
         let config = self.account.config();
         let restored = listing.map(|RestoredListing { mut listing, listed_at, numbers }| {
             // The limits may be lower than those of the earlier run.
-            let inventory = listing.inventory.with_number_limit(&config.collector, &config.watch);
             let label_limit = config.collector.label_limit;
             changes.add_labels(&numbers, label_limit);
-            listing.inventory = inventory.with_label_limit(label_limit, &changes.fees);
-            listing.owners = config.owners.totals(&numbers, label_limit, &changes.fees);
-            listing.watched = WatchedStatus::of_listing(&config.watch, &numbers, listing.is_exact(), &listing.watched);
+            listing.inventory = listing.inventory.with_label_limit(label_limit, &changes.fees);
+            let watched = std::mem::take(&mut listing.watched);
+            add_configured(&mut listing, &config, &numbers, &changes.fees, &watched);
             let content = Arc::new(ListingContent::new(&listing, &numbers));
             (Arc::new(listing), self.last_listing(content, listed_at))
         });

@@ -46,8 +46,8 @@ pub struct Poller {
 /// The result of listing an account without publishing it.
 #[derive(Debug)]
 pub struct ListingOutcome {
-    /// The listing, or why there is no valid one.
-    pub result: Result<Listing, Failure>,
+    /// The listing and the counters of changes after it, or why there is no valid listing.
+    pub result: Result<(Listing, ChangeCounters), Failure>,
     /// Pages read, with all filters and over all attempts.
     pub pages: u32,
     /// How many times the account was listed.
@@ -177,7 +177,7 @@ impl Poller {
                     let mut changes = ChangeCounters::default();
                     changes.add_labels(&numbers, config.collector.label_limit);
                     add_configured(&mut listing, &config, &numbers, &changes.fees, &[]);
-                    listing
+                    (listing, changes)
                 };
                 Ok(run_blocking(complete).await)
             }
@@ -299,14 +299,15 @@ impl Poller {
     }
 }
 
-/// Adds the owners and the watched numbers of the configuration to a listing.
-fn add_configured(
+/// Completes a listing by what depends on the configuration: which numbers have per-number series, owners and watched numbers.
+pub(super) fn add_configured(
     listing: &mut Listing,
     config: &AccountConfig,
     numbers: &NumberStates,
     fees: &FeeMovements,
     watched_before: &[WatchedStatus],
 ) {
+    listing.inventory = std::mem::take(&mut listing.inventory).with_number_limit(&config.collector, &config.watch);
     listing.owners = config.owners.totals(numbers, config.collector.label_limit, fees);
     listing.watched = WatchedStatus::of_listing(&config.watch, numbers, listing.is_exact(), watched_before);
 }

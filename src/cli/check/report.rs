@@ -1,6 +1,6 @@
 //! The report of a check, in the form of `--output=json`; `docs/check.md` describes the fields.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -11,16 +11,12 @@ use super::savings::{ExpensiveGroup, Savings, SavingsReport, expensive_groups};
 use super::{format_elapsed, plural};
 use crate::config::Options;
 use crate::duration;
-use crate::inventory::{FeeMovements, GroupTotals, Listing, Money};
+use crate::inventory::{ChangeCounters, GroupTotals, Listing, Money};
 use crate::metrics::render_listing;
 use crate::poller::{ListingOutcome, Poller};
-use crate::tryvox::STATUSES;
 
 /// Number of series of an account besides those that depend on its listing and its configuration.
 const POLLING_SERIES: usize = 52;
-
-/// Number of series of the fees that were added and removed, of each currency.
-const FEE_MOVEMENT_SERIES: usize = 10;
 
 /// How many times a poll lists an account if the listing is inconsistent.
 const LISTINGS_PER_POLL: f64 = 3.0;
@@ -29,7 +25,7 @@ const LISTINGS_PER_POLL: f64 = 3.0;
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     pub(super) accounts: Vec<AccountReport>,
-    /// The names of the accounts that could not be listed, whose numbers are missing in what follows.
+    /// The names of the accounts that could not be listed, whose numbers are missing from the fields below.
     pub(super) failed_accounts: Vec<String>,
     pub(super) totals: Totals,
     /// What numbers cost that may not be needed.
@@ -138,7 +134,7 @@ impl AccountReport {
             exact_savings: Savings::default(),
         };
         match result {
-            Ok(listing) => report.add_listing(poller, listing),
+            Ok((listing, changes)) => report.add_listing(poller, listing, &changes),
             Err(failure) => {
                 report.error = Some(FailureReport { reason: failure.reason.as_str(), message: failure.to_string() });
             }
@@ -159,7 +155,7 @@ impl AccountReport {
     }
 
     /// Adds the contents of the listing and its problems.
-    fn add_listing(&mut self, poller: &Poller, listing: Listing) {
+    fn add_listing(&mut self, poller: &Poller, listing: Listing, changes: &ChangeCounters) {
         let inventory = &listing.inventory;
         (self.numbers, self.reported) = (inventory.listed, listing.reported);
         for (labels, sum) in inventory.groups.iter().filter(|(_, sum)| sum.numbers > 0) {
@@ -172,25 +168,12 @@ impl AccountReport {
         self.savings = Some(self.exact_savings.report());
         self.problems.extend(problems(&listing));
         let label_limit = poller.account.config().collector.label_limit;
-        let mut fees = FeeMovements::default();
-        fees.add_currencies(&listing.inventory.numbers_by_currency(), label_limit);
-        let limited = Listing { inventory: listing.inventory.with_label_limit(label_limit, &fees), ..listing };
+        let limited = Listing { inventory: listing.inventory.with_label_limit(label_limit, &changes.fees), ..listing };
         let rendered = render_listing(poller.account.name(), &limited, None);
         self.series += rendered.iter().flat_map(|family| &**family.bytes()).filter(|byte| **byte == b'\n').count();
-        self.series += changes_series(&limited);
+        // Fees are counted as added and as removed.
+        self.series += changes.statuses.len() + 2 * changes.fees.iter().count();
     }
-}
-
-/// Returns the number of series of changes whose labels depend on the listing.
-fn changes_series(listing: &Listing) -> usize {
-    let groups = listing.inventory.groups.iter().filter(|(_, sum)| sum.numbers > 0);
-    let (mut statuses, mut currencies) = (BTreeSet::from(STATUSES), BTreeSet::new());
-    for ([_, _, status, currency], _) in groups {
-        statuses.insert(&**status);
-        currencies.insert(&**currency);
-    }
-    // Every status can change to every other one.
-    statuses.len() * (statuses.len() - 1) + currencies.len() * FEE_MOVEMENT_SERIES
 }
 
 /// What decides whether the polls of an account fit its interval.
