@@ -108,7 +108,7 @@ local dashboard(config, original) = original {
       cost_spike_week_ratio: 0.3,
       unassigned_spend_ratio: 0.25,
     },
-    // The address of the runbook of an alert, with `%s` for its name.
+    // The URL of the runbook of an alert, with `%s` for its name.
     tryvoxRunbookURLPattern: 'https://github.com/tryvox-exporter/tryvox-exporter/blob/main/docs/runbooks/%s.md',
     // The files in alerts/ whose rules are included.
     tryvoxRuleFiles: ['tryvox.rules.yml'],

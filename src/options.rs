@@ -56,7 +56,7 @@ fn first_value(text: &str) -> Result<(String, Option<&str>), String> {
             },
         };
     }
-    Err("a quote is not closed; write a value with a comma like \"Smith, Inc\"".to_owned())
+    Err("a quote is not closed; close it, or double a quote that belongs to the value".to_owned())
 }
 
 /// Returns a parser of whole numbers within a range.

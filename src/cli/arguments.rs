@@ -39,10 +39,10 @@ Every option has an environment variable: TRYVOX_EXPORTER_POLL_INTERVAL sets --p
 over the environment, which takes precedence over the configuration file. Boolean flags have a negative form: \
 --no-collector.capability. The API key is read from TRYVOX_API_KEY or the file of --tryvox.api-key-file, never from a flag.";
 
-/// What applies to commands that accept the command line of an exporter.
+/// The note in the help of commands that accept the command line of an exporter.
 const IGNORED: &str = "The other options of an exporter are accepted and have no effect.";
 
-/// Returns what ends the help of a command: a note, and examples.
+/// Returns the end of the help of a command: a note and examples.
 fn epilogue(command: &CommandSpec) -> String {
     let note = if command.ignored.is_empty() { String::new() } else { format!("{IGNORED}\n\n") };
     command.examples.iter().fold(format!("{note}Examples:"), |text, line| format!("{text}\n  {line}"))

@@ -45,7 +45,7 @@ impl OutputFile {
     /// Starts new content of a file, which is still empty.
     ///
     /// # Errors
-    /// If its folder does not exist or is not writable, or if symbolic links lead nowhere.
+    /// If its directory does not exist or is not writable, or if symbolic links form a loop.
     pub(super) fn new(path: &Path) -> io::Result<Self> {
         let path = follow_links(path)?;
         // The content is not readable by more users than the old one, however long it takes until it is complete.
@@ -92,7 +92,7 @@ fn follow_links(path: &Path) -> io::Result<PathBuf> {
     Err(Errno::LOOP.into())
 }
 
-/// Returns what is known of a file, if it exists.
+/// Returns the metadata of a file, if it exists.
 fn existing(path: &Path) -> io::Result<Option<Metadata>> {
     match std::fs::metadata(path) {
         Ok(metadata) => Ok(Some(metadata)),
@@ -103,7 +103,7 @@ fn existing(path: &Path) -> io::Result<Option<Metadata>> {
 
 /// Gives a file the permissions of another one and, as far as this process may, its owner and group.
 fn keep_access(file: &File, old: &Metadata) -> io::Result<()> {
-    // Separately, because a user may choose among his groups, but only root may choose the owner. What is not permitted is
+    // Separately, because a user may choose among their groups, but only root may choose the owner. What is not permitted is
     // as with any new file.
     _ = std::os::unix::fs::fchown(file, None, Some(old.gid()));
     _ = std::os::unix::fs::fchown(file, Some(old.uid()), None);

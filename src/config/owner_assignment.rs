@@ -48,13 +48,13 @@ pub(super) fn assign_owners(
     for ((index, owner), has_all) in entries.iter().enumerate().zip(&mut has_all_accounts) {
         let accounts: HashSet<&str> = owner.accounts.iter().map(|account| &*account.value).collect();
         *has_all = accounts.is_empty() || accounts.is_superset(&names);
-        for account in accounts.into_iter().filter(|_| !*has_all) {
-            of_account.entry(account).or_default().push(index);
+        if !*has_all {
+            for account in accounts {
+                of_account.entry(account).or_default().push(index);
+            }
         }
     }
-    let owners = Owners::common(entries.iter().map(matcher).collect(), |owner| {
-        has_all_accounts.get(owner).copied().unwrap_or_default()
-    });
+    let owners = Owners::common(entries.iter().map(matcher).collect(), &has_all_accounts);
     let mut by_list: HashMap<&[usize], Arc<Owners>> = HashMap::new();
     for account in accounts {
         let list = of_account.get(&*account.name).map_or(&[][..], Vec::as_slice);

@@ -265,7 +265,7 @@ mod tests {
 
     /// An owner of the model: lists of texts as in the file.
     #[derive(Debug, Clone)]
-    struct Written {
+    struct ModelOwner {
         numbers: Vec<String>,
         trunks: Vec<String>,
         applications: Vec<String>,
@@ -276,7 +276,7 @@ mod tests {
     /// A number as it is in a listing: account, number, country, trunk, application.
     type Listed<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str);
 
-    impl Written {
+    impl ModelOwner {
         fn has_in_scope(&self, (account, _, country, _, _): Listed<'_>) -> bool {
             let contains = |list: &[String], text| list.is_empty() || list.iter().any(|element| element == text);
             contains(&self.accounts, account) && contains(&self.countries, country)
@@ -324,21 +324,21 @@ mod tests {
     }
 
     prop_compose! {
-        fn written()(
+        fn model_owner()(
             numbers in list(r"\+[12]{1,2}\*?", 2),
             trunks in list("[st]", 1),
             applications in list("[st]", 1),
             accounts in list("[xyz]", 3),
             countries in prop::collection::vec(prop::sample::select(vec!["US", "DE"]), 0..2),
-        ) -> Written {
+        ) -> ModelOwner {
             let countries = countries.into_iter().map(str::to_owned).collect();
-            Written { numbers, trunks, applications, accounts, countries }
+            ModelOwner { numbers, trunks, applications, accounts, countries }
         }
     }
 
     /// Returns what must be warned of: the index of an owner, the index of its matcher (`None` for all of it), and the
     /// owner that has the same numbers before it. Every number is tried.
-    fn model(owners: &[Written]) -> Vec<(usize, Option<usize>, usize)> {
+    fn model(owners: &[ModelOwner]) -> Vec<(usize, Option<usize>, usize)> {
         let longer = |shorter: &[String]| -> Vec<String> {
             shorter.iter().flat_map(|e164| ["1", "2", "3"].map(|digit| format!("{e164}{digit}"))).collect()
         };
@@ -351,7 +351,7 @@ mod tests {
             let first = |is_whole: bool, is_of: &dyn Fn(Listed<'_>) -> bool| {
                 let numbers: Vec<_> =
                     all.iter().copied().filter(|number| owner.has_in_scope(*number) && is_of(*number)).collect();
-                let has_all = |earlier: &Written| numbers.iter().all(|number| earlier.has(*number));
+                let has_all = |earlier: &ModelOwner| numbers.iter().all(|number| earlier.has(*number));
                 owners[..index]
                     .iter()
                     .position(|earlier| (!is_whole || earlier.matchers().is_empty()) && has_all(earlier))
@@ -370,7 +370,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn warnings_are_of_matchers_whose_every_number_an_earlier_owner_has(owners in prop::collection::vec(written(), 1..7)) {
+        fn warnings_are_of_matchers_whose_every_number_an_earlier_owner_has(owners in prop::collection::vec(model_owner(), 1..7)) {
             // Each matcher is on a line of its own, so that its line says which one it is.
             let (mut text, mut lines) = (String::from("owners:\n"), Vec::new());
             for (index, owner) in owners.iter().enumerate() {

@@ -313,18 +313,10 @@ mod tests {
     }
 
     fn numbers(count: u32) -> Arc<NumberStates> {
-        let class = NumberState {
-            country: "US".into(),
-            kind: "local".into(),
-            status: "active".into(),
-            currency: "USD".into(),
-            monthly_fee: "1.15".parse().unwrap(),
-            is_unreadable: false,
-        };
         let number =
             |index| StatedNumber { e164: format!("+1415{index:07}").parse().unwrap(), class: 0, assignment: 0 };
         let numbers = (0..count).map(number).collect();
-        Arc::new(NumberStates::new(vec![class], vec![Assignment::default()], numbers).unwrap())
+        Arc::new(NumberStates::new(vec![NumberState::example()], vec![Assignment::default()], numbers).unwrap())
     }
 
     fn listed(name: &str, second: u64, numbers: &Arc<NumberStates>, previous: Option<&Arc<NumberStates>>) -> Pending {

@@ -352,7 +352,7 @@ fn rules_and_dashboards_are_those_of_the_repository() {
 }
 
 #[test]
-fn templates_do_not_ask_the_cluster() {
+fn templates_do_not_query_the_cluster() {
     let templates = files(&format!("{CHART}/templates"), "");
     assert!(templates.len() > 10);
     for template in templates {

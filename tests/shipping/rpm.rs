@@ -51,7 +51,7 @@ fn package_has_the_files_of_the_debian_package() {
 #[test]
 fn package_is_installed_upgraded_and_removed() {
     let machine = Machine::boot();
-    // Without a systemd that can pass the keys to the service, it is refused.
+    // The package is refused if systemd cannot pass the keys to the service.
     let refused = machine.output(&format!("rpm --install {PACKAGE} 2>&1"));
     let reason = String::from_utf8_lossy(&refused.stdout);
     assert!(!refused.status.success() && reason.contains("systemd >= 250 is needed"), "{reason}");

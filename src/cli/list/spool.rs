@@ -65,9 +65,7 @@ impl<'a> StoredRecord<'a> {
             application_id: text(&record.application_id),
             created_at: record.created_at.map(unix_seconds),
             updated_at: record.updated_at.map(unix_seconds),
-            has_unreadable_assignment: [OptionalField::TrunkId, OptionalField::ApplicationId]
-                .iter()
-                .any(|id| record.unreadable.contains(*id)),
+            has_unreadable_assignment: record.unreadable.contains_any(&OptionalField::ASSIGNMENT),
         }
     }
 }
@@ -174,11 +172,11 @@ impl Spool {
     }
 }
 
-const READ_ERROR: &str = "cannot read the temporary file; check the disk of the folder in TMPDIR";
+const READ_ERROR: &str = "cannot read the temporary file; check the disk of the directory in TMPDIR";
 
 fn write_error(error: io::Error, folder: &Path) -> anyhow::Error {
     anyhow::Error::new(error).context(format!(
-        "cannot write a temporary file in {}; free space there, or set TMPDIR to another folder",
+        "cannot write a temporary file in {}; free space there, or set TMPDIR to another directory",
         folder.display()
     ))
 }

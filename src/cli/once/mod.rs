@@ -1,7 +1,7 @@
 //! `once`: lists every account once and prints the metrics, or writes them to a file.
 //!
 //! The file is replaced atomically, also if accounts fail: it says so, and keeps the inventory that it had of them until
-//! that is stale. The status of a watched number that a listing says nothing about is that of the file.
+//! that is stale. A watched number whose status is not known from the listing keeps the status in the file.
 
 mod file;
 
@@ -52,7 +52,7 @@ async fn run(config: &Config, stop: CancellationToken) -> Result<(), CommandErro
     output.map(OutputFile::check).transpose()?;
     let mut pollers = build_pollers(config).map_err(anyhow::Error::msg)?;
     let accounts: Vec<_> = pollers.iter_mut().map(AccountMetrics::attach).collect();
-    // A watched number that the listing says nothing about keeps its status.
+    // A watched number whose status is not known from the listing keeps its previous one.
     let previous = LazyLock::new(|| output.and_then(read_previous));
     let polls = join_all(pollers.iter().map(|poller| {
         let account = poller.account.config();

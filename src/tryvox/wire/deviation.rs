@@ -56,6 +56,9 @@ impl OptionalField {
     pub const ALL: [Self; 6] =
         [Self::Region, Self::TrunkId, Self::ApplicationId, Self::Capabilities, Self::CreatedAt, Self::UpdatedAt];
 
+    /// The fields that say what a number is assigned to.
+    pub const ASSIGNMENT: [Self; 2] = [Self::TrunkId, Self::ApplicationId];
+
     /// Returns the name of the field.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -84,6 +87,12 @@ impl FieldSet {
     #[must_use]
     pub fn contains(self, field: OptionalField) -> bool {
         self.0 & 1 << field as u8 != 0
+    }
+
+    /// Returns whether any of these fields is in the set.
+    #[must_use]
+    pub fn contains_any(self, fields: &[OptionalField]) -> bool {
+        fields.iter().any(|field| self.contains(*field))
     }
 
     /// Returns a number from 0 to 63 that identifies the set.

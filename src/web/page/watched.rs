@@ -11,7 +11,7 @@ const MAX_ROWS: usize = 20;
 /// The status of a watched number when it works.
 const ACTIVE: &str = "active";
 
-/// Stands for a status that no listing has said yet.
+/// Shown for a status that is not known yet.
 const UNKNOWN: &str = "unknown";
 
 /// The watched numbers of all accounts.
@@ -21,7 +21,7 @@ pub(super) struct WatchedTable {
     pub(super) rows: Vec<WatchedRow>,
     /// How many watched numbers are of accounts with a valid listing.
     pub(super) known: usize,
-    /// How many of those are not active, or have a status that no listing has said yet.
+    /// How many of those are not active, or whose status is not known yet.
     pub(super) inactive: usize,
     /// How many watched numbers are of other accounts.
     unknown: usize,
