@@ -2,10 +2,12 @@
 //!
 //! A record goes in and a [`NumberClass`] comes out, or the reason why the record is invalid. An account has few
 //! classes, so fields are parsed and checked once for each class and not for each record: [`RawNumberClass`] borrows
-//! the fields as the API wrote them, and its key identifies a class that was parsed before. No record is changed to
+//! the fields as the API wrote them, and identifies a class that was parsed before. No record is changed to
 //! make it valid.
 
 use std::sync::Arc;
+
+use indexmap::Equivalent;
 
 use super::interner::{StringId, StringInterner};
 use super::{CollectorOptions, InvalidE164, InvalidMoney, Money};
@@ -44,25 +46,23 @@ impl InvalidRecord {
     }
 }
 
-/// Terminates each field in a key. The byte never occurs in UTF-8, so different fields never give the same key.
-const FIELD_END: u8 = 0xff;
-
 /// The number of texts of a class that come from the API.
 const TEXTS: usize = 7;
 
 /// The fields that make a class, as the API wrote them: `1.5` and `1.50` make two classes, whose numbers are counted
 /// in one group.
-pub(super) struct RawNumberClass<'a> {
-    country: &'a str,
-    kind: &'a str,
-    status: &'a str,
-    currency: &'a str,
-    monthly_fee: &'a str,
-    setup_fee: &'a str,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct RawNumberClass<T> {
+    country: T,
+    kind: T,
+    status: T,
+    currency: T,
+    monthly_fee: T,
+    setup_fee: T,
     /// A JSON value; empty if the record has none.
-    capabilities: &'a str,
-    /// `trunk`, `application`, `both` or `none`.
-    assignment: &'static str,
+    capabilities: T,
+    has_trunk: bool,
+    has_application: bool,
     /// The fields that cannot be read. Those inside `capabilities` are not known yet.
     unreadable: FieldSet,
 }
@@ -109,11 +109,26 @@ impl NumberRequirements {
     }
 }
 
-impl<'a> RawNumberClass<'a> {
+impl<T: AsRef<str>> RawNumberClass<T> {
+    /// Returns the texts that come from the API.
+    fn texts(&self) -> [&str; TEXTS] {
+        let Self { country, kind, status, currency, monthly_fee, setup_fee, capabilities, .. } = self;
+        [country, kind, status, currency, monthly_fee, setup_fee, capabilities].map(AsRef::as_ref)
+    }
+}
+
+impl Equivalent<RawNumberClass<Box<str>>> for RawNumberClass<&str> {
+    fn equivalent(&self, stored: &RawNumberClass<Box<str>>) -> bool {
+        let others = (self.has_trunk, self.has_application, self.unreadable);
+        others == (stored.has_trunk, stored.has_application, stored.unreadable) && self.texts() == stored.texts()
+    }
+}
+
+impl<'a> RawNumberClass<&'a str> {
     /// Borrows the fields from a record. Capabilities that are too long to keep are unreadable.
     pub(super) fn new(record: &'a NumberRecord<'_>) -> Self {
         let mut unreadable = record.unreadable;
-        let mut capabilities = record.capabilities.map_or("", |json| json.get());
+        let mut capabilities = record.capabilities.unwrap_or_default();
         if capabilities.len() > MAX_TEXT {
             capabilities = "";
             unreadable.insert(OptionalField::Capabilities);
@@ -123,40 +138,35 @@ impl<'a> RawNumberClass<'a> {
             kind: &record.kind,
             status: &record.status,
             currency: &record.currency,
-            monthly_fee: record.monthly_fee.get(),
-            setup_fee: record.setup_fee.get(),
+            monthly_fee: record.monthly_fee,
+            setup_fee: record.setup_fee,
             capabilities,
-            assignment: match (record.trunk_id.is_some(), record.application_id.is_some()) {
-                (true, true) => "both",
-                (true, false) => "trunk",
-                (false, true) => "application",
-                (false, false) => "none",
-            },
+            has_trunk: record.trunk_id.is_some(),
+            has_application: record.application_id.is_some(),
             unreadable,
         }
     }
 
-    /// Returns the texts that come from the API.
-    fn texts(&self) -> [&'a str; TEXTS] {
-        let Self { country, kind, status, currency, monthly_fee, setup_fee, capabilities, .. } = self;
-        [country, kind, status, currency, monthly_fee, setup_fee, capabilities]
+    /// Returns a copy that borrows nothing.
+    pub(super) fn to_owned(self) -> RawNumberClass<Box<str>> {
+        RawNumberClass {
+            country: self.country.into(),
+            kind: self.kind.into(),
+            status: self.status.into(),
+            currency: self.currency.into(),
+            monthly_fee: self.monthly_fee.into(),
+            setup_fee: self.setup_fee.into(),
+            capabilities: self.capabilities.into(),
+            has_trunk: self.has_trunk,
+            has_application: self.has_application,
+            unreadable: self.unreadable,
+        }
     }
 
     /// Returns whether the texts are so long together that one of them is too long. Such a class is never valid, so
-    /// it needs no key.
+    /// it is not looked up.
     pub(super) fn is_too_long(&self) -> bool {
         self.texts().iter().map(|text| text.len()).sum::<usize>() > TEXTS * MAX_TEXT
-    }
-
-    /// Replaces the content of `key` with the concatenation of all fields, so that a class is looked up with one hash
-    /// and one comparison instead of nine.
-    pub(super) fn write_key(&self, key: &mut Vec<u8>) {
-        key.clear();
-        key.push(self.unreadable.bits());
-        for text in self.texts().into_iter().chain([self.assignment]) {
-            key.extend_from_slice(text.as_bytes());
-            key.push(FIELD_END);
-        }
     }
 
     /// Parses the fields.
@@ -190,7 +200,12 @@ impl<'a> RawNumberClass<'a> {
             monthly_fee,
             setup_fee,
             capabilities: capabilities.unwrap_or_default(),
-            assignment: self.assignment,
+            assignment: match (self.has_trunk, self.has_application) {
+                (true, true) => "both",
+                (true, false) => "trunk",
+                (false, true) => "application",
+                (false, false) => "none",
+            },
             unreadable,
             has_string_fee: [self.monthly_fee, self.setup_fee].iter().any(|fee| fee.starts_with('"')),
             requirements: NumberRequirements::new(self.status, options),

@@ -118,9 +118,11 @@ impl ResponseBody {
     /// # Errors
     /// If the body is truncated or too large.
     pub(super) async fn read(mut self, permit: &LargeBodyPermit, timer: &RequestTimer) -> Result<Bytes, Failure> {
-        let (mut body, mut memory) = (Vec::new(), None);
+        // Nearly all bodies arrive in one chunk, which is not copied.
+        let (mut first, mut body, mut length, mut memory) = (Bytes::new(), Vec::new(), 0, None);
         while let Some(chunk) = self.0.next().await.transpose()? {
-            let length = body.len() + chunk.len();
+            let is_first = length == 0;
+            length += chunk.len();
             if length > MAX_BODY {
                 let cause =
                     format!("the response exceeds {} MiB; check that --tryvox.url is the TryVox API", MAX_BODY >> 20);
@@ -135,9 +137,14 @@ impl ResponseBody {
             if let Some(memory) = &mut memory {
                 timer.stopped(memory.grow_to(length)).await;
             }
-            body.extend_from_slice(&chunk);
+            if is_first {
+                first = chunk;
+            } else {
+                body.extend_from_slice(&std::mem::take(&mut first));
+                body.extend_from_slice(&chunk);
+            }
         }
-        Ok(body.into())
+        Ok(if body.is_empty() { first } else { body.into() })
     }
 
     /// Returns the beginning of the body of an error response: as much as arrives within a second, at most 16 KiB.

@@ -56,10 +56,10 @@ impl<'a> StoredRecord<'a> {
             // As in the inventory, capabilities that are too long or not an array of texts are absent.
             capabilities: record
                 .capabilities
-                .filter(|json| json.get().len() <= MAX_TEXT)
-                .and_then(|json| serde_json::from_str(json.get()).ok()),
-            monthly_fee: fee(record.monthly_fee.get()),
-            setup_fee: fee(record.setup_fee.get()),
+                .filter(|json| json.len() <= MAX_TEXT)
+                .and_then(|json| serde_json::from_str(json).ok()),
+            monthly_fee: fee(record.monthly_fee),
+            setup_fee: fee(record.setup_fee),
             currency: Cow::Borrowed(&record.currency),
             trunk_id: text(&record.trunk_id),
             application_id: text(&record.application_id),

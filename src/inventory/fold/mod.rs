@@ -43,14 +43,14 @@ pub struct ListingFold {
     /// The documented statuses that the listing can contain.
     statuses: Vec<Arc<str>>,
     strings: StringInterner,
-    /// All classes that occurred, by [`RawNumberClass::write_key`].
-    classes: IndexMap<Box<[u8]>, NumberClass, RandomState>,
+    /// All classes that occurred.
+    classes: IndexMap<RawNumberClass<Box<str>>, NumberClass, RandomState>,
     /// All combinations of optional labels that occurred.
     optional_labels: IndexSet<OptionalLabels, RandomState>,
-    /// A buffer for the key of the current record.
-    class_key: Vec<u8>,
     /// A buffer for the numbers of the current page and the indexes of their records; empty between pages.
     page_numbers: Vec<(ListedNumber, usize)>,
+    /// A buffer for the same numbers in ascending order.
+    sorted_numbers: Vec<E164>,
     /// The numbers of all pages. A number that is on several pages occurs several times.
     numbers: Vec<ListedNumber>,
     /// Numbers that were added during the listing.
@@ -94,8 +94,8 @@ impl ListingFold {
             strings: StringInterner::default(),
             classes: IndexMap::default(),
             optional_labels: IndexSet::default(),
-            class_key: Vec::new(),
             page_numbers: Vec::new(),
+            sorted_numbers: Vec::new(),
             numbers: Vec::new(),
             added_numbers: Vec::new(),
             added_during_previous_listing,
@@ -162,10 +162,12 @@ impl ListingFold {
                 add_invalid(self, Some(&*record.e164), invalid);
             }
         }
-        // If a page has the same number twice, the later record wins.
         let mut page_numbers = std::mem::take(&mut self.page_numbers);
-        page_numbers.sort_by_key(|(number, _)| number.e164);
-        dedup_keeping_last(&mut page_numbers, |(number, _)| number.e164);
+        // If a page has the same number twice, the later record wins.
+        if self.has_duplicates(&page_numbers) {
+            page_numbers.sort_by_key(|(number, _)| number.e164);
+            dedup_keeping_last(&mut page_numbers, |(number, _)| number.e164);
+        }
         self.reserve(page_numbers.len());
         for (number, index) in page_numbers.drain(..) {
             let Some(record) = page.records.get(index) else { continue };
@@ -182,6 +184,14 @@ impl ListingFold {
         self.page_numbers = page_numbers;
     }
 
+    /// Returns whether a page has a number twice, which is rare.
+    fn has_duplicates(&mut self, page_numbers: &[(ListedNumber, usize)]) -> bool {
+        self.sorted_numbers.clear();
+        self.sorted_numbers.extend(page_numbers.iter().map(|(number, _)| number.e164));
+        self.sorted_numbers.sort_unstable();
+        !self.sorted_numbers.is_sorted_by(|a, b| a < b)
+    }
+
     /// Adds the record at an index of the page to `page_numbers`.
     fn add_record(&mut self, page: u32, record_index: usize, record: &NumberRecord<'_>) -> Result<(), InvalidRecord> {
         let e164 = record.e164.parse()?;
@@ -189,13 +199,12 @@ impl ListingFold {
         if raw_class.is_too_long() {
             return raw_class.parse(&mut self.strings, &self.options).map(|_| ());
         }
-        raw_class.write_key(&mut self.class_key);
-        let (class, requirements) = if let Some((index, _, class)) = self.classes.get_full(&*self.class_key) {
+        let (class, requirements) = if let Some((index, _, class)) = self.classes.get_full(&raw_class) {
             (index, class.requirements)
         } else {
             let class = raw_class.parse(&mut self.strings, &self.options)?;
             let requirements = class.requirements;
-            (self.classes.insert_full(self.class_key.as_slice().into(), class).0, requirements)
+            (self.classes.insert_full(raw_class.to_owned(), class).0, requirements)
         };
         let needs_details = requirements.has_number_series || self.watched.contains(&e164);
         let mut intern =

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 ///
 /// Without it, `serde` also reads an array of the fields in the order of their declaration, which the API does not
 /// document. No key has its name.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct ObjectOnly;
 
 impl<'de> Deserialize<'de> for ObjectOnly {

@@ -1,12 +1,13 @@
 //! The JSON of `GET /v1/account/{account_id}/numbers`.
 //!
 //! [`PageText::new`] makes text of the bytes of a body, and [`ListingPage::parse`] makes records of it that borrow from
-//! the text. A page as documented is parsed at once. In any other, each record is read on its own: forms that have only
+//! the text. A page as documented is parsed at once, by [`documented`] or else by `serde_json`. In any other, each record is read on its own: forms that have only
 //! one meaning are read and named in [`ListingPage::deviations`], an unreadable optional field is left out, and a
 //! malformed record is passed on as such. Only a body that is not a page at all is an error. Whether the texts of a
 //! record are valid is not checked here but in `inventory`.
 
 mod deviation;
+mod documented;
 mod json;
 mod lenient;
 mod pagination;
@@ -122,6 +123,7 @@ struct RawBody<'a> {
 const MAX_RECORDS: usize = 2 * u8::MAX as usize;
 
 /// The records of a page, of which at most [`MAX_RECORDS`] are kept.
+#[derive(Debug, PartialEq)]
 struct BoundedRecords<R> {
     records: Vec<R>,
     /// Number of all records.
@@ -177,8 +179,8 @@ impl<'a> ListingPage<'a> {
     /// If the body is not valid JSON, does not have the structure of a page, or has too many records.
     pub fn parse(text: &'a PageText<'_>, per_page: u8) -> Result<Self, InvalidPage> {
         let mut page = match Self::parse_documented(text) {
-            Some(StrictBody { data, pagination, .. }) => Self {
-                records: data.checked(per_page)?,
+            Some((records, pagination)) => Self {
+                records: records.checked(per_page)?,
                 malformed: Vec::new(),
                 pagination,
                 deviations: BTreeSet::new(),
@@ -193,9 +195,17 @@ impl<'a> ListingPage<'a> {
     }
 
     /// Parses a body that is exactly as documented.
-    fn parse_documented(text: &'a PageText<'_>) -> Option<StrictBody<'a>> {
+    fn parse_documented(text: &'a PageText<'_>) -> Option<(BoundedRecords<NumberRecord<'a>>, Pagination)> {
         // In any other body, records are parsed separately to find those with invalid bytes.
-        text.is_utf8().then(|| serde_json::from_str(text.as_str()).ok()).flatten()
+        let body = text.is_utf8().then(|| text.as_str())?;
+        let strict = || {
+            let StrictBody { data, pagination, .. } = serde_json::from_str(body).ok()?;
+            Some((data, pagination))
+        };
+        let Some((records, pagination)) = documented::read(body) else { return strict() };
+        let page = Some((BoundedRecords { count: records.len(), records }, pagination));
+        debug_assert_eq!(page, strict(), "the faster reader differs");
+        page
     }
 
     /// Parses any other body, each part of it on its own.

@@ -13,7 +13,7 @@ use super::json::ObjectOnly;
 use super::timestamp;
 
 /// One number of the listing. Other fields are ignored.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, PartialEq)]
 pub struct NumberRecord<'a> {
     #[serde(default, rename = "")]
     pub(super) _object: ObjectOnly,
@@ -33,14 +33,14 @@ pub struct NumberRecord<'a> {
     #[serde(borrow)]
     pub currency: Cow<'a, str>,
     /// The monthly fee as raw JSON, so that sums are made from the API's own digits.
-    #[serde(borrow)]
-    pub monthly_fee: &'a RawValue,
+    #[serde(borrow, deserialize_with = "raw")]
+    pub monthly_fee: &'a str,
     /// The one-time setup fee as raw JSON.
-    #[serde(borrow)]
-    pub setup_fee: &'a RawValue,
+    #[serde(borrow, deserialize_with = "raw")]
+    pub setup_fee: &'a str,
     /// The capabilities as raw JSON: an array of `voice`, `sms` and `mms`.
-    #[serde(borrow, default)]
-    pub capabilities: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "optional_raw")]
+    pub capabilities: Option<&'a str>,
     /// The state or region, if any.
     #[serde(borrow, default, deserialize_with = "optional_text")]
     pub region: Option<Cow<'a, str>>,
@@ -59,6 +59,16 @@ pub struct NumberRecord<'a> {
     /// The fields above that are `None` because they cannot be read. Raw JSON is never among them.
     #[serde(skip)]
     pub unreadable: FieldSet,
+}
+
+/// Deserializes any value as it is written.
+fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'de str, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(RawValue::get)
+}
+
+/// Deserializes any value but `null` as it is written.
+fn optional_raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de str>, D::Error> {
+    Option::<&RawValue>::deserialize(deserializer).map(|json| json.map(RawValue::get))
 }
 
 /// Maximum length of a text that is kept, in bytes: longer than any ID or name.

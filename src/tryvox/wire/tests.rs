@@ -28,7 +28,7 @@ fn documented_example_is_parsed_with_exact_fees() {
         assert!(page.malformed.is_empty() && page.deviations.is_empty());
         let [record] = &page.records[..] else { panic!("{page:?}") };
         assert_eq!((&*record.e164, &*record.kind, &*record.status), ("+14155550123", "local", "active"));
-        assert_eq!((record.monthly_fee.get(), record.setup_fee.get()), ("1.15", "0.0"));
+        assert_eq!((record.monthly_fee, record.setup_fee), ("1.15", "0.0"));
         assert_eq!(record.created_at, Some(humantime::parse_rfc3339("2025-03-11T09:24:00Z").unwrap()));
         assert_eq!(record.unreadable, FieldSet::default());
     });

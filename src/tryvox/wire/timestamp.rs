@@ -3,25 +3,37 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time};
 
 use super::deviation::Deviation;
 
 /// Parses an RFC 3339 timestamp, the profile of ISO 8601 that the API's documentation shows, from 1970 to 2106. Fractions
 /// of a second are cut off.
 pub(super) fn parse(text: &str) -> Option<SystemTime> {
-    // Nearly all timestamps are UTC, which `humantime` parses in a tenth of the time. It accepts no separator but `T`.
-    let time = match humantime::parse_rfc3339(text) {
-        Ok(time) => time,
+    let time = match parse_utc(text) {
+        Some(time) => time,
         // This parser accepts any other separator, which RFC 3339 permits but ISO 8601 does not.
-        Err(_) if matches!(text.as_bytes().get(10), Some(b'T' | b't')) => {
-            OffsetDateTime::parse(text, &Rfc3339).ok().map(SystemTime::from)?
-        }
-        Err(_) => return None,
+        None if matches!(text.as_bytes().get(10), Some(b'T' | b't')) => OffsetDateTime::parse(text, &Rfc3339).ok()?,
+        None => return None,
     };
-    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
-    (seconds < u64::from(u32::MAX)).then(|| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+    let seconds = u32::try_from(time.unix_timestamp()).ok()?;
+    (seconds < u32::MAX).then(|| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.into()))
+}
+
+/// Parses a timestamp in the form of nearly all, `2025-11-02T17:40:12Z`, in a tenth of the time that the general parser takes.
+fn parse_utc(text: &str) -> Option<OffsetDateTime> {
+    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', n1, n2, b':', s1, s2, b'Z'] = text.as_bytes()
+    else {
+        return None;
+    };
+    let digit = |byte: &u8| Some(byte.wrapping_sub(b'0')).filter(|digit| *digit < 10);
+    let number = |tens, ones| Some(digit(tens)? * 10 + digit(ones)?);
+    let year = i32::from(number(y1, y2)?) * 100 + i32::from(number(y3, y4)?);
+    let month = Month::try_from(number(m1, m2)?).ok()?;
+    let date = Date::from_calendar_date(year, month, number(d1, d2)?).ok()?;
+    let time = Time::from_hms(number(h1, h2)?, number(n1, n2)?, number(s1, s2)?).ok()?;
+    Some(PrimitiveDateTime::new(date, time).assume_utc())
 }
 
 /// Parses what [`parse`] does and also a space instead of the `T`, no time zone, which is read as UTC, and offsets
