@@ -7,7 +7,6 @@ use std::os::unix::fs::PermissionsExt;
 use clap::Arg;
 use tryvox_exporter::cli::commands;
 use tryvox_exporter::config::{CommandSpec, Config, ConfigSource, Flags, Options, variable};
-use tryvox_exporter::inventory::Assignment;
 
 use crate::common::accounts::ConfigFile;
 use crate::common::{KEY, ServerProcess, output};
@@ -255,8 +254,9 @@ owners:
     std::fs::write(&path, text).unwrap();
     let config = read(&[("config.file", &path.display().to_string())], &[]);
     let owner_of = |account: usize, e164: &str, country: &str, trunk: &str, application: &str| {
-        let assignment = Assignment { trunk: Some(trunk.into()), application: Some(application.into()) };
-        config.accounts[account].owners.owner_of(e164.parse().unwrap(), country, &assignment).map(ToString::to_string)
+        let mut owners = config.accounts[account].owners.lookup();
+        let owner = owners.owner_of(e164.parse().unwrap(), country, Some(trunk), Some(application));
+        owner.map(ToString::to_string)
     };
     let support = Some("support".to_owned());
     for (e164, country, trunk, application, expected) in [

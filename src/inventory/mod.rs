@@ -41,7 +41,7 @@ pub use number_pattern::{InvalidNumberPattern, NumberPattern};
 pub use number_states::{Assignment, InvalidNumberStates, NumberState, NumberStates, StatedNumber};
 pub use options::CollectorOptions;
 pub use owner_matcher::OwnerMatcher;
-pub use owners::{OwnerTotals, Owners};
+pub use owners::{OwnerLookup, OwnerTotals, Owners};
 pub use summary::InventorySummary;
 pub(crate) use tables::OTHER;
 pub use tables::{FoldedListing, GroupTotals, InvalidRecords, Inventory, LabelTable, NumberDetails};

@@ -11,7 +11,7 @@ use foldhash::fast::RandomState;
 use super::index::index;
 use super::number_pattern::PatternPlace;
 use super::owner_matcher::OwnerMatcher;
-use super::{Assignment, E164, NumberPattern};
+use super::{E164, NumberPattern};
 
 /// An index into the owners, in the order of the configuration.
 pub(super) type OwnerIndex = u32;
@@ -104,22 +104,23 @@ impl OwnerTree {
         self.nodes.iter().all(|node| node.candidates.owners.is_empty())
     }
 
-    /// Returns the nodes of the trunk and the application, and the root for one that no owner names.
-    pub(super) fn nodes_of_assignment(&self, assignment: &Assignment) -> [NodeIndex; 2] {
-        [(&self.by_trunk, &assignment.trunk), (&self.by_application, &assignment.application)]
-            .map(|(nodes, id)| id.as_ref().and_then(|id| nodes.get(&**id)).copied().unwrap_or(ROOT))
+    /// Returns the nodes of a trunk and an application, and the root for one that is absent or that no owner names.
+    pub(super) fn nodes_of_assignment(&self, trunk: Option<&str>, application: Option<&str>) -> [NodeIndex; 2] {
+        [(&self.by_trunk, trunk), (&self.by_application, application)]
+            .map(|(nodes, id)| id.and_then(|id| nodes.get(id)).copied().unwrap_or(ROOT))
     }
 }
 
-/// A country that is looked up, with a number that stands for it.
+/// A country that is looked up.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Country<'a> {
+    /// The same for two countries only if they have the same owners.
     pub(super) id: u32,
     pub(super) name: &'a str,
 }
 
-/// Lookups of one listing in a tree: what follows from a node and a country is found once.
-pub(super) struct OwnerLookup<'a> {
+/// Lookups of one listing in a tree, in any order: what follows from a node and a country is found once.
+pub(super) struct TreeLookup<'a> {
     tree: &'a OwnerTree,
     /// All owners of the configuration.
     matchers: &'a [OwnerMatcher],
@@ -133,14 +134,33 @@ pub(super) struct OwnerLookup<'a> {
     last: Option<(NodeIndex, u32, Option<OwnerIndex>)>,
     /// The first owner by node and country.
     first_owners: HashMap<(NodeIndex, u32), Option<OwnerIndex>, RandomState>,
+    /// How many owners were compared with a country.
+    #[cfg(test)]
+    compared: usize,
 }
 
-impl<'a> OwnerLookup<'a> {
+impl<'a> TreeLookup<'a> {
     pub(super) fn new(tree: &'a OwnerTree, matchers: &'a [OwnerMatcher]) -> Self {
-        Self { tree, matchers, place: None, position: 0, node: ROOT, last: None, first_owners: HashMap::default() }
+        Self {
+            tree,
+            matchers,
+            place: None,
+            position: 0,
+            node: ROOT,
+            last: None,
+            first_owners: HashMap::default(),
+            #[cfg(test)]
+            compared: 0,
+        }
     }
 
-    /// Returns the first owner of a number; `assignment` is what [`OwnerTree::nodes_of_assignment`] returns.
+    /// Returns the tree in which this looks owners up.
+    pub(super) fn tree(&self) -> &'a OwnerTree {
+        self.tree
+    }
+
+    /// Returns the first owner of a number; neighbours in ascending order cost least. `assignment` is what
+    /// [`OwnerTree::nodes_of_assignment`] returns.
     pub(super) fn first_owner(
         &mut self,
         e164: E164,
@@ -168,10 +188,10 @@ impl<'a> OwnerLookup<'a> {
     /// Returns the node of the longest pattern that matches the number, or the root.
     fn node_of_number(&mut self, e164: E164) -> NodeIndex {
         let (place, OwnerTree { nodes, patterns, .. }) = (NumberPattern::Exact(e164).place(), self.tree);
-        // Numbers are looked up in ascending order, which is that of their places among numbers of the same length.
+        // The order of numbers of the same length is that of their places.
         let is_ascending = self.place.replace(place).is_some_and(|last| last <= place);
         let start = if is_ascending { self.position } else { 0 };
-        let position = start + count_until(patterns.get(start..).unwrap_or_default(), place);
+        let position = start + count_until(patterns.get(start..).unwrap_or_default(), &place);
         // All patterns that match the number are ancestors of the last one that is not after it. If that is the same as for the
         // last number, those between it and the node of that number are before both.
         let mut node = if is_ascending && position == self.position { self.node as usize } else { position };
@@ -195,7 +215,12 @@ impl<'a> OwnerLookup<'a> {
         let has_country = |owner: &OwnerIndex| {
             self.matchers.get(*owner as usize).is_some_and(|matcher| matcher.matches_country(country.name))
         };
-        let own = candidates.owners.iter().copied().find(has_country);
+        let position = candidates.owners.iter().position(has_country);
+        #[cfg(test)]
+        {
+            self.compared += position.map_or(candidates.owners.len(), |position| position + 1);
+        }
+        let own = position.and_then(|position| candidates.owners.get(position)).copied();
         // There are at most as many ancestors as a number has digits, and the root.
         let inherited = if node == ROOT { None } else { self.first_owner_of_node(*parent, country) };
         let first = [own, inherited].into_iter().flatten().min();
@@ -207,18 +232,23 @@ impl<'a> OwnerLookup<'a> {
 /// Returns how many patterns at the beginning are not after a place.
 ///
 /// This is an exponential search. Its cost is the logarithm of the result, so a small account does not visit all patterns,
-/// and a large one visits each about once.
-fn count_until(patterns: &[PatternPlace], place: PatternPlace) -> usize {
-    let is_until = |pattern: &PatternPlace| *pattern <= place;
+/// a large one visits each about once, and a search from the beginning costs at most twice as much as a binary search.
+fn count_until<T: PartialOrd>(patterns: &[T], place: &T) -> usize {
     let mut bound = 1;
-    while patterns.get(bound - 1).is_some_and(is_until) {
+    while patterns.get(bound - 1).is_some_and(|pattern| pattern <= place) {
         bound *= 2;
     }
-    patterns.get(..bound.min(patterns.len())).unwrap_or_default().partition_point(is_until)
+    // The last one that was compared is the first half.
+    let start = (bound / 2).min(patterns.len());
+    let rest = patterns.get(start..bound.min(patterns.len())).unwrap_or_default();
+    start + rest.partition_point(|pattern| pattern <= place)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::cmp::Ordering;
+
     use super::*;
 
     /// Returns the number of nodes and the number of their candidates.
@@ -257,7 +287,7 @@ mod tests {
         let mut matchers = overlapping_owners(&["DE"]);
         matchers.push(OwnerMatcher { name: "everything".into(), ..OwnerMatcher::default() });
         let tree = OwnerTree::new((0..).zip(&matchers));
-        let mut lookup = OwnerLookup::new(&tree, &matchers);
+        let mut lookup = TreeLookup::new(&tree, &matchers);
         for number in 0..10_000_u64 {
             let e164 = E164::from_integer(114_155_550_000 + number).unwrap();
             let owner = lookup.first_owner(e164, Country { id: 0, name: "US" }, [ROOT; 2]);
@@ -265,5 +295,59 @@ mod tests {
         }
         // The prefixes, the root and the two patterns of each owner, of which the exact one has the number.
         assert_eq!(lookup.first_owners.len(), 1 + 7 + 2_000);
+        assert_eq!(lookup.compared, 1 + 9 * 1_000, "each owner once for each of its patterns");
+    }
+
+    #[test]
+    fn owners_of_one_prefix_are_compared_once_for_each_country_in_any_order_of_the_numbers() {
+        let owner = |owner: usize| OwnerMatcher {
+            name: format!("owner {owner}").into(),
+            countries: [format!("{}", owner % 500), format!("{owner}")].into(),
+            numbers: vec!["+1*".parse().unwrap()],
+            ..OwnerMatcher::default()
+        };
+        let matchers: Vec<_> = (0..2_000).map(owner).collect();
+        let tree = OwnerTree::new((0..).zip(&matchers));
+        let mut lookup = TreeLookup::new(&tree, &matchers);
+        let countries = ["0", "499", "1999", "none"];
+        for number in 0..100_000_u64 {
+            // A permutation that goes up and down.
+            let e164 = E164::from_integer(110_000_000_000 + number * 38_197 % 100_000).unwrap();
+            let country = index(number as usize % countries.len());
+            let name = countries[country as usize];
+            let owner = lookup.first_owner(e164, Country { id: country, name }, [ROOT; 2]);
+            assert_eq!(owner, name.parse().ok());
+        }
+        assert_eq!(lookup.compared, 1 + 500 + 2_000 + 2_000);
+    }
+
+    /// A value whose comparisons are counted.
+    struct Counted<'a>(usize, &'a Cell<u32>);
+
+    impl PartialEq for Counted<'_> {
+        fn eq(&self, other: &Self) -> bool {
+            self.partial_cmp(other) == Some(Ordering::Equal)
+        }
+    }
+
+    impl PartialOrd for Counted<'_> {
+        fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+            self.1.set(self.1.get() + 1);
+            self.0.partial_cmp(&other.0)
+        }
+    }
+
+    #[test]
+    fn search_from_the_beginning_compares_at_most_twice_as_many_patterns_as_a_binary_search() {
+        for length in (0..70).chain([1_000, 20_000]) {
+            let compared = Cell::default();
+            let values: Vec<_> = (0..length).map(|value| Counted(2 * value, &compared)).collect();
+            for searched in 0..2 * length + 1 {
+                compared.set(0);
+                assert_eq!(count_until(&values, &Counted(searched, &compared)), (searched / 2 + 1).min(length));
+                let binary_search = length.checked_ilog2().map_or(0, |logarithm| logarithm + 1);
+                assert!(compared.get() <= 2 * binary_search, "{compared:?} {searched} of {length}");
+            }
+        }
     }
 }

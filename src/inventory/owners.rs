@@ -12,7 +12,7 @@ use indexmap::IndexSet;
 
 use super::index::index;
 use super::owner_matcher::OwnerMatcher;
-use super::owner_tree::{Country, OwnerIndex, OwnerLookup, OwnerTree};
+use super::owner_tree::{Country, OwnerIndex, OwnerTree, TreeLookup};
 use super::tables::limit_label_values;
 use super::{Assignment, E164, FeeMovements, GroupTotals, LabelTable, NumberStates};
 
@@ -32,6 +32,8 @@ struct AllOwners {
     fingerprint: u64,
     /// In the order of the configuration.
     matchers: Vec<OwnerMatcher>,
+    /// The countries that they name.
+    countries: IndexSet<String, RandomState>,
     /// Those that apply to all accounts.
     common_tree: OwnerTree,
 }
@@ -61,7 +63,8 @@ impl Owners {
         let fingerprint = BuildHasherDefault::<DefaultHasher>::new().hash_one((&matchers, is_common));
         let common = (0..).zip(&matchers).zip(is_common).filter(|(_, is_common)| **is_common);
         let common_tree = OwnerTree::new(common.map(|(owner, _)| owner));
-        Self { all: Arc::new(AllOwners { fingerprint, matchers, common_tree }), ..Self::default() }
+        let countries = matchers.iter().flat_map(|matcher| &matcher.countries).cloned().collect();
+        Self { all: Arc::new(AllOwners { fingerprint, matchers, countries, common_tree }), ..Self::default() }
     }
 
     /// Returns the common owners and those of some other indexes, which are in ascending order.
@@ -84,16 +87,11 @@ impl Owners {
         [&self.all.common_tree, &self.own_tree].into_iter().filter(|tree| !tree.is_empty())
     }
 
-    /// Returns the owner of a number; `None` if it has none.
+    /// Returns a lookup of the owners of single numbers.
     #[must_use]
-    pub fn owner_of(&self, e164: E164, country: &str, assignment: &Assignment) -> Option<&Arc<str>> {
-        let matchers = &self.all.matchers;
-        let country = Country { id: 0, name: country };
-        let first_owner = |tree: &OwnerTree| {
-            OwnerLookup::new(tree, matchers).first_owner(e164, country, tree.nodes_of_assignment(assignment))
-        };
-        let owner = self.trees().filter_map(first_owner).min()?;
-        matchers.get(owner as usize).map(|matcher| &matcher.name)
+    pub fn lookup(&self) -> OwnerLookup<'_> {
+        let trees = self.trees().map(|tree| TreeLookup::new(tree, &self.all.matchers)).collect();
+        OwnerLookup { all: &self.all, trees }
     }
 
     /// Returns the totals of a listing by owner. Numbers whose records are invalid are not counted. Statuses are limited to
@@ -122,21 +120,22 @@ impl Owners {
         if self.is_empty() {
             return counts;
         }
-        let mut countries = IndexSet::<&str, RandomState>::default();
-        let mut country_of = |country| Country { id: intern(&mut countries, country), name: country };
-        let classes: Vec<_> =
-            numbers.classes().iter().map(|state| (!state.is_unreadable).then(|| country_of(&*state.country))).collect();
+        let countries =
+            numbers.classes().iter().map(|state| (!state.is_unreadable).then(|| self.all.country(&state.country)));
+        let classes: Vec<_> = countries.collect();
         let mut lookups: Vec<_> = self
             .trees()
             .map(|tree| {
-                let assignments: Vec<_> =
-                    numbers.assignments().map(|assignment| tree.nodes_of_assignment(assignment)).collect();
-                (OwnerLookup::new(tree, &self.all.matchers), assignments)
+                let nodes = |Assignment { trunk, application }: &Assignment| {
+                    tree.nodes_of_assignment(trunk.as_deref(), application.as_deref())
+                };
+                let assignments: Vec<_> = numbers.assignments().map(nodes).collect();
+                (TreeLookup::new(tree, &self.all.matchers), assignments)
             })
             .collect();
         for number in numbers.numbers() {
             let Some(Some(country)) = classes.get(number.class as usize) else { continue };
-            let first_owner = |(lookup, assignments): &mut (OwnerLookup<'_>, Vec<_>)| {
+            let first_owner = |(lookup, assignments): &mut (TreeLookup<'_>, Vec<_>)| {
                 let assignment = assignments.get(number.assignment as usize).copied().unwrap_or_default();
                 lookup.first_owner(number.e164, *country, assignment)
             };
@@ -147,9 +146,41 @@ impl Owners {
     }
 }
 
-/// Returns a number for a text, the same for the same text.
-fn intern<'a>(texts: &mut IndexSet<&'a str, RandomState>, text: &'a str) -> u32 {
-    index(texts.insert_full(text).0)
+impl AllOwners {
+    /// Returns a country for lookups. Those that no owner names have the same owners, so what lookups keep is bounded by the
+    /// configuration.
+    fn country<'a>(&self, name: &'a str) -> Country<'a> {
+        let id = self.countries.get_index_of(name).map_or(0, |country| index(country + 1));
+        Country { id, name }
+    }
+}
+
+/// Looks up the owners of the numbers of one account, one by one and in any order.
+///
+/// The owners that match the same numbers are compared once for each country, not for each number.
+pub struct OwnerLookup<'a> {
+    all: &'a AllOwners,
+    trees: Vec<TreeLookup<'a>>,
+}
+
+impl<'a> OwnerLookup<'a> {
+    /// Returns the owner of a number; `None` if it has none. The ids are those of what the number is assigned to, as far as
+    /// they are known.
+    pub fn owner_of(
+        &mut self,
+        e164: E164,
+        country: &str,
+        trunk: Option<&str>,
+        application: Option<&str>,
+    ) -> Option<&'a Arc<str>> {
+        let country = self.all.country(country);
+        let first_owner = |lookup: &mut TreeLookup<'_>| {
+            let assignment = lookup.tree().nodes_of_assignment(trunk, application);
+            lookup.first_owner(e164, country, assignment)
+        };
+        let owner = self.trees.iter_mut().filter_map(first_owner).min()?;
+        self.all.matchers.get(owner as usize).map(|matcher| &matcher.name)
+    }
 }
 
 #[cfg(test)]
@@ -237,11 +268,14 @@ mod tests {
             let (mut expected, mut stated) = (BTreeMap::<String, u64>::new(), Vec::new());
             let assignments: Vec<_> =
                 (0..16).map(|index| assignment(&ids("t", index / 4), &ids("a", index % 4))).collect();
+            // Numbers of different length are not in ascending order here.
+            let mut lookup = owners.lookup();
             for (text, (trunk, application, is_german)) in &numbers {
                 let (e164, country) = (text.parse().unwrap(), if *is_german { "DE" } else { "US" });
                 let owner = first_match(&matchers, text, country, &ids("t", *trunk), &ids("a", *application));
                 let index = trunk * 4 + application;
-                let found = owners.owner_of(e164, country, &assignments[usize::from(index)]);
+                let Assignment { trunk, application } = &assignments[usize::from(index)];
+                let found = lookup.owner_of(e164, country, trunk.as_deref(), application.as_deref());
                 prop_assert_eq!(found.map_or("", |owner| owner), &*owner, "{}", text);
                 *expected.entry(owner).or_default() += 1;
                 stated.push(StatedNumber { e164, class: u32::from(*is_german), assignment: index.into() });

@@ -250,8 +250,9 @@ fn print_account(
     filters: &ListOptions,
 ) -> Result<u64, PrintError> {
     let mut rows = 0;
+    let mut owners = account.owners.lookup();
     listing.for_each(|e164, record| {
-        let row = Row::new(account, e164, record);
+        let row = Row::new(&account.name, &mut owners, e164, record);
         if row.is_selected(filters) {
             printer.print(&row)?;
             rows += 1;

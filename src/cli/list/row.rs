@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 
 use super::super::rows::exact_number;
 use super::spool::StoredRecord;
-use crate::config::{AccountConfig, ListOptions};
-use crate::inventory::{Assignment, E164};
+use crate::config::ListOptions;
+use crate::inventory::{E164, OwnerLookup};
 use crate::timestamp;
 
 /// Number of columns.
@@ -67,17 +67,16 @@ pub(super) struct JsonRow<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// Creates the row of a number.
-    pub(super) fn new(account: &'a AccountConfig, e164: E164, record: &'a StoredRecord<'a>) -> Self {
-        let AccountConfig { name, owners, .. } = account;
-        let id = |id: &Option<Cow<'_, str>>| id.as_deref().map(Into::into);
-        let owner = if owners.is_empty() {
-            None
-        } else {
-            let assignment = Assignment { trunk: id(&record.trunk_id), application: id(&record.application_id) };
-            owners.owner_of(e164, &record.country, &assignment)
-        };
-        Self { account: name, e164, record, owner: owner.map(|owner| &**owner) }
+    /// Creates the row of a number; `owners` looks up those of the account.
+    pub(super) fn new<'o: 'a>(
+        account: &'a str,
+        owners: &mut OwnerLookup<'o>,
+        e164: E164,
+        record: &'a StoredRecord<'a>,
+    ) -> Self {
+        let StoredRecord { country, trunk_id, application_id, .. } = record;
+        let owner = owners.owner_of(e164, country, trunk_id.as_deref(), application_id.as_deref());
+        Self { account, e164, record, owner: owner.map(|owner| &**owner) }
     }
 
     /// Returns whether the filters select the number.
