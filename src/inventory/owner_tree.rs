@@ -310,12 +310,10 @@ mod tests {
         let tree = OwnerTree::new((0..).zip(&matchers));
         let mut lookup = TreeLookup::new(&tree, &matchers);
         let countries = ["0", "499", "1999", "none"];
-        for number in 0..100_000_u64 {
+        for (number, (id, name)) in (0..100_000).zip((0..).zip(countries).cycle()) {
             // A permutation that goes up and down.
             let e164 = E164::from_integer(110_000_000_000 + number * 38_197 % 100_000).unwrap();
-            let country = index(number as usize % countries.len());
-            let name = countries[country as usize];
-            let owner = lookup.first_owner(e164, Country { id: country, name }, [ROOT; 2]);
+            let owner = lookup.first_owner(e164, Country { id, name }, [ROOT; 2]);
             assert_eq!(owner, name.parse().ok());
         }
         assert_eq!(lookup.compared, 1 + 500 + 2_000 + 2_000);
@@ -342,7 +340,7 @@ mod tests {
         for length in (0..70).chain([1_000, 20_000]) {
             let compared = Cell::default();
             let values: Vec<_> = (0..length).map(|value| Counted(2 * value, &compared)).collect();
-            for searched in 0..2 * length + 1 {
+            for searched in 0..=2 * length {
                 compared.set(0);
                 assert_eq!(count_until(&values, &Counted(searched, &compared)), (searched / 2 + 1).min(length));
                 let binary_search = length.checked_ilog2().map_or(0, |logarithm| logarithm + 1);
