@@ -15,6 +15,7 @@ pub mod options;
 pub mod persistence;
 pub mod plural;
 pub mod poller;
+mod short_text;
 pub mod simulator;
 pub mod state;
 pub mod timestamp;

@@ -5,12 +5,16 @@
 //! the fields as the API wrote them, and identifies a class that was parsed before. No record is changed to
 //! make it valid.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use indexmap::Equivalent;
+use foldhash::fast::RandomState;
+use indexmap::{Equivalent, IndexMap};
 
+use super::index::index;
 use super::interner::{StringId, StringInterner};
 use super::{CollectorOptions, InvalidE164, InvalidMoney, Money};
+use crate::short_text::equal;
 use crate::tryvox::{FieldSet, MAX_TEXT, NumberRecord, OptionalField};
 
 /// Why a record is invalid and therefore counted in no group.
@@ -51,20 +55,30 @@ const TEXTS: usize = 7;
 
 /// The fields that make a class, as the API wrote them: `1.5` and `1.50` make two classes, whose numbers are counted
 /// in one group.
+#[derive(Hash)]
+pub(super) struct RawNumberClass<'a> {
+    /// Country, type, status, currency, monthly fee, setup fee and capabilities. Fees and capabilities are JSON values; the
+    /// latter are empty if the record has none.
+    texts: [&'a str; TEXTS],
+    others: OtherFields,
+}
+
+/// What makes a class besides its texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct RawNumberClass<T> {
-    country: T,
-    kind: T,
-    status: T,
-    currency: T,
-    monthly_fee: T,
-    setup_fee: T,
-    /// A JSON value; empty if the record has none.
-    capabilities: T,
+struct OtherFields {
     has_trunk: bool,
     has_application: bool,
     /// The fields that cannot be read. Those inside `capabilities` are not known yet.
     unreadable: FieldSet,
+}
+
+/// A [`RawNumberClass`] that borrows nothing and is in one piece, because classes are compared for every record.
+#[derive(Debug, PartialEq, Eq)]
+struct StoredNumberClass {
+    lengths: [u16; TEXTS],
+    others: OtherFields,
+    /// The texts one after the other.
+    texts: Box<str>,
 }
 
 /// A parsed and valid [`RawNumberClass`].
@@ -109,22 +123,76 @@ impl NumberRequirements {
     }
 }
 
-impl<T: AsRef<str>> RawNumberClass<T> {
-    /// Returns the texts that come from the API.
+impl StoredNumberClass {
     fn texts(&self) -> [&str; TEXTS] {
-        let Self { country, kind, status, currency, monthly_fee, setup_fee, capabilities, .. } = self;
-        [country, kind, status, currency, monthly_fee, setup_fee, capabilities].map(AsRef::as_ref)
+        let mut rest = &*self.texts;
+        self.lengths.map(|length| {
+            let (text, others) = rest.split_at_checked(length.into()).unwrap_or_default();
+            rest = others;
+            text
+        })
     }
 }
 
-impl Equivalent<RawNumberClass<Box<str>>> for RawNumberClass<&str> {
-    fn equivalent(&self, stored: &RawNumberClass<Box<str>>) -> bool {
-        let others = (self.has_trunk, self.has_application, self.unreadable);
-        others == (stored.has_trunk, stored.has_application, stored.unreadable) && self.texts() == stored.texts()
+impl Hash for StoredNumberClass {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        RawNumberClass { texts: self.texts(), others: self.others }.hash(state);
     }
 }
 
-impl<'a> RawNumberClass<&'a str> {
+impl Equivalent<StoredNumberClass> for RawNumberClass<'_> {
+    fn equivalent(&self, stored: &StoredNumberClass) -> bool {
+        self.others == stored.others
+            && self.texts.into_iter().zip(stored.texts()).all(|(a, b)| equal(a.as_bytes(), b.as_bytes()))
+    }
+}
+
+/// All classes of a listing.
+#[derive(Debug, Default)]
+pub(super) struct ClassTable {
+    /// What is needed for each record, and nothing else, so that it stays in the caches of the processor.
+    requirements: IndexMap<StoredNumberClass, NumberRequirements, RandomState>,
+    /// The classes at the same indexes.
+    classes: Vec<NumberClass>,
+}
+
+impl ClassTable {
+    /// Returns the index of a class and what is needed of its numbers. A class that is new is parsed.
+    ///
+    /// # Errors
+    /// If the class is not valid.
+    pub(super) fn index_of(
+        &mut self,
+        raw: &RawNumberClass<'_>,
+        strings: &mut StringInterner,
+        options: &CollectorOptions,
+    ) -> Result<(u32, NumberRequirements), InvalidRecord> {
+        if let Some((known, _, requirements)) = self.requirements.get_full(raw) {
+            return Ok((index(known), *requirements));
+        }
+        let class = raw.parse(strings, options)?;
+        let requirements = class.requirements;
+        self.classes.push(class);
+        Ok((index(self.requirements.insert_full(raw.stored(), requirements).0), requirements))
+    }
+
+    /// Returns the class at an index.
+    pub(super) fn get(&self, index: u32) -> Option<&NumberClass> {
+        self.classes.get(index as usize)
+    }
+
+    /// Returns all classes by index.
+    pub(super) fn all(&self) -> &[NumberClass] {
+        &self.classes
+    }
+
+    /// Returns all classes by index.
+    pub(super) fn into_all(self) -> Vec<NumberClass> {
+        self.classes
+    }
+}
+
+impl<'a> RawNumberClass<'a> {
     /// Borrows the fields from a record. Capabilities that are too long to keep are unreadable.
     pub(super) fn new(record: &'a NumberRecord<'_>) -> Self {
         let mut unreadable = record.unreadable;
@@ -133,64 +201,43 @@ impl<'a> RawNumberClass<&'a str> {
             capabilities = "";
             unreadable.insert(OptionalField::Capabilities);
         }
+        let NumberRecord { country, kind, status, currency, monthly_fee, setup_fee, .. } = record;
         Self {
-            country: &record.country,
-            kind: &record.kind,
-            status: &record.status,
-            currency: &record.currency,
-            monthly_fee: record.monthly_fee,
-            setup_fee: record.setup_fee,
-            capabilities,
-            has_trunk: record.trunk_id.is_some(),
-            has_application: record.application_id.is_some(),
-            unreadable,
+            texts: [country, kind, status, currency, monthly_fee, setup_fee, capabilities],
+            others: OtherFields {
+                has_trunk: record.trunk_id.is_some(),
+                has_application: record.application_id.is_some(),
+                unreadable,
+            },
         }
     }
 
-    /// Returns a copy that borrows nothing.
-    pub(super) fn to_owned(self) -> RawNumberClass<Box<str>> {
-        RawNumberClass {
-            country: self.country.into(),
-            kind: self.kind.into(),
-            status: self.status.into(),
-            currency: self.currency.into(),
-            monthly_fee: self.monthly_fee.into(),
-            setup_fee: self.setup_fee.into(),
-            capabilities: self.capabilities.into(),
-            has_trunk: self.has_trunk,
-            has_application: self.has_application,
-            unreadable: self.unreadable,
-        }
-    }
-
-    /// Returns whether the texts are so long together that one of them is too long. Such a class is never valid, so
-    /// it is not looked up.
-    pub(super) fn is_too_long(&self) -> bool {
-        self.texts().iter().map(|text| text.len()).sum::<usize>() > TEXTS * MAX_TEXT
+    fn stored(&self) -> StoredNumberClass {
+        // A class with a text that is longer than `MAX_TEXT` is not valid.
+        let lengths = self.texts.map(|text| u16::try_from(text.len()).unwrap_or(u16::MAX));
+        StoredNumberClass { lengths, others: self.others, texts: self.texts.concat().into() }
     }
 
     /// Parses the fields.
     ///
     /// # Errors
     /// If a field that every group needs is empty, too long or not an amount of money.
-    pub(super) fn parse(
-        &self,
-        strings: &mut StringInterner,
-        options: &CollectorOptions,
-    ) -> Result<NumberClass, InvalidRecord> {
-        let fields =
-            [("country", self.country), ("type", self.kind), ("status", self.status), ("currency", self.currency)];
+    fn parse(&self, strings: &mut StringInterner, options: &CollectorOptions) -> Result<NumberClass, InvalidRecord> {
+        let [country, kind, status, currency, monthly_fee, setup_fee, capabilities] = self.texts;
+        let OtherFields { has_trunk, has_application, mut unreadable } = self.others;
+        let fields = [("country", country), ("type", kind), ("status", status), ("currency", currency)];
         match fields.into_iter().find(|(_, value)| value.is_empty() || value.len() > MAX_TEXT) {
             Some((name, "")) => return Err(InvalidRecord::Empty(name)),
             Some((name, _)) => return Err(InvalidRecord::TooLong(name)),
             None => {}
         }
-        let (monthly_fee, setup_fee) = (parse_fee(self.monthly_fee)?, parse_fee(self.setup_fee)?);
-        let mut unreadable = self.unreadable;
-        let capabilities = parse_capabilities(self.capabilities);
+        let has_string_fee = [monthly_fee, setup_fee].iter().any(|fee| fee.starts_with('"'));
+        let (monthly_fee, setup_fee) = (parse_fee(monthly_fee)?, parse_fee(setup_fee)?);
+        let capabilities = parse_capabilities(capabilities);
         if capabilities.is_none() {
             unreadable.insert(OptionalField::Capabilities);
         }
+        let requirements = NumberRequirements::new(status, options);
         let [country, kind, status, currency] = fields.map(|(_, value)| strings.intern(value));
         Ok(NumberClass {
             country,
@@ -200,15 +247,15 @@ impl<'a> RawNumberClass<&'a str> {
             monthly_fee,
             setup_fee,
             capabilities: capabilities.unwrap_or_default(),
-            assignment: match (self.has_trunk, self.has_application) {
+            assignment: match (has_trunk, has_application) {
                 (true, true) => "both",
                 (true, false) => "trunk",
                 (false, true) => "application",
                 (false, false) => "none",
             },
             unreadable,
-            has_string_fee: [self.monthly_fee, self.setup_fee].iter().any(|fee| fee.starts_with('"')),
-            requirements: NumberRequirements::new(self.status, options),
+            has_string_fee,
+            requirements,
         })
     }
 }

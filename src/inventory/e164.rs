@@ -78,11 +78,16 @@ impl FromStr for E164 {
 
     fn from_str(text: &str) -> Result<Self, InvalidE164> {
         let digits = text.strip_prefix('+').ok_or(InvalidE164)?;
-        if !(1..=MAX_DIGITS as usize).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        if !(1..=MAX_DIGITS as usize).contains(&digits.len()) {
             return Err(InvalidE164);
         }
-        let integer: u64 = digits.bytes().fold(1, |integer, digit| integer * 10 + u64::from(digit - b'0'));
-        Ok(Self::from_halves(integer))
+        let (mut integer, mut are_digits) = (1, true);
+        for byte in digits.bytes() {
+            let digit = byte.wrapping_sub(b'0');
+            are_digits &= digit < 10;
+            integer = integer * 10 + u64::from(digit);
+        }
+        if are_digits { Ok(Self::from_halves(integer)) } else { Err(InvalidE164) }
     }
 }
 

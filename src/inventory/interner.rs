@@ -10,6 +10,7 @@ use foldhash::fast::RandomState;
 use indexmap::IndexSet;
 
 use super::index::index;
+use crate::short_text::ShortText;
 
 /// Distinct strings, numbered in the order in which they were first interned. The first one is empty.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ impl Default for StringInterner {
 impl StringInterner {
     /// Returns the id of a string, adding the string if it is new.
     pub(super) fn intern(&mut self, text: &str) -> StringId {
-        StringId(index(self.0.get_index_of(text).unwrap_or_else(|| self.0.insert_full(text.into()).0)))
+        StringId(index(self.0.get_index_of(&ShortText(text)).unwrap_or_else(|| self.0.insert_full(text.into()).0)))
     }
 }
 

@@ -123,8 +123,9 @@ impl Transport for HttpClients {
             })?;
             let host = url.host_str().unwrap_or_default().to_owned();
             let request = client.get(url).header(AUTHORIZATION, authorization).header(ACCEPT, "application/json");
-            let response = request.send().await.map_err(|error| connection_failure(&host, proxy.as_ref(), &error))?;
-            let (status, headers) = (response.status(), response.headers().clone());
+            let mut response =
+                request.send().await.map_err(|error| connection_failure(&host, proxy.as_ref(), &error))?;
+            let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
             Ok(ApiResponse { status, headers, body: ResponseBody::from_stream(response.bytes_stream()) })
         }
         .boxed()

@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use foldhash::fast::RandomState;
-use indexmap::{IndexMap, IndexSet};
+use indexmap::IndexSet;
 
 use crate::inventory::assignment_table::AssignmentTable;
-use crate::inventory::class::{NumberClass, OptionalLabels, RawNumberClass};
+use crate::inventory::class::{ClassTable, OptionalLabels, RawNumberClass};
 use crate::inventory::index::index;
 use crate::inventory::interner::{StringId, StringInterner};
 use crate::inventory::listed_number::{ListedNumber, UNKNOWN_TIME, dedup_keeping_last, unix_seconds};
@@ -44,7 +44,7 @@ pub struct ListingFold {
     statuses: Vec<Arc<str>>,
     strings: StringInterner,
     /// All classes that occurred.
-    classes: IndexMap<RawNumberClass<Box<str>>, NumberClass, RandomState>,
+    classes: ClassTable,
     /// All combinations of optional labels that occurred.
     optional_labels: IndexSet<OptionalLabels, RandomState>,
     /// A buffer for the numbers of the current page and the indexes of their records; empty between pages.
@@ -92,7 +92,7 @@ impl ListingFold {
             watched,
             statuses,
             strings: StringInterner::default(),
-            classes: IndexMap::default(),
+            classes: ClassTable::default(),
             optional_labels: IndexSet::default(),
             page_numbers: Vec::new(),
             sorted_numbers: Vec::new(),
@@ -196,16 +196,7 @@ impl ListingFold {
     fn add_record(&mut self, page: u32, record_index: usize, record: &NumberRecord<'_>) -> Result<(), InvalidRecord> {
         let e164 = record.e164.parse()?;
         let raw_class = RawNumberClass::new(record);
-        if raw_class.is_too_long() {
-            return raw_class.parse(&mut self.strings, &self.options).map(|_| ());
-        }
-        let (class, requirements) = if let Some((index, _, class)) = self.classes.get_full(&raw_class) {
-            (index, class.requirements)
-        } else {
-            let class = raw_class.parse(&mut self.strings, &self.options)?;
-            let requirements = class.requirements;
-            (self.classes.insert_full(raw_class.to_owned(), class).0, requirements)
-        };
+        let (class, requirements) = self.classes.index_of(&raw_class, &mut self.strings, &self.options)?;
         let needs_details = requirements.has_number_series || self.watched.contains(&e164);
         let mut intern =
             |text: &Option<Cow<'_, str>>| text.as_deref().map_or(StringId::EMPTY, |text| self.strings.intern(text));
@@ -217,8 +208,7 @@ impl ListingFold {
         let optional_labels = self.optional_labels.insert_full(labels).0;
         let updated_at =
             if requirements.needs_updated_at || needs_details { unix_seconds(record.updated_at) } else { UNKNOWN_TIME };
-        let (class, optional_labels, created_at) =
-            (index(class), index(optional_labels), unix_seconds(record.created_at));
+        let (optional_labels, created_at) = (index(optional_labels), unix_seconds(record.created_at));
         let number = ListedNumber { e164, page, class, optional_labels, created_at, updated_at };
         self.page_numbers.push((number, record_index));
         Ok(())
@@ -286,9 +276,9 @@ impl ListingFold {
     fn into_number_states(self) -> NumberStates {
         let strings = &self.strings;
         let mut assignments = AssignmentTable::new(strings, &self.optional_labels);
-        let mut classes = Vec::with_capacity(self.classes.len());
-        let mut unreadable = Vec::with_capacity(self.classes.len());
-        for class in self.classes.into_values() {
+        let mut classes = Vec::with_capacity(self.classes.all().len());
+        let mut unreadable = Vec::with_capacity(self.classes.all().len());
+        for class in self.classes.into_all() {
             unreadable.push(class.unreadable);
             let [country, kind, status, currency] =
                 [class.country, class.kind, class.status, class.currency].map(|id| strings[id].clone());

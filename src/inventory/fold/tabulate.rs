@@ -24,7 +24,7 @@ impl ListingFold {
     }
 
     fn class(&self, number: &ListedNumber) -> Option<&NumberClass> {
-        self.classes.get_index(number.class as usize).map(|(_, class)| class)
+        self.classes.get(number.class)
     }
 
     fn optional_labels(&self, number: &ListedNumber) -> Option<&OptionalLabels> {
@@ -33,13 +33,13 @@ impl ListingFold {
 
     /// Fills the tables that follow from the number of numbers in each class.
     fn count_by_class(&self, inventory: &mut Inventory) {
-        let mut counts = vec![0_u64; self.classes.len()];
+        let mut counts = vec![0_u64; self.classes.all().len()];
         for number in &self.numbers {
             if let Some(count) = counts.get_mut(number.class as usize) {
                 *count += 1;
             }
         }
-        for (class, numbers) in self.classes.values().zip(counts) {
+        for (class, numbers) in self.classes.all().iter().zip(counts) {
             // All records of this class were superseded by records on later pages.
             if numbers == 0 {
                 continue;
@@ -112,7 +112,7 @@ impl ListingFold {
     ) -> LabelTable<N, GroupTotals> {
         let mut table = LabelTable::new();
         for ((label, class), numbers) in counts {
-            let Some((_, class)) = self.classes.get_index(class as usize) else { continue };
+            let Some(class) = self.classes.get(class) else { continue };
             let monthly_fees = class.monthly_fee.clone() * numbers;
             *table.entry(labels(label, class)).or_default() +=
                 GroupTotals { numbers, monthly_fees, ..GroupTotals::default() };
@@ -124,13 +124,13 @@ impl ListingFold {
     fn find_lifecycle_timestamps(&self, inventory: &mut Inventory) {
         inventory.newest_creation = self.numbers.iter().filter_map(|number| known_time(number.created_at)).max();
         // `UNKNOWN_TIME` is later than every known time.
-        let mut oldest_by_class = vec![UNKNOWN_TIME; self.classes.len()];
+        let mut oldest_by_class = vec![UNKNOWN_TIME; self.classes.all().len()];
         for number in &self.numbers {
             if let Some(oldest) = oldest_by_class.get_mut(number.class as usize) {
                 *oldest = number.updated_at.min(*oldest);
             }
         }
-        for (class, updated_at) in self.classes.values().zip(oldest_by_class) {
+        for (class, updated_at) in self.classes.all().iter().zip(oldest_by_class) {
             if updated_at != UNKNOWN_TIME {
                 let status = self.strings[class.status].clone();
                 let oldest = inventory.oldest_update.entry(status).or_insert(updated_at);

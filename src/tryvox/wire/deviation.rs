@@ -78,6 +78,9 @@ impl OptionalField {
 pub struct FieldSet(u8);
 
 impl FieldSet {
+    /// The set without fields.
+    pub const EMPTY: Self = Self(0);
+
     /// Adds a field.
     pub fn insert(&mut self, field: OptionalField) {
         self.0 |= 1 << field as u8;

@@ -15,6 +15,7 @@ use super::json::ObjectOnly;
 use super::pagination::Pagination;
 use super::record::{NumberRecord, within_limit};
 use super::{MAX_RECORDS, timestamp};
+use crate::short_text::equal;
 
 /// Reads a body. Returns `None` if it is not as documented, or has more records than are kept of a page.
 pub(super) fn read(body: &str) -> Option<(Vec<NumberRecord<'_>>, Pagination)> {
@@ -74,53 +75,44 @@ impl Field {
     }
 }
 
-/// The fields of a record that have been read so far.
-#[derive(Default)]
-struct PartialRecord<'a> {
-    e164: Option<Cow<'a, str>>,
-    country: Option<Cow<'a, str>>,
-    kind: Option<Cow<'a, str>>,
-    status: Option<Cow<'a, str>>,
-    currency: Option<Cow<'a, str>>,
-    monthly_fee: Option<&'a str>,
-    setup_fee: Option<&'a str>,
-    capabilities: Option<&'a str>,
-    region: Option<Cow<'a, str>>,
-    trunk_id: Option<Cow<'a, str>>,
-    application_id: Option<Cow<'a, str>>,
-    created_at: Option<SystemTime>,
-    updated_at: Option<SystemTime>,
+/// The fields that every record has, as bits.
+const REQUIRED: u16 = bit(Field::E164)
+    | bit(Field::Country)
+    | bit(Field::Kind)
+    | bit(Field::Status)
+    | bit(Field::Currency)
+    | bit(Field::MonthlyFee)
+    | bit(Field::SetupFee);
+
+const fn bit(field: Field) -> u16 {
+    1 << field as u16
 }
 
-impl<'a> PartialRecord<'a> {
-    /// Returns the record unless a required field is missing.
-    fn complete(self) -> Option<NumberRecord<'a>> {
-        Some(NumberRecord {
-            _object: ObjectOnly,
-            e164: self.e164?,
-            country: self.country?,
-            kind: self.kind?,
-            status: self.status?,
-            currency: self.currency?,
-            monthly_fee: self.monthly_fee?,
-            setup_fee: self.setup_fee?,
-            capabilities: self.capabilities,
-            region: self.region,
-            trunk_id: self.trunk_id,
-            application_id: self.application_id,
-            created_at: self.created_at,
-            updated_at: self.updated_at,
-            unreadable: FieldSet::default(),
-        })
-    }
-}
+/// A record none of whose fields have been read.
+const UNREAD: NumberRecord<'_> = NumberRecord {
+    _object: ObjectOnly,
+    e164: Cow::Borrowed(""),
+    country: Cow::Borrowed(""),
+    kind: Cow::Borrowed(""),
+    status: Cow::Borrowed(""),
+    currency: Cow::Borrowed(""),
+    monthly_fee: "",
+    setup_fee: "",
+    capabilities: None,
+    region: None,
+    trunk_id: None,
+    application_id: None,
+    created_at: None,
+    updated_at: None,
+    unreadable: FieldSet::EMPTY,
+};
 
 /// Reads JSON from a text. Every method returns `None` if what it reads is not there; the position is of no use then.
 struct Reader<'a> {
     text: &'a str,
     /// An index into the text.
     position: usize,
-    /// The keys of the last record that had others than the one before, with their quotes and colon, in order.
+    /// What is between the values of the last record, in order, and which field it names.
     keys: Vec<(&'a [u8], Field)>,
 }
 
@@ -180,7 +172,7 @@ impl<'a> Reader<'a> {
             return Some(records);
         }
         while records.len() < MAX_RECORDS {
-            records.push(self.record()?);
+            self.record(&mut records)?;
             if !self.skip_separator(b']')? {
                 return Some(records);
             }
@@ -188,55 +180,55 @@ impl<'a> Reader<'a> {
         None
     }
 
-    fn record(&mut self) -> Option<NumberRecord<'a>> {
-        let (mut record, mut seen) = (PartialRecord::default(), 0_u16);
+    /// Reads a record and adds it to others.
+    fn record(&mut self, records: &mut Vec<NumberRecord<'a>>) -> Option<()> {
+        let (mut record, mut seen) = (UNREAD, 0);
         self.skip(b'{')?;
-        let mut index = 0;
-        loop {
-            self.skip_whitespace();
-            let field = self.key(index)?;
-            index += 1;
-            let bit = 1 << field as u16;
-            if seen & bit != 0 && field != Field::Other {
+        for index in 0.. {
+            let Some(field) = self.key(index)? else { break };
+            if seen & bit(field) != 0 && field != Field::Other {
                 return None;
             }
-            seen |= bit;
-            self.skip_whitespace();
+            seen |= bit(field);
             self.field(field, &mut record)?;
-            if !self.skip_separator(b'}')? {
-                return record.complete();
-            }
         }
+        (seen & REQUIRED == REQUIRED).then(|| records.push(record))
     }
 
-    /// Reads the key at an index of a record.
-    fn key(&mut self, index: usize) -> Option<Field> {
+    /// Reads the key at an index of a record, with everything between the values before and after it. Returns `None` in the
+    /// end of the record.
+    fn key(&mut self, index: usize) -> Option<Option<Field>> {
         if let Some((key, field)) = self.keys.get(index)
-            && starts_with(self.rest(), key)
+            && self.rest().get(..key.len()).is_some_and(|text| equal(text, key))
         {
             self.position += key.len();
-            return Some(*field);
+            return Some(Some(*field));
         }
         let start = self.position;
+        if index > 0 && !self.skip_separator(b'}')? {
+            return Some(None);
+        }
+        self.skip_whitespace();
         let name = self.plain_string()?;
         self.skip(b':')?;
+        self.skip_whitespace();
         let (key, field) = (self.text.as_bytes().get(start..self.position)?, Field::named(name));
         self.keys.truncate(index);
         self.keys.push((key, field));
-        // `serde_json` rejects it.
-        (!name.is_empty()).then_some(field)
+        // `serde_json` rejects an empty one.
+        (!name.is_empty()).then_some(Some(field))
     }
 
     /// Reads the value of a field into a record.
-    fn field(&mut self, field: Field, record: &mut PartialRecord<'a>) -> Option<()> {
+    fn field(&mut self, field: Field, record: &mut NumberRecord<'a>) -> Option<()> {
         match field {
-            Field::E164 => record.e164 = Some(self.string()?),
-            Field::Country => record.country = Some(self.string()?),
-            Field::Kind => record.kind = Some(self.string()?),
-            Field::Status => record.status = Some(self.string()?),
-            Field::Currency => record.currency = Some(self.string()?),
-            Field::MonthlyFee => record.monthly_fee = Some(self.raw_value()?),
-            Field::SetupFee => record.setup_fee = Some(self.raw_value()?),
+            Field::E164 => record.e164 = self.string()?,
+            Field::Country => record.country = self.string()?,
+            Field::Kind => record.kind = self.string()?,
+            Field::Status => record.status = self.string()?,
+            Field::Currency => record.currency = self.string()?,
+            Field::MonthlyFee => record.monthly_fee = self.raw_value()?,
+            Field::SetupFee => record.setup_fee = self.raw_value()?,
             Field::Capabilities => record.capabilities = Some(self.raw_value()?).filter(|json| *json != "null"),
             Field::Region => record.region = self.optional_text()?,
             Field::TrunkId => record.trunk_id = self.optional_text()?,
@@ -358,12 +350,4 @@ fn plain_length(text: &[u8]) -> usize {
     }
     let is_plain = |byte: &&u8| !matches!(byte, 0..0x20 | b'"' | b'\\');
     text.len() - rest.len() + rest.iter().take_while(is_plain).count()
-}
-
-/// Returns whether a text starts with a prefix. Unlike `memcmp` of musl, it compares more than one byte at a time.
-fn starts_with(text: &[u8], prefix: &[u8]) -> bool {
-    let Some(text) = text.get(..prefix.len()) else { return false };
-    let ((text_words, text_rest), (prefix_words, prefix_rest)) = (text.as_chunks::<8>(), prefix.as_chunks::<8>());
-    text_words.iter().zip(prefix_words).all(|(a, b)| u64::from_ne_bytes(*a) == u64::from_ne_bytes(*b))
-        && text_rest.iter().zip(prefix_rest).all(|(a, b)| a == b)
 }
