@@ -1,8 +1,10 @@
 //! The thread on which accounts are polled.
 
 use std::io;
+use std::thread;
 
-use tokio::runtime::{Handle, Runtime};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
 
 /// A runtime with one thread, for the pollers of all accounts.
 ///
@@ -10,9 +12,9 @@ use tokio::runtime::{Handle, Runtime};
 /// Dropping it stops all pollers without waiting for them.
 #[derive(Debug)]
 pub struct PollingThread {
-    /// Always there until this is dropped.
-    runtime: Option<Runtime>,
     handle: Handle,
+    /// The thread ends when this is dropped.
+    _stop: oneshot::Sender<()>,
 }
 
 impl PollingThread {
@@ -21,24 +23,21 @@ impl PollingThread {
     /// # Errors
     /// If the operating system cannot start it.
     pub fn start() -> io::Result<Self> {
-        let mut builder = tokio::runtime::Builder::new_multi_thread();
-        let runtime = builder.worker_threads(1).thread_name("polling").enable_all().build()?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
-        Ok(Self { runtime: Some(runtime), handle })
+        let (stop, stopped) = oneshot::channel();
+        thread::Builder::new().name("polling".to_owned()).spawn(move || {
+            // An error means that the sender has been dropped.
+            _ = runtime.block_on(stopped);
+            // Polls publish nothing before their end, so there is nothing to wait for.
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { handle, _stop: stop })
     }
 
     /// Returns a handle that spawns tasks on the thread.
     #[must_use]
     pub fn handle(&self) -> &Handle {
         &self.handle
-    }
-}
-
-impl Drop for PollingThread {
-    fn drop(&mut self) {
-        // Polls publish nothing before their end, so there is nothing to wait for.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
     }
 }

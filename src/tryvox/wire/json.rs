@@ -49,3 +49,23 @@ pub(super) fn text(json: &RawValue) -> Option<Cow<'_, str>> {
 
     serde_json::from_str(json.get()).ok().map(|Text(text)| text)
 }
+
+/// Returns how many bytes precede the first quote, backslash or control character, which end a string or need decoding.
+pub(super) fn plain_length(text: &[u8]) -> usize {
+    /// The lowest bit of each byte.
+    const LOWEST: u64 = u64::MAX / 0xff;
+
+    let (words, rest) = text.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // The highest bit of the first byte that is less than `limit` becomes 1.
+        let less = |word: u64, limit: u64| word.wrapping_sub(LOWEST * limit) & !word;
+        let equal = |byte: u8| less(word ^ (LOWEST * u64::from(byte)), 1);
+        let found = (less(word, 0x20) | equal(b'"') | equal(b'\\')) & (LOWEST << 7);
+        if found != 0 {
+            return index * 8 + found.trailing_zeros() as usize / 8;
+        }
+    }
+    let is_plain = |byte: &&u8| !matches!(byte, 0..0x20 | b'"' | b'\\');
+    text.len() - rest.len() + rest.iter().take_while(is_plain).count()
+}

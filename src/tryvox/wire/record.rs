@@ -61,6 +61,27 @@ pub struct NumberRecord<'a> {
     pub unreadable: FieldSet,
 }
 
+impl NumberRecord<'_> {
+    /// A record none of whose fields have been read.
+    pub(super) const UNREAD: Self = Self {
+        _object: ObjectOnly,
+        e164: Cow::Borrowed(""),
+        country: Cow::Borrowed(""),
+        kind: Cow::Borrowed(""),
+        status: Cow::Borrowed(""),
+        currency: Cow::Borrowed(""),
+        monthly_fee: "",
+        setup_fee: "",
+        capabilities: None,
+        region: None,
+        trunk_id: None,
+        application_id: None,
+        created_at: None,
+        updated_at: None,
+        unreadable: FieldSet::EMPTY,
+    };
+}
+
 /// Deserializes any value as it is written.
 fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'de str, D::Error> {
     <&RawValue>::deserialize(deserializer).map(RawValue::get)
@@ -85,6 +106,12 @@ pub(super) fn within_limit(text: Cow<'_, str>) -> Result<Option<Cow<'_, str>>, U
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
+/// Parses an RFC 3339 timestamp.
+#[expect(clippy::needless_pass_by_value, reason = "it is used where the text of a record is kept")]
+pub(super) fn known_timestamp(text: Cow<'_, str>) -> Result<Option<SystemTime>, Undocumented> {
+    timestamp::parse(&text).map(Some).ok_or(Undocumented)
+}
+
 /// Deserializes a string of at most 256 bytes or `null`. An empty string becomes `None`.
 ///
 /// # Errors
@@ -98,8 +125,7 @@ pub fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
 /// # Errors
 /// If the value is anything else.
 pub fn optional_timestamp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>, D::Error> {
-    deserializer
-        .deserialize_any(StringVisitor(|text: Cow<'de, str>| timestamp::parse(&text).map(Some).ok_or(Undocumented)))
+    deserializer.deserialize_any(StringVisitor(known_timestamp))
 }
 
 /// Reads a string with a function, and `null` as `None`.

@@ -2,6 +2,11 @@
 
 use super::*;
 
+use std::fmt::Debug;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+
 const RECORD: &str = r#"{"e164":"+14155550123","country":"US","type":"local","region":"CA","status":"active",
     "capabilities":["voice","sms","mms"],"monthly_fee":1.15,"setup_fee":0.0,"currency":"USD",
     "trunk_id":"trk_9f2c","application_id":null,"created_at":"2025-03-11T09:24:00Z","updated_at":"2025-11-02T17:40:12Z"}"#;
@@ -47,6 +52,104 @@ fn documented_pages_need_no_second_pass() {
     ];
     for body in variants {
         assert!(ListingPage::parse_documented(&PageText::new(body.as_bytes())).is_some(), "{body}");
+    }
+}
+
+/// Values of the fields of a record, and of others, as the API may write them.
+const VALUES: [(&str, &[&str]); 15] = [
+    ("e164", &[r#""+14155550123""#, r#""+1""#, r#""""#, r#""\u002b1""#, "null", "7"]),
+    ("country", &[r#""US""#, r#""GB""#, "null"]),
+    ("type", &[r#""local""#, r#""toll_free""#, r#""a \"b\"""#, r#""\ud800""#]),
+    ("status", &[r#""active""#, r#""suspended""#, r#""sus\npended""#, "true"]),
+    ("currency", &[r#""USD""#, r#""€""#, "[]"]),
+    ("monthly_fee", &["1.15", "0", "-0.5e+3", "1E9", r#""1.15""#, "null", "01", "1.", "-", ".5", "1e", "[1, {}]"]),
+    ("setup_fee", &["0.0", "100", "{}", r#"{"a": [1]}"#, "0x1", "+1"]),
+    ("capabilities", &[r#"["voice","sms"]"#, "[]", r#"[ "voice" , "\u0061" ]"#, "null", "nul", r#"["a",]"#, "[1]"]),
+    ("region", &[r#""CA""#, r#""São Paulo""#, r#""Qu\u00e9bec""#, "null", r#""""#, "7"]),
+    ("trunk_id", &[r#""trk_9f2c""#, "null", "nulll", "false"]),
+    ("application_id", &["null", r#""app_1""#, "{}"]),
+    (
+        "created_at",
+        &[r#""2025-03-11T09:24:00Z""#, r#""2025-03-11T09:24:00.5+02:00""#, "null", r#""2025-02-29T00:00:00Z""#],
+    ),
+    ("updated_at", &[r#""2025-11-02T17:40:12Z""#, r#""2025-11-02 17:40:12Z""#, "1762105212"]),
+    ("note", &[r#"{"a":[1,2,{"b":null}]}"#, r#""\\""#, "-12.5e-3", "[[[]]]", "[", "tru"]),
+    ("", &["1"]),
+];
+
+/// Returns one of the items: the first one, which is as documented, but for one time in so many.
+fn mostly_first<T: Clone + Debug + 'static>(items: &[T], others_in: u32) -> impl Strategy<Value = T> + use<T> {
+    let items = items.to_vec();
+    (0..others_in, any::<Index>()).prop_map(move |(draw, index)| match draw {
+        0 => index.get(&items).clone(),
+        _ => items[0].clone(),
+    })
+}
+
+/// A record with some fields in some order, and with some whitespace.
+fn any_record() -> impl Strategy<Value = String> {
+    let fields: Vec<_> = VALUES
+        .iter()
+        .map(|(name, values)| {
+            let space = || mostly_first(&["", " ", "\n\t", "\u{a0}"], 20);
+            let name = mostly_first(&[(*name).to_owned(), name.to_uppercase(), name.replace('a', r"\u0061")], 100);
+            (name, mostly_first(values, 6), space(), space())
+                .prop_map(|(name, value, before, after)| format!("{before}\"{name}\"{after}:{before}{value}{after}"))
+        })
+        .collect();
+    let orders = [
+        (0..13).collect::<Vec<_>>(),
+        (0..14).rev().collect(),
+        (0..15).collect(),
+        (0..13).chain([3]).collect(),
+        (1..13).collect(),
+    ];
+    let order = mostly_first(&orders, 4);
+    (fields, order).prop_map(|(fields, order)| {
+        format!("{{{}}}", order.iter().map(|index| &*fields[*index]).collect::<Vec<_>>().join(","))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 5000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn faster_reader_returns_what_serde_json_returns(
+        records in prop::collection::vec(any_record(), 0..4),
+        extra in mostly_first(&["", r#""next":null,"#, r#""data":[],"#, r#""":1,"#, ","], 4),
+        end in mostly_first(&["}", " }\n", "", "}}", ",}"], 8),
+        change in prop::option::of((any::<Index>(), any::<u8>())),
+    ) {
+        let body = format!(r#"{{{extra}"data":[{}],"pagination":{PAGINATION}{end}"#, records.join(","));
+        let mut bytes = body.into_bytes();
+        if let Some((position, byte)) = change {
+            let position = position.index(bytes.len());
+            bytes[position] = byte;
+        }
+        if let Ok(body) = std::str::from_utf8(&bytes) {
+            let strict: Option<StrictBody<'_>> = serde_json::from_str(body).ok();
+            if let Some((records, pagination)) = documented::read(body) {
+                let strict = strict.unwrap_or_else(|| panic!("serde_json rejects {body}"));
+                prop_assert_eq!((records, pagination), (strict.data.records, strict.pagination));
+            }
+        }
+    }
+}
+
+#[test]
+fn faster_reader_reads_each_form_of_a_documented_page() {
+    let spaced = RECORD.replace(':', " : ").replace("T09 : 24 : 00", "T09:24:00").replace("T17 : 40 : 12", "T17:40:12");
+    let reversed = RECORD.trim_matches(['{', '}']).replace(r#"["voice","sms","mms"]"#, "[]");
+    let reversed = format!("{{{}}}", reversed.split(',').rev().collect::<Vec<_>>().join(","));
+    for record in
+        [RECORD, &spaced, &reversed, &RECORD.replace("CA", r"Qu\u00e9bec"), &RECORD.replacen('{', r#"{"x":{},"#, 1)]
+    {
+        // Records of different orders on one page.
+        for records in [vec![record], vec![record, RECORD, record, record], vec![RECORD, record, RECORD]] {
+            for body in [page(&records), page(&records).replace("],\"pagination", "]\n,\"meta\":{},\"pagination")] {
+                assert!(documented::read(&body).is_some_and(|(read, _)| read.len() == records.len()), "{body}");
+            }
+        }
     }
 }
 
