@@ -383,16 +383,18 @@ async fn health_check_without_flags_fails_if_the_exporter_does_not_respond() {
 /// As in a pod whose containers share their processes: each container has a mount namespace of its own.
 #[tokio::test]
 async fn health_check_without_flags_asks_the_first_exporter_with_its_own_file_system() {
-    let start = r#"unshare --mount "$@" & read _ < "$0"; "$@" & read _ < "$0"; "$@" & wait"#;
+    let start = r#"unshare --mount "$@" & read _ < "$0/2"; "$@" & read _ < "$0/3"; "$@" & wait"#;
     let folder = tempfile::tempdir().unwrap();
-    let fifo = folder.path().join("next").display().to_string();
-    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    let wrapper = [&AS_CONTAINER[..], &["sh", "-c", start, &fifo]].concat();
+    // One each, because a reader that opens a pipe while the writer of the line before has it open reads its end.
+    let next = [2, 3].map(|started| folder.path().join(started.to_string()));
+    assert!(std::process::Command::new("mkfifo").args(&next).status().unwrap().success());
+    let folder = folder.path().display().to_string();
+    let wrapper = [&AS_CONTAINER[..], &["sh", "-c", start, &folder]].concat();
     let arguments = ["demo", "--numbers=1", "--web.listen-address=127.0.0.1:0"];
     let mut server = ServerProcess::spawn(wrapped_command(&wrapper, &arguments)).await;
     // One after the other, so that their ids are in this order.
-    for started in 2..=3 {
-        tokio::fs::write(&fifo, "\n").await.unwrap();
+    for (started, pipe) in (2..).zip(&next) {
+        tokio::fs::write(pipe, "\n").await.unwrap();
         server.wait_for_log("listening", started).await;
     }
     let [foreign, first, second] = children(first_process(&server)).try_into().unwrap();
