@@ -1,4 +1,4 @@
-# The final image contains a static binary and the CA certificates: no shell, no libraries, no package manager.
+# The final image contains a static binary, its licenses and the CA certificates: no shell, no libraries, no package manager.
 FROM docker.io/library/rust:1.95-bookworm AS build
 # hadolint ignore=DL3008
 RUN apt-get update \
@@ -41,6 +41,7 @@ LABEL org.opencontainers.image.title="tryvox-exporter" \
       org.opencontainers.image.revision="$REVISION"
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /tryvox-exporter /usr/bin/tryvox-exporter
+COPY LICENSE deploy/licenses/THIRD-PARTY.txt /usr/share/doc/tryvox-exporter/
 # For a state file: a new volume that is mounted here belongs to the user of the image.
 COPY --from=build --chown=65532:65532 /state /var/lib/tryvox-exporter
 USER 65532:65532

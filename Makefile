@@ -1,6 +1,6 @@
 # Development and release tasks. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo build test package image machine audit dashboards chart screenshots bench soak fuzz
+.PHONY: help setup demo build test package image machine audit licenses dashboards chart screenshots bench soak fuzz
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ machine: setup ## create the Debian system for the installation tests in target/
 
 audit: setup ## check the dependencies' licenses, sources and security advisories; needs github.com
 	target/tools/bin/cargo-deny check
+
+licenses: ## write the licenses of the linked crates and libraries to deploy/licenses/THIRD-PARTY.txt
+	text=$$(python3 deploy/licenses/generate.py) && printf '%s\n' "$$text" >deploy/licenses/THIRD-PARTY.txt
 
 dashboards: setup ## generate dashboards/ from tools/dashboards
 	npm run --prefix tools/dashboards --silent bundle

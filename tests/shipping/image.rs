@@ -6,6 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::command::{output_text, run, wait_for};
+use crate::licenses::assert_has_third_party_licenses;
 use crate::machine::{ACCOUNT, IMAGE, Machine};
 use crate::repository::{read, revision, root};
 
@@ -22,7 +23,7 @@ fn dockerfile_and_chart_have_the_version_of_the_crate() {
 }
 
 #[test]
-fn image_is_labelled_and_contains_only_the_binary_and_the_ca_certificates() {
+fn image_is_labelled_and_contains_only_the_binary_its_licenses_and_the_ca_certificates() {
     let machine = Machine::boot_with_image();
     let inspected = machine.run(&format!("podman image inspect {IMAGE}:latest"));
     let image = &serde_json::from_str::<Value>(&inspected).unwrap()[0];
@@ -56,7 +57,10 @@ fn image_is_labelled_and_contains_only_the_binary_and_the_ca_certificates() {
     let added = ["dev/", "proc/", "run/", "sys/", "etc/hosts", "etc/hostname", "etc/mtab", "etc/resolv.conf"];
     let is_of_image = |path: &&str| !path.ends_with('/') && !added.iter().any(|prefix| path.starts_with(prefix));
     let files: Vec<_> = listed.lines().filter(is_of_image).collect();
-    assert_eq!(files, ["etc/ssl/certs/ca-certificates.crt", "usr/bin/tryvox-exporter"]);
+    let licenses = ["LICENSE", "THIRD-PARTY.txt"].map(|name| format!("usr/share/doc/tryvox-exporter/{name}"));
+    let [license, third_party] = &licenses;
+    assert_eq!(files, ["etc/ssl/certs/ca-certificates.crt", "usr/bin/tryvox-exporter", license, third_party]);
+    assert_has_third_party_licenses(&machine, &format!("<(tar --extract --to-stdout --file=exported.tar {third_party})"));
     // The folder for the state file belongs to the user of the image.
     let folder = machine.run("tar --list --verbose --numeric-owner --file=exported.tar var/lib/tryvox-exporter");
     assert!(folder.starts_with("drwxr-xr-x 65532/65532 "), "{folder}");

@@ -10,6 +10,7 @@ mod helm;
 mod image;
 mod install;
 mod kubernetes;
+mod licenses;
 mod machine;
 mod manifests;
 mod package;

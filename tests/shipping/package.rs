@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use crate::command::{output_text, run, wait_for};
+use crate::licenses::assert_has_third_party_licenses;
 use crate::machine::{API_KEY, Machine};
 use crate::repository::root;
 
@@ -39,6 +40,8 @@ fn package_is_installed_upgraded_removed_and_purged() {
     assert_eq!(state, ["inactive", "success"]);
     assert_eq!(machine.run("stat -c '%U %a' /etc/tryvox-exporter/keys").trim(), "root 700");
     assert!(machine.run("getent passwd tryvox-exporter").contains("/nologin"));
+    assert_has_third_party_licenses(&machine, "/usr/share/doc/tryvox-exporter/THIRD-PARTY.txt");
+    machine.run("dpkg --verify tryvox-exporter && test -s /var/lib/dpkg/info/tryvox-exporter.md5sums");
     write_api_key(&machine);
     machine.run("systemctl start tryvox-exporter");
     machine.wait_for_listing("production");

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::command::wait_for;
+use crate::licenses::assert_has_third_party_licenses;
 use crate::machine::{API_KEY, Machine};
 use crate::package::{service_property, write_api_key};
 
@@ -27,7 +28,7 @@ pub(crate) fn provide_base_system(machine: &Machine) {
 /// Returns the files of a package by its listing, without those whose place differs between distributions.
 fn files(listing: &str) -> BTreeSet<&str> {
     let is_compared =
-        |path: &&str| !["zsh", "/licenses/", "/copyright", "/changelog"].iter().any(|part| path.contains(part));
+        |path: &&str| !["zsh", "/licenses/", "/copyright", "/THIRD-PARTY.txt"].iter().any(|part| path.contains(part));
     listing.lines().filter(|path| path.starts_with('/') && !path.ends_with('/')).filter(is_compared).collect()
 }
 
@@ -63,6 +64,10 @@ fn package_is_installed_upgraded_and_removed() {
         concat!("tryvox-exporter-", env!("CARGO_PKG_VERSION"), "-1.x86_64").replace("x86_64", std::env::consts::ARCH)
     );
     assert!(machine.run("getent passwd tryvox-exporter").contains("/nologin"));
+    // Licenses are installed even if documentation is excluded.
+    let third_party = "/usr/share/licenses/tryvox-exporter/THIRD-PARTY.txt";
+    assert!(machine.run("rpm --query --licensefiles tryvox-exporter").contains(third_party));
+    assert_has_third_party_licenses(&machine, third_party);
     assert_eq!(machine.run("stat -c '%U %a' /etc/tryvox-exporter/keys").trim(), "root 700");
     write_api_key(&machine);
     machine.run("systemctl enable --now tryvox-exporter 2>&1");
