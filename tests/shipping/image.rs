@@ -23,6 +23,20 @@ fn dockerfile_and_chart_have_the_version_of_the_crate() {
 }
 
 #[test]
+fn changelog_has_a_dated_section_and_a_link_for_the_version_of_the_crate() {
+    let text = read("CHANGELOG.md");
+    let sections: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    assert_eq!(sections[0], "[Unreleased]");
+    let version = concat!("[", env!("CARGO_PKG_VERSION"), "]");
+    let date = sections[1].strip_prefix(version).and_then(|rest| rest.strip_prefix(" - ")).unwrap();
+    run(Command::new("date").args(["--date", date]));
+    for section in &sections {
+        let name = section.split(' ').next().unwrap();
+        assert!(text.contains(&format!("\n{name}: {}/", env!("CARGO_PKG_REPOSITORY"))), "{name} has no link");
+    }
+}
+
+#[test]
 fn image_is_labelled_and_contains_only_the_binary_its_licenses_and_the_ca_certificates() {
     let machine = Machine::boot_with_image();
     let inspected = machine.run(&format!("podman image inspect {IMAGE}:latest"));
