@@ -74,7 +74,10 @@ fn image_is_labelled_and_contains_only_the_binary_its_licenses_and_the_ca_certif
     let licenses = ["LICENSE", "THIRD-PARTY.txt"].map(|name| format!("usr/share/doc/tryvox-exporter/{name}"));
     let [license, third_party] = &licenses;
     assert_eq!(files, ["etc/ssl/certs/ca-certificates.crt", "usr/bin/tryvox-exporter", license, third_party]);
-    assert_has_third_party_licenses(&machine, &format!("<(tar --extract --to-stdout --file=exported.tar {third_party})"));
+    assert_has_third_party_licenses(
+        &machine,
+        &format!("<(tar --extract --to-stdout --file=exported.tar {third_party})"),
+    );
     // The folder for the state file belongs to the user of the image.
     let folder = machine.run("tar --list --verbose --numeric-owner --file=exported.tar var/lib/tryvox-exporter");
     assert!(folder.starts_with("drwxr-xr-x 65532/65532 "), "{folder}");

@@ -36,7 +36,8 @@ fn third_party_licenses_are_those_of_the_linked_crates() {
     }
     assert!(linked.len() > 100, "{linked:?}");
     assert_eq!(listed, linked);
-    for part in ["Rich Felker", "Rust standard library is", "Jason Evans", "ring", "Meta Platforms", "May you do good"] {
+    for part in ["Rich Felker", "Rust standard library is", "Jason Evans", "ring", "Meta Platforms", "May you do good"]
+    {
         assert!(text.contains(part), "{part}");
     }
 }
