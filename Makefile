@@ -1,6 +1,7 @@
 # Development and release tasks. `make help` lists them.
 .DEFAULT_GOAL := help
 .PHONY: help setup demo build test package image machine audit licenses dashboards chart screenshots bench soak fuzz
+.PHONY: checks packages system
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,17 +16,29 @@ build: ## build the release binary
 demo: build ## run the exporter against the embedded simulator and print the URLs to open
 	@exec target/release/tryvox-exporter demo
 
-test: setup ## run all checks and tests
+# The steps before the tests run at the same time, because some of them wait for the network, a disk or one core. The output of
+# a command is printed when it ends. All tests but those of the installation wait for other programs much of the time.
+test: ## run all checks and tests
+	@scripts/setup compile
+	@$(MAKE) --no-print-directory --jobs --output-sync=line checks packages system
+	cargo test --locked --lib --tests -- --test-threads=4
+
+checks:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- --deny warnings
-	npm run --prefix tools/dashboards --silent lint
 	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps --quiet
 	cargo test --locked --quiet --doc
+	cargo test --locked --quiet --benches
+	cargo test --locked --quiet --lib --tests --no-run
+
+packages:
 	scripts/package
 	QUICK=1 scripts/image
+
+system:
 	scripts/machine
-	cargo test --locked --quiet --benches
-	cargo test --locked --lib --tests
+	scripts/setup test
+	npm run --prefix tools/dashboards --silent lint
 
 package: ## build the release archive, the Debian and the RPM package for this architecture in dist/
 	@scripts/setup package
