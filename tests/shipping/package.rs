@@ -126,9 +126,9 @@ fn socket_activation_starts_the_service_on_the_first_request() {
     assert_eq!(service_property(&machine, "ActiveState"), "active");
 }
 
-/// `cargo package` would check this itself, but only after downloading the dependencies again.
+/// `cargo publish` would build the crate itself, but with all its dependencies.
 #[test]
-fn published_crate_contains_all_that_its_build_needs() {
+fn crate_can_be_published_and_contains_all_that_its_build_needs() {
     let cargo = || Command::new(env!("CARGO"));
     let listed = run(cargo().current_dir(root()).args(["package", "--list", "--allow-dirty"]));
     for file in ["Cargo.lock", "LICENSE", "README.md", "CHANGELOG.md", "build.rs", "src/main.rs", "src/lib.rs"] {
@@ -136,7 +136,9 @@ fn published_crate_contains_all_that_its_build_needs() {
     }
     let is_unwanted = |line: &&str| ["tests/", "docs/", "deploy/", "."].iter().any(|prefix| line.starts_with(prefix));
     assert_eq!(listed.lines().find(is_unwanted), Some(".cargo_vcs_info.json"), "{listed}");
-    run(cargo().current_dir(root()).args(["package", "--quiet", "--locked", "--allow-dirty", "--no-verify"]));
+    let options = ["--quiet", "--locked", "--allow-dirty", "--no-verify"];
+    run(cargo().current_dir(root()).args(["publish", "--dry-run"]).args(options));
+    run(cargo().current_dir(root()).arg("package").args(options));
     let folder = tempfile::tempdir().unwrap();
     let name = concat!("tryvox-exporter-", env!("CARGO_PKG_VERSION"));
     let archive = root().join("target/package").join(format!("{name}.crate"));
