@@ -17,11 +17,11 @@ demo: build ## run the exporter against the embedded simulator and print the URL
 	@exec target/release/tryvox-exporter demo
 
 # The steps before the tests run at the same time, because some of them wait for the network, a disk or one core. The output of
-# a command is printed when it ends. All tests but those of the installation wait for other programs much of the time.
+# a command is printed when it ends. Three tests run on two cores, because most of them wait for other programs much of the time.
 test: ## run all checks and tests
 	@scripts/setup compile
 	@$(MAKE) --no-print-directory --jobs --output-sync=line checks packages system
-	cargo test --locked --lib --tests -- --test-threads=4
+	cargo test --locked --lib --tests -- --test-threads=3
 
 checks:
 	cargo fmt --check
