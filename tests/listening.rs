@@ -385,7 +385,8 @@ async fn health_check_without_flags_fails_if_the_exporter_does_not_respond() {
 async fn health_check_without_flags_asks_the_first_exporter_with_its_own_file_system() {
     let start = r#"unshare --mount "$@" & read _ < "$0/2"; "$@" & read _ < "$0/3"; "$@" & wait"#;
     let folder = tempfile::tempdir().unwrap();
-    // One each, because a reader that opens a pipe while the writer of the line before has it open reads its end.
+    // One pipe per process: of a shared one, the second reader could open it before the first writer has closed it, and read
+    // only its end.
     let next = [2, 3].map(|started| folder.path().join(started.to_string()));
     assert!(std::process::Command::new("mkfifo").args(&next).status().unwrap().success());
     let folder = folder.path().display().to_string();

@@ -1,11 +1,12 @@
-//! What a poll costs at least: a program that reads the pages one after the other with reqwest, decodes six fields with
-//! `serde_json` and counts, and nothing else. It is this benchmark in a process of its own.
+//! The lower bound for the cost of a poll: a program that reads the pages one after the other with reqwest, decodes six fields
+//! with `serde_json` and counts, and does nothing else. It is this benchmark in a process of its own.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::BufRead;
 use std::path::Path;
 
+use foldhash::fast::RandomState;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use serde::Deserialize;
 use tryvox_exporter::simulator::DEFAULT_KEY;
@@ -14,8 +15,8 @@ use crate::measure::{Workload, median, poll_cost};
 use crate::process::{CountingProcess, ServerProcess, build_go};
 use crate::table::Row;
 
-/// The argument of the process that lists; the URL of the API follows.
-pub(crate) const FLOOR: &str = "floor-of";
+/// The command-line argument that selects this program, followed by the URL of the API.
+pub(crate) const LIST_FLOOR: &str = "list-floor";
 
 #[derive(Deserialize)]
 struct Page<'a> {
@@ -56,14 +57,14 @@ pub(crate) fn run(url: &str) {
 }
 
 async fn count(http: &reqwest::Client, url: &str, authorization: &HeaderValue) -> u64 {
-    let (mut groups, mut key) = (HashMap::<String, (u64, f64)>::new(), String::new());
+    let (mut groups, mut key) = (HashMap::<String, (u64, f64), RandomState>::default(), String::new());
     let (mut page, mut pages) = (0, 1);
     while page < pages {
         page += 1;
         let url = format!("{url}/v1/account/acc_demo/numbers?page={page}&per_page=100");
         let request = http.get(url).header(AUTHORIZATION, authorization);
         let body = request.send().await.unwrap().error_for_status().unwrap().bytes().await.unwrap();
-        let Page { data, pagination } = serde_json::from_slice(&body).unwrap();
+        let Page { data, pagination } = serde_json::from_str(std::str::from_utf8(&body).unwrap()).unwrap();
         pages = pagination.total_pages;
         for Number { e164, country, kind, status, currency, monthly_fee } in &data {
             assert!(e164.starts_with('+'));
@@ -72,10 +73,10 @@ async fn count(http: &reqwest::Client, url: &str, authorization: &HeaderValue) -
                 key.push_str(text);
                 key.push(' ');
             }
-            if !groups.contains_key(&key) {
-                groups.insert(key.clone(), (0, 0.0));
-            }
-            let (numbers, fees) = groups.get_mut(&key).unwrap();
+            let (numbers, fees) = match groups.get_mut(&key) {
+                Some(group) => group,
+                None => groups.entry(key.clone()).or_default(),
+            };
             *numbers += 1;
             *fees += monthly_fee;
         }
@@ -90,16 +91,18 @@ pub(crate) fn measure_floor(_: &Path, workload: &Workload) -> Vec<Row> {
     let api = ServerProcess::simulator(&[&format!("--numbers={numbers}")]);
     let url = format!("http://{}", api.address);
     let minimal = build_go("minimal");
+    // The clock of a process has a resolution of 10 ms.
+    let listings = 3.0 * workload.polls;
     let (mut exporter_costs, mut floor_costs, mut minimal_costs) = (Vec::new(), Vec::new(), Vec::new());
     // They take turns, so that other load on the machine affects all alike.
     for _ in 0..workload.rounds {
         let exporter = ServerProcess::exporter(&api, &["--poll.interval=1s"]);
-        exporter_costs.push(poll_cost(&exporter, workload.polls).cpu_seconds);
+        exporter_costs.push(poll_cost(&exporter, listings).cpu_seconds);
         drop(exporter);
-        let mut floor = CountingProcess::start(std::env::current_exe().unwrap(), &[FLOOR, &url]);
-        floor_costs.push(floor.cpu_seconds_of_listing(numbers, workload.polls));
+        let mut floor = CountingProcess::start(std::env::current_exe().unwrap(), &[LIST_FLOOR, &url]);
+        floor_costs.push(floor.cpu_seconds_of_listing(numbers, listings));
         let mut minimal = CountingProcess::start(&minimal, &["-url", &url]);
-        minimal_costs.push(minimal.cpu_seconds_of_listing(numbers, workload.polls));
+        minimal_costs.push(minimal.cpu_seconds_of_listing(numbers, listings));
     }
     let [exporter, floor, minimal] = [exporter_costs, floor_costs, minimal_costs].map(median);
     let measurement = format!("poll of {numbers} numbers, default collectors: CPU time");

@@ -51,7 +51,7 @@ fn main() {
     // Fails only if a provider is already installed.
     _ = rustls::crypto::ring::default_provider().install_default();
     if let [command, url] = &std::env::args().skip(1).collect::<Vec<_>>()[..]
-        && command == floor::FLOOR
+        && command == floor::LIST_FLOOR
     {
         return floor::run(url);
     }

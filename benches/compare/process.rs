@@ -48,7 +48,7 @@ impl Drop for ServerProcess {
     }
 }
 
-/// A process that lists the account whenever it is told to, and is killed on drop.
+/// A process that lists the account once for each line on its standard input, and is killed on drop.
 pub(crate) struct CountingProcess {
     child: Child,
     stdin: ChildStdin,
@@ -86,7 +86,7 @@ impl CountingProcess {
     fn list(&mut self, numbers: usize) {
         writeln!(self.stdin).unwrap();
         let mut line = String::new();
-        self.stdout.read_line(&mut line).unwrap();
+        assert_ne!(self.stdout.read_line(&mut line).unwrap(), 0, "the process exited");
         assert_eq!(line.trim().parse(), Ok(numbers), "{line}");
     }
 }
@@ -170,7 +170,8 @@ impl ServerProcess {
                 return metrics;
             }
             assert!(start.elapsed() < Duration::from_mins(5), "fewer than {count} polls succeeded:\n{metrics}");
-            std::thread::sleep(Duration::from_millis(50));
+            // Rarely, because scrapes take CPU time, too.
+            std::thread::sleep(Duration::from_millis(250));
         }
     }
 }

@@ -74,13 +74,13 @@ func main() {
 	go func() { log.Fatal(http.Serve(listener, nil)) }()
 
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		counts, sums := map[numbersGroup]float64{}, map[feesGroup]float64{}
+		counts, sums, total := map[numbersGroup]float64{}, map[feesGroup]float64{}, 0
 		for n, pages := 1, 1; n <= pages; n++ {
 			p, err := get(fmt.Sprintf("%s/v1/account/acc_demo/numbers?page=%d&per_page=100", *url, n))
 			if err != nil {
 				log.Fatal(err)
 			}
-			pages = p.Pagination.TotalPages
+			pages, total = p.Pagination.TotalPages, total+len(p.Data)
 			for _, number := range p.Data {
 				counts[numbersGroup{number.Country, number.Type, number.Status}]++
 				sums[feesGroup{number.Country, number.Type, number.Status, number.Currency}] += number.MonthlyFee
@@ -93,10 +93,6 @@ func main() {
 		fees.Reset()
 		for group, sum := range sums {
 			fees.WithLabelValues(group.country, group.kind, group.status, group.currency).Set(sum)
-		}
-		total := 0.0
-		for _, count := range counts {
-			total += count
 		}
 		fmt.Println(total)
 	}

@@ -72,7 +72,7 @@ struct OtherFields {
     unreadable: FieldSet,
 }
 
-/// A [`RawNumberClass`] that borrows nothing and is in one piece, because classes are compared for every record.
+/// A [`RawNumberClass`] that borrows nothing and is in one allocation, because classes are compared for every record.
 #[derive(Debug, PartialEq, Eq)]
 struct StoredNumberClass {
     lengths: [u16; TEXTS],
@@ -150,7 +150,7 @@ impl Equivalent<StoredNumberClass> for RawNumberClass<'_> {
 /// All classes of a listing.
 #[derive(Debug, Default)]
 pub(super) struct ClassTable {
-    /// What is needed for each record, and nothing else, so that it stays in the caches of the processor.
+    /// What is needed for each record, and nothing else, so that it stays in the CPU cache.
     requirements: IndexMap<StoredNumberClass, NumberRequirements, RandomState>,
     /// The classes at the same indexes.
     classes: Vec<NumberClass>,

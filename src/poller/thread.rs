@@ -1,7 +1,7 @@
 //! The thread on which accounts are polled.
 
-use std::io;
-use std::thread;
+use std::sync::mpsc;
+use std::{io, thread};
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
@@ -23,15 +23,24 @@ impl PollingThread {
     /// # Errors
     /// If the operating system cannot start it.
     pub fn start() -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
+        let (started, handle) = mpsc::channel();
+        // A runtime must not be dropped on a thread that runs tasks, so that of this thread never leaves it.
         thread::Builder::new().name("polling".to_owned()).spawn(move || {
+            let runtime = match Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    _ = started.send(Err(error));
+                    return;
+                }
+            };
+            _ = started.send(Ok(runtime.handle().clone()));
             // An error means that the sender has been dropped.
             _ = runtime.block_on(stopped);
             // Polls publish nothing before their end, so there is nothing to wait for.
             runtime.shutdown_background();
         })?;
+        let handle = handle.recv().unwrap_or_else(|error| Err(io::Error::other(error)))?;
         Ok(Self { handle, _stop: stop })
     }
 

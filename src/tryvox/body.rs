@@ -118,7 +118,7 @@ impl ResponseBody {
     /// # Errors
     /// If the body is truncated or too large.
     pub(super) async fn read(mut self, permit: &LargeBodyPermit, timer: &RequestTimer) -> Result<Bytes, Failure> {
-        // Nearly all bodies arrive in one chunk, which is not copied.
+        // A body that arrives in one chunk is not copied.
         let (mut first, mut body, mut length, mut memory) = (Bytes::new(), Vec::new(), 0, None);
         while let Some(chunk) = self.0.next().await.transpose()? {
             let is_first = length == 0;
@@ -164,5 +164,31 @@ impl ResponseBody {
             _ = timeout_at(deadline, &mut read).await;
         }
         body.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn body_is_the_same_in_however_many_chunks_it_arrives() {
+        let large = vec![7; LARGE_BODY_THRESHOLD + 1];
+        for chunks in [
+            vec![],
+            vec!["".as_bytes(), b""],
+            vec![b"one"],
+            vec![b"", b"one"],
+            vec![b"one", b""],
+            vec![b"one", b"two", b"", b"three"],
+            vec![&*large],
+            vec![b"one", &*large, b"two"],
+        ] {
+            let expected = chunks.concat();
+            let chunks: Vec<_> = chunks.into_iter().map(|chunk| std::io::Result::Ok(chunk.to_vec().into())).collect();
+            let body = ResponseBody::from_stream(stream::iter(chunks));
+            let timer = RequestTimer::start(Duration::from_secs(10));
+            assert!(body.read(&LargeBodyPermit::default(), &timer).await == Ok(expected.into()));
+        }
     }
 }

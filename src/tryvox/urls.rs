@@ -51,8 +51,8 @@ pub(super) fn listing_url(numbers_url: &Url, filter: &ListingFilter) -> Url {
 /// Returns the URL of one page of a listing; pages count from 1.
 pub(super) fn page_url(listing_url: &Url, page: u32, per_page: u8) -> Url {
     let mut url = listing_url.clone();
-    let filter = listing_url.query().map(|filter| format!("{filter}&")).unwrap_or_default();
-    url.set_query(Some(&format!("{filter}page={page}&per_page={per_page}")));
+    let query = listing_url.query().map(|query| format!("{query}&")).unwrap_or_default();
+    url.set_query(Some(&format!("{query}page={page}&per_page={per_page}")));
     url
 }
 

@@ -97,10 +97,4 @@ impl FieldSet {
     pub fn contains_any(self, fields: &[OptionalField]) -> bool {
         fields.iter().any(|field| self.contains(*field))
     }
-
-    /// Returns a number from 0 to 63 that identifies the set.
-    #[must_use]
-    pub fn bits(self) -> u8 {
-        self.0
-    }
 }

@@ -1,23 +1,23 @@
-//! Reads a page that is exactly as documented in less time than `serde_json`: the records of one API have their fields in one
-//! order, so each key is compared with the one at the same place of the record before.
+//! A faster reader for pages in exactly the documented form. The records of one API have their fields in one order, so the
+//! next key is known from the records before, and one comparison shows whether it is there.
 //!
-//! It returns what `serde_json` returns, or `None` for anything but the documented shape, which `serde_json` reads again.
+//! It returns what `serde_json` returns, or `None`; the caller then parses the body with `serde_json`.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde::de::value::{self, StrDeserializer};
 use serde_json::value::RawValue;
 
 use super::MAX_RECORDS;
 use super::json::plain_length;
 use super::pagination::Pagination;
-use super::record::{NumberRecord, Undocumented, known_timestamp, within_limit};
+use super::record::{Field, NumberRecord, Undocumented, known_timestamp, within_limit};
 use crate::short_text::equal;
 
 /// Reads a body. Returns `None` if it is not as documented, or has more records than are kept of a page.
 pub(super) fn read(body: &str) -> Option<(Vec<NumberRecord<'_>>, Pagination)> {
-    let mut reader = Reader { text: body, position: 0, keys: Vec::new() };
+    let mut reader =
+        Reader { text: body, position: 0, first_keys: KnownKeys::default(), other_keys: KnownKeys::default() };
     let (mut records, mut pagination) = (None, None);
     reader.object(|reader, key| {
         match key {
@@ -32,49 +32,40 @@ pub(super) fn read(body: &str) -> Option<(Vec<NumberRecord<'_>>, Pagination)> {
     (reader.position == body.len()).then_some((records?, pagination?))
 }
 
-/// A field of a record. Those up to the setup fee are in every record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Field {
-    E164,
-    Country,
-    #[serde(rename = "type")]
-    Kind,
-    Status,
-    Currency,
-    MonthlyFee,
-    SetupFee,
-    Capabilities,
-    Region,
-    TrunkId,
-    ApplicationId,
-    CreatedAt,
-    UpdatedAt,
-    /// A field that is ignored.
-    #[serde(other)]
-    Other,
-}
+/// The bytes before values of earlier records (separator, key and colon), in order, and the field that each key names.
+#[derive(Default)]
+struct KnownKeys<'a>(Vec<(&'a [u8], Field)>);
 
-impl Field {
-    /// The fields that are in every record, as bits.
-    const REQUIRED: u16 = (Self::SetupFee.bit() << 1) - 1;
+impl<'a> KnownKeys<'a> {
+    /// Maximum number of keys, so that a record of countless keys takes no memory.
+    const MAX: usize = 32;
 
-    const fn bit(self) -> u16 {
-        1 << self as u16
+    /// Returns the first key from `next` on with which a text starts, and moves `next` behind it.
+    fn find(&self, text: &[u8], next: &mut usize) -> Option<(&'a [u8], Field)> {
+        let is_start = |(key, _): &(&[u8], _)| text.get(..key.len()).is_some_and(|start| equal(start, key));
+        let candidates = self.0.get(*next..)?;
+        let found = candidates.iter().position(is_start)?;
+        *next += found + 1;
+        candidates.get(found).copied()
     }
 
-    fn named(name: &str) -> Option<Self> {
-        Self::deserialize(StrDeserializer::<value::Error>::new(name)).ok()
+    /// Adds a key at `next`, and moves `next` behind it.
+    fn insert(&mut self, next: &mut usize, key: &'a [u8], field: Field) {
+        if self.0.len() < Self::MAX {
+            self.0.insert(*next, (key, field));
+            *next += 1;
+        }
     }
 }
 
-/// Reads JSON from a text. Every method returns `None` if what it reads is not there; the position is of no use then.
+/// Reads JSON from a text. Every method returns `None` if what it reads is not there; the position is unspecified then.
 struct Reader<'a> {
     text: &'a str,
     /// An index into the text.
     position: usize,
-    /// What is between the values of the last record, in order, and which field it names.
-    keys: Vec<(&'a [u8], Field)>,
+    first_keys: KnownKeys<'a>,
+    /// Those of the keys that follow a value and a comma.
+    other_keys: KnownKeys<'a>,
 }
 
 impl<'a> Reader<'a> {
@@ -146,41 +137,47 @@ impl<'a> Reader<'a> {
         // It is filled in its place, because it is large.
         records.push(NumberRecord::UNREAD);
         let (record, mut seen) = (records.last_mut()?, 0);
-        for index in 0.. {
-            let start = self.position;
-            let field = match self.skip_known_key(index) {
-                Some(field) => field,
-                None if index > 0 && !self.skip_separator(b'}')? => break,
-                None => self.new_key(index, start)?,
-            };
+        let (start, mut next) = (self.position, 0);
+        let mut field = match self.known_key(true, &mut 0) {
+            Some(field) => field,
+            None => self.new_key(true, start, &mut 0)?,
+        };
+        loop {
             if seen & field.bit() != 0 && field != Field::Other {
                 return None;
             }
             seen |= field.bit();
             self.field(field, record)?;
+            let start = self.position;
+            field = match self.known_key(false, &mut next) {
+                Some(field) => field,
+                None if self.skip_separator(b'}')? => self.new_key(false, start, &mut next)?,
+                None => return (seen & Field::REQUIRED == Field::REQUIRED).then_some(()),
+            };
         }
-        (seen & Field::REQUIRED == Field::REQUIRED).then_some(())
     }
 
-    /// Skips the key at an index of a record, with all that is around it, if it is as in the record before.
-    fn skip_known_key(&mut self, index: usize) -> Option<Field> {
-        let (key, field) = self.keys.get(index)?;
-        equal(self.rest().get(..key.len())?, key).then(|| {
-            self.position += key.len();
-            *field
-        })
+    fn keys(&mut self, is_first: bool) -> &mut KnownKeys<'a> {
+        if is_first { &mut self.first_keys } else { &mut self.other_keys }
     }
 
-    /// Reads another key. What is around it begins at `start`.
-    fn new_key(&mut self, index: usize, start: usize) -> Option<Field> {
+    /// Skips the separator, key and colon if they are the same bytes as in an earlier record.
+    fn known_key(&mut self, is_first: bool, next: &mut usize) -> Option<Field> {
+        let rest = self.rest();
+        let (key, field) = self.keys(is_first).find(rest, next)?;
+        self.position += key.len();
+        Some(field)
+    }
+
+    /// Reads another key. `start` is the end of the value before it.
+    fn new_key(&mut self, is_first: bool, start: usize, next: &mut usize) -> Option<Field> {
         self.skip_whitespace();
         let name = self.plain_string()?;
         self.skip(b':')?;
         self.skip_whitespace();
         let (key, field) = (self.text.as_bytes().get(start..self.position)?, Field::named(name)?);
-        self.keys.truncate(index);
-        self.keys.push((key, field));
-        // `serde_json` rejects an empty one.
+        self.keys(is_first).insert(next, key, field);
+        // `NumberRecord` rejects an empty key, see `ObjectOnly`.
         (!name.is_empty()).then_some(field)
     }
 

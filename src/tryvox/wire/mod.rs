@@ -1,10 +1,10 @@
 //! The JSON of `GET /v1/account/{account_id}/numbers`.
 //!
 //! [`PageText::new`] makes text of the bytes of a body, and [`ListingPage::parse`] makes records of it that borrow from
-//! the text. A page as documented is parsed at once, by [`documented`] or else by `serde_json`. In any other, each record is read on its own: forms that have only
-//! one meaning are read and named in [`ListingPage::deviations`], an unreadable optional field is left out, and a
-//! malformed record is passed on as such. Only a body that is not a page at all is an error. Whether the texts of a
-//! record are valid is not checked here but in `inventory`.
+//! the text. A page as documented is parsed at once, by [`documented`] or, failing that, by `serde_json`. In any other,
+//! each record is read on its own: forms that have only one meaning are read and named in [`ListingPage::deviations`], an
+//! unreadable optional field is left out, and a malformed record is passed on as such. Only a body that is not a page at
+//! all is an error. Whether the texts of a record are valid is not checked here but in `inventory`.
 
 mod deviation;
 mod documented;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use serde::Deserialize;
+use serde::de::value::{self, StrDeserializer};
 use serde::de::{Deserializer, Error, Visitor};
 use serde_json::value::RawValue;
 
@@ -61,6 +62,44 @@ pub struct NumberRecord<'a> {
     pub unreadable: FieldSet,
 }
 
+/// A field of a record. Those up to the setup fee are in every record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Field {
+    E164,
+    Country,
+    #[serde(rename = "type")]
+    Kind,
+    Status,
+    Currency,
+    MonthlyFee,
+    SetupFee,
+    Capabilities,
+    Region,
+    TrunkId,
+    ApplicationId,
+    CreatedAt,
+    UpdatedAt,
+    /// A field that is ignored.
+    #[serde(other)]
+    Other,
+}
+
+impl Field {
+    /// The fields that are in every record, as bits.
+    pub(super) const REQUIRED: u16 = (Self::SetupFee.bit() << 1) - 1;
+
+    /// Returns the field as a bit of a set.
+    pub(super) const fn bit(self) -> u16 {
+        1 << self as u16
+    }
+
+    /// Returns the field of a key.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Self::deserialize(StrDeserializer::<value::Error>::new(name)).ok()
+    }
+}
+
 impl NumberRecord<'_> {
     /// A record none of whose fields have been read.
     pub(super) const UNREAD: Self = Self {
@@ -107,7 +146,7 @@ pub(super) fn within_limit(text: Cow<'_, str>) -> Result<Option<Cow<'_, str>>, U
 }
 
 /// Parses an RFC 3339 timestamp.
-#[expect(clippy::needless_pass_by_value, reason = "it is used where the text of a record is kept")]
+#[expect(clippy::needless_pass_by_value, reason = "it has the signature of `within_limit`")]
 pub(super) fn known_timestamp(text: Cow<'_, str>) -> Result<Option<SystemTime>, Undocumented> {
     timestamp::parse(&text).map(Some).ok_or(Undocumented)
 }

@@ -22,15 +22,19 @@ pub(super) fn parse(text: &str) -> Option<SystemTime> {
     (seconds < u64::from(u32::MAX)).then(|| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
-/// Parses a timestamp from 1970 on in the form of nearly all, `2025-11-02T17:40:12Z`, in a tenth of the time that a general
-/// parser takes. Returns seconds since the epoch, or `None` if it has another form or is not valid.
+/// Parses a timestamp from 1970 on in the most common form, `2025-11-02T17:40:12Z`, perhaps with a fraction, in a tenth of the
+/// time that a general parser takes. A leap second is the second before it, whenever it is. Returns seconds since the epoch, or
+/// `None` if the text has another form or is not valid.
 fn parse_utc(text: &[u8]) -> Option<u64> {
     const SECONDS_PER_DAY: u64 = 86_400;
     const DAYS_BEFORE_MONTH: [u64; 13] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365];
 
-    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', n1, n2, b':', s1, s2, b'Z'] = text else {
+    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', n1, n2, b':', s1, s2, fraction @ .., b'Z'] =
+        text
+    else {
         return None;
     };
+    let is_fraction = matches!(fraction, [] | [b'.', _, ..]) && fraction.iter().skip(1).all(u8::is_ascii_digit);
     let mut are_digits = true;
     let mut number = |tens: &u8, ones: &u8| {
         let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
@@ -42,14 +46,14 @@ fn parse_utc(text: &[u8]) -> Option<u64> {
     let is_leap_year = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let [before, after] = *DAYS_BEFORE_MONTH.get(usize::try_from(month).ok()?.checked_sub(1)?..)?.first_chunk()?;
     let days_in_month = after - before + u64::from(is_leap_year && month == 2);
-    let is_valid = are_digits && (1..=days_in_month).contains(&day) && hour < 24 && minute < 60 && second < 60;
-    if !is_valid || year < 1970 {
+    let is_time = are_digits && is_fraction && hour < 24 && minute < 60 && second <= 60;
+    if !is_time || !(1..=days_in_month).contains(&day) || year < 1970 {
         return None;
     }
     let leap_days_before = |year: u64| (year - 1) / 4 - (year - 1) / 100 + (year - 1) / 400;
     let leap_days = leap_days_before(year) - leap_days_before(1970) + u64::from(is_leap_year && month > 2);
     let days = (year - 1970) * 365 + leap_days + before + day - 1;
-    Some(days * SECONDS_PER_DAY + hour * 3600 + minute * 60 + second)
+    Some(days * SECONDS_PER_DAY + hour * 3600 + minute * 60 + second.min(59))
 }
 
 /// Parses what [`parse`] does and also a space instead of the `T`, no time zone, which is read as UTC, and offsets
@@ -137,6 +141,13 @@ mod tests {
         }
         for (text, is_valid) in [
             ("2024-02-29T00:00:00Z", true),
+            ("2016-12-31T23:59:60Z", true),
+            ("2025-04-30T12:34:60Z", true),
+            ("2025-04-30T12:34:56.1Z", true),
+            ("2025-04-30T12:34:56.000000001Z", true),
+            ("2025-04-30T12:34:56.Z", false),
+            ("2025-04-30T12:34:56.1.2Z", false),
+            ("2025-04-30T12:34:56ZZ", false),
             ("2025-02-29T00:00:00Z", false),
             ("2100-02-29T00:00:00Z", false),
             ("2025-00-01T00:00:00Z", false),
@@ -151,6 +162,8 @@ mod tests {
         ] {
             assert_eq!(parse(text).is_some(), is_valid, "{text}");
         }
+        assert_eq!(parse("2025-04-30T12:34:60Z"), parse("2025-04-30T12:34:59Z"));
+        assert_eq!(parse("2025-04-30T12:34:56.999Z"), parse("2025-04-30T12:34:56Z"));
     }
 
     #[test]
