@@ -17,7 +17,7 @@ demo: build ## run the exporter against the embedded simulator and print the URL
 	@exec target/release/tryvox-exporter demo
 
 # The steps before the tests run at the same time, because some of them wait for the network, a disk or one core. The output of
-# a command is printed when it ends. Three tests run on two cores, because most of them wait for other programs much of the time.
+# a command is printed when it ends. Three test threads for two cores: most tests wait for other programs.
 test: ## run all checks and tests
 	@scripts/setup compile
 	@$(MAKE) --no-print-directory --jobs --output-sync=line checks packages system

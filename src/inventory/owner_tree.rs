@@ -159,7 +159,7 @@ impl<'a> TreeLookup<'a> {
         self.tree
     }
 
-    /// Returns the first owner of a number; neighbours in ascending order cost least. `assignment` is what
+    /// Returns the first owner of a number; neighbors in ascending order cost least. `assignment` is what
     /// [`OwnerTree::nodes_of_assignment`] returns.
     pub(super) fn first_owner(
         &mut self,
@@ -193,7 +193,7 @@ impl<'a> TreeLookup<'a> {
         let start = if is_ascending { self.position } else { 0 };
         let position = start + count_until(patterns.get(start..).unwrap_or_default(), &place);
         // All patterns that match the number are ancestors of the last one that is not after it. If that is the same as for the
-        // last number, those between it and the node of that number are before both.
+        // last number, the patterns between it and that node end before the last number, so they do not match this one either.
         let mut node = if is_ascending && position == self.position { self.node as usize } else { position };
         self.position = position;
         while let Some(pattern) = node.checked_sub(1).and_then(|pattern| patterns.get(pattern)) {
@@ -238,7 +238,7 @@ fn count_until<T: PartialOrd>(patterns: &[T], place: &T) -> usize {
     while patterns.get(bound - 1).is_some_and(|pattern| pattern <= place) {
         bound *= 2;
     }
-    // The last one that was compared is the first half.
+    // All patterns in the first half are known not to be after the place.
     let start = (bound / 2).min(patterns.len());
     let rest = patterns.get(start..bound.min(patterns.len())).unwrap_or_default();
     start + rest.partition_point(|pattern| pattern <= place)

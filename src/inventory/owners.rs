@@ -57,7 +57,7 @@ impl Owners {
         Self::common(matchers, &is_common)
     }
 
-    /// Compiles owners, in the order of the configuration. Only those apply at whose index `is_common` is true.
+    /// Compiles owners, in the order of the configuration. An owner applies if `is_common` is true at its index.
     #[must_use]
     pub fn common(matchers: Vec<OwnerMatcher>, is_common: &[bool]) -> Self {
         let fingerprint = BuildHasherDefault::<DefaultHasher>::new().hash_one((&matchers, is_common));
@@ -260,7 +260,8 @@ mod tests {
             }
             let has_owners = !matchers.is_empty();
             let own: Vec<_> = (0..scopes.len()).filter(|index| scopes[*index] == Scope::Own).collect();
-            let owners = Owners::common(matchers.clone(), &scopes.iter().map(|scope| *scope == Scope::All).collect::<Vec<_>>()).with_own(&own);
+            let is_common: Vec<_> = scopes.iter().map(|scope| *scope == Scope::All).collect();
+            let owners = Owners::common(matchers.clone(), &is_common).with_own(&own);
             let mut index = 0..;
             matchers.retain(|_| index.next().is_none_or(|index| scopes[index] != Scope::Others));
             let state = |country: &str| NumberState { country: country.into(), ..NumberState::example() };
