@@ -5,8 +5,9 @@
 //! a simulated `TryVox` API, and nothing else is reachable.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tempfile::TempDir;
@@ -100,7 +101,7 @@ impl Machine {
     fn connect_to_fake_internet(&mut self) {
         let folder = self.internet.path().to_owned();
         let clone = folder.join("tryvox-exporter/tryvox-exporter");
-        run(Command::new("git").args(["clone", "--quiet", "--bare"]).arg(root()).arg(&clone));
+        run(Command::new("git").args(["clone", "--quiet", "--bare"]).arg(packed_repository()).arg(&clone));
         run(Command::new("git").arg("-C").arg(&clone).arg("update-server-info"));
         let releases = clone.join("releases/latest");
         std::fs::create_dir_all(&releases).unwrap();
@@ -204,6 +205,19 @@ fn find_init(process: u32) -> Option<u32> {
         let name = std::fs::read_to_string(format!("/proc/{child}/comm")).ok()?;
         if name.trim() == "systemd" { Some(child) } else { find_init(child) }
     })
+}
+
+/// Returns a clone of the repository with all objects in one file, because the machines' github.com sends each file in a
+/// response of its own.
+fn packed_repository() -> &'static Path {
+    static CLONE: LazyLock<PathBuf> = LazyLock::new(|| {
+        let clone = Path::new(env!("CARGO_TARGET_TMPDIR")).join("repository.git");
+        // That of an earlier run has other commits.
+        _ = std::fs::remove_dir_all(&clone);
+        run(Command::new("git").args(["clone", "--quiet", "--bare", "--no-local"]).arg(root()).arg(&clone));
+        clone
+    });
+    &CLONE
 }
 
 impl Drop for Machine {
