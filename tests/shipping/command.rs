@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::repository::root;
 
 /// Far longer than any step takes, including a release build, so that only a hang reaches it.
-const TIMEOUT: Duration = Duration::from_secs(400);
+const TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Returns a command that runs as root.
 pub(crate) fn as_root(program: &str) -> Command {
