@@ -169,7 +169,7 @@ impl<'a> TreeLookup<'a> {
     ) -> Option<OwnerIndex> {
         // The root is an ancestor of the pattern's node.
         let node = self.node_of_number(e164);
-        // Neighbours usually share both.
+        // Neighbors usually share both.
         let by_number = match self.last {
             Some((last_node, last_country, owner)) if (last_node, last_country) == (node, country.id) => owner,
             _ => {

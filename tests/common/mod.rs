@@ -342,7 +342,7 @@ impl Scrape {
         }
     }
 
-    /// Returns the metrics with the first series of each name only, so many that no histogram is cut.
+    /// Returns the metrics with only the first series of each name, and no histogram without some of its buckets.
     fn excerpt(&self) -> String {
         const SERIES: usize = 40 * (DURATION_BUCKETS.len() + 1);
         let (mut counts, mut excerpt) = (HashMap::new(), String::new());

@@ -14,7 +14,7 @@ use super::pagination::Pagination;
 use super::record::{Field, NumberRecord, Undocumented, known_timestamp, within_limit};
 use crate::short_text::equal;
 
-/// Reads a body. Returns `None` if it is not as documented, or has more records than are kept of a page.
+/// Reads a body. Returns `None` if it is not as documented, or has more than [`MAX_RECORDS`] records.
 pub(super) fn read(body: &str) -> Option<(Vec<NumberRecord<'_>>, Pagination)> {
     let mut reader =
         Reader { text: body, position: 0, first_keys: KnownKeys::default(), other_keys: KnownKeys::default() };
@@ -37,7 +37,7 @@ pub(super) fn read(body: &str) -> Option<(Vec<NumberRecord<'_>>, Pagination)> {
 struct KnownKeys<'a>(Vec<(&'a [u8], Field)>);
 
 impl<'a> KnownKeys<'a> {
-    /// Maximum number of keys, so that a record of countless keys takes no memory.
+    /// Maximum number of keys, so that a record with thousands of keys takes little memory.
     const MAX: usize = 32;
 
     /// Returns the first key from `next` on with which a text starts, and moves `next` behind it.
@@ -63,8 +63,9 @@ struct Reader<'a> {
     text: &'a str,
     /// An index into the text.
     position: usize,
+    /// The keys that follow an opening brace.
     first_keys: KnownKeys<'a>,
-    /// Those of the keys that follow a value and a comma.
+    /// The keys that follow a value and a comma.
     other_keys: KnownKeys<'a>,
 }
 
