@@ -122,6 +122,16 @@ await visit({ viewport: { width: 1440, height: 900 } }, few, async (page, { setO
   const second = await summary();
   await page.waitForFunction((second) => document.querySelector('#summary').innerText !== second, second, { timeout: 60000 });
   assert.equal(await page.evaluate(() => document.activeElement.getAttribute('href')), link);
+  // A pressed link stays, so that the click is not lost if an update comes before the button is released.
+  const pressed = await page.locator('.notice a').elementHandle();
+  await pressed.hover();
+  await page.mouse.down();
+  const renderedAt = () => page.locator('#as-of').innerText();
+  const third = await renderedAt();
+  await page.waitForFunction((third) => document.querySelector('#as-of').innerText !== third, third, { timeout: 60000 });
+  assert.ok(await pressed.evaluate((link) => link.isConnected));
+  await page.mouse.move(0, 0);
+  await page.mouse.up();
 
   await setOffline(true);
   await page.getByText('No response from the exporter since').waitFor({ timeout: 60000 });

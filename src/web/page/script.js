@@ -11,7 +11,8 @@
   let timer = null;
 
   const replaceContent = (region, updated) => {
-    if (region.innerHTML === updated.innerHTML) return;
+    // A click on an element that is replaced before the button is released would be lost.
+    if (region.matches(':active') || region.innerHTML === updated.innerHTML) return;
     const openIds = [...region.querySelectorAll('details[open]')].map((details) => details.id);
     const focused = region.contains(document.activeElement) ? document.activeElement : null;
     const identify = (element) => element.getAttribute('href') || element.getAttribute('aria-label') || element.textContent;
