@@ -39,6 +39,7 @@ impl ListingFold {
                 *count += 1;
             }
         }
+        let mut groups = HashMap::<[StringId; 4], GroupTotals, RandomState>::default();
         for (class, numbers) in self.classes.all().iter().zip(counts) {
             // All records of this class were superseded by records on later pages.
             if numbers == 0 {
@@ -50,12 +51,7 @@ impl ListingFold {
             if class.has_string_fee {
                 inventory.deviations.insert(Deviation::FeeAsString);
             }
-            let [country, kind, status, currency] =
-                [class.country, class.kind, class.status, class.currency].map(|id| &self.strings[id]);
-            let group = |status: &Arc<str>| [country, kind, status, currency].map(Arc::clone);
-            for documented_status in &self.statuses {
-                inventory.groups.entry(group(documented_status)).or_default();
-            }
+            let (status, currency) = (&self.strings[class.status], &self.strings[class.currency]);
             let total = |fee: &Money| fee.clone() * numbers;
             let (monthly_fees, setup_fees) = (total(&class.monthly_fee), total(&class.setup_fee));
             if class.assignment == "none" && !class.unreadable.contains_any(&OptionalField::ASSIGNMENT) {
@@ -67,12 +63,21 @@ impl ListingFold {
                 *inventory.assignments.entry(assignment).or_default() +=
                     GroupTotals { numbers, monthly_fees: monthly_fees.clone(), ..GroupTotals::default() };
             }
-            *inventory.groups.entry(group(status)).or_default() += GroupTotals { numbers, monthly_fees, setup_fees };
+            *groups.entry([class.country, class.kind, class.status, class.currency]).or_default() +=
+                GroupTotals { numbers, monthly_fees, setup_fees };
             if self.options.capability {
                 for capability in &class.capabilities {
                     *inventory.capabilities.entry([capability, status].map(Arc::clone)).or_default() += numbers;
                 }
             }
+        }
+        for (ids, totals) in groups {
+            let [country, kind, status, currency] = ids.map(|id| &self.strings[id]);
+            let group = |status: &Arc<str>| [country, kind, status, currency].map(Arc::clone);
+            for documented_status in &self.statuses {
+                inventory.groups.entry(group(documented_status)).or_default();
+            }
+            *inventory.groups.entry(group(status)).or_default() += totals;
         }
     }
 
@@ -180,8 +185,8 @@ impl ListingFold {
     }
 }
 
-/// How many numbers have a label value and a class. Ids are counted, and resolved at the end, because hashing them is
-/// cheaper than comparing strings for every number.
+/// How many numbers have a label value and a class. Here and in `count_by_class`, ids are counted, and resolved at the end,
+/// because hashing them is cheaper than comparing strings.
 type LabelCounts = HashMap<(StringId, u32), u64, RandomState>;
 
 /// The least recently updated of many numbers, at most `limit`. Memory depends on the limit, not on how many there are.
