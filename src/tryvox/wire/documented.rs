@@ -136,7 +136,7 @@ impl<'a> Reader<'a> {
     fn record(&mut self, records: &mut Vec<NumberRecord<'a>>) -> Option<()> {
         self.skip(b'{')?;
         // It is filled in its place, because it is large.
-        records.push(NumberRecord::UNREAD);
+        records.push(NumberRecord::unread());
         let (record, mut seen) = (records.last_mut()?, 0);
         let (start, mut next) = (self.position, 0);
         let mut field = match self.known_key(true, &mut 0) {
