@@ -241,7 +241,7 @@ impl ListingFold {
         }
         // The sort is unstable because that needs no second buffer. Its order is unambiguous all the same, as no page
         // has a number twice.
-        self.numbers.sort_unstable_by_key(|number| (number.e164, number.page));
+        self.numbers.sort_unstable_by_key(ListedNumber::order);
         dedup_keeping_last(&mut self.numbers, |number| number.e164);
 
         let unreadable_numbers = self.take_unreadable_numbers();
