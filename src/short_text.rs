@@ -1,6 +1,7 @@
-//! Equality of short texts. The standard library calls `memcmp` for it, which compares one byte at a time in musl and took a
-//! tenth of the time of a poll.
+//! Equality and hashes of short texts. For equality, the standard library calls `memcmp`, which compares one byte at a time in
+//! musl and took a tenth of the time of a poll.
 
+use std::hash::Hasher;
 use std::sync::Arc;
 
 use indexmap::Equivalent;
@@ -21,6 +22,28 @@ pub(crate) fn equal(a: &[u8], b: &[u8]) -> bool {
     }
 }
 
+/// Hashes a text in words, which takes half as long as the standard library's way. Equal texts have equal hashes.
+pub(crate) fn hash(text: &[u8], state: &mut impl Hasher) {
+    let word = |chunk: Option<&[u8; 4]>| chunk.map_or(0, |chunk| u64::from(u32::from_le_bytes(*chunk)));
+    let length = text.len() as u64;
+    match text.len() {
+        // Up to seven bytes and the length fit in one word.
+        0..4 => state.write_u64(text.iter().fold(length, |word, byte| word << 8 | u64::from(*byte))),
+        4..8 => {
+            let (first, last) = (word(text.first_chunk()), word(text.last_chunk()));
+            state.write_u64(length << 56 | last << (8 * (length - 4)) | first);
+        }
+        _ => {
+            state.write_u64(length);
+            text.as_chunks::<8>()
+                .0
+                .iter()
+                .chain(text.last_chunk())
+                .for_each(|w| state.write_u64(u64::from_le_bytes(*w)));
+        }
+    }
+}
+
 /// A text that is looked up in a table of short texts.
 #[derive(Debug, Hash)]
 pub(crate) struct ShortText<'a>(pub(crate) &'a str);
@@ -33,7 +56,12 @@ impl Equivalent<Arc<str>> for ShortText<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::equal;
+    use std::collections::HashSet;
+    use std::hash::BuildHasher;
+
+    use foldhash::fast::FixedState;
+
+    use super::*;
 
     #[test]
     fn texts_are_equal_if_all_bytes_are() {
@@ -46,6 +74,25 @@ mod tests {
                 other[index] ^= 0x80;
                 assert!(!equal(&text[..length], &other), "byte {index} of {length}");
                 other[index] ^= 0x80;
+            }
+        }
+    }
+
+    #[test]
+    fn hashes_differ_if_the_length_or_any_byte_does() {
+        let hash = |text: &[u8]| {
+            let mut state = FixedState::default().build_hasher();
+            hash(text, &mut state);
+            state.finish()
+        };
+        let mut hashes = HashSet::new();
+        for length in 0..40 {
+            let mut text = vec![b'a'; length];
+            assert!(hashes.insert(hash(&text)), "length {length}");
+            for index in 0..length {
+                text[index] = b'b';
+                assert!(hashes.insert(hash(&text)), "byte {index} of {length}");
+                text[index] = b'a';
             }
         }
     }

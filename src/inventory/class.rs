@@ -14,7 +14,7 @@ use indexmap::{Equivalent, IndexMap};
 use super::index::index;
 use super::interner::{StringId, StringInterner};
 use super::{CollectorOptions, InvalidE164, InvalidMoney, Money};
-use crate::short_text::equal;
+use crate::short_text::{self, equal};
 use crate::tryvox::{FieldSet, MAX_TEXT, NumberRecord, OptionalField};
 
 /// Why a record is invalid and therefore counted in no group.
@@ -55,7 +55,6 @@ const TEXTS: usize = 7;
 
 /// The fields that make a class, as the API wrote them: `1.5` and `1.50` make two classes, whose numbers are counted
 /// in one group.
-#[derive(Hash)]
 pub(super) struct RawNumberClass<'a> {
     /// Country, type, status, currency, monthly fee, setup fee and capabilities. Fees and capabilities are JSON values; the
     /// latter are empty if the record has none.
@@ -98,7 +97,6 @@ pub(super) struct NumberClass {
     pub(super) unreadable: FieldSet,
     /// Whether a fee is a string.
     pub(super) has_string_fee: bool,
-    pub(super) requirements: NumberRequirements,
 }
 
 /// What is needed of each number of a class, beyond the class itself. The rest is neither read nor stored.
@@ -140,10 +138,23 @@ impl Hash for StoredNumberClass {
     }
 }
 
+impl Hash for RawNumberClass<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.texts.iter().for_each(|text| short_text::hash(text.as_bytes(), state));
+        self.others.hash(state);
+    }
+}
+
 impl Equivalent<StoredNumberClass> for RawNumberClass<'_> {
     fn equivalent(&self, stored: &StoredNumberClass) -> bool {
+        let mut rest = stored.texts.as_bytes();
+        let mut is_next = |text: &str, length: u16| {
+            let Some((next, others)) = rest.split_at_checked(length.into()) else { return false };
+            rest = others;
+            equal(text.as_bytes(), next)
+        };
         self.others == stored.others
-            && self.texts.into_iter().zip(stored.texts()).all(|(a, b)| equal(a.as_bytes(), b.as_bytes()))
+            && self.texts.iter().zip(stored.lengths).all(|(text, length)| is_next(text, length))
     }
 }
 
@@ -170,10 +181,15 @@ impl ClassTable {
         if let Some((known, _, requirements)) = self.requirements.get_full(raw) {
             return Ok((index(known), *requirements));
         }
-        let class = raw.parse(strings, options)?;
-        let requirements = class.requirements;
+        let class = raw.parse(strings)?;
+        let requirements = NumberRequirements::new(&strings[class.status], options);
         self.classes.push(class);
         Ok((index(self.requirements.insert_full(raw.stored(), requirements).0), requirements))
+    }
+
+    /// Returns what is needed of the numbers of the class at an index.
+    pub(super) fn requirements(&self, index: u32) -> Option<NumberRequirements> {
+        self.requirements.get_index(index as usize).map(|(_, requirements)| *requirements)
     }
 
     /// Returns the class at an index.
@@ -222,7 +238,7 @@ impl<'a> RawNumberClass<'a> {
     ///
     /// # Errors
     /// If a field that every group needs is empty, too long or not an amount of money.
-    fn parse(&self, strings: &mut StringInterner, options: &CollectorOptions) -> Result<NumberClass, InvalidRecord> {
+    fn parse(&self, strings: &mut StringInterner) -> Result<NumberClass, InvalidRecord> {
         let [country, kind, status, currency, monthly_fee, setup_fee, capabilities] = self.texts;
         let OtherFields { has_trunk, has_application, mut unreadable } = self.others;
         let fields = [("country", country), ("type", kind), ("status", status), ("currency", currency)];
@@ -237,7 +253,6 @@ impl<'a> RawNumberClass<'a> {
         if capabilities.is_none() {
             unreadable.insert(OptionalField::Capabilities);
         }
-        let requirements = NumberRequirements::new(status, options);
         let [country, kind, status, currency] = fields.map(|(_, value)| strings.intern(value));
         Ok(NumberClass {
             country,
@@ -255,7 +270,6 @@ impl<'a> RawNumberClass<'a> {
             },
             unreadable,
             has_string_fee,
-            requirements,
         })
     }
 }

@@ -151,7 +151,8 @@ impl ListingFold {
         let mut selected = Vec::new();
         if !self.options.number_statuses.is_empty() {
             let is_candidate = |number: &&ListedNumber| {
-                !is_watched(number) && self.class(number).is_some_and(|class| class.requirements.has_number_series)
+                let requirements = self.classes.requirements(number.class);
+                !is_watched(number) && requirements.is_some_and(|requirements| requirements.has_number_series)
             };
             let mut oldest = OldestNumbers::new(self.options.number_limit);
             self.numbers.iter().filter(is_candidate).for_each(|number| oldest.add(number));
