@@ -1,10 +1,12 @@
 //! Equality and hashes of short texts. For equality, the standard library calls `memcmp`, which compares one byte at a time in
 //! musl and took a tenth of the time of a poll.
 
-use std::hash::Hasher;
 use std::sync::Arc;
 
 use indexmap::Equivalent;
+
+/// 2⁶⁴ divided by the golden ratio. The upper bits of a product with it depend on all bits of the other factor.
+pub(crate) const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Returns whether two texts are equal.
 pub(crate) fn equal(a: &[u8], b: &[u8]) -> bool {
@@ -13,7 +15,9 @@ pub(crate) fn equal(a: &[u8], b: &[u8]) -> bool {
     }
     // The words at both ends overlap unless the length is a multiple of their size.
     match a.len() {
-        0..4 => a.iter().zip(b).all(|(a, b)| a == b),
+        0 => true,
+        1 => a.first() == b.first(),
+        2..4 => a.first_chunk::<2>() == b.first_chunk() && a.last_chunk::<2>() == b.last_chunk(),
         4..8 => a.first_chunk::<4>() == b.first_chunk() && a.last_chunk::<4>() == b.last_chunk(),
         _ => {
             let (words_of_a, words_of_b) = (a.as_chunks::<8>().0, b.as_chunks::<8>().0);
@@ -22,24 +26,21 @@ pub(crate) fn equal(a: &[u8], b: &[u8]) -> bool {
     }
 }
 
-/// Hashes a text in words, which takes half as long as the standard library's way. Equal texts have equal hashes.
-pub(crate) fn hash(text: &[u8], state: &mut impl Hasher) {
-    let word = |chunk: Option<&[u8; 4]>| chunk.map_or(0, |chunk| u64::from(u32::from_le_bytes(*chunk)));
+/// Returns a digest of a text for hashing, which takes a third of the time of the standard library's way. Texts of less than
+/// eight bytes have distinct digests.
+pub(crate) fn digest(text: &[u8]) -> u64 {
     let length = text.len() as u64;
+    // Both ends overlap unless the length is twice their size. Where they do, they are equal.
+    let join = |size: u64, first: u64, last: u64| length << 56 | last << (8 * (length - size)) | first;
+    let two = |bytes: Option<&[u8; 2]>| bytes.map_or(0, |bytes| u16::from_le_bytes(*bytes).into());
+    let four = |bytes: Option<&[u8; 4]>| bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes).into());
     match text.len() {
-        // Up to seven bytes and the length fit in one word.
-        0..4 => state.write_u64(text.iter().fold(length, |word, byte| word << 8 | u64::from(*byte))),
-        4..8 => {
-            let (first, last) = (word(text.first_chunk()), word(text.last_chunk()));
-            state.write_u64(length << 56 | last << (8 * (length - 4)) | first);
-        }
+        0..2 => length << 56 | text.first().map_or(0, |byte| u64::from(*byte)),
+        2..4 => join(2, two(text.first_chunk()), two(text.last_chunk())),
+        4..8 => join(4, four(text.first_chunk()), four(text.last_chunk())),
         _ => {
-            state.write_u64(length);
-            text.as_chunks::<8>()
-                .0
-                .iter()
-                .chain(text.last_chunk())
-                .for_each(|w| state.write_u64(u64::from_le_bytes(*w)));
+            let words = text.as_chunks::<8>().0.iter().chain(text.last_chunk()).map(|word| u64::from_le_bytes(*word));
+            words.fold(length, |digest, word| (digest.rotate_left(5) ^ word).wrapping_mul(GOLDEN_RATIO))
         }
     }
 }
@@ -57,9 +58,6 @@ impl Equivalent<Arc<str>> for ShortText<'_> {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
-    use std::hash::BuildHasher;
-
-    use foldhash::fast::FixedState;
 
     use super::*;
 
@@ -79,19 +77,16 @@ mod tests {
     }
 
     #[test]
-    fn hashes_differ_if_the_length_or_any_byte_does() {
-        let hash = |text: &[u8]| {
-            let mut state = FixedState::default().build_hasher();
-            hash(text, &mut state);
-            state.finish()
-        };
-        let mut hashes = HashSet::new();
+    fn digests_differ_if_the_length_or_any_byte_does() {
+        let mut digests = HashSet::new();
         for length in 0..40 {
             let mut text = vec![b'a'; length];
-            assert!(hashes.insert(hash(&text)), "length {length}");
+            assert!(digests.insert(digest(&text)), "length {length}");
             for index in 0..length {
-                text[index] = b'b';
-                assert!(hashes.insert(hash(&text)), "byte {index} of {length}");
+                for byte in [0, b'b'] {
+                    text[index] = byte;
+                    assert!(digests.insert(digest(&text)), "byte {index} of {length}");
+                }
                 text[index] = b'a';
             }
         }

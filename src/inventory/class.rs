@@ -63,7 +63,7 @@ pub(super) struct RawNumberClass<'a> {
 }
 
 /// What makes a class besides its texts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct OtherFields {
     has_trunk: bool,
     has_application: bool,
@@ -140,8 +140,14 @@ impl Hash for StoredNumberClass {
 
 impl Hash for RawNumberClass<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.texts.iter().for_each(|text| short_text::hash(text.as_bytes(), state));
-        self.others.hash(state);
+        let OtherFields { has_trunk, has_application, unreadable } = self.others;
+        let flags = u64::from(unreadable.bits()) << 2 | u64::from(has_trunk) << 1 | u64::from(has_application);
+        let [country, kind, status, currency, monthly_fee, setup_fee, capabilities] =
+            self.texts.map(|text| short_text::digest(text.as_bytes()));
+        // Two words take one step of the hasher.
+        for (one, other) in [(country, kind), (status, currency), (monthly_fee, setup_fee), (capabilities, flags)] {
+            state.write_u128(u128::from(one) << 64 | u128::from(other));
+        }
     }
 }
 

@@ -24,6 +24,7 @@ use crate::inventory::{
     CollectorOptions, E164, FoldedListing, InvalidRecord, InvalidRecords, Inventory, NumberState, NumberStates,
     StatedNumber,
 };
+use crate::short_text::GOLDEN_RATIO;
 use crate::tryvox::{Deviation, GenerationWindow, ListingPage, NumberRecord};
 
 /// Folds the pages of one listing into the inventory as of its first page.
@@ -290,8 +291,7 @@ fn has_duplicates(page_numbers: &[(ListedNumber, usize)]) -> bool {
     // Each number sets one bit. Equal numbers set the same, and so do two of 100 different numbers on 7 % of the pages.
     let mut bits = [0_u64; 1 << 10];
     let is_set = |e164: E164| {
-        // The upper bits of the product depend on all digits: the factor is 2⁶⁴ divided by the golden ratio.
-        let hash = e164.integer().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
+        let hash = e164.integer().wrapping_mul(GOLDEN_RATIO) >> 48;
         let (word, bit) = ((hash / 64) as usize, 1 << (hash % 64));
         bits.get_mut(word).is_some_and(|word| std::mem::replace(word, *word | bit) & bit != 0)
     };

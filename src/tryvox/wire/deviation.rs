@@ -86,6 +86,12 @@ impl FieldSet {
         self.0 |= 1 << field as u8;
     }
 
+    /// Returns the fields as bits: that of a field is `1 << field as u8`.
+    #[must_use]
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
     /// Returns whether a field is in the set.
     #[must_use]
     pub fn contains(self, field: OptionalField) -> bool {

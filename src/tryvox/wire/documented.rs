@@ -12,12 +12,10 @@ use super::MAX_RECORDS;
 use super::json::plain_length;
 use super::pagination::Pagination;
 use super::record::{Field, NumberRecord, Undocumented, known_timestamp, within_limit};
-use crate::short_text::equal;
 
 /// Reads a body. Returns `None` if it is not as documented, or has more than [`MAX_RECORDS`] records.
 pub(super) fn read(body: &str) -> Option<(Vec<NumberRecord<'_>>, Pagination)> {
-    let mut reader =
-        Reader { text: body, position: 0, first_keys: KnownKeys::default(), other_keys: KnownKeys::default() };
+    let mut reader = Reader { text: body, position: 0, keys: Vec::new() };
     let (mut records, mut pagination) = (None, None);
     reader.object(|reader, key| {
         match key {
@@ -32,28 +30,40 @@ pub(super) fn read(body: &str) -> Option<(Vec<NumberRecord<'_>>, Pagination)> {
     (reader.position == body.len()).then_some((records?, pagination?))
 }
 
-/// The bytes before values of earlier records (separator, key and colon), in order, and the field that each key names.
-#[derive(Default)]
-struct KnownKeys<'a>(Vec<(&'a [u8], Field)>);
+/// Maximum number of known keys, so that a record with thousands of keys takes little memory.
+const MAX_KEYS: usize = 32;
 
-impl<'a> KnownKeys<'a> {
-    /// Maximum number of keys, so that a record with thousands of keys takes little memory.
-    const MAX: usize = 32;
+/// A key of earlier records.
+struct KnownKey<'a> {
+    /// The bytes before the value: a separator, the key and a colon.
+    text: &'a [u8],
+    /// The first of these bytes, and zeros behind the text.
+    start: [u8; 32],
+    /// Zeros behind the text.
+    mask: [u8; 32],
+    /// Whether the separator is the opening brace of a record.
+    is_first: bool,
+    /// The field that the key names.
+    field: Field,
+}
 
-    /// Returns the first key from `next` on with which a text starts, and moves `next` behind it.
-    fn find(&self, text: &[u8], next: &mut usize) -> Option<(&'a [u8], Field)> {
-        let is_start = |(key, _): &(&[u8], _)| text.get(..key.len()).is_some_and(|start| equal(start, key));
-        let candidates = self.0.get(*next..)?;
-        let found = candidates.iter().position(is_start)?;
-        *next += found + 1;
-        candidates.get(found).copied()
+impl<'a> KnownKey<'a> {
+    fn new(text: &'a [u8], is_first: bool, field: Field) -> Self {
+        let (mut start, mut mask) = ([0; 32], [0; 32]);
+        for ((start, mask), byte) in start.iter_mut().zip(&mut mask).zip(text) {
+            (*start, *mask) = (*byte, u8::MAX);
+        }
+        Self { text, start, mask, is_first, field }
     }
 
-    /// Adds a key at `next`, and moves `next` behind it.
-    fn insert(&mut self, next: &mut usize, key: &'a [u8], field: Field) {
-        if self.0.len() < Self::MAX {
-            self.0.insert(*next, (key, field));
-            *next += 1;
+    /// Returns whether a text starts with the key, as a rule without a branch for each byte.
+    fn is_start_of(&self, text: &[u8]) -> bool {
+        match text.first_chunk::<32>() {
+            Some(bytes) if self.text.len() <= bytes.len() => {
+                let pairs = bytes.iter().zip(&self.start).zip(&self.mask);
+                pairs.fold(0, |difference, ((a, b), mask)| difference | ((a & mask) ^ b)) == 0
+            }
+            _ => text.starts_with(self.text),
         }
     }
 }
@@ -63,10 +73,8 @@ struct Reader<'a> {
     text: &'a str,
     /// An index into the text.
     position: usize,
-    /// The keys that follow an opening brace.
-    first_keys: KnownKeys<'a>,
-    /// The keys that follow a value and a comma.
-    other_keys: KnownKeys<'a>,
+    /// The keys of the records before, in order.
+    keys: Vec<KnownKey<'a>>,
 }
 
 impl<'a> Reader<'a> {
@@ -134,50 +142,49 @@ impl<'a> Reader<'a> {
 
     /// Reads a record and adds it to others.
     fn record(&mut self, records: &mut Vec<NumberRecord<'a>>) -> Option<()> {
-        self.skip(b'{')?;
         // It is filled in its place, because it is large.
-        records.push(NumberRecord::unread());
-        let (record, mut seen) = (records.last_mut()?, 0);
-        let (start, mut next) = (self.position, 0);
-        let mut field = match self.known_key(true, &mut 0) {
-            Some(field) => field,
-            None => self.new_key(true, start, &mut 0)?,
-        };
+        records.resize_with(records.len() + 1, NumberRecord::unread);
+        let record = records.last_mut()?;
+        let (mut seen, mut next) = (0, 0);
         loop {
+            let (start, is_first) = (self.position, seen == 0);
+            let field = match self.known_key(is_first, &mut next) {
+                Some(field) => field,
+                None if is_first => self.skip(b'{').and_then(|()| self.new_key(start, is_first, &mut next))?,
+                None if self.skip_separator(b'}')? => self.new_key(start, is_first, &mut next)?,
+                None => return (seen & Field::REQUIRED == Field::REQUIRED).then_some(()),
+            };
             if seen & field.bit() != 0 && field != Field::Other {
                 return None;
             }
             seen |= field.bit();
             self.field(field, record)?;
-            let start = self.position;
-            field = match self.known_key(false, &mut next) {
-                Some(field) => field,
-                None if self.skip_separator(b'}')? => self.new_key(false, start, &mut next)?,
-                None => return (seen & Field::REQUIRED == Field::REQUIRED).then_some(()),
-            };
         }
     }
 
-    fn keys(&mut self, is_first: bool) -> &mut KnownKeys<'a> {
-        if is_first { &mut self.first_keys } else { &mut self.other_keys }
-    }
-
-    /// Skips the separator, key and colon if they are the same bytes as in an earlier record.
+    /// Skips the separator, key and colon if they are the same bytes as in an earlier record. The index of the next key
+    /// moves behind this one.
     fn known_key(&mut self, is_first: bool, next: &mut usize) -> Option<Field> {
-        let rest = self.rest();
-        let (key, field) = self.keys(is_first).find(rest, next)?;
-        self.position += key.len();
-        Some(field)
+        let candidates = self.keys.get(*next..)?;
+        let text = self.rest();
+        let found = candidates.iter().position(|key| key.is_first == is_first && key.is_start_of(text))?;
+        let key = candidates.get(found)?;
+        *next += found + 1;
+        self.position += key.text.len();
+        Some(key.field)
     }
 
     /// Reads another key. `start` is the end of the value before it.
-    fn new_key(&mut self, is_first: bool, start: usize, next: &mut usize) -> Option<Field> {
+    fn new_key(&mut self, start: usize, is_first: bool, next: &mut usize) -> Option<Field> {
         self.skip_whitespace();
         let name = self.plain_string()?;
         self.skip(b':')?;
         self.skip_whitespace();
-        let (key, field) = (self.text.as_bytes().get(start..self.position)?, Field::named(name)?);
-        self.keys(is_first).insert(next, key, field);
+        let (text, field) = (self.text.as_bytes().get(start..self.position)?, Field::named(name)?);
+        if self.keys.len() < MAX_KEYS {
+            self.keys.insert(*next, KnownKey::new(text, is_first, field));
+            *next += 1;
+        }
         // `NumberRecord` rejects an empty key, see `ObjectOnly`.
         (!name.is_empty()).then_some(field)
     }
@@ -209,16 +216,11 @@ impl<'a> Reader<'a> {
         field: &mut Option<T>,
         read: impl FnOnce(Cow<'a, str>) -> Result<Option<T>, Undocumented>,
     ) -> Option<()> {
-        if !self.skip_null() {
-            *field = read(self.string()?).ok()?;
+        match self.rest() {
+            [b'n', b'u', b'l', b'l', ..] => self.position += 4,
+            _ => *field = read(self.string()?).ok()?,
         }
         Some(())
-    }
-
-    fn skip_null(&mut self) -> bool {
-        let is_null = self.rest().starts_with(b"null");
-        self.position += if is_null { 4 } else { 0 };
-        is_null
     }
 
     fn string(&mut self) -> Option<Cow<'a, str>> {

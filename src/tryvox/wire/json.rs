@@ -58,10 +58,11 @@ pub(super) fn plain_length(text: &[u8]) -> usize {
     let (words, rest) = text.as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word);
-        // The highest bit of the first byte that is less than `limit` becomes 1.
-        let less = |word: u64, limit: u64| word.wrapping_sub(LOWEST * limit) & !word;
-        let equal = |byte: u8| less(word ^ (LOWEST * u64::from(byte)), 1);
-        let found = (less(word, 0x20) | equal(b'"') | equal(b'\\')) & (LOWEST << 7);
+        // Flipping the second bit makes the quote 0x20, so it and the control characters are less than 0x21. The highest bit
+        // of the first byte that is less, and of the first backslash, becomes 1.
+        let less = (word ^ (LOWEST * 0x02)).wrapping_sub(LOWEST * 0x21);
+        let backslash = (word ^ (LOWEST * u64::from(b'\\'))).wrapping_sub(LOWEST);
+        let found = (less | backslash) & !word & (LOWEST << 7);
         if found != 0 {
             return index * 8 + found.trailing_zeros() as usize / 8;
         }
