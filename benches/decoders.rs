@@ -9,7 +9,6 @@
 mod pages;
 
 use std::borrow::Cow;
-use std::time::SystemTime;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use pages::Pages;
@@ -47,9 +46,9 @@ struct Record<'a, Amount, Capabilities> {
     #[serde(borrow, deserialize_with = "optional_text")]
     application_id: Option<Cow<'a, str>>,
     #[serde(deserialize_with = "optional_timestamp")]
-    created_at: Option<SystemTime>,
+    created_at: Option<u32>,
     #[serde(deserialize_with = "optional_timestamp")]
-    updated_at: Option<SystemTime>,
+    updated_at: Option<u32>,
 }
 
 fn bench_decoders(c: &mut Criterion) {

@@ -14,7 +14,7 @@ use indexmap::{Equivalent, IndexMap};
 use super::index::index;
 use super::interner::{StringId, StringInterner};
 use super::{CollectorOptions, InvalidE164, InvalidMoney, Money};
-use crate::short_text::{self, equal};
+use crate::short_text::{MAX_EXACT_DIGEST, digest, equal};
 use crate::tryvox::{FieldSet, MAX_TEXT, NumberRecord, OptionalField};
 
 /// Why a record is invalid and therefore counted in no group.
@@ -59,6 +59,14 @@ pub(super) struct RawNumberClass<'a> {
     /// Country, type, status, currency, monthly fee, setup fee and capabilities. Fees and capabilities are JSON values; the
     /// latter are empty if the record has none.
     texts: [&'a str; TEXTS],
+    key: ClassKey,
+}
+
+/// What classes are hashed by.
+#[derive(Debug, Clone, Copy, Eq)]
+struct ClassKey {
+    /// The [`digest`]s of the texts.
+    digests: [u64; TEXTS],
     others: OtherFields,
 }
 
@@ -71,13 +79,12 @@ struct OtherFields {
     unreadable: FieldSet,
 }
 
-/// A [`RawNumberClass`] that borrows nothing and is in one allocation, because classes are compared for every record.
+/// A [`RawNumberClass`] that borrows nothing.
 #[derive(Debug, PartialEq, Eq)]
 struct StoredNumberClass {
-    lengths: [u16; TEXTS],
-    others: OtherFields,
-    /// The texts one after the other.
-    texts: Box<str>,
+    key: ClassKey,
+    /// The texts of which the digest does not say all, one after the other.
+    long_texts: Box<str>,
 }
 
 /// A parsed and valid [`RawNumberClass`].
@@ -121,29 +128,19 @@ impl NumberRequirements {
     }
 }
 
-impl StoredNumberClass {
-    fn texts(&self) -> [&str; TEXTS] {
-        let mut rest = &*self.texts;
-        self.lengths.map(|length| {
-            let (text, others) = rest.split_at_checked(length.into()).unwrap_or_default();
-            rest = others;
-            text
-        })
+impl PartialEq for ClassKey {
+    fn eq(&self, other: &Self) -> bool {
+        // Arrays are compared by `memcmp`, see `short_text`.
+        let differences = self.digests.iter().zip(&other.digests).map(|(one, other)| one ^ other);
+        differences.fold(0, |all, difference| all | difference) == 0 && self.others == other.others
     }
 }
 
-impl Hash for StoredNumberClass {
+impl Hash for ClassKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        RawNumberClass { texts: self.texts(), others: self.others }.hash(state);
-    }
-}
-
-impl Hash for RawNumberClass<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [country, kind, status, currency, monthly_fee, setup_fee, capabilities] = self.digests;
         let OtherFields { has_trunk, has_application, unreadable } = self.others;
         let flags = u64::from(unreadable.bits()) << 2 | u64::from(has_trunk) << 1 | u64::from(has_application);
-        let [country, kind, status, currency, monthly_fee, setup_fee, capabilities] =
-            self.texts.map(|text| short_text::digest(text.as_bytes()));
         // Two words take one step of the hasher.
         for (one, other) in [(country, kind), (status, currency), (monthly_fee, setup_fee), (capabilities, flags)] {
             state.write_u128(u128::from(one) << 64 | u128::from(other));
@@ -151,16 +148,27 @@ impl Hash for RawNumberClass<'_> {
     }
 }
 
+impl Hash for StoredNumberClass {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key.hash(state);
+    }
+}
+
+impl Hash for RawNumberClass<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key.hash(state);
+    }
+}
+
 impl Equivalent<StoredNumberClass> for RawNumberClass<'_> {
     fn equivalent(&self, stored: &StoredNumberClass) -> bool {
-        let mut rest = stored.texts.as_bytes();
-        let mut is_next = |text: &str, length: u16| {
-            let Some((next, others)) = rest.split_at_checked(length.into()) else { return false };
+        let mut rest = stored.long_texts.as_bytes();
+        let mut is_next = |text: &str| {
+            let Some((next, others)) = rest.split_at_checked(text.len()) else { return false };
             rest = others;
             equal(text.as_bytes(), next)
         };
-        self.others == stored.others
-            && self.texts.iter().zip(stored.lengths).all(|(text, length)| is_next(text, length))
+        self.key == stored.key && self.long_texts().all(&mut is_next) && rest.is_empty()
     }
 }
 
@@ -224,20 +232,19 @@ impl<'a> RawNumberClass<'a> {
             unreadable.insert(OptionalField::Capabilities);
         }
         let NumberRecord { country, kind, status, currency, monthly_fee, setup_fee, .. } = record;
-        Self {
-            texts: [country, kind, status, currency, monthly_fee, setup_fee, capabilities],
-            others: OtherFields {
-                has_trunk: record.trunk_id.is_some(),
-                has_application: record.application_id.is_some(),
-                unreadable,
-            },
-        }
+        let texts: [&str; TEXTS] = [country, kind, status, currency, monthly_fee, setup_fee, capabilities];
+        let (has_trunk, has_application) = (record.trunk_id.is_some(), record.application_id.is_some());
+        let others = OtherFields { has_trunk, has_application, unreadable };
+        Self { texts, key: ClassKey { digests: texts.map(|text| digest(text.as_bytes())), others } }
+    }
+
+    /// Returns the texts of which the digest does not say all.
+    fn long_texts(&self) -> impl Iterator<Item = &'a str> {
+        self.texts.into_iter().filter(|text| text.len() > MAX_EXACT_DIGEST)
     }
 
     fn stored(&self) -> StoredNumberClass {
-        // A class with a text that is longer than `MAX_TEXT` is not valid.
-        let lengths = self.texts.map(|text| u16::try_from(text.len()).unwrap_or(u16::MAX));
-        StoredNumberClass { lengths, others: self.others, texts: self.texts.concat().into() }
+        StoredNumberClass { key: self.key, long_texts: self.long_texts().collect() }
     }
 
     /// Parses the fields.
@@ -246,7 +253,7 @@ impl<'a> RawNumberClass<'a> {
     /// If a field that every group needs is empty, too long or not an amount of money.
     fn parse(&self, strings: &mut StringInterner) -> Result<NumberClass, InvalidRecord> {
         let [country, kind, status, currency, monthly_fee, setup_fee, capabilities] = self.texts;
-        let OtherFields { has_trunk, has_application, mut unreadable } = self.others;
+        let OtherFields { has_trunk, has_application, mut unreadable } = self.key.others;
         let fields = [("country", country), ("type", kind), ("status", status), ("currency", currency)];
         match fields.into_iter().find(|(_, value)| value.is_empty() || value.len() > MAX_TEXT) {
             Some((name, "")) => return Err(InvalidRecord::Empty(name)),

@@ -1,7 +1,5 @@
 //! What the fold of a listing stores of each number.
 
-use std::time::SystemTime;
-
 use super::E164;
 
 /// What the fold stores of a number. All numbers of an account are in memory at once, so every byte counts.
@@ -42,12 +40,6 @@ pub(super) fn dedup_keeping_last<T>(items: &mut Vec<T>, e164: impl Fn(&T) -> E16
     items.reverse();
     items.dedup_by_key(|item| e164(item));
     items.reverse();
-}
-
-/// Returns a time as a Unix timestamp in whole seconds, or [`UNKNOWN_TIME`].
-pub(super) fn unix_seconds(time: Option<SystemTime>) -> u32 {
-    let since_epoch = time.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
-    since_epoch.and_then(|duration| u32::try_from(duration.as_secs()).ok()).unwrap_or(UNKNOWN_TIME)
 }
 
 /// Returns the Unix timestamp in seconds, unless it is [`UNKNOWN_TIME`].

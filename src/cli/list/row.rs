@@ -150,7 +150,6 @@ impl<'a> Row<'a> {
 }
 
 /// Formats a Unix timestamp by RFC 3339.
-fn time(seconds: Option<u64>) -> Option<String> {
-    let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds?))?;
-    Some(timestamp::to_seconds(at))
+fn time(seconds: Option<u32>) -> Option<String> {
+    seconds.map(|seconds| timestamp::to_seconds(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.into())))
 }

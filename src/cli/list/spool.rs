@@ -7,7 +7,6 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize};
@@ -39,8 +38,8 @@ pub(super) struct StoredRecord<'a> {
     pub(super) currency: Cow<'a, str>,
     pub(super) trunk_id: Option<Cow<'a, str>>,
     pub(super) application_id: Option<Cow<'a, str>>,
-    pub(super) created_at: Option<u64>,
-    pub(super) updated_at: Option<u64>,
+    pub(super) created_at: Option<u32>,
+    pub(super) updated_at: Option<u32>,
     /// Whether a trunk or an application that is absent here may exist, because it cannot be read.
     pub(super) has_unreadable_assignment: bool,
 }
@@ -63,8 +62,8 @@ impl<'a> StoredRecord<'a> {
             currency: Cow::Borrowed(&record.currency),
             trunk_id: text(&record.trunk_id),
             application_id: text(&record.application_id),
-            created_at: record.created_at.map(unix_seconds),
-            updated_at: record.updated_at.map(unix_seconds),
+            created_at: record.created_at,
+            updated_at: record.updated_at,
             has_unreadable_assignment: record.unreadable.contains_any(&OptionalField::ASSIGNMENT),
         }
     }
@@ -74,10 +73,6 @@ impl<'a> StoredRecord<'a> {
 fn fee(json: &str) -> Cow<'_, str> {
     let text = json.starts_with('"').then(|| serde_json::from_str(json).ok()).flatten();
     text.map_or(Cow::Borrowed(json), Cow::Owned)
-}
-
-fn unix_seconds(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// What precedes each record in the file.

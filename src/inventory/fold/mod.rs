@@ -9,7 +9,6 @@ mod tabulate;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use foldhash::fast::RandomState;
 use indexmap::IndexSet;
@@ -18,7 +17,7 @@ use crate::inventory::assignment_table::AssignmentTable;
 use crate::inventory::class::{ClassTable, OptionalLabels, RawNumberClass};
 use crate::inventory::index::index;
 use crate::inventory::interner::{StringId, StringInterner};
-use crate::inventory::listed_number::{ListedNumber, UNKNOWN_TIME, dedup_keeping_last, unix_seconds};
+use crate::inventory::listed_number::{ListedNumber, UNKNOWN_TIME, dedup_keeping_last};
 use crate::inventory::unreadable::UnreadableRecords;
 use crate::inventory::{
     CollectorOptions, E164, FoldedListing, InvalidRecord, InvalidRecords, Inventory, NumberState, NumberStates,
@@ -56,8 +55,9 @@ pub struct ListingFold {
     added_numbers: Vec<ListedNumber>,
     /// Numbers added during the previous listing, so that they cannot have been added during this one.
     added_during_previous_listing: HashSet<E164>,
-    /// The earliest time at which the first page of the current query can have been requested; `None` if unknown.
-    query_started_at: Option<SystemTime>,
+    /// The earliest time at which the first page of the current query can have been requested, as a Unix timestamp in
+    /// seconds; `None` if unknown.
+    query_started_at: Option<u32>,
     /// Invalid records by [`InvalidRecord::kind`].
     invalid_by_kind: BTreeMap<&'static str, InvalidRecords>,
     /// The invalid records whose numbers can be read.
@@ -196,9 +196,9 @@ impl ListingFold {
             application: intern(&record.application_id),
         };
         let optional_labels = self.optional_labels.insert_full(labels).0;
-        let updated_at =
-            if requirements.needs_updated_at || needs_details { unix_seconds(record.updated_at) } else { UNKNOWN_TIME };
-        let (optional_labels, created_at) = (index(optional_labels), unix_seconds(record.created_at));
+        let updated_at = record.updated_at.filter(|_| requirements.needs_updated_at || needs_details);
+        let [created_at, updated_at] = [record.created_at, updated_at].map(|time| time.unwrap_or(UNKNOWN_TIME));
+        let optional_labels = index(optional_labels);
         let number = ListedNumber { e164, page, class, optional_labels, created_at, updated_at };
         self.page_numbers.push((number, record_index));
         Ok(())
@@ -214,7 +214,7 @@ impl ListingFold {
 
     /// Returns whether a number was purchased after the first page was requested and before this page was written. A
     /// `created_at` in the future is the result of a wrong clock and does not count as a purchase.
-    fn is_added_during_listing(&self, created_at: Option<SystemTime>, written: Option<GenerationWindow>) -> bool {
+    fn is_added_during_listing(&self, created_at: Option<u32>, written: Option<GenerationWindow>) -> bool {
         let (Some(started_at), Some(written)) = (self.query_started_at, written) else { return false };
         created_at.is_some_and(|created_at| started_at <= created_at && created_at <= written.latest)
     }

@@ -78,25 +78,25 @@ impl From<InvalidPage> for Failure {
     }
 }
 
-/// The time window in which the API generated a page, by the API's own clock and in whole seconds, like the timestamps
-/// that it is compared with.
+/// The time window in which the API generated a page, by the API's own clock, as Unix timestamps in seconds like those that
+/// it is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GenerationWindow {
     /// When the request was sent, or earlier.
-    pub earliest: SystemTime,
+    pub earliest: u32,
     /// When the response began, or later.
-    pub latest: SystemTime,
+    pub latest: u32,
 }
 
 impl GenerationWindow {
     /// Returns the window of a response with this `Date` header that arrived this long after its request was sent.
     #[must_use]
     pub fn of_response(date: SystemTime, elapsed: Duration) -> Self {
-        let since_epoch = date.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let date = SystemTime::UNIX_EPOCH + Duration::from_secs(since_epoch.as_secs());
+        let seconds = |duration: Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
+        let date = seconds(date.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
         // A `Date` header and the timestamps compared with `earliest` are truncated to seconds, so round outwards.
-        let earliest = date.checked_sub(round_up_to_seconds(elapsed)).unwrap_or(date);
-        Self { earliest, latest: date + Duration::from_secs(1) }
+        let earliest = date.saturating_sub(seconds(round_up_to_seconds(elapsed)));
+        Self { earliest, latest: date.saturating_add(1) }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::time::SystemTime;
 
 use serde::Deserialize;
 use serde::de::value::{self, StrDeserializer};
@@ -51,12 +50,12 @@ pub struct NumberRecord<'a> {
     /// The ID of the application that the number is assigned to, if any.
     #[serde(borrow, default, deserialize_with = "optional_text")]
     pub application_id: Option<Cow<'a, str>>,
-    /// When the number was purchased, if known, in whole seconds.
+    /// When the number was purchased, if known, as a Unix timestamp in seconds.
     #[serde(default, deserialize_with = "optional_timestamp")]
-    pub created_at: Option<SystemTime>,
-    /// When the number was last updated, if known, in whole seconds.
+    pub created_at: Option<u32>,
+    /// When the number was last updated, if known, as a Unix timestamp in seconds.
     #[serde(default, deserialize_with = "optional_timestamp")]
-    pub updated_at: Option<SystemTime>,
+    pub updated_at: Option<u32>,
     /// The fields above that are `None` because they cannot be read. Raw JSON is never among them.
     #[serde(skip)]
     pub unreadable: FieldSet,
@@ -147,9 +146,9 @@ pub(super) fn within_limit(text: Cow<'_, str>) -> Result<Option<Cow<'_, str>>, U
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
-/// Parses an RFC 3339 timestamp.
+/// Parses an RFC 3339 timestamp, see [`timestamp::parse`].
 #[expect(clippy::needless_pass_by_value, reason = "it has the signature of `within_limit`")]
-pub(super) fn known_timestamp(text: Cow<'_, str>) -> Result<Option<SystemTime>, Undocumented> {
+pub(super) fn known_timestamp(text: Cow<'_, str>) -> Result<Option<u32>, Undocumented> {
     timestamp::parse(&text).map(Some).ok_or(Undocumented)
 }
 
@@ -161,11 +160,11 @@ pub fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     deserializer.deserialize_any(StringVisitor(within_limit))
 }
 
-/// Deserializes an RFC 3339 timestamp or `null`.
+/// Deserializes an RFC 3339 timestamp or `null`, as a Unix timestamp in seconds.
 ///
 /// # Errors
 /// If the value is anything else.
-pub fn optional_timestamp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>, D::Error> {
+pub fn optional_timestamp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     deserializer.deserialize_any(StringVisitor(known_timestamp))
 }
 
