@@ -14,6 +14,9 @@ use super::query::QueryFilter;
 
 const DAY: Duration = Duration::from_hours(24);
 
+/// Minimum age of a number when its account is generated, so that no listing takes it for one that was purchased meanwhile.
+const MIN_AGE: Duration = Duration::from_hours(1);
+
 /// The last hotline is suspended at the first of these changes of each [`OUTAGE_PERIOD`], and reactivated at the end.
 const OUTAGE: Range<u32> = 10..20;
 /// Number of changes of an account after which the next outage cycle of its last hotline starts.
@@ -42,7 +45,7 @@ struct StoredNumber {
 }
 
 impl SimulatedAccount {
-    /// Generates an account with `count` numbers, all created before `now`.
+    /// Generates an account with `count` numbers, all created at least an hour before `now`.
     #[must_use]
     pub fn new(count: usize, seed: u64, now: SystemTime) -> Self {
         let rng = Rng::with_seed(seed);
@@ -206,7 +209,7 @@ impl SimulatedAccount {
             &[&["voice"], &["voice", "sms"], &["voice", "sms", "mms"], &["sms"]]
         };
         let age = match status {
-            SimulatedStatus::Pending => DAY.mul_f64(rng.f64() * 2.0),
+            SimulatedStatus::Pending => MIN_AGE + DAY.mul_f64(rng.f64() * 2.0),
             _ => DAY.mul_f64(2.0 + rng.f64() * 1000.0),
         };
         SimulatedNumber {
