@@ -77,6 +77,17 @@ const VALUES: [(&str, &[&str]); 15] = [
     ("", &["1"]),
 ];
 
+/// The fields that every record has.
+const FIELDS_OF_RECORD: [&str; 7] = [
+    r#""e164":"+14165550100""#,
+    r#""country":"CA""#,
+    r#""type":"local""#,
+    r#""status":"active""#,
+    r#""currency":"CAD""#,
+    r#""monthly_fee":1.5"#,
+    r#""setup_fee":0"#,
+];
+
 /// Returns the first item, which is as documented, except for one draw in `others_in`.
 fn mostly_first<T: Clone + Debug + 'static>(items: &[T], others_in: u32) -> impl Strategy<Value = T> + use<T> {
     let items = items.to_vec();
@@ -91,7 +102,9 @@ fn any_record() -> impl Strategy<Value = String> {
     let fields: Vec<_> = VALUES
         .iter()
         .map(|(name, values)| {
-            let space = || mostly_first(&["", " ", "\n\t", "\u{a0}"], 20);
+            // With much space, the bytes before a value are more than those that are compared at once.
+            let much = " ".repeat(40);
+            let space = || mostly_first(&["", " ", "\n\t", "\u{a0}", &much].map(str::to_owned), 20);
             let name = mostly_first(&[(*name).to_owned(), name.to_uppercase(), name.replace('a', r"\u0061")], 100);
             (name, mostly_first(values, 6), space(), space())
                 .prop_map(|(name, value, before, after)| format!("{before}\"{name}\"{after}:{before}{value}{after}"))
@@ -127,11 +140,35 @@ proptest! {
             bytes[position] = byte;
         }
         if let Ok(body) = std::str::from_utf8(&bytes) {
-            let strict: Option<StrictBody<'_>> = serde_json::from_str(body).ok();
-            if let Some((records, pagination)) = documented::read(body) {
-                let strict = strict.unwrap_or_else(|| panic!("serde_json rejects {body}"));
-                prop_assert_eq!((records, pagination), (strict.data.records, strict.pagination));
-            }
+            assert_like_serde_json(body);
+        }
+    }
+}
+
+/// Asserts that the faster reader reads a body as `serde_json` does, or not at all.
+fn assert_like_serde_json(body: &str) {
+    if let Some((records, pagination)) = documented::read(body) {
+        let strict: StrictBody<'_> =
+            serde_json::from_str(body).unwrap_or_else(|error| panic!("serde_json rejects {body}: {error}"));
+        assert_eq!((records, pagination), (strict.data.records, strict.pagination), "{body}");
+    }
+}
+
+#[test]
+fn faster_reader_finds_each_wrong_separator() {
+    // Each of these fields comes first in one record and later in another.
+    let first = |field: &str| {
+        let others: Vec<_> = FIELDS_OF_RECORD.iter().filter(|other| **other != field).copied().collect();
+        format!("{{{field},{}}}", others.join(","))
+    };
+    let records: Vec<_> = FIELDS_OF_RECORD.iter().map(|field| first(field)).collect();
+    let body = page(&records.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(documented::read(&body).is_some());
+    for (index, _) in body.match_indices([',', ':', '{', '}', '[', ']', '"']) {
+        for wrong in [",", ":", "{", "}", "[", "]", "\"", "{{", " ", ""] {
+            let mut changed = body.clone();
+            changed.replace_range(index..=index, wrong);
+            assert_like_serde_json(&changed);
         }
     }
 }
