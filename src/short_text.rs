@@ -13,7 +13,7 @@ pub(crate) fn equal(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
         return false;
     }
-    // The words at both ends overlap unless the length is a multiple of their size.
+    // The last word may overlap the one before it.
     match a.len() {
         0 => true,
         1 => a.first() == b.first(),
@@ -29,11 +29,12 @@ pub(crate) fn equal(a: &[u8], b: &[u8]) -> bool {
 /// Maximum length in bytes of the texts whose digests are unambiguous.
 pub(crate) const MAX_EXACT_DIGEST: usize = 7;
 
-/// Returns a digest of a text, for comparisons and hashes. Texts of at most [`MAX_EXACT_DIGEST`] bytes have the same digest only
-/// if they are equal, and longer texts of less than 64 KiB only if their lengths are.
+/// Returns a digest of a text, for comparisons and hashes. Texts of at most [`MAX_EXACT_DIGEST`] bytes have equal digests only if
+/// they are equal. Longer texts never have the digest of such a text, and have equal digests only if their lengths are equal
+/// (below 32 KiB).
 pub(crate) fn digest(text: &[u8]) -> u64 {
     let length = text.len() as u64;
-    // Both ends overlap unless the length is twice their size. Where they do, they are equal.
+    // Both ends overlap, and are equal where they do.
     let join = |size: u64, first: u64, last: u64| length << 56 | last << (8 * (length - size)) | first;
     let two = |bytes: Option<&[u8; 2]>| bytes.map_or(0, |bytes| u16::from_le_bytes(*bytes).into());
     let four = |bytes: Option<&[u8; 4]>| bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes).into());
@@ -44,7 +45,7 @@ pub(crate) fn digest(text: &[u8]) -> u64 {
         _ => {
             let words = text.as_chunks::<8>().0.iter().chain(text.last_chunk()).map(|word| u64::from_le_bytes(*word));
             let mixed = words.fold(0_u64, |mixed, word| (mixed.rotate_left(5) ^ word).wrapping_mul(GOLDEN_RATIO));
-            length << 48 | mixed >> 16
+            1 << 63 | (length & 0x7fff) << 48 | mixed >> 16
         }
     }
 }
@@ -83,10 +84,11 @@ mod tests {
     #[test]
     fn digests_differ_if_the_length_or_any_byte_does() {
         let mut digests = HashSet::new();
-        for length in 0..40 {
+        for length in 0..600 {
             let mut text = vec![b'a'; length];
             assert!(digests.insert(digest(&text)), "length {length}");
-            for index in 0..length {
+            assert_eq!(digest(&text) >> 63 == 1, length > MAX_EXACT_DIGEST, "length {length}");
+            for index in 0..length.min(40) {
                 for byte in [0, b'b'] {
                     text[index] = byte;
                     assert!(digests.insert(digest(&text)), "byte {index} of {length}");

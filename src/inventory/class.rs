@@ -62,7 +62,7 @@ pub(super) struct RawNumberClass<'a> {
     key: ClassKey,
 }
 
-/// What classes are hashed by.
+/// What classes are hashed by, and compared by first.
 #[derive(Debug, Clone, Copy, Eq)]
 struct ClassKey {
     /// The [`digest`]s of the texts.
@@ -83,7 +83,7 @@ struct OtherFields {
 #[derive(Debug, PartialEq, Eq)]
 struct StoredNumberClass {
     key: ClassKey,
-    /// The texts of which the digest does not say all, one after the other.
+    /// The texts that are too long for their digests to identify them, one after the other.
     long_texts: Box<str>,
 }
 
@@ -131,7 +131,7 @@ impl NumberRequirements {
 impl PartialEq for ClassKey {
     fn eq(&self, other: &Self) -> bool {
         // Arrays are compared by `memcmp`, see `short_text`.
-        let differences = self.digests.iter().zip(&other.digests).map(|(one, other)| one ^ other);
+        let differences = self.digests.iter().zip(&other.digests).map(|(a, b)| a ^ b);
         differences.fold(0, |all, difference| all | difference) == 0 && self.others == other.others
     }
 }
@@ -168,6 +168,8 @@ impl Equivalent<StoredNumberClass> for RawNumberClass<'_> {
             rest = others;
             equal(text.as_bytes(), next)
         };
+        // If the keys are equal, the same texts are long. Those of a stored class have at most `MAX_TEXT` bytes, so the digests
+        // differ unless their lengths are equal, too, or the raw text is far longer than all of them.
         self.key == stored.key && self.long_texts().all(&mut is_next) && rest.is_empty()
     }
 }
@@ -238,7 +240,7 @@ impl<'a> RawNumberClass<'a> {
         Self { texts, key: ClassKey { digests: texts.map(|text| digest(text.as_bytes())), others } }
     }
 
-    /// Returns the texts of which the digest does not say all.
+    /// Returns the texts that are too long for their digests to identify them.
     fn long_texts(&self) -> impl Iterator<Item = &'a str> {
         self.texts.into_iter().filter(|text| text.len() > MAX_EXACT_DIGEST)
     }

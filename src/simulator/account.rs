@@ -14,7 +14,7 @@ use super::query::QueryFilter;
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// Minimum age of a number when its account is generated, so that no listing takes it for one that was purchased meanwhile.
+/// Minimum age of a number when its account is generated, so that no listing counts it as purchased during the listing.
 const MIN_AGE: Duration = Duration::from_hours(1);
 
 /// The last hotline is suspended at the first of these changes of each [`OUTAGE_PERIOD`], and reactivated at the end.

@@ -126,12 +126,14 @@ await visit({ viewport: { width: 1440, height: 900 } }, few, async (page, { setO
   const pressed = await page.locator('.notice a').elementHandle();
   await pressed.hover();
   await page.mouse.down();
+  await page.evaluate(() => document.querySelector('#summary').append('outdated'));
   const renderedAt = () => page.locator('#as-of').innerText();
   const third = await renderedAt();
   await page.waitForFunction((third) => document.querySelector('#as-of').innerText !== third, third, { timeout: 60000 });
   assert.ok(await pressed.evaluate((link) => link.isConnected));
-  await page.mouse.move(0, 0);
   await page.mouse.up();
+  await page.waitForURL(new URL(link, few).href);
+  await page.goBack();
 
   await setOffline(true);
   await page.getByText('No response from the exporter since').waitFor({ timeout: 60000 });

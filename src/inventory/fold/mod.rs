@@ -288,14 +288,14 @@ impl ListingFold {
 /// Returns whether a page has a number twice, which is rare.
 fn has_duplicates(page_numbers: &[(ListedNumber, usize)]) -> bool {
     let numbers = || page_numbers.iter().map(|(number, _)| number.e164);
-    // Each number sets one bit. Equal numbers set the same, and so do two of 100 different numbers on 7 % of the pages.
+    // Each number sets one bit. Equal numbers set the same, and so do two of 100 different numbers on 7% of the pages.
     let mut bits = [0_u64; 1 << 10];
-    let is_set = |e164: E164| {
+    let was_set = |e164: E164| {
         let hash = e164.integer().wrapping_mul(GOLDEN_RATIO) >> 48;
         let (word, bit) = ((hash / 64) as usize, 1 << (hash % 64));
         bits.get_mut(word).is_some_and(|word| std::mem::replace(word, *word | bit) & bit != 0)
     };
-    numbers().any(is_set) && {
+    numbers().any(was_set) && {
         let mut distinct = HashSet::new();
         !numbers().all(|e164| distinct.insert(e164))
     }

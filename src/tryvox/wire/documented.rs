@@ -39,7 +39,7 @@ struct KnownKey<'a> {
     text: &'a [u8],
     /// The first of these bytes, and zeros behind the text.
     start: [u8; 32],
-    /// Zeros behind the text.
+    /// `0xff` for each byte of the text in `start`, and zeros behind it.
     mask: [u8; 32],
     /// Whether the separator is the opening brace of a record.
     is_first: bool,
@@ -56,7 +56,7 @@ impl<'a> KnownKey<'a> {
         Self { text, start, mask, is_first, field }
     }
 
-    /// Returns whether a text starts with the key, as a rule without a branch for each byte.
+    /// Returns whether a text starts with the key, usually without a branch for each byte.
     fn is_start_of(&self, text: &[u8]) -> bool {
         match text.first_chunk::<32>() {
             Some(bytes) if self.text.len() <= bytes.len() => {
@@ -73,7 +73,7 @@ struct Reader<'a> {
     text: &'a str,
     /// An index into the text.
     position: usize,
-    /// The keys of the records before, in order.
+    /// The keys of earlier records, in order.
     keys: Vec<KnownKey<'a>>,
 }
 
@@ -162,8 +162,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Skips the separator, key and colon if they are the same bytes as in an earlier record. The index of the next key
-    /// moves behind this one.
+    /// Skips the separator, key and colon if they are the same bytes as in an earlier record. Advances `next` past this key.
     fn known_key(&mut self, is_first: bool, next: &mut usize) -> Option<Field> {
         let candidates = self.keys.get(*next..)?;
         let text = self.rest();
@@ -174,7 +173,7 @@ impl<'a> Reader<'a> {
         Some(key.field)
     }
 
-    /// Reads another key. `start` is the end of the value before it.
+    /// Reads another key. `start` is the end of what precedes its separator.
     fn new_key(&mut self, start: usize, is_first: bool, next: &mut usize) -> Option<Field> {
         self.skip_whitespace();
         let name = self.plain_string()?;

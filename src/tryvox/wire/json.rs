@@ -59,7 +59,8 @@ pub(super) fn plain_length(text: &[u8]) -> usize {
     for (index, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word);
         // Flipping the second bit makes the quote 0x20, so it and the control characters are less than 0x21. The highest bit
-        // of the first byte that is less, and of the first backslash, becomes 1.
+        // of the first byte that is less, and of the first backslash, becomes 1. A borrow can only make later bytes wrong, and
+        // `!word` excludes bytes from 0x80 on.
         let less = (word ^ (LOWEST * 0x02)).wrapping_sub(LOWEST * 0x21);
         let backslash = (word ^ (LOWEST * u64::from(b'\\'))).wrapping_sub(LOWEST);
         let found = (less | backslash) & !word & (LOWEST << 7);

@@ -78,8 +78,8 @@ impl From<InvalidPage> for Failure {
     }
 }
 
-/// The time window in which the API generated a page, by the API's own clock, as Unix timestamps in seconds like those that
-/// it is compared with.
+/// The time window in which the API generated a page, by the API's own clock, as Unix timestamps in seconds, like `created_at`, with
+/// which they are compared. Times after 2106 count as 2106.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GenerationWindow {
     /// When the request was sent, or earlier.

@@ -100,7 +100,8 @@ impl Field {
 }
 
 impl NumberRecord<'_> {
-    /// Returns a record none of whose fields have been read. It is no constant, because copying one takes longer.
+    /// Returns a record none of whose fields have been read. This is a function because copying a
+    /// constant is slower.
     pub(super) fn unread() -> Self {
         Self {
             _object: ObjectOnly,

@@ -102,9 +102,9 @@ fn any_record() -> impl Strategy<Value = String> {
     let fields: Vec<_> = VALUES
         .iter()
         .map(|(name, values)| {
-            // With much space, the bytes before a value are more than those that are compared at once.
-            let much = " ".repeat(40);
-            let space = || mostly_first(&["", " ", "\n\t", "\u{a0}", &much].map(str::to_owned), 20);
+            // With a lot of whitespace, the bytes before a value are more than those that are compared at once.
+            let long = " ".repeat(40);
+            let space = || mostly_first(&["", " ", "\n\t", "\u{a0}", &long].map(str::to_owned), 20);
             let name = mostly_first(&[(*name).to_owned(), name.to_uppercase(), name.replace('a', r"\u0061")], 100);
             (name, mostly_first(values, 6), space(), space())
                 .prop_map(|(name, value, before, after)| format!("{before}\"{name}\"{after}:{before}{value}{after}"))
@@ -155,7 +155,7 @@ fn assert_like_serde_json(body: &str) {
 }
 
 #[test]
-fn faster_reader_finds_each_wrong_separator() {
+fn faster_reader_agrees_with_serde_json_on_wrong_separators() {
     // Each of these fields comes first in one record and later in another.
     let first = |field: &str| {
         let others: Vec<_> = FIELDS_OF_RECORD.iter().filter(|other| **other != field).copied().collect();
@@ -174,7 +174,7 @@ fn faster_reader_finds_each_wrong_separator() {
 }
 
 #[test]
-fn faster_reader_forgets_keys_of_records_with_countless_keys() {
+fn faster_reader_limits_the_keys_it_remembers() {
     let countless = r#""a":1,"b":1,"#.repeat(10_000);
     let record = RECORD.replacen('{', &format!("{{{countless}"), 1);
     let body = page(&[&record, RECORD]);

@@ -21,8 +21,8 @@ pub(super) fn parse(text: &str) -> Option<u32> {
     u32::try_from(seconds).ok().filter(|seconds| *seconds < u32::MAX)
 }
 
-/// Parses a timestamp of the years 1970 to 2106 in the most common form, `2025-11-02T17:40:12Z`, perhaps with a fraction, in a
-/// twentieth of the time that a general parser takes. A leap second is the second before it, whenever it is. Returns seconds
+/// Parses a timestamp of the years 1970 to 2106 in the most common form, `2025-11-02T17:40:12Z`, perhaps with a fraction. A
+/// general parser takes longer. A leap second is the second before it, whenever it is. Returns seconds
 /// since the epoch, or `None` if the text has another form or is not valid.
 fn parse_utc(text: &[u8]) -> Option<u64> {
     const SECONDS_PER_DAY: u64 = 86_400;
@@ -36,7 +36,7 @@ fn parse_utc(text: &[u8]) -> Option<u64> {
     let is_fraction = matches!(fraction, [] | [b'.', _, ..]) && fraction.iter().skip(1).all(u8::is_ascii_digit);
     let (year, second) = (y1 * 100 + y2, u64::from(s1 - b'0') * 10 + u64::from(s2 - b'0'));
 
-    // Every fourth of these years is a leap year but 2100.
+    // Every fourth of these years except 2100 is a leap year.
     let is_leap_year = year % 4 == 0 && year != 2100;
     let [before, after] = *DAYS_BEFORE_MONTH.get(usize::try_from(month).ok()?.checked_sub(1)?..)?.first_chunk()?;
     let days_in_month = after - before + u64::from(is_leap_year && month == 2);
@@ -54,7 +54,7 @@ fn parse_utc(text: &[u8]) -> Option<u64> {
 fn pairs(text: [u8; 8], form: [u8; 8]) -> Option<[u64; 8]> {
     const HIGHEST: u64 = 0x8080_8080_8080_8080;
 
-    // A digit becomes its value, and everything else in the form becomes zero.
+    // A digit becomes its value, and any other byte that is as in the form becomes zero.
     let values = u64::from_le_bytes(text) ^ u64::from_le_bytes(form);
     // Added to these, a value that is too high reaches the highest bit of its byte.
     let limits = form.map(|byte| if byte == b'0' { 0x7f - 9 } else { 0x7f });
@@ -165,6 +165,17 @@ mod tests {
             ("2025-04-30T23:59:61Z", false),
             ("2025-04-30T2/:59:00Z", false),
             ("2025-04-30T2::59:00Z", false),
+            ("2025.04-30T12:34:56Z", false),
+            ("2025-04/30T12:34:56Z", false),
+            ("2025-04-30U12:34:56Z", false),
+            ("2025-04-30T12;34:56Z", false),
+            ("2025-04-30T12:34;56Z", false),
+            ("2025-04-30T12:34:56[", false),
+            ("202é-4-30T12:34:56Z", false),
+            ("2025-04-30T12:34:5é", false),
+            ("2106-02-07T06:28:14Z", true),
+            ("2106-02-07T06:28:15Z", false),
+            ("2107-01-01T00:00:00Z", false),
         ] {
             assert_eq!(parse(text).is_some(), is_valid, "{text}");
         }

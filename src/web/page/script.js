@@ -12,7 +12,7 @@
 
   const replaceContent = (region, updated) => {
     // A click on an element that is replaced before the button is released would be lost.
-    if (region.matches(':active') || region.innerHTML === updated.innerHTML) return;
+    if (region.querySelector('a:active, summary:active') || region.innerHTML === updated.innerHTML) return;
     const openIds = [...region.querySelectorAll('details[open]')].map((details) => details.id);
     const focused = region.contains(document.activeElement) ? document.activeElement : null;
     const identify = (element) => element.getAttribute('href') || element.getAttribute('aria-label') || element.textContent;
