@@ -11,9 +11,8 @@ use crate::table::Row;
 /// Measures the polls of a large account with and without a state file, and a restart.
 pub(crate) fn measure_state(_: &Path, workload: &Workload) -> Vec<Row> {
     let numbers = workload.large_numbers;
-    // One change per tick, so that 1% of the numbers have changed at the next poll.
-    let tick = workload.large_interval * 100 / u32::try_from(numbers).unwrap();
-    let life = format!("--life={}us", tick.as_micros());
+    // A tick changes one number of a thousand, so 1% of them have changed at the next poll.
+    let life = format!("--life={}ms", workload.large_interval.as_millis() / 10);
     let mut rows = vec![cpu_row(workload, "nothing changed", &[], 1.3), cpu_row(workload, "1% changed", &[&life], 1.6)];
 
     let folder = tempfile::tempdir().unwrap();

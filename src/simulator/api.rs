@@ -22,7 +22,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -130,6 +130,8 @@ impl Simulator {
     /// Changes a few numbers of each account at every `interval` until `stop` is cancelled.
     pub async fn change_accounts(&self, interval: Duration, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(interval);
+        // If changes take longer than the interval, requests are answered between them all the same.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The first tick is immediate.
         ticks.tick().await;
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
