@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{debug, warn};
 
 use super::account::Account;
-use crate::blocking::run_computation;
+use crate::blocking::run_blocking;
 use crate::config::AccountConfig;
 use crate::duration;
 use crate::inventory::{
@@ -203,7 +203,7 @@ impl<'a, S: RecordSink> Poll<'a, S> {
         }
         let (fold, sink) = attempt.into_inner().unwrap_or_else(PoisonError::into_inner);
         let FoldedListing { inventory, number_states: numbers, added_during_listing, unreadable_numbers: unreadable } =
-            run_computation(move || fold.finish()).await;
+            run_blocking(move || fold.finish()).await;
         lacks_numbers |= reported > 0 && inventory.listed == 0;
         let listing = Listing { inventory, reported, has_unstable_total, ..Listing::default() };
         let listed = ListedNumbers { listing, numbers, sink, unreadable, lacks_numbers };

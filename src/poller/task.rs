@@ -17,7 +17,7 @@ use super::poll::{ListedNumbers, Poll, RecordSink};
 use super::publication::{NewListing, PollReaction, PreviousListing, Publication};
 use super::schedule::Schedule;
 use super::suspension::SuspensionTimer;
-use crate::blocking::{run_blocking, run_computation};
+use crate::blocking::run_blocking;
 use crate::config::AccountConfig;
 use crate::inventory::{ChangeCounters, FeeMovements, Listing, ListingDifference, NumberStates, WatchedStatus};
 use crate::tryvox::{ApiKeySource, Failure, FailureReason, PollKey};
@@ -235,7 +235,7 @@ impl Poller {
             Ok(listed) => {
                 let label_limit = self.account.config().collector.label_limit;
                 let changes = self.account.snapshot().changes.clone();
-                let valid = run_computation(move || ValidListing::new(listed, previous, changes, label_limit)).await;
+                let valid = run_blocking(move || ValidListing::new(listed, previous, changes, label_limit)).await;
                 PollOutcome { result: Ok(valid), pages }
             }
             Err(failure) => {
