@@ -68,13 +68,7 @@ impl PollKey {
 }
 
 async fn read(source: &ApiKeySource) -> Result<ApiKey, Failure> {
-    let key = match source {
-        ApiKeySource::File(_) => {
-            let source = source.clone();
-            run_blocking(move || source.read()).await
-        }
-        // No file is read, so no thread is needed.
-        ApiKeySource::Value(_) | ApiKeySource::Missing(_) => source.read(),
-    };
-    key.map_err(|error: ApiKeyError| Failure::new(FailureReason::ApiKey, error.to_string()))
+    let source = source.clone();
+    let failure = |error: ApiKeyError| Failure::new(FailureReason::ApiKey, error.to_string());
+    run_blocking(move || source.read().map_err(failure)).await
 }
