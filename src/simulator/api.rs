@@ -130,7 +130,7 @@ impl Simulator {
     /// Changes a few numbers of each account at every `interval` until `stop` is cancelled.
     pub async fn change_accounts(&self, interval: Duration, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(interval);
-        // If changes take longer than the interval, requests are answered between them all the same.
+        // Even if changes take longer than the interval, there is time for requests between them.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The first tick is immediate.
         ticks.tick().await;
