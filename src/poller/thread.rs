@@ -6,6 +6,10 @@ use std::{io, thread};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
+/// Maximum number of threads for work that takes longer than a page or waits for a disk. Accounts are polled at once at the
+/// start, and each thread takes memory.
+const MAX_BLOCKING_THREADS: usize = 64;
+
 /// A runtime with one thread, for the pollers of all accounts.
 ///
 /// Polling never delays a scrape and takes one core at most, and a page is not passed from one thread to another.
@@ -27,7 +31,9 @@ impl PollingThread {
         let (started, handle) = mpsc::channel();
         // A runtime must not be dropped on a thread that runs tasks, so that of this thread never leaves it.
         thread::Builder::new().name("polling".to_owned()).spawn(move || {
-            let runtime = match Builder::new_current_thread().enable_all().build() {
+            let mut runtime = Builder::new_current_thread();
+            runtime.enable_all().max_blocking_threads(MAX_BLOCKING_THREADS);
+            let runtime = match runtime.build() {
                 Ok(runtime) => runtime,
                 Err(error) => {
                     _ = started.send(Err(error));
