@@ -1,7 +1,8 @@
 //! Many accounts in one process: each is listed exactly, a failing one does not affect the others, and
 //! a reload adds, changes and removes accounts while the process runs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::common::accounts::{AccountBehavior, ConfigFile, account_of, config_text, expected_series, start_api};
@@ -44,18 +45,39 @@ fn inventory_of(scrape: &Scrape, account: usize) -> crate::common::expected::Ser
         .collect()
 }
 
-fn successes(scrape: &Scrape, account: usize) -> f64 {
-    account_value(scrape, "tryvox_polls_total", account, "").unwrap_or(0.0) - all_failures(scrape, account)
+/// The polls of all accounts. They are read from a scrape at once: while a test reads one account after the other from a large
+/// scrape, its API responds to nobody.
+struct PollCounts {
+    polls: BTreeMap<String, f64>,
+    errors: BTreeMap<String, f64>,
 }
 
-fn all_failures(scrape: &Scrape, account: usize) -> f64 {
-    let label = format!("{{account=\"acc_{account}\",");
-    let errors = scrape.family("tryvox_poll_errors_total");
-    errors.iter().filter(|(series, _)| series.contains(&label)).map(|(_, value)| value).sum()
+impl PollCounts {
+    fn of(scrape: &Scrape) -> Self {
+        Self { polls: scrape.family("tryvox_polls_total"), errors: scrape.family("tryvox_poll_errors_total") }
+    }
+
+    fn successes(&self, account: usize) -> f64 {
+        let polls = self.polls.get(&format!(r#"tryvox_polls_total{{account="acc_{account}"}}"#));
+        polls.copied().unwrap_or(0.0) - self.all_failures(account)
+    }
+
+    fn all_failures(&self, account: usize) -> f64 {
+        let prefix = format!(r#"tryvox_poll_errors_total{{account="acc_{account}","#);
+        let errors = self.errors.range(prefix.clone()..).take_while(|(series, _)| series.starts_with(&prefix));
+        errors.map(|(_, count)| count).sum()
+    }
+
+    fn failures(&self, account: usize, reason: &str) -> f64 {
+        let series = format!(r#"tryvox_poll_errors_total{{account="acc_{account}",reason="{reason}"}}"#);
+        self.errors.get(&series).copied().unwrap_or(0.0)
+    }
 }
 
-fn failures(scrape: &Scrape, account: usize, reason: &str) -> f64 {
-    account_value(scrape, "tryvox_poll_errors_total", account, &format!(r#",reason="{reason}""#)).unwrap_or(0.0)
+/// Returns whether each of these accounts has been polled successfully.
+fn have_all_succeeded(scrape: &Scrape, mut accounts: Range<usize>) -> bool {
+    let counts = PollCounts::of(scrape);
+    accounts.all(|account| counts.successes(account) >= 1.0)
 }
 
 #[tokio::test]
@@ -75,23 +97,25 @@ async fn hanging_and_unauthorized_accounts_do_not_delay_the_other_200() {
     let file = ConfigFile::new(&config_text(&api.url(), 0..ACCOUNTS));
     let exporter = start(&file, &["--poll.interval=3s"]).await;
     let scrape = scrape_until(&exporter, |scrape| {
-        valid.iter().all(|account| successes(scrape, *account) >= 3.0)
-            && failing.iter().all(|account| failures(scrape, *account, reason(*account)) >= 1.0)
+        let counts = PollCounts::of(scrape);
+        valid.iter().all(|account| counts.successes(*account) >= 3.0)
+            && failing.iter().all(|account| counts.failures(*account, reason(*account)) >= 1.0)
     })
     .await;
+    let counts = PollCounts::of(&scrape);
     for account in 0..ACCOUNTS {
         let up = account_value(&scrape, "tryvox_up", account, "").unwrap();
         if kind(account) == AccountBehavior::Valid {
             assert_eq!(up, 1.0, "{account}");
             assert_eq!(inventory_of(&scrape, account), expected_series(account, NUMBERS), "{account}");
-            assert_eq!(all_failures(&scrape, account), 0.0, "{account}");
+            assert_eq!(counts.all_failures(account), 0.0, "{account}");
         } else {
             assert_eq!(up, 0.0, "{account}");
         }
     }
     // All valid accounts keep the same pace: those that wait for a hanging one would fall behind. The
     // second poll is up to half an interval early or late.
-    let polls: Vec<_> = valid.iter().map(|account| successes(&scrape, *account)).collect();
+    let polls: Vec<_> = valid.iter().map(|account| counts.successes(*account)).collect();
     let (slowest, fastest) =
         (polls.iter().copied().fold(f64::MAX, f64::min), polls.iter().copied().fold(0.0, f64::max));
     assert!(fastest - slowest <= 3.0, "{polls:?}");
@@ -109,7 +133,7 @@ async fn total_concurrency_limits_requests_of_all_accounts_fairly() {
     let api = start_api(300, |_| AccountBehavior::Valid).await;
     let file = ConfigFile::new(&config_text(&api.url(), 0..30));
     let exporter = start(&file, &["--tryvox.total-concurrency=3", "--tryvox.concurrency=10"]).await;
-    scrape_until(&exporter, |scrape| (0..30).all(|account| successes(scrape, account) >= 1.0)).await;
+    scrape_until(&exporter, |scrape| have_all_succeeded(scrape, 0..30)).await;
     assert!(api.max_in_flight() <= 3, "{}", api.max_in_flight());
     // Accounts take turns, so every first page is requested before most of the later pages: no account
     // waits until another is listed.
@@ -142,7 +166,7 @@ async fn first_polls_start_at_once_and_later_polls_spread_over_the_interval() {
     let api = start_api(10, |_| AccountBehavior::Valid).await;
     let file = ConfigFile::new(&config_text(&api.url(), 0..ACCOUNTS));
     let exporter = start(&file, &["--poll.interval=4h"]).await;
-    scrape_until(&exporter, |scrape| (0..ACCOUNTS).all(|account| successes(scrape, account) >= 1.0)).await;
+    scrape_until(&exporter, |scrape| have_all_succeeded(scrape, 0..ACCOUNTS)).await;
     let polled: BTreeSet<_> = api.requests().iter().map(account_of).collect();
     assert_eq!((polled.len(), api.requests().len()), (ACCOUNTS, ACCOUNTS));
 
@@ -198,7 +222,8 @@ async fn reload_changes_only_what_differs_and_keeps_the_configuration_if_the_fil
             account_value(&before, "tryvox_last_poll_timestamp_seconds", account, "")
         );
     }
-    assert_eq!((successes(&after, 0), successes(&after, 1), successes(&after, 3)), (1.0, 1.0, 1.0));
+    let counts = PollCounts::of(&after);
+    assert_eq!([0, 1, 3].map(|account| counts.successes(account)), [1.0; 3]);
     assert!(!after.0.contains("acc_2"), "{}", after.0);
     assert_eq!(account_value(&after, "tryvox_monthly_budget", 1, r#",currency="USD""#), Some(7.5));
     assert!(after.value("tryvox_exporter_config_last_reload_success_timestamp_seconds").unwrap() > since);
@@ -267,7 +292,7 @@ async fn a_thousand_reloads_lose_no_account_and_leak_no_memory() {
     file.write(&config_text(&api.url(), 0..20));
     assert_eq!(reload(&exporter).await.0, StatusCode::OK);
     exporter.wait_for_log("configuration reloaded", 1001).await;
-    let scrape = scrape_until(&exporter, |scrape| (0..20).all(|account| successes(scrape, account) >= 1.0)).await;
+    let scrape = scrape_until(&exporter, |scrape| have_all_succeeded(scrape, 0..20)).await;
     for account in 0..20 {
         assert_eq!(inventory_of(&scrape, account), expected_series(account, 150));
     }
